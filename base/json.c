@@ -1,0 +1,164 @@
+/* json.c - reading what strangers sent, and merge patches (RFC 7396). */
+#include "base/json.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+
+#define DEPTH_MAX 32
+
+static bool is_shallow(const char *text, size_t len);
+static void merge_target(json_t *result, const json_t *target, const json_t *patch);
+static void merge_rest(json_t *result, const json_t *target, const json_t *patch);
+static void diff_gone(json_t *diff, const json_t *from, const json_t *to);
+static void diff_present(json_t *diff, const json_t *from, const json_t *to);
+
+/* jansson itself would nest 2048 deep, and every walk over the value recurses: so the depth is counted first.
+ * It refuses wrong UTF-8 and U+0000 in strings by itself. */
+json_t *json_read(const char *text, size_t len)
+{
+	if (!is_shallow(text, len))
+		return NULL;
+	return json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
+}
+
+static bool is_shallow(const char *text, size_t len)
+{
+	bool in_string = false;
+	int depth = 0;
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] == '"')
+			in_string = !in_string;
+		else if (in_string)
+			i += text[i] == '\\';
+		else if (text[i] == '[' || text[i] == '{')
+			depth++;
+		else if (text[i] == ']' || text[i] == '}')
+			depth--;
+		if (depth > DEPTH_MAX)
+			return false;
+	}
+	return true;
+}
+
+/* jansson's iterators want a value that may be changed; nothing here changes it. */
+static json_t *iterable(const json_t *value)
+{
+	return (json_t *)value;
+}
+
+static void put(json_t *object, const char *key, json_t *value)
+{
+	if (json_object_set_new_nocheck(object, key, memory_need(value)) != 0)
+		memory_need(NULL);
+}
+
+json_t *json_merge_patch(const json_t *target, const json_t *patch)
+{
+	if (!json_is_object(patch))
+		return memory_need(json_deep_copy(patch));
+	json_t *result = memory_need(json_object());
+	merge_target(result, target, patch);
+	merge_rest(result, target, patch);
+	return result;
+}
+
+static void merge_target(json_t *result, const json_t *target, const json_t *patch)
+{
+	const char *key;
+	json_t *value;
+	json_object_foreach(iterable(target), key, value)
+	{
+		json_t *change = json_object_get(patch, key);
+		if (!change)
+			put(result, key, json_deep_copy(value));
+		else if (!json_is_null(change))
+			put(result, key, json_merge_patch(value, change));
+	}
+}
+
+static void merge_rest(json_t *result, const json_t *target, const json_t *patch)
+{
+	const char *key;
+	json_t *value;
+	json_object_foreach(iterable(patch), key, value)
+	{
+		if (!json_is_null(value) && !json_object_get(target, key))
+			put(result, key, json_merge_patch(NULL, value));
+	}
+}
+
+/* A merge patch cannot say that a member is null, so such a member counts as absent. */
+static const json_t *member(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+	return json_is_null(value) ? NULL : value;
+}
+
+json_t *json_merge_diff(const json_t *from, const json_t *to)
+{
+	if (!json_is_object(from) || !json_is_object(to))
+		return json_equal(from, to) ? NULL : json_merge_patch(NULL, to);
+	json_t *diff = memory_need(json_object());
+	diff_gone(diff, from, to);
+	diff_present(diff, from, to);
+	if (json_object_size(diff) > 0)
+		return diff;
+	json_decref(diff);
+	return NULL;
+}
+
+static void diff_gone(json_t *diff, const json_t *from, const json_t *to)
+{
+	const char *key;
+	json_t *value;
+	json_object_foreach(iterable(from), key, value)
+	{
+		if (!json_is_null(value) && !member(to, key))
+			put(diff, key, json_null());
+	}
+}
+
+static void diff_present(json_t *diff, const json_t *from, const json_t *to)
+{
+	const char *key;
+	json_t *value;
+	json_object_foreach(iterable(to), key, value)
+	{
+		if (json_is_null(value))
+			continue;
+		json_t *change = json_merge_diff(member(from, key), value);
+		if (change)
+			put(diff, key, change);
+	}
+}
+
+char *json_canonical(const json_t *value)
+{
+	return memory_need(json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY));
+}
+
+static bool is_listed(const char *const *list, const char *key)
+{
+	for (; *list; list++)
+		if (strcmp(*list, key) == 0)
+			return true;
+	return false;
+}
+
+const char *json_unknown_key(const json_t *object, const char *const *known)
+{
+	const char *key;
+	json_t *value;
+	json_object_foreach(iterable(object), key, value)
+	{
+		if (!is_listed(known, key))
+			return key;
+	}
+	return NULL;
+}
+
+const char *json_text_at(const json_t *object, const char *key)
+{
+	return json_string_value(json_object_get(object, key));
+}

@@ -1,0 +1,37 @@
+/* json.h - what jansson lacks: reading what strangers sent, merge patches, and text building. */
+#ifndef KEYFOB_BASE_JSON_H
+#define KEYFOB_BASE_JSON_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* A stranger's JSON text: UTF-8, no duplicate keys, nested no deeper than 32, no NUL in strings.
+ * NULL when it is not; the caller owns the result. */
+json_t *json_read(const char *text, size_t len);
+/* RFC 7396; neither argument is changed, the caller owns the result. `target` may be NULL: absent. */
+json_t *json_merge_patch(const json_t *target, const json_t *patch);
+/* The smallest merge patch that makes `from` into `to`; NULL when they are equal. The caller owns it.
+ * A merge patch cannot set a member to null: in both, such a member counts as absent. `from` may be NULL. */
+json_t *json_merge_diff(const json_t *from, const json_t *to);
+/* Compact, keys sorted: equal values give equal text (1 and 1.0 are two values). The caller frees it. */
+char *json_canonical(const json_t *);
+/* The first key of `object` that is not in `known` (NULL-terminated), or NULL. */
+const char *json_unknown_key(const json_t *object, const char *const *known);
+/* The string at `key`, or NULL when it is absent or no string. Borrowed. */
+const char *json_text_at(const json_t *object, const char *key);
+
+/* A growing buffer of text; .data is NUL-terminated once anything was added. Zero-initialise; text_free() when done. */
+struct text {
+	char *data;
+	size_t len, size;
+};
+void text_add(struct text *, const char *);
+void text_add_bytes(struct text *, const char *, size_t);
+void text_addf(struct text *, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Quoted and escaped; NULL is null, a byte that is no UTF-8 becomes U+FFFD. */
+void text_add_json_string(struct text *, const char *);
+char *text_take(struct text *); /* the buffer, the caller's from now on; never NULL; the text is empty then */
+void text_free(struct text *);
+
+#endif

@@ -1,0 +1,102 @@
+/* link.h - one MQTT 5 session on the loop, by libmosquitto's external loop (socket, read, write, misc).
+ *
+ * Two kinds. A *send link* starts clean, publishes, and may subscribe (its inbox); PUBACKs to what it
+ * receives go out at once. A *feed link* only receives: its session persists at the broker, it reads
+ * until the socket is dry, hands over what it read as one batch, and neither reads on nor
+ * acknowledges until link_acknowledge() says that the batch is committed. So what was read and not
+ * committed comes again after a crash (docs/decisions/, libmosquitto 2.0.11).
+ *
+ * A lost connection is never reused: the link makes a new libmosquitto handle, waits (backoff with
+ * jitter, 100 ms to 5 s) and connects again, in uv_queue_work, since mosquitto_connect() blocks.
+ * Before every connect it asks `may_connect`. Every callback runs from the loop. */
+#ifndef KEYFOB_BASE_MQTT_LINK_H
+#define KEYFOB_BASE_MQTT_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct loop;
+struct mqtt_link;
+
+struct mqtt_broker {            /* where; borrowed for the life of the link */
+	const char *host;
+	int port;
+	const char *username, *password;      /* NULL: none */
+	bool tls;
+	const char *ca, *certificate, *key;   /* files; NULL: the system's CAs, no client certificate */
+};
+
+struct mqtt_message {           /* borrowed until the callback returns (feed links: until link_acknowledge()) */
+	const char *topic;
+	const char *payload;    /* not NUL-terminated */
+	size_t len;
+	const char *correlation;/* Correlation Data, NULL when absent; not NUL-terminated */
+	size_t correlation_len;
+	bool retained;
+	uint32_t expiry_seconds;/* what the broker says is left of its life (MQTT 5 §3.3.2.3.3), 0: no limit */
+};
+
+/* Properties of a publish; zeroed fields are not sent. */
+struct mqtt_publish {
+	const char *topic;
+	const void *payload;
+	size_t len;
+	bool retain;
+	int qos;                        /* 0 or 1 */
+	const char *response_topic;
+	const char *correlation;        /* text */
+	const char *content_type;
+	uint32_t expiry_seconds;        /* 0: none */
+	struct mqtt_user_property { const char *name, *value; } user[4];
+};
+
+struct mqtt_link_options {
+	const char *client_id;
+	bool feed;                      /* a feed link; else a send link */
+	uint32_t session_expiry_seconds;/* feed links */
+	uint16_t receive_maximum;       /* feed links: how much a batch may hold; 0: 512 */
+	int keepalive_seconds;          /* 0: 10 */
+	const char *will_topic;         /* NULL: none */
+	const char *will_payload;
+	bool will_retain;
+	void *owner;                    /* handed to every callback */
+
+	/* asked before every CONNECT, may be NULL: answer by link_may_connect(), now or later */
+	void (*may_connect)(void *owner, struct mqtt_link *);
+	void (*on_up)(void *owner, struct mqtt_link *, bool session_present);
+	/* The connection is gone, or an attempt failed (`reason` is a sentence). What was published and not
+	 * acknowledged has no on_puback any more. */
+	void (*on_down)(void *owner, struct mqtt_link *, const char *reason);
+	void (*on_subscribed)(void *owner, struct mqtt_link *);
+	/* send links: one message */
+	void (*on_message)(void *owner, struct mqtt_link *, const struct mqtt_message *);
+	/* feed links: all that could be read, at least one; the link stands still until link_acknowledge() */
+	void (*on_batch)(void *owner, struct mqtt_link *, const struct mqtt_message *, size_t count);
+	/* `reason` is the MQTT 5 reason code (§3.4.2.1): 0 success, 0x10 no matching subscribers */
+	void (*on_puback)(void *owner, struct mqtt_link *, int mid, int reason);
+};
+
+/* making */
+struct mqtt_link *link_new(struct loop *, const struct mqtt_broker *, const struct mqtt_link_options *);
+void link_start(struct mqtt_link *);
+/* Ends it: DISCONNECT when connected (no will), then freed from the loop; `on_closed` (may be NULL) is the last call. */
+void link_close(struct mqtt_link *, void (*on_closed)(void *owner));
+
+/* asking */
+bool link_is_up(const struct mqtt_link *);
+size_t link_unacknowledged(const struct mqtt_link *); /* QoS 1 publishes whose PUBACK is out */
+
+/* changing */
+void link_may_connect(struct mqtt_link *, bool yes);  /* no: it waits and asks again */
+void link_subscribe(struct mqtt_link *, const char *const *filters, size_t count, int qos);
+/* The message id (for on_puback), or -1 when the link is down: then nothing was and nothing will be sent. */
+int link_publish(struct mqtt_link *, const struct mqtt_publish *);
+void link_acknowledge(struct mqtt_link *);            /* feed links: the batch is committed */
+/* Drops the connection and connects again: what was read and not acknowledged comes again. */
+void link_reconnect(struct mqtt_link *);
+
+/* Splits mqtt://host:port or mqtts://host:port; allocates ret->host, the caller frees it. false: not such a URL. */
+bool mqtt_url_parse(const char *url, struct mqtt_broker *ret);
+
+#endif

@@ -1,0 +1,218 @@
+/* accept.c - commands from apps, gathered and inserted by the batch.
+ *
+ *   draft ─ id ─ batch: keys taken ─ grant, key, queue checked, inserted with its event ─ older ones superseded ─ commit
+ *                                                                                             ├─ 202
+ *                                                                                             ├─ the same key: the first command again
+ *                                                                                             └─ fault */
+#include "commands/accept.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/loop.h"
+#include "base/memory.h"
+#include "base/metrics.h"
+#include "sql/db.h"
+#include "sql/statements.h"
+
+struct accept_flow {
+	struct loop *loop;
+	struct db *db;
+	struct batch *batch;
+	struct batch_stage stage;
+	int queue_max;
+};
+
+static const struct {
+	const char *outcome;
+	const struct fault *fault;
+} verdicts[] = {
+	{ "created", NULL },
+	{ "replayed", NULL },
+	{ "not_found", &FAULT_VEHICLE_NOT_FOUND },
+	{ "forbidden", &FAULT_FORBIDDEN },
+	{ "queue_full", &FAULT_QUEUE_FULL },
+	{ "reused", &FAULT_IDEMPOTENCY_KEY_REUSED },
+};
+
+static void write_keys(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count);
+static void write_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count);
+static void write_drafts(const struct accept_flow *flow, struct db_unit *unit, struct batch_item **items, size_t count);
+static void write_supersedes(struct db_unit *unit, struct batch_item **items, size_t count);
+static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count, size_t first);
+static void on_item_done(struct batch_item *item, const struct fault *fault);
+
+static struct accept *accept_of(struct batch_item *item)
+{
+	return container_of(item, struct accept, item);
+}
+
+struct accept_flow *accept_new(struct loop *loop, struct db *db, int queue_max)
+{
+	struct accept_flow *flow = memory_new(sizeof(*flow));
+	flow->loop = loop;
+	flow->db = db;
+	flow->queue_max = queue_max;
+	flow->stage = (struct batch_stage){
+		.name = "accept", .owner = flow, .begin = write_keys, .write = write_round, .read = read_round
+	};
+	return flow;
+}
+
+void accept_free(struct accept_flow *flow)
+{
+	free(flow);
+}
+
+struct batch_stage *accept_stage(struct accept_flow *flow)
+{
+	return &flow->stage;
+}
+
+void accept_attach(struct accept_flow *flow, struct batch *batch)
+{
+	flow->batch = batch;
+}
+
+const struct fault *accept_submit(struct accept_flow *flow, struct accept *accept)
+{
+	uuid7_make(loop_unix_us(flow->loop) + db_clock_offset_us(flow->db), accept->id);
+	accept->command = NULL;
+	accept->replayed = false;
+	accept->verdict = NULL;
+	accept->began_us = loop_monotonic_us(flow->loop);
+	accept->item =
+		(struct batch_item){ .stage = &flow->stage, .vehicle_id = accept->vehicle_id, .on_done = on_item_done };
+	list_init(&accept->item.node);
+	return batch_submit(flow->batch, &accept->item);
+}
+
+/* A parameter of text, one of each item. */
+#define TEXTS(unit, items, count, field)                                                                               \
+	do {                                                                                                           \
+		struct db_array array_ = { 0 };                                                                        \
+		for (size_t i_ = 0; i_ < (count); i_++)                                                                \
+			db_array_text(&array_, accept_of((items)[i_])->field);                                         \
+		db_param_array(unit, &array_);                                                                         \
+	} while (0)
+#define INTS(unit, items, count, field)                                                                                \
+	do {                                                                                                           \
+		struct db_array array_ = { 0 };                                                                        \
+		for (size_t i_ = 0; i_ < (count); i_++)                                                                \
+			db_array_int(&array_, accept_of((items)[i_])->field);                                          \
+		db_param_array(unit, &array_);                                                                         \
+	} while (0)
+#define BOOLS(unit, items, count, field)                                                                               \
+	do {                                                                                                           \
+		struct db_array array_ = { 0 };                                                                        \
+		for (size_t i_ = 0; i_ < (count); i_++)                                                                \
+			db_array_bool(&array_, accept_of((items)[i_])->field);                                         \
+		db_param_array(unit, &array_);                                                                         \
+	} while (0)
+
+/* The parameters that accept_keys.sql and accept.sql begin with. */
+static void write_head(struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	TEXTS(unit, items, count, id);
+	TEXTS(unit, items, count, vehicle_id);
+	TEXTS(unit, items, count, subject);
+	BOOLS(unit, items, count, admin);
+	INTS(unit, items, count, needs);
+	TEXTS(unit, items, count, key);
+	TEXTS(unit, items, count, fingerprint);
+}
+
+/* The keys of all rounds in one statement, so that they are taken in one order. */
+static void write_keys(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	bool keyed = false;
+
+	(void)stage;
+	(void)cut;
+	for (size_t i = 0; i < count; i++)
+		keyed = keyed || accept_of(items[i])->key;
+	if (!keyed)
+		return;
+	db_unit_add(unit, &SQL_accept_keys);
+	write_head(unit, items, count);
+}
+
+static void write_round(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	(void)cut;
+	write_drafts(stage->owner, unit, items, count);
+	write_supersedes(unit, items, count);
+}
+
+static void write_drafts(const struct accept_flow *flow, struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	db_unit_add(unit, &SQL_accept);
+	write_head(unit, items, count);
+	TEXTS(unit, items, count, name);
+	TEXTS(unit, items, count, params);
+	TEXTS(unit, items, count, sealed_params);
+	INTS(unit, items, count, ttl_s);
+	INTS(unit, items, count, timeout_s);
+	BOOLS(unit, items, count, wake);
+	TEXTS(unit, items, count, redelivery);
+	TEXTS(unit, items, count, catalog);
+	TEXTS(unit, items, count, traceparent);
+	db_param_int(unit, flow->queue_max);
+}
+
+static void write_supersedes(struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	bool any = false;
+	for (size_t i = 0; i < count; i++)
+		any = any || accept_of(items[i])->supersedes[0];
+	if (!any)
+		return;
+	db_unit_add(unit, &SQL_supersede);
+	TEXTS(unit, items, count, vehicle_id);
+	TEXTS(unit, items, count, id);
+	TEXTS(unit, items, count, supersedes);
+}
+
+static const struct fault *verdict_of(const char *outcome)
+{
+	for (size_t i = 0; i < sizeof(verdicts) / sizeof(verdicts[0]); i++) {
+		if (strcmp(verdicts[i].outcome, outcome) == 0)
+			return verdicts[i].fault;
+	}
+	return &FAULT_INTERNAL;
+}
+
+static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count, size_t first)
+{
+	(void)stage;
+	(void)cut;
+	(void)count;
+	for (size_t row = 0; row < db_rows(unit, first); row++) {
+		struct accept *accept = accept_of(items[db_int(unit, first, row, 0) - 1]);
+		const char *outcome = db_text(unit, first, row, 1);
+		const char *command = db_text(unit, first, row, 2);
+		accept->verdict = verdict_of(outcome);
+		accept->replayed = strcmp(outcome, "replayed") == 0;
+		accept->command = command ? memory_need(strdup(command)) : NULL;
+	}
+}
+
+static void on_item_done(struct batch_item *item, const struct fault *fault)
+{
+	struct accept *accept = accept_of(item);
+	struct accept_flow *flow = item->stage->owner;
+
+	if (!fault)
+		fault = accept->verdict;
+	if (!fault && !accept->replayed) {
+		metric_add(METRIC_COMMANDS_ACCEPTED, 1);
+		metric_observe(METRIC_ACCEPT_SECONDS, loop_monotonic_us(flow->loop) - accept->began_us);
+	}
+	accept->on_done(accept, fault);
+}

@@ -1,0 +1,212 @@
+/* deadline.c - looks for what is due, and hands it to the batch.
+ *
+ *   timer ─ look (two reads) ─ an item for each ─ batch ─ all settled ─ timer, at once when there was more */
+#include "commands/deadline.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ids.h"
+#include "base/loop.h"
+#include "base/memory.h"
+#include "base/metrics.h"
+#include "base/receipt.h"
+#include "commands/dispatch.h"
+#include "sql/batch.h"
+#include "sql/db.h"
+#include "sql/statements.h"
+
+#define LOOK_MS 500
+#define LOOK_MAX 256 /* of each kind in one look */
+
+struct deadline {
+	struct loop *loop;
+	struct db *reader;
+	struct batch *batch;
+	const char *worker;
+	const struct dispatch *dispatch;
+	struct batch_stage due, offer;
+	struct loop_timer timer;
+	struct receipt look; /* open while a look is under way */
+	bool more, stopped;
+};
+
+/* One command or, with an empty id, one vehicle that is to be looked at. */
+struct due {
+	struct deadline *owner;
+	struct batch_item item;
+	char vehicle_id[65], id[UUID_TEXT_SIZE];
+};
+
+static void on_timer(struct loop_timer *timer);
+static void on_found(struct db_unit *unit, void *context, const struct fault *fault);
+static void submit_all(struct deadline *d, struct db_unit *unit, size_t statement, struct batch_stage *stage);
+static void on_item_done(struct batch_item *item, const struct fault *fault);
+static void on_look_over(struct receipt *look);
+static void write_due(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items,
+	size_t count);
+static void read_due(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items,
+	size_t count, size_t first);
+static void write_offers(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count);
+
+struct deadline *deadline_new(struct loop *loop, struct db *reader, const char *worker, const struct dispatch *dispatch)
+{
+	struct deadline *d = memory_new(sizeof(*d));
+	d->loop = loop;
+	d->reader = reader;
+	d->worker = worker;
+	d->dispatch = dispatch;
+	d->due = (struct batch_stage){ .name = "deadline", .owner = d, .write = write_due, .read = read_due };
+	d->offer = (struct batch_stage){ .name = "offer", .owner = d, .write = write_offers };
+	loop_timer_init(loop, &d->timer, on_timer);
+	return d;
+}
+
+void deadline_free(struct deadline *d)
+{
+	if (d)
+		loop_timer_stop(&d->timer);
+	free(d);
+}
+
+struct batch_stage *deadline_stage(struct deadline *d)
+{
+	return &d->due;
+}
+
+struct batch_stage *offer_stage(struct deadline *d)
+{
+	return &d->offer;
+}
+
+void deadline_attach(struct deadline *d, struct batch *batch)
+{
+	d->batch = batch;
+}
+
+void deadline_start(struct deadline *d)
+{
+	loop_timer_start(&d->timer, LOOK_MS);
+}
+
+void deadline_stop(struct deadline *d)
+{
+	d->stopped = true;
+	loop_timer_stop(&d->timer);
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+	struct deadline *d = container_of(timer, struct deadline, timer);
+	struct db_unit *unit = db_unit_new(d->reader, on_found, d);
+
+	receipt_init(&d->look, on_look_over);
+	d->more = false;
+	db_unit_add(unit, &SQL_due_commands);
+	db_param_int(unit, LOOK_MAX);
+	db_unit_add(unit, &SQL_due_timers);
+	db_param_text(unit, "offer");
+	db_param_int(unit, LOOK_MAX);
+	db_unit_submit(unit);
+}
+
+static void on_found(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct deadline *d = context;
+
+	if (!fault) {
+		submit_all(d, unit, 0, &d->due);
+		submit_all(d, unit, 1, &d->offer);
+	}
+	receipt_close(&d->look, fault);
+}
+
+static void submit_all(struct deadline *d, struct db_unit *unit, size_t statement, struct batch_stage *stage)
+{
+	size_t count = db_rows(unit, statement);
+
+	d->more = d->more || count == LOOK_MAX;
+	for (size_t row = 0; row < count && !d->stopped; row++) {
+		struct due *due = memory_new(sizeof(*due));
+		const char *id = stage == &d->due ? db_text(unit, statement, row, 1) : "";
+		due->owner = d;
+		snprintf(due->vehicle_id, sizeof(due->vehicle_id), "%s", db_text(unit, statement, row, 0));
+		snprintf(due->id, sizeof(due->id), "%s", id);
+		due->item =
+			(struct batch_item){ .stage = stage, .vehicle_id = due->vehicle_id, .on_done = on_item_done };
+		list_init(&due->item.node);
+		receipt_open(&d->look);
+		const struct fault *refused = batch_submit(d->batch, &due->item);
+		if (refused)
+			on_item_done(&due->item, refused);
+	}
+}
+
+static struct due *due_of(struct batch_item *item)
+{
+	return container_of(item, struct due, item);
+}
+
+static void on_item_done(struct batch_item *item, const struct fault *fault)
+{
+	struct due *due = due_of(item);
+	struct deadline *d = due->owner;
+	free(due);
+	receipt_close(&d->look, fault);
+}
+
+static void on_look_over(struct receipt *look)
+{
+	struct deadline *d = container_of(look, struct deadline, look);
+	if (!d->stopped)
+		loop_timer_start(&d->timer, d->more && !look->fault ? 0 : LOOK_MS);
+}
+
+static void write_due(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	struct deadline *d = stage->owner;
+	struct db_array vehicles = { 0 }, ids = { 0 }, in_hand = { 0 };
+
+	(void)cut;
+	for (size_t i = 0; i < count; i++) {
+		const struct due *due = due_of(items[i]);
+		db_array_text(&vehicles, due->vehicle_id);
+		db_array_text(&ids, due->id);
+		db_array_bool(&in_hand, dispatch_has(d->dispatch, due->id));
+	}
+	db_unit_add(unit, &SQL_deadline);
+	db_param_array(unit, &vehicles);
+	db_param_array(unit, &ids);
+	db_param_array(unit, &in_hand);
+	db_param_text(unit, d->worker);
+}
+
+static void read_due(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items,
+	size_t count, size_t first)
+{
+	(void)stage;
+	(void)cut;
+	(void)items;
+	(void)count;
+	for (size_t row = 0; row < db_rows(unit, first); row++) {
+		if (db_bool(unit, first, row, 2) && strcmp(db_text(unit, first, row, 1), "lose") == 0)
+			metric_add(METRIC_COMMANDS_RESCUED, 1);
+	}
+}
+
+/* Nothing but the timer is touched: that the vehicle is in the batch makes its oldest command be claimed. */
+static void write_offers(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	struct db_array vehicles = { 0 };
+
+	(void)stage;
+	(void)cut;
+	for (size_t i = 0; i < count; i++)
+		db_array_text(&vehicles, items[i]->vehicle_id);
+	db_unit_add(unit, &SQL_timers_drop);
+	db_param_text(unit, "offer");
+	db_param_array(unit, &vehicles);
+}

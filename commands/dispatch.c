@@ -1,0 +1,375 @@
+/* dispatch.c - one claimed command after the other, out to its vehicle.
+ *
+ *   claim (committed) ─┬─ publish ─┬─ PUBACK 0 ─────── puback
+ *                      │           ├─ PUBACK 0x10 ──── nobody: the vehicle's session is disproved
+ *                      │           ├─ PUBACK ≥ 0x80 ── release: the broker refused it
+ *                      │           └─ link lost ────── lose: nobody knows
+ *                      └─ not sent (link down, too late) ── release
+ *
+ * Each verdict is an item of the puback stage; one that could not be recorded is submitted again until it is. */
+#include "commands/dispatch.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "base/ids.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/memory.h"
+#include "base/metrics.h"
+#include "base/mqtt/link.h"
+#include "base/rfc3339.h"
+#include "commands/ports.h"
+#include "commands/topic.h"
+#include "sql/batch.h"
+#include "sql/db.h"
+#include "sql/statements.h"
+
+#define MID_COUNT 65536
+#define RECORD_RETRY_MS 200
+#define REASON_NO_MATCHING_SUBSCRIBERS 0x10 /* MQTT 5 §3.4.2.1 */
+#define REASON_ERROR 0x80		    /* and above */
+
+/* One publish in hand. */
+struct flight {
+	UT_hash_handle hh; /* by id */
+	struct dispatch *dispatch;
+	char vehicle_id[65], id[UUID_TEXT_SIZE], session[80];
+	int attempt, mid; /* mid 0: not with the broker */
+	uint32_t expiry_s;
+	int64_t published_us;
+	const char *verdict; /* NULL: awaited */
+	char *steps;
+	struct batch_item item;
+	struct list node; /* while its verdict waits to be submitted again */
+};
+
+struct dispatch {
+	struct loop *loop;
+	struct db *db;
+	struct batch *batch;
+	const char *worker;
+	const struct command_ports *ports;
+	struct batch_stage puback, settle;
+	struct flight *flights;
+	struct flight *by_mid[MID_COUNT];
+	struct list unrecorded;
+	struct loop_timer retry;
+};
+
+static void write_settle(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit);
+static void read_settle(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, size_t first);
+static void take_claim(struct dispatch *d, struct db_unit *unit, size_t statement, size_t row);
+static void publish(struct dispatch *d, struct flight *f, struct db_unit *unit, size_t statement, size_t row);
+static void conclude(struct flight *f, const char *verdict, int reason);
+static void record(struct flight *f);
+static void write_pubacks(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count);
+static void on_recorded(struct batch_item *item, const struct fault *fault);
+static void on_retry(struct loop_timer *timer);
+static void flight_free(struct flight *f);
+
+/* Making. */
+
+struct dispatch *dispatch_new(struct loop *loop, struct db *db, const char *worker, const struct command_ports *ports)
+{
+	struct dispatch *d = memory_new(sizeof(*d));
+	d->loop = loop;
+	d->db = db;
+	d->worker = worker;
+	d->ports = ports;
+	d->puback = (struct batch_stage){ .name = "puback", .owner = d, .write = write_pubacks };
+	d->settle = (struct batch_stage){
+		.name = "settle", .owner = d, .finish = write_settle, .read_finish = read_settle
+	};
+	list_init(&d->unrecorded);
+	loop_timer_init(loop, &d->retry, on_retry);
+	return d;
+}
+
+void dispatch_free(struct dispatch *d)
+{
+	if (!d)
+		return;
+	loop_timer_stop(&d->retry);
+	struct flight *f, *next;
+	HASH_ITER(hh, d->flights, f, next)
+	{
+		flight_free(f);
+	}
+	free(d);
+}
+
+struct batch_stage *dispatch_puback_stage(struct dispatch *d)
+{
+	return &d->puback;
+}
+
+struct batch_stage *dispatch_settle_stage(struct dispatch *d)
+{
+	return &d->settle;
+}
+
+void dispatch_attach(struct dispatch *d, struct batch *batch)
+{
+	d->batch = batch;
+}
+
+/* Asking. */
+
+size_t dispatch_in_hand(const struct dispatch *d)
+{
+	return HASH_COUNT(d->flights);
+}
+
+bool dispatch_has(const struct dispatch *d, const char *command_id)
+{
+	struct flight *f;
+	HASH_FIND_STR(d->flights, command_id, f);
+	return f != NULL;
+}
+
+/* The claims, at the end of every transaction. */
+
+static void write_settle(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit)
+{
+	struct dispatch *d = stage->owner;
+	struct db_array away = { 0 }, vehicles = { 0 }, feeds = { 0 };
+	const char *const *ids;
+	size_t count = batch_cut_vehicles(cut, &ids);
+
+	for (size_t i = 0; i < count; i++) {
+		char feed[4];
+		snprintf(feed, sizeof(feed), "%02u", topic_feed(ids[i]) % FEED_COUNT);
+		db_array_text(&away, ids[i]);
+		db_array_text(&vehicles, ids[i]);
+		db_array_text(&feeds, feed);
+	}
+	db_unit_add(unit, &SQL_settle_absent);
+	db_param_array(unit, &away);
+	db_unit_add(unit, &SQL_claim);
+	db_param_array(unit, &vehicles);
+	db_param_text(unit, d->worker);
+	db_param_bool(unit, d->ports->can_publish(d->ports->owner));
+	db_param_array(unit, &feeds);
+}
+
+static void read_settle(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, size_t first)
+{
+	size_t claims = first + 1;
+
+	(void)cut;
+	for (size_t row = 0; row < db_rows(unit, claims); row++)
+		take_claim(stage->owner, unit, claims, row);
+}
+
+static void take_claim(struct dispatch *d, struct db_unit *unit, size_t statement, size_t row)
+{
+	struct flight *f = memory_new(sizeof(*f));
+
+	f->dispatch = d;
+	list_init(&f->node);
+	snprintf(f->vehicle_id, sizeof(f->vehicle_id), "%s", db_text(unit, statement, row, 0));
+	snprintf(f->id, sizeof(f->id), "%s", db_text(unit, statement, row, 1));
+	f->attempt = (int)db_int(unit, statement, row, 7);
+	const char *session = db_text(unit, statement, row, 10);
+	snprintf(f->session, sizeof(f->session), "%s", session ? session : "");
+	HASH_ADD_STR(d->flights, id, f);
+	publish(d, f, unit, statement, row);
+}
+
+/* The request, contract §6: the payload repeats what the properties say, for vehicles of MQTT 3.1.1. */
+static void write_payload(struct text *out, const struct flight *f, const char *response_topic, struct db_unit *unit,
+	size_t statement, size_t row)
+{
+	const char *params = db_text(unit, statement, row, 3), *sealed = db_text(unit, statement, row, 4);
+
+	text_addf(out, "{\"request_id\":\"%s\",\"response_topic\":\"%s\",\"name\":\"%s\",", f->id, response_topic,
+		db_text(unit, statement, row, 2));
+	if (sealed) {
+		text_add(out, "\"sealed_params\":");
+		text_add_json_string(out, sealed);
+	} else {
+		text_add(out, "\"params\":");
+		text_add(out, params ? params : "{}");
+	}
+	text_addf(out, ",\"issued_at\":\"%s\",\"expires_at\":\"%s\",\"attempt\":%d}", db_text(unit, statement, row, 5),
+		db_text(unit, statement, row, 6), f->attempt);
+}
+
+static void publish(struct dispatch *d, struct flight *f, struct db_unit *unit, size_t statement, size_t row)
+{
+	char topic[TOPIC_SIZE], response_topic[TOPIC_SIZE];
+	struct text payload = { 0 };
+	int64_t left_us = db_int(unit, statement, row, 8) - (loop_unix_us(d->loop) + db_clock_offset_us(d->db));
+	const char *traceparent = db_text(unit, statement, row, 9);
+
+	if (left_us < 1000000 || !d->ports->can_publish(d->ports->owner)) {
+		conclude(f, "release", -1);
+		return;
+	}
+	topic_request(f->vehicle_id, topic);
+	topic_response(f->vehicle_id, response_topic);
+	write_payload(&payload, f, response_topic, unit, statement, row);
+	f->expiry_s = (uint32_t)(left_us / 1000000);
+	struct mqtt_publish message = {
+		.topic = topic,
+		.payload = payload.data,
+		.len = payload.len,
+		.qos = 1,
+		.response_topic = response_topic,
+		.correlation = f->id,
+		.content_type = "application/json",
+		.expiry_seconds = f->expiry_s,
+		.user = { { "name", db_text(unit, statement, row, 2) },
+			{ traceparent ? "traceparent" : NULL, traceparent } },
+	};
+	f->published_us = loop_unix_us(d->loop);
+	int mid = d->ports->publish(d->ports->owner, &message);
+	text_free(&payload);
+	if (mid <= 0) {
+		conclude(f, "release", -1);
+		return;
+	}
+	assert(mid < MID_COUNT && !d->by_mid[mid]);
+	f->mid = mid;
+	d->by_mid[mid] = f;
+	metric_add(METRIC_COMMANDS_PUBLISHED, 1);
+}
+
+/* What the broker says. */
+
+void dispatch_on_puback(struct dispatch *d, int mid, int reason)
+{
+	struct flight *f = mid > 0 && mid < MID_COUNT ? d->by_mid[mid] : NULL;
+	if (!f)
+		return; /* another's publish: a verdict to a vehicle, an inbox message */
+	d->by_mid[mid] = NULL;
+	metric_observe(METRIC_PUBACK_SECONDS, loop_unix_us(d->loop) - f->published_us);
+	if (reason == REASON_NO_MATCHING_SUBSCRIBERS) {
+		metric_add(METRIC_COMMANDS_DISPROVED, 1);
+		d->ports->disprove(d->ports->owner, f->vehicle_id, f->session);
+		conclude(f, "nobody", reason);
+	} else {
+		conclude(f, reason >= REASON_ERROR ? "release" : "puback", reason);
+	}
+}
+
+void dispatch_on_link_down(struct dispatch *d)
+{
+	struct flight *f, *next;
+	HASH_ITER(hh, d->flights, f, next)
+	{
+		if (f->verdict)
+			continue;
+		d->by_mid[f->mid] = NULL;
+		conclude(f, "lose", -1);
+	}
+}
+
+/* The steps of the timeline: published when, and what the broker said when. */
+static char *write_steps(const struct flight *f, int reason)
+{
+	struct text out = { 0 };
+	char at[RFC3339_SIZE];
+
+	text_add(&out, "[");
+	if (f->mid > 0) {
+		rfc3339_write(f->published_us, at);
+		text_addf(&out,
+			"{\"time\":\"%s\",\"step\":\"published\",\"detail\":{\"attempt\":%d,\"expiry_seconds\":%u}}",
+			at, f->attempt, f->expiry_s);
+	}
+	if (reason >= 0) {
+		rfc3339_write(loop_unix_us(f->dispatch->loop), at);
+		text_addf(&out, ",{\"time\":\"%s\",\"step\":\"puback\",\"detail\":{\"reason_code\":%d}}", at, reason);
+	}
+	text_add(&out, "]");
+	return text_take(&out);
+}
+
+static void conclude(struct flight *f, const char *verdict, int reason)
+{
+	f->verdict = verdict;
+	f->steps = write_steps(f, reason);
+	record(f);
+}
+
+/* The verdicts, into the database. */
+
+static void record(struct flight *f)
+{
+	struct dispatch *d = f->dispatch;
+
+	f->item = (struct batch_item){ .stage = &d->puback, .vehicle_id = f->vehicle_id, .on_done = on_recorded };
+	list_init(&f->item.node);
+	if (batch_submit(d->batch, &f->item) == NULL)
+		return;
+	list_append(&d->unrecorded, &f->node);
+	if (!loop_timer_is_started(&d->retry))
+		loop_timer_start(&d->retry, RECORD_RETRY_MS);
+}
+
+static void on_retry(struct loop_timer *timer)
+{
+	struct dispatch *d = container_of(timer, struct dispatch, retry);
+	struct list again;
+
+	list_init(&again);
+	list_append_all(&again, &d->unrecorded);
+	while (!list_is_empty(&again))
+		record(container_of(list_take_first(&again), struct flight, node));
+}
+
+static struct flight *flight_of(struct batch_item *item)
+{
+	return container_of(item, struct flight, item);
+}
+
+static void write_pubacks(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	struct dispatch *d = stage->owner;
+	struct db_array vehicles = { 0 }, ids = { 0 }, attempts = { 0 }, verdicts = { 0 }, steps = { 0 };
+
+	(void)cut;
+	for (size_t i = 0; i < count; i++) {
+		const struct flight *f = flight_of(items[i]);
+		db_array_text(&vehicles, f->vehicle_id);
+		db_array_text(&ids, f->id);
+		db_array_int(&attempts, f->attempt);
+		db_array_text(&verdicts, f->verdict);
+		db_array_text(&steps, f->steps);
+	}
+	db_unit_add(unit, &SQL_puback);
+	db_param_array(unit, &vehicles);
+	db_param_array(unit, &ids);
+	db_param_array(unit, &attempts);
+	db_param_array(unit, &verdicts);
+	db_param_array(unit, &steps);
+	db_param_text(unit, d->worker);
+}
+
+static void on_recorded(struct batch_item *item, const struct fault *fault)
+{
+	struct flight *f = flight_of(item);
+	struct dispatch *d = f->dispatch;
+
+	if (fault && fault != &FAULT_INTERNAL) {
+		list_append(&d->unrecorded, &f->node);
+		if (!loop_timer_is_started(&d->retry))
+			loop_timer_start(&d->retry, RECORD_RETRY_MS);
+		return;
+	}
+	flight_free(f);
+}
+
+static void flight_free(struct flight *f)
+{
+	HASH_DEL(f->dispatch->flights, f);
+	free(f->steps);
+	free(f);
+}

@@ -1,0 +1,27 @@
+/* ports.h - what the flows of commands need of others, filled in gateway/worker.c and faked in tests. */
+#ifndef KEYFOB_COMMANDS_PORTS_H
+#define KEYFOB_COMMANDS_PORTS_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct batch_fence;
+struct mqtt_publish;
+struct receipt;
+
+struct command_ports {
+	void *owner;
+	/* The send link is up and this worker's lease is alive: what it claims it can publish. */
+	bool (*can_publish)(void *owner);
+	/* The message id, or -1: not sent, and never will be. */
+	int (*publish)(void *owner, const struct mqtt_publish *);
+	/* Nobody subscribed to this vehicle's requests, for the session that the claim was made under. */
+	void (*disprove)(void *owner, const char *vehicle_id, const char *session);
+	/* A message came from this vehicle: it is there. */
+	void (*prove)(void *owner, const char *vehicle_id);
+	/* The vehicle's answer brought state; `version` -1: none. Opens and closes the receipt. */
+	void (*report_state)(void *owner, const struct batch_fence *, const char *vehicle_id, const json_t *state, int64_t version, struct receipt *);
+};
+
+#endif

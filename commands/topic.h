@@ -1,0 +1,19 @@
+/* topic.h - the topics of commands, built from a checked vehicle id and nowhere else. */
+#ifndef KEYFOB_COMMANDS_TOPIC_H
+#define KEYFOB_COMMANDS_TOPIC_H
+
+#include <stdbool.h>
+
+#define TOPIC_SIZE 128
+#define FEED_COUNT 32
+
+/* The vehicle's feed, 0 to 31, for ever: CRC-32 of its id modulo 32. */
+unsigned topic_feed(const char *vehicle_id);
+void topic_request(const char *vehicle_id, char out[TOPIC_SIZE]);
+void topic_response(const char *vehicle_id, char out[TOPIC_SIZE]);
+/* Where a vehicle hears that its response is durable, or why it is not taken. */
+void topic_verdict(const char *vehicle_id, bool accepted, char out[TOPIC_SIZE]);
+/* The vehicle id of vehicles/{id}/commands/response/{feed}; false when the topic is another or the feed is not the vehicle's. */
+bool topic_response_read(const char *topic, char ret_vehicle_id[65]);
+
+#endif

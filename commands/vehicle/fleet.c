@@ -1,0 +1,182 @@
+/* fleet.c - makes the vehicles, wakes them and puts them to rest, and says how the fleet as a whole is doing. */
+#include "commands/vehicle/fleet.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/memory.h"
+#include "commands/vehicle/car.h"
+#include "commands/vehicle/gate.h"
+#include "commands/vehicle/vehicle.h"
+
+#define COMPLAINT_MS_MIN 5000
+
+struct fleet {
+	struct loop *loop;
+	struct fleet_options options;
+	struct gate gate;
+	json_t *factory_state;
+	struct vehicle **vehicles;
+
+	/* that all were online is worth a line; so is trouble, but not one for each of thousands */
+	size_t ready;
+	int64_t woken_at_ms;
+	int64_t complained_at_ms;
+	size_t lost;
+
+	struct loop_soon closing;
+	void (*on_closed)(void *owner);
+	void *owner;
+};
+
+static struct vehicle *make_vehicle(struct fleet *, size_t index);
+static char *username_of(const char *pattern, const char *id);
+static void on_ready(void *owner, struct vehicle *);
+static void on_lost(void *owner, struct vehicle *, const char *reason);
+static void on_resting(void *owner, struct vehicle *);
+static void close_when_all_rest(struct loop_soon *);
+
+struct fleet *fleet_new(struct loop *loop, const struct fleet_options *options)
+{
+	assert(options->count >= 1 && options->count <= FLEET_SIZE_MAX);
+	struct fleet *fleet = memory_new(sizeof(*fleet));
+	fleet->loop = loop;
+	fleet->options = *options;
+	fleet->factory_state = car_factory_state();
+	fleet->complained_at_ms = loop_monotonic_ms(loop) - COMPLAINT_MS_MIN;
+	gate_init(&fleet->gate, FLEET_CONNECTS_AT_ONCE);
+	loop_soon_init(&fleet->closing, close_when_all_rest);
+
+	fleet->vehicles = memory_new(options->count * sizeof(*fleet->vehicles));
+	for (size_t i = 0; i < options->count; i++)
+		fleet->vehicles[i] = make_vehicle(fleet, i);
+	return fleet;
+}
+
+static struct vehicle *make_vehicle(struct fleet *fleet, size_t index)
+{
+	const struct fleet_options *options = &fleet->options;
+	struct text id = { 0 };
+	if (options->id != NULL)
+		text_add(&id, options->id);
+	else
+		text_addf(&id, "%s%05zu", options->prefix, index + 1);
+
+	struct mqtt_broker broker = options->broker;
+	char *username = username_of(options->username, id.data);
+	broker.username = username;
+	struct vehicle *vehicle = vehicle_new(&(struct vehicle_options){
+		.loop = fleet->loop,
+		.id = id.data,
+		.broker = broker,
+		.gate = &fleet->gate,
+		.manner = &fleet->options.manner,
+		.journal = options->journal,
+		.factory_state = fleet->factory_state,
+		.flap_ms = options->flap_ms,
+		.flap_phase_ms = options->flap_ms * (int64_t)index / (int64_t)options->count,
+		.owner = fleet,
+		.on_ready = on_ready,
+		.on_lost = on_lost,
+		.on_resting = on_resting,
+	});
+	free(username);
+	text_free(&id);
+	return vehicle;
+}
+
+static char *username_of(const char *pattern, const char *id)
+{
+	struct text name = { 0 };
+	const char *rest = pattern != NULL ? pattern : "{id}";
+	for (const char *hit; (hit = strstr(rest, "{id}")) != NULL; rest = hit + strlen("{id}")) {
+		text_add_bytes(&name, rest, (size_t)(hit - rest));
+		text_add(&name, id);
+	}
+	text_add(&name, rest);
+	return text_take(&name);
+}
+
+void fleet_wake(struct fleet *fleet)
+{
+	if (fleet->on_closed != NULL)
+		return;
+	fleet->woken_at_ms = loop_monotonic_ms(fleet->loop);
+	for (size_t i = 0; i < fleet->options.count; i++)
+		vehicle_wake(fleet->vehicles[i]);
+}
+
+static void on_ready(void *owner, struct vehicle *vehicle)
+{
+	(void)vehicle;
+	struct fleet *fleet = owner;
+	if (++fleet->ready != fleet->options.count)
+		return;
+	log_info("fleet", "the vehicles are online", LOG_INT("vehicles", fleet->options.count),
+		LOG_INT("milliseconds", loop_monotonic_ms(fleet->loop) - fleet->woken_at_ms));
+}
+
+static void on_lost(void *owner, struct vehicle *vehicle, const char *reason)
+{
+	(void)vehicle;
+	struct fleet *fleet = owner;
+	fleet->lost++;
+	if (loop_monotonic_ms(fleet->loop) - fleet->complained_at_ms < COMPLAINT_MS_MIN)
+		return;
+	log_warn(
+		"fleet", "connections were lost or refused", LOG_INT("times", fleet->lost), LOG_TEXT("reason", reason));
+	fleet->complained_at_ms = loop_monotonic_ms(fleet->loop);
+	fleet->lost = 0;
+}
+
+void fleet_rest(struct fleet *fleet)
+{
+	for (size_t i = 0; i < fleet->options.count; i++)
+		vehicle_rest(fleet->vehicles[i]);
+}
+
+void fleet_close(struct fleet *fleet, void (*on_closed)(void *owner), void *owner)
+{
+	assert(on_closed != NULL);
+	if (fleet->on_closed != NULL)
+		return;
+	fleet->on_closed = on_closed;
+	fleet->owner = owner;
+	fleet_rest(fleet);
+	loop_soon_call(fleet->loop, &fleet->closing);
+}
+
+static void on_resting(void *owner, struct vehicle *vehicle)
+{
+	(void)vehicle;
+	struct fleet *fleet = owner;
+	if (fleet->on_closed != NULL)
+		loop_soon_call(fleet->loop, &fleet->closing);
+}
+
+/* Asked once a turn of the loop however many came to rest in it. */
+static void close_when_all_rest(struct loop_soon *soon)
+{
+	struct fleet *fleet = container_of(soon, struct fleet, closing);
+	for (size_t i = 0; i < fleet->options.count; i++)
+		if (!vehicle_is_resting(fleet->vehicles[i]))
+			return;
+	fleet->on_closed(fleet->owner);
+}
+
+void fleet_free(struct fleet *fleet)
+{
+	if (fleet == NULL)
+		return;
+	loop_soon_cancel(&fleet->closing);
+	for (size_t i = 0; i < fleet->options.count; i++)
+		vehicle_free(fleet->vehicles[i]);
+	free(fleet->vehicles);
+	json_decref(fleet->factory_state);
+	free(fleet);
+}

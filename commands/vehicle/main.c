@@ -1,0 +1,341 @@
+/* main.c - keyfob-vehicle: reads the command line, runs a fleet of simulated vehicles, ends it cleanly. */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/loop.h"
+#include "commands/vehicle/fleet.h"
+#include "commands/vehicle/journal.h"
+#include "commands/vehicle/vehicle.h"
+
+enum { EXIT_FINE = 0, EXIT_RUNTIME = 1, EXIT_USAGE = 2 };
+
+#define PASSWORD_SIZE 4096
+#define CONNECT_THREADS "64" /* FLEET_CONNECTS_AT_ONCE: a connect blocks its thread */
+#define DESCRIPTORS_BESIDE 64
+
+struct arguments {
+	struct fleet_options fleet;
+	const char *url, *password_file, *log_file;
+	bool is_asleep;
+};
+
+struct program {
+	struct loop *loop;
+	struct fleet *fleet;
+	struct journal *journal;
+	uv_signal_t signals[4];
+};
+
+/* An option of the command line. `take` keeps the value, and says false when it is impossible. */
+struct option_row {
+	const char *name, *value_name; /* NULL: takes no value */
+	bool (*take)(struct arguments *, const char *value);
+	const char *help;
+};
+
+static bool take_url(struct arguments *, const char *);
+static bool take_username(struct arguments *, const char *);
+static bool take_password_file(struct arguments *, const char *);
+static bool take_id(struct arguments *, const char *);
+static bool take_prefix(struct arguments *, const char *);
+static bool take_count(struct arguments *, const char *);
+static bool take_latency(struct arguments *, const char *);
+static bool take_fail_rate(struct arguments *, const char *);
+static bool take_progress(struct arguments *, const char *);
+static bool take_silent(struct arguments *, const char *);
+static bool take_asleep(struct arguments *, const char *);
+static bool take_flap(struct arguments *, const char *);
+static bool take_log(struct arguments *, const char *);
+static bool take_help(struct arguments *, const char *);
+static bool take_version(struct arguments *, const char *);
+
+static const struct option_row rows[] = {
+	{ "url", "URL", take_url, "the broker: mqtt://HOST:PORT or mqtts://HOST:PORT (mqtt://127.0.0.1:1883)" },
+	{ "username", "NAME", take_username, "{id} in it stands for the vehicle's id (default: the id)" },
+	{ "password-file", "FILE", take_password_file, "its first line is the password" },
+	{ "id", "ID", take_id, "one vehicle of this id" },
+	{ "prefix", "P", take_prefix, "or many: P00001, P00002 and on" },
+	{ "count", "N", take_count, "… so many of them, at most 7500 (1)" },
+	{ "latency", "DURATION", take_latency, "from doing a command to its answer (50ms)" },
+	{ "fail-rate", "RATE", take_fail_rate, "the part of the commands that fail, 0 to 1 (0)" },
+	{ "progress", NULL, take_progress, "answers in_progress first" },
+	{ "silent", NULL, take_silent, "does what it is asked and never answers" },
+	{ "asleep", NULL, take_asleep, "begins offline, and comes online at SIGUSR1 (SIGUSR2: sleeps again)" },
+	{ "flap", "DURATION", take_flap, "leaves and comes back at this pace" },
+	{ "log", "FILE", take_log, "appends a JSON object for each thing received, executed, answered" },
+	{ "help", NULL, take_help, "this text" },
+	{ "version", NULL, take_version, "the version" },
+};
+#define ROW_COUNT (sizeof(rows) / sizeof(rows[0]))
+
+static void read_arguments(struct arguments *, int argc, char **argv);
+static void check_arguments(struct arguments *);
+static const char *read_password(const char *path, char password[PASSWORD_SIZE]);
+static void make_room(size_t vehicles);
+static void start_signals(struct program *);
+static void on_signal(uv_signal_t *, int);
+static void on_fleet_closed(void *owner);
+static _Noreturn void fail(int code, const char *what, const char *why);
+
+int main(int argc, char **argv)
+{
+	static char password[PASSWORD_SIZE];
+	struct arguments arguments = { .url = "mqtt://127.0.0.1:1883", .fleet.manner.latency_ms = 50 };
+	read_arguments(&arguments, argc, argv);
+	check_arguments(&arguments);
+	arguments.fleet.broker.password = read_password(arguments.password_file, password);
+	make_room(arguments.fleet.count);
+
+	struct program program = { .loop = loop_new() };
+	srand48((long)(loop_unix_us(program.loop) ^ getpid()));
+	if (arguments.log_file != NULL) {
+		program.journal = journal_open(program.loop, arguments.log_file);
+		if (program.journal == NULL)
+			fail(EXIT_RUNTIME, arguments.log_file, strerror(errno));
+	}
+	arguments.fleet.journal = program.journal;
+	program.fleet = fleet_new(program.loop, &arguments.fleet);
+	start_signals(&program);
+	if (!arguments.is_asleep)
+		fleet_wake(program.fleet);
+	loop_run(program.loop);
+
+	fleet_free(program.fleet);
+	journal_close(program.journal);
+	loop_free(program.loop);
+	free((char *)arguments.fleet.broker.host);
+	return EXIT_FINE;
+}
+
+/* the command line */
+
+static void read_arguments(struct arguments *arguments, int argc, char **argv)
+{
+	struct option options[ROW_COUNT + 1] = { 0 };
+	for (size_t i = 0; i < ROW_COUNT; i++)
+		options[i] = (struct option){
+			.name = rows[i].name,
+			.has_arg = rows[i].value_name != NULL ? required_argument : no_argument,
+		};
+
+	int index;
+	for (int seen; (seen = getopt_long(argc, argv, "", options, &index)) != -1;) {
+		if (seen != 0)
+			fail(EXIT_USAGE, NULL, NULL); /* getopt_long has said what is wrong */
+		if (!rows[index].take(arguments, optarg))
+			fail(EXIT_USAGE, rows[index].name, "an impossible value");
+	}
+	if (optind < argc)
+		fail(EXIT_USAGE, argv[optind], "an unexpected argument");
+}
+
+static void check_arguments(struct arguments *arguments)
+{
+	struct fleet_options *fleet = &arguments->fleet;
+	if ((fleet->id == NULL) == (fleet->prefix == NULL))
+		fail(EXIT_USAGE, "--id, --prefix", "exactly one of the two is needed");
+	if (fleet->id != NULL && fleet->count > 0)
+		fail(EXIT_USAGE, "--count", "goes with --prefix");
+	if (fleet->count == 0)
+		fleet->count = 1;
+	if (!mqtt_url_parse(arguments->url, &fleet->broker))
+		fail(EXIT_USAGE, "--url", "not mqtt://HOST:PORT or mqtts://HOST:PORT");
+}
+
+static bool take_url(struct arguments *arguments, const char *value)
+{
+	arguments->url = value;
+	return true;
+}
+
+static bool take_username(struct arguments *arguments, const char *value)
+{
+	arguments->fleet.username = value;
+	return *value != '\0';
+}
+
+static bool take_password_file(struct arguments *arguments, const char *value)
+{
+	arguments->password_file = value;
+	return true;
+}
+
+static bool take_id(struct arguments *arguments, const char *value)
+{
+	arguments->fleet.id = value;
+	return vehicle_id_is_valid(value);
+}
+
+/* Five digits follow it. */
+static bool take_prefix(struct arguments *arguments, const char *value)
+{
+	arguments->fleet.prefix = value;
+	return vehicle_id_is_valid(value) && strlen(value) + 5 < VEHICLE_ID_SIZE;
+}
+
+static bool take_count(struct arguments *arguments, const char *value)
+{
+	char *end;
+	errno = 0;
+	unsigned long count = strtoul(value, &end, 10);
+	arguments->fleet.count = count;
+	return errno == 0 && strspn(value, "0123456789") == (size_t)(end - value) && *end == '\0' && count >= 1 &&
+	       count <= FLEET_SIZE_MAX;
+}
+
+/* `500ms`, `30s`, `5m`, `24h`, up to 30 days. */
+static bool read_duration(const char *value, int64_t *ret_ms)
+{
+	static const struct {
+		const char *name;
+		int64_t ms;
+	} units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60 * 1000 }, { "h", 60 * 60 * 1000 } };
+	size_t digits = strspn(value, "0123456789");
+	if (digits == 0 || digits > 9)
+		return false;
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+		if (strcmp(value + digits, units[i].name) == 0) {
+			*ret_ms = strtoll(value, NULL, 10) * units[i].ms;
+			return *ret_ms <= INT64_C(30) * 24 * 60 * 60 * 1000;
+		}
+	return false;
+}
+
+static bool take_latency(struct arguments *arguments, const char *value)
+{
+	return read_duration(value, &arguments->fleet.manner.latency_ms);
+}
+
+static bool take_fail_rate(struct arguments *arguments, const char *value)
+{
+	char *end;
+	arguments->fleet.manner.fail_rate = strtod(value, &end);
+	return end != value && *end == '\0' && arguments->fleet.manner.fail_rate >= 0 &&
+	       arguments->fleet.manner.fail_rate <= 1;
+}
+
+static bool take_progress(struct arguments *arguments, const char *value)
+{
+	(void)value;
+	return arguments->fleet.manner.tells_progress = true;
+}
+
+static bool take_silent(struct arguments *arguments, const char *value)
+{
+	(void)value;
+	return arguments->fleet.manner.is_silent = true;
+}
+
+static bool take_asleep(struct arguments *arguments, const char *value)
+{
+	(void)value;
+	return arguments->is_asleep = true;
+}
+
+static bool take_flap(struct arguments *arguments, const char *value)
+{
+	return read_duration(value, &arguments->fleet.flap_ms) && arguments->fleet.flap_ms > 0;
+}
+
+static bool take_log(struct arguments *arguments, const char *value)
+{
+	arguments->log_file = value;
+	return true;
+}
+
+static bool take_help(struct arguments *arguments, const char *value)
+{
+	(void)arguments, (void)value;
+	puts("keyfob-vehicle (--id ID | --prefix P --count N) [options]\n\n"
+	     "One or thousands of simulated vehicles that speak MQTT 5 with a Keyfob node's broker.\n");
+	for (const struct option_row *row = rows; row < rows + ROW_COUNT; row++) {
+		int width = printf("  --%s %s", row->name, row->value_name != NULL ? row->value_name : "");
+		printf("%*s%s\n", 28 - width, "", row->help);
+	}
+	exit(EXIT_FINE);
+}
+
+static bool take_version(struct arguments *arguments, const char *value)
+{
+	(void)arguments, (void)value;
+	puts("keyfob-vehicle " KEYFOB_VERSION);
+	exit(EXIT_FINE);
+}
+
+/* what it needs of the machine */
+
+static const char *read_password(const char *path, char password[PASSWORD_SIZE])
+{
+	if (path == NULL)
+		return NULL;
+	FILE *file = fopen(path, "re");
+	if (file == NULL)
+		fail(EXIT_RUNTIME, path, strerror(errno));
+	if (fgets(password, PASSWORD_SIZE, file) == NULL)
+		password[0] = '\0';
+	fclose(file);
+	password[strcspn(password, "\r\n")] = '\0';
+	return password;
+}
+
+static void make_room(size_t vehicles)
+{
+	signal(SIGPIPE, SIG_IGN);
+	if (vehicles > 1)
+		setenv("UV_THREADPOOL_SIZE", CONNECT_THREADS, 0);
+
+	struct rlimit limit;
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur < vehicles + DESCRIPTORS_BESIDE)
+		fail(EXIT_RUNTIME, "--count", "more vehicles than this process may have descriptors (ulimit -Hn)");
+}
+
+/* from here on the loop runs */
+
+static const int signal_numbers[] = { SIGTERM, SIGINT, SIGUSR1, SIGUSR2 };
+
+static void start_signals(struct program *program)
+{
+	for (size_t i = 0; i < sizeof(signal_numbers) / sizeof(signal_numbers[0]); i++) {
+		uv_signal_init(loop_uv(program->loop), &program->signals[i]);
+		program->signals[i].data = program;
+		uv_signal_start(&program->signals[i], on_signal, signal_numbers[i]);
+	}
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+	struct program *program = handle->data;
+	if (number == SIGUSR1)
+		fleet_wake(program->fleet);
+	else if (number == SIGUSR2)
+		fleet_rest(program->fleet);
+	else
+		fleet_close(program->fleet, on_fleet_closed, program);
+}
+
+static void on_fleet_closed(void *owner)
+{
+	struct program *program = owner;
+	for (size_t i = 0; i < sizeof(signal_numbers) / sizeof(signal_numbers[0]); i++)
+		uv_close((uv_handle_t *)&program->signals[i], NULL);
+	loop_stop(program->loop);
+}
+
+static _Noreturn void fail(int code, const char *what, const char *why)
+{
+	if (what != NULL)
+		fprintf(stderr, "keyfob-vehicle: %s: %s\n", what, why);
+	if (code == EXIT_USAGE)
+		fprintf(stderr, "keyfob-vehicle --help tells the options\n");
+	exit(code);
+}

@@ -1,0 +1,234 @@
+/* api.c - a call's life: made by a transport, checked, run by its operation, told once, freed. */
+#include "gateway/api.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ids.h"
+#include "base/json.h"
+#include "base/list.h"
+#include "base/loop.h"
+#include "base/memory.h"
+#include "gateway/api_internal.h"
+
+/* The call as this file sees it: the transport's part, and the turn in which it is told. */
+struct told_call {
+	struct api_call call;
+	struct loop_soon soon;
+	bool ended;
+};
+
+static void on_soon(struct loop_soon *soon);
+static bool may_run(struct api_call *call);
+static void end(struct api_call *call);
+
+static struct told_call *told(struct api_call *call)
+{
+	return container_of(call, struct told_call, call);
+}
+
+struct api_call *api_call_new(struct api *api, const struct api_operation *operation, const struct caller *caller,
+	json_t *params, const char *request_id, void *transport, void (*on_done)(struct api_call *))
+{
+	struct told_call *t = memory_new(sizeof(*t));
+	struct api_call *call = &t->call;
+
+	call->api = api;
+	call->operation = operation;
+	call->caller = *caller;
+	call->params = params;
+	call->transport = transport;
+	call->on_done = on_done;
+	if (request_id)
+		snprintf(call->request_id, sizeof(call->request_id), "%s", request_id);
+	else
+		uuid7_make(loop_unix_us(api->loop), call->request_id);
+	loop_soon_init(&t->soon, on_soon);
+	return call;
+}
+
+void api_call_start(struct api_call *call)
+{
+	call->running = true;
+	if (may_run(call))
+		call->operation->run(call);
+}
+
+static bool may_run(struct api_call *call)
+{
+	unsigned needed = call->operation->scope;
+
+	if (call->api->draining) {
+		api_call_fail(call, &FAULT_DRAINING, "the node is shutting down");
+		return false;
+	}
+	if (needed && !(call->caller.scopes & (needed | SCOPE_ADMIN))) {
+		api_call_fail(
+			call, &FAULT_FORBIDDEN, "the token lacks the scope %s", token_scope_name(needed & -needed));
+		return false;
+	}
+	const char *unknown = json_unknown_key(call->params, call->operation->params);
+	if (unknown) {
+		api_call_fail(call, &FAULT_UNKNOWN_FIELD, "%.64s is not known here", unknown);
+		return false;
+	}
+	return true;
+}
+
+void api_call_cancel(struct api_call *call)
+{
+	call->on_done = NULL;
+	if (!call->running)
+		api_call_free(call);
+}
+
+void api_call_free(struct api_call *call)
+{
+	struct told_call *t = told(call);
+
+	loop_soon_cancel(&t->soon);
+	if (call->free_state)
+		call->free_state(call->state);
+	json_decref(call->params);
+	free(call->body);
+	free(t);
+}
+
+void api_call_fail(struct api_call *call, const struct fault *fault, const char *format, ...)
+{
+	va_list args;
+
+	call->fault = fault;
+	va_start(args, format);
+	vsnprintf(call->detail, sizeof(call->detail), format, args);
+	va_end(args);
+	if (fault->retry == RETRY_LATER && call->retry_after_s == 0)
+		call->retry_after_s = 1;
+	end(call);
+}
+
+void api_call_reply(struct api_call *call, char *body, size_t len)
+{
+	call->body = body;
+	call->body_len = len;
+	end(call);
+}
+
+static void end(struct api_call *call)
+{
+	struct told_call *t = told(call);
+
+	assert(call->running && !t->ended);
+	t->ended = true;
+	loop_soon_call(call->api->loop, &t->soon);
+}
+
+static void on_soon(struct loop_soon *soon)
+{
+	struct api_call *call = &container_of(soon, struct told_call, soon)->call;
+
+	call->running = false;
+	if (call->on_done)
+		call->on_done(call);
+	else
+		api_call_free(call);
+}
+
+/* The problem object. */
+
+json_t *api_problem(const struct fault *fault, const char *detail, const char *request_id, bool retriable_by_key)
+{
+	bool unknown = fault->executed == EXECUTED_UNKNOWN;
+	char type[128];
+
+	snprintf(type, sizeof(type), "urn:keyfob:problem:%s", fault->name);
+	json_t *problem =
+		json_pack("{s:s, s:s, s:i, s:s*, s:s*, s:b, s:b}", "type", type, "title", fault->title, "status",
+			fault->http, "detail", detail && detail[0] ? detail : NULL, "instance", request_id, "retriable",
+			fault->retry == RETRY_LATER && (!unknown || retriable_by_key), "may_have_executed", unknown);
+	if (fault->user_message)
+		json_object_set_new(problem, "user_message", json_string(fault->user_message));
+	return memory_need(problem);
+}
+
+/* For the transports. */
+
+struct hub *api_hub(struct api *api)
+{
+	return api->hub;
+}
+
+const struct fault *api_authenticate(
+	struct api *api, const char *token, size_t len, struct caller *ret, char *ret_why, size_t why_size)
+{
+	return token_verify(api->verifier, token, len, loop_unix_us(api->loop), ret, ret_why, why_size);
+}
+
+bool api_is_draining(const struct api *api)
+{
+	return api->draining;
+}
+
+/* For operations. */
+
+bool api_caller_is_admin(const struct api_call *call)
+{
+	return call->caller.scopes & SCOPE_ADMIN;
+}
+
+bool api_param_text(struct api_call *call, const char *name, const char **ret)
+{
+	const json_t *value = json_object_get(call->params, name);
+
+	*ret = NULL;
+	if (!value || json_is_null(value))
+		return true;
+	*ret = json_string_value(value);
+	if (*ret && strlen(*ret) == json_string_length(value))
+		return true;
+	api_call_fail(call, &FAULT_INVALID_PARAMS, "%s must be a text", name);
+	return false;
+}
+
+bool api_param_int(struct api_call *call, const char *name, int64_t absent, int64_t min, int64_t max, int64_t *ret)
+{
+	const json_t *value = json_object_get(call->params, name);
+
+	*ret = absent;
+	if (!value || json_is_null(value))
+		return true;
+	*ret = json_integer_value(value);
+	if (json_is_integer(value) && *ret >= min && *ret <= max)
+		return true;
+	api_call_fail(call, &FAULT_INVALID_PARAMS, "%s must be an integer from %lld to %lld", name, (long long)min,
+		(long long)max);
+	return false;
+}
+
+bool api_param_bool(struct api_call *call, const char *name, bool absent, bool *ret)
+{
+	const json_t *value = json_object_get(call->params, name);
+
+	*ret = absent;
+	if (!value || json_is_null(value))
+		return true;
+	*ret = json_is_true(value);
+	if (json_is_boolean(value))
+		return true;
+	api_call_fail(call, &FAULT_INVALID_PARAMS, "%s must be true or false", name);
+	return false;
+}
+
+bool api_param_vehicle(struct api_call *call, const char **ret)
+{
+	const json_t *value = json_object_get(call->params, "vehicle_id");
+
+	*ret = json_string_value(value);
+	if (*ret && strlen(*ret) == json_string_length(value) && topic_level_is_safe(*ret))
+		return true;
+	api_call_fail(call, &FAULT_VEHICLE_NOT_FOUND, "%s", "");
+	return false;
+}

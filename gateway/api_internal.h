@@ -1,0 +1,45 @@
+/* api_internal.h - what operations work with: a worker's flows and snapshots. Transports see api.h alone. */
+#ifndef KEYFOB_GATEWAY_API_INTERNAL_H
+#define KEYFOB_GATEWAY_API_INTERNAL_H
+
+#include "gateway/api.h"
+
+struct accept_flow;
+struct batch;
+struct cancel_flow;
+struct catalog;
+struct config;
+struct db;
+struct grants;
+struct loop;
+struct registry;
+
+/* Filled by gateway/worker.c; everything is borrowed for the worker's life, the catalogue until SIGHUP brings another. */
+struct api {
+	struct loop *loop;
+	const struct config *config;
+	const struct catalog *catalog;
+	struct verifier *verifier;
+	struct hub *hub;
+	struct batch *batch;
+	struct db *reader;
+	struct accept_flow *accept;
+	struct cancel_flow *cancel;
+	struct registry *registry;
+	struct grants *grants;
+	char epoch[64];         /* of the database's history; "" until it is known */
+	bool draining;
+};
+
+/* For operations. */
+
+/* The parameter as text, integer, boolean; `absent` when it is not there. A parameter of another type ends the call with
+ * INVALID_PARAMS and returns false. */
+bool api_param_text(struct api_call *, const char *name, const char **ret);             /* NULL when absent */
+bool api_param_int(struct api_call *, const char *name, int64_t absent, int64_t min, int64_t max, int64_t *ret);
+bool api_param_bool(struct api_call *, const char *name, bool absent, bool *ret);
+/* The vehicle_id; one that cannot be an id is VEHICLE_NOT_FOUND: false, and the call has ended. */
+bool api_param_vehicle(struct api_call *, const char **ret);
+bool api_caller_is_admin(const struct api_call *);
+
+#endif

@@ -1,0 +1,255 @@
+/* call.c - one REST call over libcurl: asked again when the connection or the node fails, then told plainly. */
+#include "gateway/cli/call.h"
+
+#include <curl/curl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/ids.h"
+#include "base/json.h"
+#include "gateway/cli/cli.h"
+#include "gateway/cli/print.h"
+
+#define BODY_BYTES_MAX (16 * 1024 * 1024)
+#define CONNECT_TIMEOUT_S 5
+#define ANSWER_TIMEOUT_S 20
+
+/* One attempt. */
+struct attempt {
+	struct text body;
+	struct curl_slist *headers;
+	char *url, *sent;
+};
+
+int64_t monotonic_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void sleep_ms(int64_t ms)
+{
+	struct timespec left = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+	while (nanosleep(&left, &left) != 0)
+		continue;
+}
+
+int64_t backoff_ms(int failures)
+{
+	int64_t full = 200LL << (failures < 5 ? failures : 5);
+	full = full < 5000 ? full : 5000;
+	return full / 2 + (int64_t)(random() % (full / 2));
+}
+
+char *node_path(const char *part, ...)
+{
+	struct text path = { 0 };
+	va_list parts;
+	va_start(parts, part);
+	text_add(&path, "/v1");
+	for (; part; part = va_arg(parts, const char *)) {
+		char *encoded = curl_easy_escape(NULL, part, 0);
+		text_addf(&path, "/%s", encoded);
+		curl_free(encoded);
+	}
+	va_end(parts);
+	return text_take(&path);
+}
+
+static struct curl_slist *header_add(struct curl_slist *headers, const char *name, const char *value)
+{
+	struct text line = { 0 };
+	text_addf(&line, "%s: %s", name, value);
+	headers = curl_slist_append(headers, line.data);
+	text_free(&line);
+	return headers;
+}
+
+struct curl_slist *call_headers(const struct cli *cli)
+{
+	struct text bearer = { 0 };
+	text_addf(&bearer, "Bearer %s", cli->token);
+	struct curl_slist *headers = header_add(NULL, "Authorization", bearer.data);
+	text_free(&bearer);
+	return headers;
+}
+
+void call_prepare(CURL *curl, const char *url, struct curl_slist *headers)
+{
+	const char *authorities = getenv("SSL_CERT_FILE");
+	curl_easy_setopt(curl, CURLOPT_URL, url);
+	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	curl_easy_setopt(curl, CURLOPT_USERAGENT, "keyfob/" KEYFOB_VERSION);
+	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
+	if (authorities)
+		curl_easy_setopt(curl, CURLOPT_CAINFO, authorities);
+}
+
+static size_t on_body(char *bytes, size_t size, size_t count, void *data)
+{
+	struct attempt *a = data;
+	if (a->body.len + size * count > BODY_BYTES_MAX)
+		return 0;
+	text_add_bytes(&a->body, bytes, size * count);
+	return size * count;
+}
+
+static void attempt_headers(struct attempt *a, const struct cli *cli, const struct call *call)
+{
+	char wait[32];
+	snprintf(wait, sizeof(wait), "wait=%d", call->wait_s);
+	a->headers = call_headers(cli);
+	a->headers = header_add(a->headers, "Accept", "application/json");
+	a->headers = header_add(a->headers, "Expect", ""); /* or libcurl waits a second for 100 Continue */
+	if (call->body)
+		a->headers = header_add(a->headers, "Content-Type", "application/json");
+	if (call->idempotency_key)
+		a->headers = header_add(a->headers, "Idempotency-Key", call->idempotency_key);
+	if (call->wait_s)
+		a->headers = header_add(a->headers, "Prefer", wait);
+}
+
+static void attempt_prepare(struct attempt *a, struct cli *cli, const struct call *call)
+{
+	struct text url = { 0 };
+	text_addf(&url, "%s%s", cli->url, call->path);
+	a->url = text_take(&url);
+	a->sent = call->body ? json_dumps(call->body, JSON_COMPACT) : NULL;
+	attempt_headers(a, cli, call);
+	curl_easy_reset(cli->curl);
+	call_prepare(cli->curl, a->url, a->headers);
+	curl_easy_setopt(cli->curl, CURLOPT_CUSTOMREQUEST, call->method);
+	curl_easy_setopt(cli->curl, CURLOPT_TIMEOUT, (long)(ANSWER_TIMEOUT_S + call->wait_s));
+	curl_easy_setopt(cli->curl, CURLOPT_WRITEFUNCTION, on_body);
+	curl_easy_setopt(cli->curl, CURLOPT_WRITEDATA, a);
+	if (strcmp(call->method, "POST") == 0)
+		curl_easy_setopt(cli->curl, CURLOPT_POSTFIELDS, a->sent ? a->sent : "");
+}
+
+static void attempt_done(struct attempt *a)
+{
+	curl_slist_free_all(a->headers);
+	text_free(&a->body);
+	free(a->url);
+	free(a->sent);
+}
+
+static void reply_read(struct reply *ret, CURL *curl, const struct attempt *a)
+{
+	curl_off_t retry_after = 0;
+	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &ret->status);
+	curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &retry_after);
+	ret->retry_after_s = retry_after < 3600 ? (int)retry_after : 3600;
+	ret->body = a->body.len ? json_read(a->body.data, a->body.len) : NULL;
+}
+
+/* How libcurl failed, and at what: "http://127.0.0.1:8080: Couldn't connect to server". */
+static CURLcode attempt_make(struct cli *cli, const struct call *call, struct reply *ret)
+{
+	struct attempt a = { 0 };
+	*ret = (struct reply){ 0 };
+	attempt_prepare(&a, cli, call);
+	CURLcode code = curl_easy_perform(cli->curl);
+	if (code == CURLE_OK)
+		reply_read(ret, cli->curl, &a);
+	else
+		snprintf(ret->error, sizeof(ret->error), "%.200s: %s", cli->url, curl_easy_strerror(code));
+	attempt_done(&a);
+	return code;
+}
+
+/* What another attempt can mend. A wrong URL or certificate is none of it. */
+static bool is_passing(CURLcode code, const struct reply *reply)
+{
+	static const CURLcode passing[] = { CURLE_COULDNT_CONNECT, CURLE_OPERATION_TIMEDOUT, CURLE_SEND_ERROR,
+		CURLE_RECV_ERROR, CURLE_GOT_NOTHING, CURLE_PARTIAL_FILE };
+	for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++)
+		if (code == passing[i])
+			return true;
+	return code == CURLE_OK && (reply->status == 429 || (reply->status >= 502 && reply->status <= 504));
+}
+
+static void tell_once(bool *told, const struct reply *reply)
+{
+	if (*told)
+		return;
+	*told = true;
+	if (reply->status)
+		fprintf(stderr, "keyfob: the node is busy or not available (%ld); trying again\n", reply->status);
+	else
+		fprintf(stderr, "keyfob: %s; trying again\n", reply->error);
+}
+
+void call_make(struct cli *cli, const struct call *call, struct reply *ret)
+{
+	int64_t give_up_ms = monotonic_ms() + call->patience_ms;
+	bool told = false;
+	for (int failures = 0;; failures++) {
+		CURLcode code = attempt_make(cli, call, ret);
+		int64_t pause_ms = ret->retry_after_s ? ret->retry_after_s * 1000LL : backoff_ms(failures);
+		if (!is_passing(code, ret) || monotonic_ms() + pause_ms > give_up_ms)
+			return;
+		tell_once(&told, ret);
+		reply_done(ret);
+		sleep_ms(pause_ms);
+	}
+}
+
+void reply_done(struct reply *r)
+{
+	json_decref(r->body);
+	r->body = NULL;
+}
+
+bool reply_is_fine(const struct reply *r)
+{
+	return r->status >= 200 && r->status < 300 && r->body;
+}
+
+/* "keyfob: 409 the command may have left for the vehicle: … (Too late: …)" */
+static void problem_report(const struct reply *r)
+{
+	const char *title = json_text_at(r->body, "title"), *detail = json_text_at(r->body, "detail");
+	const char *user_message = json_text_at(r->body, "user_message");
+	struct text line = { 0 };
+	text_addf(&line, "%s", title ? title : "the node answered with an error");
+	if (detail && *detail && (!title || strcmp(title, detail) != 0))
+		text_addf(&line, ": %s", detail);
+	if (user_message)
+		text_addf(&line, " (%s)", user_message);
+	text_addf(&line, " [%ld]", r->status);
+	fputs("keyfob: ", stderr);
+	print_plain(stderr, line.data);
+	fputc('\n', stderr);
+	text_free(&line);
+}
+
+int reply_report(const struct reply *r)
+{
+	if (r->status == 0)
+		fprintf(stderr, "keyfob: %s\n", r->error);
+	else if (r->status < 300)
+		fprintf(stderr, "keyfob: the answer is no JSON: is this a Keyfob node?\n");
+	else
+		problem_report(r);
+	return CLI_FAILED;
+}
+
+json_t *node_get(struct cli *cli, const char *path)
+{
+	struct reply r;
+	call_make(cli, &(struct call){ .method = "GET", .path = path, .patience_ms = CALL_PATIENCE_MS }, &r);
+	if (reply_is_fine(&r))
+		return r.body;
+	reply_report(&r);
+	reply_done(&r);
+	return NULL;
+}

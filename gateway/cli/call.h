@@ -1,0 +1,53 @@
+/* call.h - one REST call to the node, blocking, repeated while there is hope. */
+#ifndef KEYFOB_GATEWAY_CLI_CALL_H
+#define KEYFOB_GATEWAY_CLI_CALL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cli;
+struct curl_slist;
+typedef void CURL;
+
+struct call {
+	const char *method;	     /* must be safe to repeat: GET, or a POST with an idempotency key or the like */
+	const char *path;	     /* "/v1/…", already encoded */
+	const json_t *body;	     /* NULL: none */
+	const char *idempotency_key; /* NULL: none */
+	int wait_s;		     /* Prefer: wait=N; 0: none */
+	int64_t patience_ms;	     /* how long a node that cannot be reached, or is busy, is asked again */
+};
+
+struct reply {
+	long status;	   /* HTTP; 0: no answer */
+	json_t *body;	   /* NULL: none, or no JSON */
+	int retry_after_s; /* 0: not said */
+	char error[320];   /* why there is no answer, one line */
+};
+
+#define CALL_PATIENCE_MS (10 * 1000)
+
+/* Makes the call; the reply is the caller's, reply_done() when done. */
+void call_make(struct cli *, const struct call *, struct reply *ret);
+void reply_done(struct reply *);
+/* A status of 2xx with JSON. */
+bool reply_is_fine(const struct reply *);
+/* What went wrong, as one line on standard error; returns CLI_FAILED. */
+int reply_report(const struct reply *);
+
+/* GET; the body, the caller's. NULL: it is reported already. */
+json_t *node_get(struct cli *, const char *path);
+/* "/v1" and each part, encoded, behind a slash; ends with NULL. The caller frees it. */
+char *node_path(const char *part, ...) __attribute__((sentinel));
+/* "Authorization: Bearer …", to be freed with curl_slist_free_all(). */
+struct curl_slist *call_headers(const struct cli *);
+/* What every transfer is given: TLS, no signals, no surprises. */
+void call_prepare(CURL *, const char *url, struct curl_slist *headers);
+/* Milliseconds, never jumps. */
+int64_t monotonic_ms(void);
+void sleep_ms(int64_t);
+/* The delay before attempt `failures` + 1: 200 ms, doubling to 5 s, with jitter. */
+int64_t backoff_ms(int failures);
+
+#endif

@@ -1,0 +1,211 @@
+/* cmd_send.c - keyfob send: sends a command, and with --wait follows it until there is nothing more to wait for.
+ *
+ *   POST (with an idempotency key, Prefer: wait) ─┬─ settled ──────────────┬─ GET with the timeline ─ verdict
+ *                                                 └─ GET, GET, … ─ settled ┘
+ *
+ * The key is made before the first attempt, so a lost answer is asked for again and never a second command sent. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/ids.h"
+#include "base/json.h"
+#include "gateway/cli/call.h"
+#include "gateway/cli/cli.h"
+#include "gateway/cli/params.h"
+#include "gateway/cli/print.h"
+#include "gateway/cli/show_command.h"
+#include "gateway/cli/verdict.h"
+
+#define PREFER_WAIT_S_MAX 60
+#define WAITING_PATIENCE_MS (60 * 1000)
+#define POLL_MS_MIN 100
+#define POLL_MS_MAX 1000
+
+/* One `send` on its way. */
+struct sending {
+	struct cli *cli;
+	const struct invocation *inv;
+	bool waits;
+	int64_t until_ms;	    /* monotonic: how long --wait waits */
+	json_t *command;	    /* as the node last showed it */
+	char *path;		    /* of the command */
+	const struct verdict *told; /* what was last said on standard error */
+};
+
+static int send_begin(struct sending *);
+static int send_follow(struct sending *);
+static int send_finish(struct sending *);
+
+static int64_t left_ms(const struct sending *s)
+{
+	return s->until_ms - monotonic_ms();
+}
+
+static bool is_settled(const struct sending *s)
+{
+	return verdict_of(json_text_at(s->command, "status"))->is_settled;
+}
+
+static int run(struct cli *cli, const struct invocation *inv)
+{
+	struct sending s = { .cli = cli, .inv = inv, .waits = option_is_given(inv, "--wait") };
+	int64_t wait_s = option_number(inv, "--wait", 0);
+	s.until_ms = wait_s ? monotonic_ms() + wait_s * 1000 : INT64_MAX / 2;
+	int code = send_begin(&s);
+	if (code == CLI_FINE && s.waits)
+		code = send_follow(&s);
+	if (code == CLI_FINE)
+		code = send_finish(&s);
+	json_decref(s.command);
+	free(s.path);
+	return code;
+}
+
+static json_t *request_body(const struct sending *s, char *why, size_t why_size)
+{
+	json_t *params = params_read(s->inv->words + 2, why, why_size);
+	if (!params)
+		return NULL;
+	json_t *body = json_pack("{ss so}", "name", s->inv->words[1], "params", params);
+	if (!body) {
+		snprintf(why, why_size, "the name is not UTF-8");
+		return NULL;
+	}
+	if (option_is_given(s->inv, "--ttl"))
+		json_object_set_new(body, "ttl_seconds", json_integer(option_number(s->inv, "--ttl", 0)));
+	if (option_is_given(s->inv, "--timeout"))
+		json_object_set_new(body, "timeout_seconds", json_integer(option_number(s->inv, "--timeout", 0)));
+	if (option_is_given(s->inv, "--no-wake"))
+		json_object_set_new(body, "wake", json_false());
+	return body;
+}
+
+static int prefer_wait_s(const struct sending *s)
+{
+	int64_t left_s = (left_ms(s) + 999) / 1000;
+	return !s->waits ? 0 : left_s < PREFER_WAIT_S_MAX ? (int)left_s : PREFER_WAIT_S_MAX;
+}
+
+static int post(struct sending *s, const json_t *body)
+{
+	char key[UUID_TEXT_SIZE];
+	uuid7_make((int64_t)time(NULL) * 1000000, key);
+	char *path = node_path("vehicles", s->inv->words[0], "commands", NULL);
+	struct reply r;
+	call_make(s->cli,
+		&(struct call){
+			.method = "POST",
+			.path = path,
+			.body = body,
+			.idempotency_key = option_text(s->inv, "--idempotency-key", key),
+			.wait_s = prefer_wait_s(s),
+			.patience_ms = s->waits ? WAITING_PATIENCE_MS : CALL_PATIENCE_MS,
+		},
+		&r);
+	free(path);
+	int code = reply_is_fine(&r) ? CLI_FINE : reply_report(&r);
+	s->command = code == CLI_FINE ? json_incref(r.body) : NULL;
+	reply_done(&r);
+	return code;
+}
+
+static int send_begin(struct sending *s)
+{
+	char why[160] = "";
+	json_auto_t *body = request_body(s, why, sizeof(why));
+	if (!body) {
+		fprintf(stderr, "keyfob: %s\n", why);
+		return CLI_USAGE;
+	}
+	int code = post(s, body);
+	const char *id = json_text_at(s->command, "id");
+	s->path = id ? node_path("vehicles", s->inv->words[0], "commands", id, NULL) : NULL;
+	if (code == CLI_FINE && !id) {
+		fprintf(stderr, "keyfob: the answer names no command: is this a Keyfob node?\n");
+		return CLI_FAILED;
+	}
+	return code;
+}
+
+static bool command_renew(struct sending *s)
+{
+	struct reply r;
+	call_make(s->cli, &(struct call){ .method = "GET", .path = s->path, .patience_ms = WAITING_PATIENCE_MS }, &r);
+	bool fine = reply_is_fine(&r);
+	if (fine) {
+		json_decref(s->command);
+		s->command = json_incref(r.body);
+	} else {
+		reply_report(&r);
+	}
+	reply_done(&r);
+	return fine;
+}
+
+/* Only for someone who looks at a terminal; scripts have the exit code. */
+static void tell_progress(struct sending *s)
+{
+	const struct verdict *v = verdict_of(json_text_at(s->command, "status"));
+	if (v != s->told && v->meanwhile && isatty(STDERR_FILENO))
+		fprintf(stderr, "keyfob: %s …\n", v->meanwhile);
+	s->told = v;
+}
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static int send_follow(struct sending *s)
+{
+	int64_t pause_ms = POLL_MS_MIN;
+	while (!is_settled(s) && left_ms(s) > 0) {
+		tell_progress(s);
+		sleep_ms(smaller(pause_ms, left_ms(s)));
+		pause_ms = smaller(pause_ms * 2, POLL_MS_MAX);
+		if (!command_renew(s))
+			return CLI_FAILED;
+	}
+	return json_object_get(s->command, "timeline") || command_renew(s) ? CLI_FINE : CLI_FAILED;
+}
+
+static int send_finish(struct sending *s)
+{
+	if (s->cli->json)
+		print_json(s->command);
+	else
+		show_command(s->command);
+	return s->waits ? (int)verdict_of(json_text_at(s->command, "status"))->exit : CLI_FINE;
+}
+
+static const struct option options[] = {
+	{ "--wait", OPTION_MAYBE_DURATION, "[=TIME]", "follow it until it is settled, or for TIME" },
+	{ "--ttl", OPTION_DURATION, "TIME", "give it up when the vehicle was not reached in TIME" },
+	{ "--timeout", OPTION_DURATION, "TIME", "how long the vehicle may take to answer" },
+	{ "--no-wake", OPTION_FLAG, NULL, "do not wake a sleeping vehicle for it" },
+	{ "--idempotency-key", OPTION_TEXT, "KEY", "the same key sends the same command only once" },
+	{ 0 },
+};
+
+const struct cli_command CMD_SEND = {
+	.name = "send",
+	.arguments = "VEHICLE NAME [key=value…]",
+	.summary = "send a command to a vehicle",
+	.help = "Parameters are read as JSON where they are true, false, a number or a quoted string, else as text:\n"
+		"  keyfob send WKF00000000000001 doors.unlock door=driver --wait\n"
+		"  keyfob send WKF00000000000001 climate.start temperature=21.5 minutes=10\n"
+		"  keyfob send WKF00000000000001 valet.start 'pin=\"0420\"'\n"
+		"\n"
+		"Times are seconds, or have a unit: 30s, 5m, 24h.\n"
+		"With --wait the exit code is 0 when the command succeeded, 1 when it failed, was rejected, expired "
+		"or\n"
+		"was canceled, and 3 when no answer came in time. Without it, 0 means that the node took the "
+		"command.\n",
+	.options = options,
+	.words_min = 2,
+	.words_max = 64,
+	.run = run,
+};

@@ -1,0 +1,14 @@
+/* listing.h - reads a list of the node's page by page, up to a limit. */
+#ifndef KEYFOB_GATEWAY_CLI_LISTING_H
+#define KEYFOB_GATEWAY_CLI_LISTING_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+struct cli;
+
+/* {"items":[…],"next_cursor":…} of at most `limit` items at `path`; `filter` is "status=sent" or NULL.
+ * NULL: it is reported already. The caller owns it. */
+json_t *listing_read(struct cli *, const char *path, const char *filter, int64_t limit);
+
+#endif

@@ -1,0 +1,125 @@
+/* target.c - finds the node: the environment first, then the nearest `.keyfob/run/env` upwards. */
+#include "gateway/cli/target.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+
+#define ENV_FILE "/.keyfob/run/env"
+
+struct target {
+	char *url, *token;
+};
+
+/* Another user's file is passed over: it could send our token to a place of its own choice. */
+static FILE *open_if_ours(const char *path)
+{
+	struct stat st;
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return NULL;
+	if (fstat(fileno(file), &st) == 0 && S_ISREG(st.st_mode) && (st.st_uid == geteuid() || st.st_uid == 0))
+		return file;
+	fclose(file);
+	return NULL;
+}
+
+static FILE *open_upwards(void)
+{
+	char path[PATH_MAX + sizeof(ENV_FILE)];
+	if (!getcwd(path, PATH_MAX))
+		return NULL;
+	for (;;) {
+		char *end = path + strlen(path);
+		strcpy(end, ENV_FILE);
+		FILE *file = open_if_ours(path);
+		*end = '\0';
+		char *slash = strrchr(path, '/');
+		if (file || !slash)
+			return file;
+		*slash = '\0';
+	}
+}
+
+static void set(char **member, const char *text)
+{
+	free(*member);
+	*member = memory_need(strdup(text));
+}
+
+/* `KEYFOB_URL=…`; "export" before it and quotes around the value are for shells. */
+static void line_read(struct target *t, char *line)
+{
+	line[strcspn(line, "\r\n")] = '\0';
+	line += strncmp(line, "export ", 7) == 0 ? 7 : 0;
+	char *value = strchr(line, '=');
+	if (!value)
+		return;
+	*value++ = '\0';
+	size_t len = strlen(value);
+	if (len > 1 && (value[0] == '"' || value[0] == '\'') && value[len - 1] == value[0]) {
+		value[len - 1] = '\0';
+		value++;
+	}
+	if (strcmp(line, "KEYFOB_URL") == 0)
+		set(&t->url, value);
+	if (strcmp(line, "KEYFOB_TOKEN") == 0)
+		set(&t->token, value);
+}
+
+static struct target target_of_file(void)
+{
+	struct target t = { 0 };
+	char *line = NULL;
+	size_t size = 0;
+	FILE *file = open_upwards();
+	while (file && getline(&line, &size, file) >= 0)
+		line_read(&t, line);
+	free(line);
+	if (file)
+		fclose(file);
+	return t;
+}
+
+static void strip_slashes(char *url)
+{
+	for (size_t len = strlen(url); len > 0 && url[len - 1] == '/'; len--)
+		url[len - 1] = '\0';
+}
+
+/* The environment's values over the file's. A token of the file never goes to a URL that is not the file's. */
+static void target_override(struct target *t)
+{
+	const char *url = getenv("KEYFOB_URL"), *token = getenv("KEYFOB_TOKEN");
+	bool is_other_node = url && *url && (!t->url || strcmp(t->url, url) != 0);
+	if (is_other_node) {
+		set(&t->url, url);
+		free(t->token);
+		t->token = NULL;
+	}
+	if (token && *token)
+		set(&t->token, token);
+}
+
+bool target_find(char **ret_url, char **ret_token, char *ret_why, size_t why_size)
+{
+	struct target t = target_of_file();
+	target_override(&t);
+	const char *missing = !t.url ? "KEYFOB_URL" : !t.token ? "KEYFOB_TOKEN" : NULL;
+	if (missing) {
+		snprintf(ret_why, why_size,
+			"%s is not set, and no `./dev run` has left it in .keyfob/run/env here or above", missing);
+		free(t.url);
+		free(t.token);
+		return false;
+	}
+	strip_slashes(t.url);
+	*ret_url = t.url;
+	*ret_token = t.token;
+	return true;
+}

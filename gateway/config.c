@@ -1,0 +1,153 @@
+/* config.c - reads the configuration: the file, the environment over it, then what concerns several settings. */
+#include "gateway/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "base/memory.h"
+#include "gateway/config_environment.h"
+#include "gateway/config_table.h"
+#include "gateway/document.h"
+
+/* The snapshot and the document that owns its texts. */
+struct snapshot {
+	struct config config;
+	struct document *doc;
+};
+
+/* What the checks below look at. */
+struct check {
+	const struct config *config;
+	const struct value *root;
+	struct settings_reading reading;
+};
+
+static bool read_into(struct snapshot *s, const char *file, char *const *environ, struct config_error *error);
+static const char *folder_of(struct document *doc, const char *file);
+static bool check_tls(struct check *c);
+static bool check_issuers(struct check *c);
+static bool check_providers(struct check *c);
+
+static bool (*const checks[])(struct check *) = { check_tls, check_issuers, check_providers };
+
+const struct config *config_read(const char *file, char *const *environ, struct config_error *ret)
+{
+	struct snapshot *s = memory_new(sizeof(*s));
+
+	s->doc = document_new();
+	if (read_into(s, file, environ, ret))
+		return &s->config;
+	config_free(&s->config);
+	return NULL;
+}
+
+void config_free(const struct config *config)
+{
+	if (!config)
+		return;
+	struct snapshot *s = container_of((struct config *)(uintptr_t)config, struct snapshot, config);
+	document_free(s->doc);
+	free(s);
+}
+
+static bool read_into(struct snapshot *s, const char *file, char *const *environ, struct config_error *error)
+{
+	struct value *root = document_read_file(s->doc, file, error);
+	struct check check = { &s->config, root, { s->doc, folder_of(s->doc, file), error } };
+
+	if (!root || !config_lay_environment(s->doc, root, environ, &s->config.warnings, error))
+		return false;
+	if (!settings_read(&check.reading, &CONFIG_TABLE, root, "", &s->config))
+		return false;
+	s->config.file = document_keep_text(s->doc, file, strlen(file));
+	for (size_t i = 0; i < sizeof(checks) / sizeof(*checks); i++)
+		if (!checks[i](&check))
+			return false;
+	return true;
+}
+
+static const char *folder_of(struct document *doc, const char *file)
+{
+	const char *slash = strrchr(file, '/');
+
+	if (!slash)
+		return ".";
+	return document_keep_text(doc, file, slash == file ? 1 : (size_t)(slash - file));
+}
+
+/* Where to point when a setting does not fit to another: its own line if the file has it. */
+static const struct value *place_of(const struct check *c, const char *path)
+{
+	const struct value *v = value_at(c->root, path);
+
+	return v ? v : c->root;
+}
+
+static bool check_pair(struct check *c, const char *certificate, const char *key, const char *section)
+{
+	if (!certificate == !key)
+		return true;
+	return setting_refuse(&c->reading, place_of(c, section), section,
+		"certificate and key belong together: %s is missing", key ? "certificate" : "key");
+}
+
+static bool check_tls(struct check *c)
+{
+	return check_pair(c, c->config->http.tls.certificate, c->config->http.tls.key, "http.tls") &&
+	       check_pair(c, c->config->mqtt.tls.certificate, c->config->mqtt.tls.key, "mqtt.tls");
+}
+
+static bool check_issuer(struct check *c, const struct value *v, size_t i)
+{
+	const struct issuer *issuers = c->config->auth.issuers.items;
+	char name[64];
+
+	snprintf(name, sizeof(name), "auth.issuers[%zu]", i);
+	if (!issuers[i].jwks_file == !issuers[i].jwks_url)
+		return setting_refuse(&c->reading, v, name, "must have exactly one of jwks_file and jwks_url");
+	for (size_t k = 0; k < i; k++) {
+		if (strcmp(issuers[k].issuer, issuers[i].issuer) == 0)
+			return setting_refuse(&c->reading, v, name, "has the same issuer as auth.issuers[%zu]", k);
+		if (strcmp(issuers[k].subject_prefix, issuers[i].subject_prefix) == 0)
+			return setting_refuse(&c->reading, v, name,
+				"has the same subject_prefix as auth.issuers[%zu]; they must differ, else two people "
+				"could share a subject",
+				k);
+	}
+	return true;
+}
+
+static bool check_issuers(struct check *c)
+{
+	const struct value *list = value_at(c->root, "auth.issuers");
+	size_t i = 0;
+
+	for (const struct value *v = list ? list->first : NULL; v; v = v->next, i++)
+		if (!check_issuer(c, v, i))
+			return false;
+	return true;
+}
+
+/* A provider that is named must have what it needs. */
+static bool check_providers(struct check *c)
+{
+	const struct config *config = c->config;
+	const struct {
+		enum wake_provider provider;
+		const char *value, *path, *name;
+	} needs[] = {
+		{ WAKE_PROVIDER_SMPP, config->wake.smpp.url, "wake.smpp.url", "smpp" },
+		{ WAKE_PROVIDER_HTTP, config->wake.http.url, "wake.http.url", "http" },
+		{ WAKE_PROVIDER_SNS, config->wake.sns.region, "wake.sns.region", "sns" },
+		{ WAKE_PROVIDER_SNS, config->wake.sns.access_key_id, "wake.sns.access_key_id", "sns" },
+		{ WAKE_PROVIDER_SNS, config->wake.sns.secret_access_key, "wake.sns.secret_access_key", "sns" },
+	};
+
+	for (size_t i = 0; i < config->wake.providers.count; i++)
+		for (size_t k = 0; k < sizeof(needs) / sizeof(*needs); k++)
+			if (needs[k].provider == (enum wake_provider)config->wake.providers.items[i] && !needs[k].value)
+				return setting_refuse(&c->reading, place_of(c, "wake.providers"), needs[k].path,
+					"must be given, since wake.providers names %s", needs[k].name);
+	return true;
+}

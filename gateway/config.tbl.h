@@ -1,0 +1,124 @@
+/* SETTING(path, member, type, default as YAML, min, max, rule, reloadable, sentence)
+ *
+ * A default of NULL: it must be given. Sizes are bytes, durations milliseconds; min and max 0: any.
+ * The rows stand in the order in which the manual prints them. ISSUER: the same, of one item of auth.issuers. */
+SETTING("namespace", namespace, TEXT, "keyfob", 0, 0, &RULE_NAMESPACE, false,
+	"One installation, one namespace: the client ids and the internal topics of all its nodes begin with it.")
+SETTING("node.id", node.id, TEXT, "null", 0, 0, &RULE_NODE_ID, false,
+	"What this node calls itself in the log and towards the other nodes. By default it makes up a name at each "
+	"start.")
+SETTING("node.workers", node.workers, INTEGER, "0", 0, 256, NULL, false, "Worker threads; 0 is one for each core.")
+
+SETTING("http.listen", http.listen, ADDRESSES, "[\"127.0.0.1:8080\"]", 0, 0, &RULE_LISTEN, false,
+	"Where REST, SSE, the console and `/v1/ws` are served. Port 0 takes any free one.")
+SETTING("http.tls.certificate", http.tls.certificate, FILE, "null", 0, 0, NULL, true,
+	"The certificate chain (PEM). Without it the listener speaks plain HTTP, for a load balancer that ends TLS.")
+SETTING("http.tls.key", http.tls.key, FILE, "null", 0, 0, NULL, true, "The certificate's private key (PEM).")
+SETTING("http.web_root", http.web_root, FOLDER, "null", 0, 0, NULL, false,
+	"The folder of the built console; null serves none.")
+SETTING("http.cors_origins", http.cors_origins, TEXTS, "[]", 0, 0, &RULE_ORIGIN, false,
+	"The origins whose pages may call the API and open WebSockets, besides its own.")
+SETTING("http.trusted_proxies", http.trusted_proxies, TEXTS, "[]", 0, 0, &RULE_PROXY, false,
+	"The proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host count.")
+SETTING("http.max_connections", http.max_connections, INTEGER, "10000", 1, 1000000, NULL, false,
+	"Open connections of this node; past them a newcomer gets 503 or is closed.")
+SETTING("http.per_address", http.per_address, INTEGER, "1000", 1, 1000000, NULL, false,
+	"Open connections from one address.")
+
+SETTING("websocket.listen", websocket.listen, ADDRESSES, "[]", 0, 0, &RULE_LISTEN, false,
+	"A plain port for WebSockets alone, besides the HTTP one: for a load balancer on a trusted network.")
+SETTING("websocket.max_message", websocket.max_message, SIZE, "64KiB", KIB(1), MIB(1), NULL, false,
+	"The largest message from an app; a larger one closes the socket with 1009.")
+SETTING("websocket.ping_interval", websocket.ping_interval_ms, DURATION, "25s", MS(100), M(10), NULL, false,
+	"How often a silent socket is asked whether it is still there.")
+SETTING("websocket.max_queue", websocket.max_queue, SIZE, "1MiB", KIB(1), GIB(1), NULL, false,
+	"What may wait for one app; one further behind than this is closed with 4408 and resumes when it can.")
+
+SETTING("admin.listen", admin.listen, ADDRESSES, "[\"127.0.0.1:9090\"]", 0, 0, &RULE_LISTEN, false,
+	"Where `/healthz`, `/readyz` and `/metrics` are served. There is no sign-in: keep it on a trusted network.")
+
+SETTING("database.url", database.url, SECRET, NULL, 0, 0, &RULE_DATABASE_URL, false,
+	"PostgreSQL, in libpq's form: several hosts, `sslmode`, `sslrootcert` and the like are understood.")
+SETTING("database.synchronous", database.synchronous, BOOLEAN, "false", 0, 0, NULL, false,
+	"True: a synchronous standby is there, so a failover loses nothing, and losing the standby is 503.")
+
+SETTING("mqtt.url", mqtt.url, TEXT, "\"mqtt://127.0.0.1:1883\"", 0, 0, &RULE_MQTT_URL, false, "The broker.")
+SETTING("mqtt.username", mqtt.username, TEXT, "null", 0, 0, NULL, false, "The gateway's account at the broker.")
+SETTING("mqtt.password", mqtt.password, SECRET, "null", 0, 0, NULL, false, "Its password.")
+SETTING("mqtt.tls.ca", mqtt.tls.ca, FILE, "null", 0, 0, NULL, false,
+	"Who may have signed the broker's certificate (PEM); null: whom the system trusts.")
+SETTING("mqtt.tls.certificate", mqtt.tls.certificate, FILE, "null", 0, 0, NULL, false,
+	"The gateway's own certificate, for a broker that asks for one (PEM).")
+SETTING("mqtt.tls.key", mqtt.tls.key, FILE, "null", 0, 0, NULL, false, "Its private key (PEM).")
+
+SETTING("lifecycle.prefix", lifecycle.prefix, TEXT, "$aws/events", 0, 0, &RULE_TOPIC_PREFIX, false,
+	"Where the broker tells who came and went: AWS IoT Core's own, and what the mosquitto plugin is set to.")
+SETTING("lifecycle.verify_delay", lifecycle.verify_delay_ms, DURATION, "5s", 0, M(10), NULL, false,
+	"How long a vehicle that went counts as reachable, so that a short gap wakes nobody.")
+
+SETTING("auth.issuers", auth.issuers, GROUPS, "[]", 0, 0, &RULE_ISSUERS, false, "Whose tokens are accepted.")
+ISSUER("issuer", issuer, TEXT, NULL, 0, 0, NULL, false, "The token's `iss`.")
+ISSUER("audience", audience, TEXT, "keyfob", 0, 0, NULL, false, "What the token's `aud` must name.")
+ISSUER("jwks_file", jwks_file, FILE, "null", 0, 0, NULL, true,
+	"The issuer's public keys (RFC 7517) in a file; this or `jwks_url`. Read again for a key id that is not known.")
+ISSUER("jwks_url", jwks_url, TEXT, "null", 0, 0, &RULE_HTTP_URL, true,
+	"The issuer's public keys by HTTP; this or `jwks_file`.")
+ISSUER("subject_prefix", subject_prefix, TEXT, "\"\"", 0, 0, NULL, false,
+	"Put before each token's `sub`; with several issuers all must differ, so that no two share a subject.")
+ISSUER("scopes", scopes, TEXTS, "[\"vehicles:read\", \"commands:write\", \"keyfob:admin\"]", 0, 0, &RULE_SCOPES, false,
+	"The scopes that this issuer may grant; others in its tokens do not count.")
+
+SETTING("limits.queue_per_vehicle", limits.queue_per_vehicle, INTEGER, "100", 1, 100000, NULL, false,
+	"Unsent commands of one vehicle; past them 429 `queue-full`.")
+SETTING("limits.per_subject", limits.per_subject, RATE, "\"50/s\"", 0, 0, NULL, false,
+	"Requests of one subject to this node. Every rate allows a burst of two seconds; past it 429 `rate-limited`.")
+SETTING("limits.per_vehicle", limits.per_vehicle, RATE, "\"10/s\"", 0, 0, NULL, false, "Commands for one vehicle.")
+SETTING("limits.per_address", limits.per_address, RATE, "\"200/s\"", 0, 0, NULL, false, "Requests from one address.")
+SETTING("limits.per_socket", limits.per_socket, RATE, "\"50/s\"", 0, 0, NULL, false,
+	"Messages on one WebSocket; past them it is closed with 4429.")
+
+SETTING("commands.catalog", commands.catalog, FILE, "catalog.yaml", 0, 0, NULL, true,
+	"The catalogue: which commands there are.")
+
+SETTING("wake.enabled", wake.enabled, BOOLEAN, "true", 0, 0, NULL, true, "The switch that stops every SMS.")
+SETTING("wake.providers", wake.providers, CHOICES, "[]", 0, 0, &RULE_PROVIDERS, false,
+	"Who sends the SMS, in order: the next when one fails or gives no receipt in `receipt_timeout`. None: nobody "
+	"is woken.")
+SETTING("wake.receipt_timeout", wake.receipt_timeout_ms, DURATION, "20s", MS(100), H(1), NULL, false,
+	"How long a provider that gives receipts may take for one.")
+SETTING("wake.min_interval", wake.min_interval_ms, DURATION, "30s", 0, D(1), NULL, false,
+	"The least time between two wake-ups of one vehicle.")
+SETTING("wake.max_attempts", wake.max_attempts, INTEGER, "3", 1, 100, NULL, false,
+	"Wake-ups for one absence of a vehicle.")
+SETTING("wake.daily_budget", wake.daily_budget, INTEGER, "20", 0, 10000, NULL, false, "SMS to one vehicle in 24 hours.")
+SETTING("wake.validity", wake.validity_ms, DURATION, "10m", S(1), D(2), NULL, false,
+	"How long the SMS centre keeps trying; at most what is left of the longest waiting command.")
+SETTING("wake.text", wake.text, TEXT, "KEYFOB WAKE {vehicle_id}", 0, 0, NULL, false, "The SMS.")
+SETTING("wake.smpp.url", wake.smpp.url, TEXT, "null", 0, 0, &RULE_SMPP_URL, false, "The SMS centre (SMPP 3.4).")
+SETTING("wake.smpp.password", wake.smpp.password, SECRET, "null", 0, 0, NULL, false, "Its password.")
+SETTING("wake.smpp.source", wake.smpp.source, TEXT, "Keyfob", 0, 0, &RULE_SENDER, false,
+	"The sender that the SMS shows.")
+SETTING("wake.smpp.registered_delivery", wake.smpp.registered_delivery, BOOLEAN, "true", 0, 0, NULL, false,
+	"Whether to ask for delivery receipts.")
+SETTING("wake.http.url", wake.http.url, TEXT, "null", 0, 0, &RULE_HTTP_URL, false,
+	"A provider with an HTTP API. URL, headers and body may hold `{msisdn}`, `{iccid}`, `{text}`, `{vehicle_id}` "
+	"and `{validity_seconds}`.")
+SETTING("wake.http.method", wake.http.method, CHOICE, "POST", 0, 0, &RULE_METHOD, false, "The request's method.")
+SETTING("wake.http.headers", wake.http.headers, PAIRS, "{}", 0, 0, &RULE_HEADER, false, "The request's headers.")
+SETTING("wake.http.body", wake.http.body, TEXT, "null", 0, 0, NULL, false, "The request's body.")
+SETTING("wake.http.ok_status", wake.http.ok_status, NUMBERS, "[200, 201, 202]", 100, 599, NULL, false,
+	"The status codes that say that the SMS was taken.")
+SETTING("wake.sns.region", wake.sns.region, TEXT, "null", 0, 0, &RULE_REGION, false, "Amazon SNS: its region.")
+SETTING("wake.sns.endpoint", wake.sns.endpoint, TEXT, "null", 0, 0, &RULE_HTTP_URL, false,
+	"Another address than the region's own.")
+SETTING("wake.sns.access_key_id", wake.sns.access_key_id, TEXT, "null", 0, 0, NULL, false,
+	"The key that signs the requests: its id.")
+SETTING("wake.sns.secret_access_key", wake.sns.secret_access_key, SECRET, "null", 0, 0, NULL, false, "The key itself.")
+
+SETTING("retention.commands", retention.commands_ms, DURATION, "90d", H(1), D(3650), NULL, false,
+	"How long commands and their timelines are kept.")
+SETTING("retention.events", retention.events_ms, DURATION, "30d", H(1), D(3650), NULL, false,
+	"How long events are kept, and so how far back an app can resume.")
+
+SETTING("log.level", log.level, CHOICE, "info", 0, 0, &RULE_LEVEL, true, "The least that is logged.")
+SETTING("log.format", log.format, CHOICE, "logfmt", 0, 0, &RULE_FORMAT, false, "For people, or for a collector.")

@@ -1,0 +1,244 @@
+/* feed.c - a leased MQTT session that is read in batches.
+ *
+ *   lease read again ─ CONNECT ─ SUBSCRIBE ─ row marked ─┬─ batch ─ flows ─ commit ─ acknowledge ─ next batch
+ *                                                        ├─ fault: connect again, it all comes again
+ *                                                           (the lease may turn out to be another's) */
+#include "gateway/feed.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/memory.h"
+#include "base/mqtt/link.h"
+#include "base/receipt.h"
+#include "sql/batch.h"
+#include "sql/db.h"
+#include "sql/statements.h"
+
+#define SESSION_EXPIRY_S (7 * 24 * 3600)
+#define FILTERS_MAX 3
+
+struct feed {
+	struct loop *loop;
+	struct feed_options options;
+	char name[24], client_id[128], filters[FILTERS_MAX][256];
+	size_t filter_count;
+	struct batch_fence fence;
+	struct mqtt_link *link; /* NULL once it is closed */
+	struct receipt receipt; /* open while a batch is with the flows */
+	bool reading, closing, link_closed, subscribed, session_present, announced;
+	unsigned units; /* database units whose answer is out */
+	void (*on_closed)(void *owner);
+};
+
+static void may_connect(void *owner, struct mqtt_link *link);
+static void on_checked(struct db_unit *unit, void *context, const struct fault *fault);
+static void on_up(void *owner, struct mqtt_link *link, bool session_present);
+static void on_subscribed(void *owner, struct mqtt_link *link);
+static void on_marked(struct db_unit *unit, void *context, const struct fault *fault);
+static void on_down(void *owner, struct mqtt_link *link, const char *reason);
+static void on_batch(void *owner, struct mqtt_link *link, const struct mqtt_message *messages, size_t count);
+static void on_settled(struct receipt *receipt);
+static void on_link_closed(void *owner);
+static void finish_closing(struct feed *f);
+
+/* Which topics a feed reads. */
+static void set_filters(struct feed *f, const char *which)
+{
+	const char *prefix = f->options.lifecycle_prefix;
+
+	if (strcmp(which, "lifecycle") == 0) {
+		snprintf(f->filters[0], sizeof(f->filters[0]), "%s/presence/+/+", prefix);
+		snprintf(f->filters[1], sizeof(f->filters[1]), "%s/subscriptions/+/+", prefix);
+		snprintf(f->filters[2], sizeof(f->filters[2]), "%s/%s/resynced", prefix, f->options.namespace);
+		f->filter_count = 3;
+	} else if (strcmp(which, "state") == 0) {
+		snprintf(f->filters[0], sizeof(f->filters[0]), "vehicles/+/state");
+		f->filter_count = 1;
+	} else {
+		snprintf(f->filters[0], sizeof(f->filters[0]), "vehicles/+/commands/response/%s", which);
+		snprintf(f->filters[1], sizeof(f->filters[1]), "vehicles/+/state/%s", which);
+		f->filter_count = 2;
+	}
+}
+
+struct feed *feed_new(struct loop *loop, const struct feed_options *options, const char *name, int64_t epoch)
+{
+	struct feed *f = memory_new(sizeof(*f));
+	const char *which = name + strlen("feed/");
+
+	f->loop = loop;
+	f->options = *options;
+	snprintf(f->name, sizeof(f->name), "%s", name);
+	snprintf(f->client_id, sizeof(f->client_id), "%s-feed-%s", options->namespace, which);
+	set_filters(f, which);
+	f->fence = (struct batch_fence){ .lease = f->name, .epoch = epoch };
+	f->link = link_new(loop, options->broker,
+		&(struct mqtt_link_options){
+			.client_id = f->client_id,
+			.feed = true,
+			.session_expiry_seconds = SESSION_EXPIRY_S,
+			.owner = f,
+			.may_connect = may_connect,
+			.on_up = on_up,
+			.on_down = on_down,
+			.on_subscribed = on_subscribed,
+			.on_batch = on_batch,
+		});
+	return f;
+}
+
+void feed_start(struct feed *f)
+{
+	link_start(f->link);
+}
+
+const char *feed_name(const struct feed *f)
+{
+	return f->name;
+}
+
+bool feed_is_subscribed(const struct feed *f)
+{
+	return f->subscribed;
+}
+
+/* Connecting. */
+
+static struct db_unit *lease_unit(struct feed *f, const struct db_statement *statement, db_done *on_done)
+{
+	struct db_unit *unit = db_unit_new(f->options.reader, on_done, f);
+	db_unit_add(unit, statement);
+	db_param_text(unit, f->name);
+	db_param_text(unit, f->options.worker);
+	db_param_int(unit, f->fence.epoch);
+	f->units++;
+	return unit;
+}
+
+static void may_connect(void *owner, struct mqtt_link *link)
+{
+	struct feed *f = owner;
+	(void)link;
+	db_unit_submit(lease_unit(f, &SQL_lease_check, on_checked));
+}
+
+static void on_checked(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct feed *f = context;
+
+	f->units--;
+	if (f->closing) {
+		finish_closing(f);
+		return;
+	}
+	bool held = !fault && db_bool(unit, 0, 0, 0);
+	link_may_connect(f->link, held);
+	if (!fault && !held)
+		f->options.on_fenced(f->options.owner, f);
+}
+
+static void on_up(void *owner, struct mqtt_link *link, bool session_present)
+{
+	struct feed *f = owner;
+	const char *filters[FILTERS_MAX];
+
+	f->session_present = session_present;
+	for (size_t i = 0; i < f->filter_count; i++)
+		filters[i] = f->filters[i];
+	link_subscribe(link, filters, f->filter_count, 1);
+}
+
+static void on_subscribed(void *owner, struct mqtt_link *link)
+{
+	struct feed *f = owner;
+
+	(void)link;
+	log_debug("feed", "subscribed", LOG_TEXT("feed", f->name), LOG_INT("session_present", f->session_present));
+	db_unit_submit(lease_unit(f, &SQL_lease_subscribed, on_marked));
+	if (!f->announced || !f->session_present)
+		f->options.on_session_lost(f->options.owner, &f->fence);
+	f->announced = true;
+}
+
+static void on_marked(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct feed *f = context;
+
+	(void)unit;
+	f->units--;
+	if (f->closing)
+		finish_closing(f);
+	else if (fault)
+		link_reconnect(f->link);
+	else
+		f->subscribed = true;
+}
+
+static void on_down(void *owner, struct mqtt_link *link, const char *reason)
+{
+	struct feed *f = owner;
+
+	(void)link;
+	f->subscribed = false;
+	log_debug("feed", "no connection to the broker", LOG_TEXT("feed", f->name), LOG_TEXT("reason", reason));
+}
+
+/* Reading. */
+
+static void on_batch(void *owner, struct mqtt_link *link, const struct mqtt_message *messages, size_t count)
+{
+	struct feed *f = owner;
+
+	(void)link;
+	f->reading = true;
+	receipt_init(&f->receipt, on_settled);
+	for (size_t i = 0; i < count; i++)
+		f->options.on_message(f->options.owner, &f->fence, &messages[i], &f->receipt);
+	receipt_close(&f->receipt, NULL);
+}
+
+static void on_settled(struct receipt *receipt)
+{
+	struct feed *f = container_of(receipt, struct feed, receipt);
+
+	f->reading = false;
+	if (f->closing)
+		finish_closing(f);
+	else if (!receipt->fault)
+		link_acknowledge(f->link);
+	else
+		link_reconnect(f->link); /* the lease is read before it connects: a lost one is found there */
+}
+
+/* Closing. */
+
+void feed_close(struct feed *f, void (*closed)(void *owner))
+{
+	f->closing = true;
+	f->subscribed = false;
+	f->on_closed = closed;
+	link_close(f->link, on_link_closed);
+	f->link = NULL;
+}
+
+static void on_link_closed(void *owner)
+{
+	struct feed *f = owner;
+	f->link_closed = true;
+	finish_closing(f);
+}
+
+static void finish_closing(struct feed *f)
+{
+	if (!f->link_closed || f->reading || f->units > 0)
+		return;
+	void (*closed)(void *) = f->on_closed;
+	void *whose = f->options.owner;
+	free(f);
+	closed(whose);
+}

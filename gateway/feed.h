@@ -1,0 +1,38 @@
+/* feed.h - one feed while this worker holds its lease: reads, hands on, and acknowledges after the commit. */
+#ifndef KEYFOB_GATEWAY_FEED_H
+#define KEYFOB_GATEWAY_FEED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct batch_fence;
+struct db;
+struct feed;
+struct loop;
+struct mqtt_broker;
+struct mqtt_message;
+struct receipt;
+
+struct feed_options {
+	const struct mqtt_broker *broker;       /* all borrowed for life */
+	const char *namespace, *lifecycle_prefix, *worker;
+	struct db *reader;
+	void *owner;
+	/* One message; whoever works on it opens and closes the receipt. */
+	void (*on_message)(void *owner, const struct batch_fence *, const struct mqtt_message *, struct receipt *);
+	/* The lifecycle feed alone: what was said since the last connection may be lost. */
+	void (*on_session_lost)(void *owner, const struct batch_fence *);
+	/* The lease is another's: close it. */
+	void (*on_fenced)(void *owner, struct feed *);
+};
+
+/* `name` is the lease's: "feed/07", "feed/lifecycle", "feed/state". */
+struct feed *feed_new(struct loop *, const struct feed_options *, const char *name, int64_t epoch);
+void feed_start(struct feed *);
+/* Disconnects and frees it when what it handed on is settled; `on_closed` is the last call. */
+void feed_close(struct feed *, void (*on_closed)(void *owner));
+
+const char *feed_name(const struct feed *);
+bool feed_is_subscribed(const struct feed *);
+
+#endif

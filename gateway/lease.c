@@ -1,0 +1,258 @@
+/* lease.c - renew, look, take or give back; every second.
+ *
+ *   tick ─ renew own and held ─ count workers ─┬─ too few held: take some that are free
+ *                                              └─ too many held: drop some */
+#include "gateway/lease.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/memory.h"
+#include "base/metrics.h"
+#include "sql/db.h"
+#include "sql/statements.h"
+
+#define TICK_MS 1000
+#define ALIVE_MS (LEASE_MS - 1000) /* we stop believing before others do */
+#define HELD_MAX 64
+
+struct held {
+	char name[24];
+	bool renewed;
+};
+
+struct leases {
+	struct loop *loop;
+	struct db *db;
+	struct lease_options options;
+	struct loop_timer timer;
+	struct held held[HELD_MAX];
+	size_t count;
+	int64_t tick_ms;    /* when the renewal under way was sent */
+	int64_t renewed_ms; /* when the last successful one was sent; 0: never */
+	unsigned under_way; /* units whose answer is out */
+	bool ending;
+	void (*on_ended)(void *owner);
+};
+
+static void on_tick(struct loop_timer *timer);
+static void on_renewed(struct db_unit *unit, void *context, const struct fault *fault);
+static void read_renewed(struct leases *l, struct db_unit *unit);
+static void balance(struct leases *l, size_t workers, size_t free_feeds, size_t feeds);
+static void take(struct leases *l, size_t count);
+static void on_taken(struct db_unit *unit, void *context, const struct fault *fault);
+static void give_back(struct leases *l, size_t count);
+static void end_when_quiet(struct leases *l);
+static void on_ended(struct db_unit *unit, void *context, const struct fault *fault);
+
+struct leases *lease_new(struct loop *loop, struct db *db, const struct lease_options *options)
+{
+	struct leases *l = memory_new(sizeof(*l));
+	l->loop = loop;
+	l->db = db;
+	l->options = *options;
+	loop_timer_init(loop, &l->timer, on_tick);
+	return l;
+}
+
+void lease_free(struct leases *l)
+{
+	if (l)
+		loop_timer_stop(&l->timer);
+	free(l);
+}
+
+void lease_start(struct leases *l)
+{
+	loop_timer_start(&l->timer, 0);
+}
+
+bool lease_is_alive(const struct leases *l)
+{
+	return l->renewed_ms > 0 && !l->ending && loop_monotonic_ms(l->loop) - l->renewed_ms < ALIVE_MS;
+}
+
+size_t lease_held(const struct leases *l)
+{
+	return l->count;
+}
+
+static struct held *find(struct leases *l, const char *name)
+{
+	for (size_t i = 0; i < l->count; i++) {
+		if (strcmp(l->held[i].name, name) == 0)
+			return &l->held[i];
+	}
+	return NULL;
+}
+
+void lease_forget(struct leases *l, const char *name)
+{
+	struct held *h = find(l, name);
+	if (!h)
+		return;
+	*h = l->held[--l->count];
+	metric_add(METRIC_LEASES_HELD, -1);
+}
+
+static void on_tick(struct loop_timer *timer)
+{
+	struct leases *l = container_of(timer, struct leases, timer);
+	struct db_unit *unit = db_unit_new(l->db, on_renewed, l);
+
+	l->under_way++;
+	l->tick_ms = loop_monotonic_ms(l->loop);
+	for (size_t i = 0; i < l->count; i++)
+		l->held[i].renewed = false;
+	db_unit_add(unit, &SQL_lease_renew);
+	db_param_text(unit, l->options.worker);
+	db_param_text(unit, l->options.node);
+	db_param_int(unit, LEASE_MS);
+	db_unit_add(unit, &SQL_lease_workers);
+	db_unit_submit(unit);
+}
+
+static void on_renewed(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct leases *l = context;
+
+	l->under_way--;
+	if (l->ending) {
+		end_when_quiet(l);
+		return;
+	}
+	if (!fault) {
+		read_renewed(l, unit);
+		balance(l, (size_t)db_int(unit, 1, 0, 0), (size_t)db_int(unit, 1, 0, 1), (size_t)db_int(unit, 1, 0, 2));
+	}
+	loop_timer_start(&l->timer, TICK_MS);
+}
+
+/* What was not renewed is another's, or nobody's: lost. */
+static void read_renewed(struct leases *l, struct db_unit *unit)
+{
+	bool first = l->renewed_ms == 0, lapsed = db_bool(unit, 0, 0, 2);
+
+	l->renewed_ms = l->tick_ms;
+	for (size_t row = 1; row < db_rows(unit, 0); row++) {
+		struct held *h = find(l, db_text(unit, 0, row, 0));
+		if (h)
+			h->renewed = true;
+	}
+	for (size_t i = l->count; i-- > 0;) {
+		if (l->held[i].renewed)
+			continue;
+		char name[24];
+		memcpy(name, l->held[i].name, sizeof(name));
+		log_warn("lease", "a feed was taken over", LOG_TEXT("feed", name));
+		metric_add(METRIC_LEASES_LOST, 1);
+		lease_forget(l, name);
+		l->options.on_dropped(l->options.owner, name);
+	}
+	if (lapsed && !first)
+		l->options.on_lapsed(l->options.owner);
+}
+
+static void balance(struct leases *l, size_t workers, size_t free_feeds, size_t feeds)
+{
+	size_t share = workers > 0 ? (feeds + workers - 1) / workers : feeds;
+
+	if (l->count < share && free_feeds > 0)
+		take(l, share - l->count);
+	else if (l->count > share)
+		give_back(l, l->count - share);
+}
+
+static void take(struct leases *l, size_t count)
+{
+	struct db_unit *unit = db_unit_new(l->db, on_taken, l);
+
+	l->under_way++;
+	db_unit_add(unit, &SQL_lease_take);
+	db_param_text(unit, l->options.worker);
+	db_param_text(unit, l->options.node);
+	db_param_int(unit, LEASE_MS);
+	db_param_int(unit, (int64_t)count);
+	db_unit_submit(unit);
+}
+
+static void on_taken(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct leases *l = context;
+
+	l->under_way--;
+	for (size_t row = 0; !fault && row < db_rows(unit, 0) && l->count < HELD_MAX; row++) {
+		struct held *h = &l->held[l->count++];
+		snprintf(h->name, sizeof(h->name), "%s", db_text(unit, 0, row, 0));
+		h->renewed = true;
+		metric_add(METRIC_LEASES_HELD, 1);
+		if (!l->ending)
+			l->options.on_taken(l->options.owner, h->name, db_int(unit, 0, row, 1));
+	}
+	if (l->ending)
+		end_when_quiet(l);
+}
+
+static void ignore(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	(void)unit;
+	(void)context;
+	(void)fault;
+}
+
+static void give_back(struct leases *l, size_t count)
+{
+	struct db_array names = { 0 };
+
+	while (count-- > 0) {
+		char name[24];
+		memcpy(name, l->held[l->count - 1].name, sizeof(name));
+		db_array_text(&names, name);
+		lease_forget(l, name);
+		l->options.on_dropped(l->options.owner, name);
+	}
+	struct db_unit *unit = db_unit_new(l->db, ignore, NULL);
+	db_unit_add(unit, &SQL_lease_release);
+	db_param_array(unit, &names);
+	db_param_text(unit, l->options.worker);
+	db_unit_submit(unit);
+}
+
+void lease_end(struct leases *l, void (*on_ended_)(void *owner))
+{
+	l->ending = true;
+	l->on_ended = on_ended_;
+	loop_timer_stop(&l->timer);
+	end_when_quiet(l);
+}
+
+static void end_when_quiet(struct leases *l)
+{
+	if (l->under_way > 0)
+		return;
+
+	struct db_unit *unit = db_unit_new(l->db, on_ended, l);
+
+	while (l->count > 0) {
+		char name[24];
+		memcpy(name, l->held[l->count - 1].name, sizeof(name));
+		lease_forget(l, name);
+		l->options.on_dropped(l->options.owner, name);
+	}
+	db_unit_add(unit, &SQL_worker_end);
+	db_param_text(unit, l->options.worker);
+	db_unit_submit(unit);
+}
+
+static void on_ended(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct leases *l = context;
+
+	(void)unit;
+	if (fault)
+		log_warn("lease", "the leases run out by themselves", LOG_TEXT("fault", fault->name));
+	l->on_ended(l->options.owner);
+}

@@ -1,0 +1,189 @@
+/* sender.c - one send link with its inbox. */
+#include "gateway/sender.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/memory.h"
+#include "base/metrics.h"
+#include "base/mqtt/link.h"
+
+#define CLAIM_INSTALLATION_MS 1000 /* how long the broker has to show whose namespace it is */
+#define INBOX_EXPIRY_S 10	   /* older events are found in the table */
+#define TOPIC_MAX 256
+
+struct sender {
+	struct loop *loop;
+	struct sender_options options;
+	struct mqtt_link *link;
+	struct loop_timer claim;
+	char client_id[128], inbox[TOPIC_MAX], gone[TOPIC_MAX], gone_filter[TOPIC_MAX], installation[TOPIC_MAX];
+	bool up, installation_seen;
+	void (*on_closed)(void *owner);
+};
+
+static void on_up(void *owner, struct mqtt_link *link, bool session_present);
+static void on_subscribed(void *owner, struct mqtt_link *link);
+static void on_down(void *owner, struct mqtt_link *link, const char *reason);
+static void on_message(void *owner, struct mqtt_link *link, const struct mqtt_message *message);
+static void on_puback(void *owner, struct mqtt_link *link, int mid, int reason);
+static void on_claim(struct loop_timer *timer);
+static void on_closed(void *owner);
+
+struct sender *sender_new(struct loop *loop, const struct sender_options *options)
+{
+	struct sender *s = memory_new(sizeof(*s));
+	const char *ns = options->namespace;
+
+	s->loop = loop;
+	s->options = *options;
+	snprintf(s->client_id, sizeof(s->client_id), "%s-worker-%s", ns, options->worker);
+	snprintf(s->inbox, sizeof(s->inbox), "%s/inbox/%s", ns, options->worker);
+	snprintf(s->gone, sizeof(s->gone), "%s/workers/%s/gone", ns, options->worker);
+	snprintf(s->gone_filter, sizeof(s->gone_filter), "%s/workers/+/gone", ns);
+	snprintf(s->installation, sizeof(s->installation), "%s/installation", ns);
+	loop_timer_init(loop, &s->claim, on_claim);
+	s->link = link_new(loop, options->broker,
+		&(struct mqtt_link_options){
+			.client_id = s->client_id,
+			.will_topic = s->gone,
+			.will_payload = "{}",
+			.owner = s,
+			.on_up = on_up,
+			.on_down = on_down,
+			.on_subscribed = on_subscribed,
+			.on_message = on_message,
+			.on_puback = on_puback,
+		});
+	return s;
+}
+
+void sender_start(struct sender *s)
+{
+	link_start(s->link);
+}
+
+void sender_close(struct sender *s, void (*closed)(void *owner))
+{
+	loop_timer_stop(&s->claim);
+	s->up = false;
+	s->on_closed = closed;
+	link_close(s->link, on_closed);
+}
+
+static void on_closed(void *owner)
+{
+	struct sender *s = owner;
+	void (*closed)(void *) = s->on_closed;
+	void *whose = s->options.owner;
+	free(s);
+	closed(whose);
+}
+
+bool sender_is_up(const struct sender *s)
+{
+	return s->up;
+}
+
+int sender_publish(struct sender *s, const struct mqtt_publish *message)
+{
+	return s->up ? link_publish(s->link, message) : -1;
+}
+
+bool sender_forward(struct sender *s, const char *worker, const char *text, size_t len)
+{
+	char topic[TOPIC_MAX];
+
+	snprintf(topic, sizeof(topic), "%s/inbox/%s", s->options.namespace, worker);
+	metric_add(METRIC_EVENTS_FORWARDED, 1);
+	return sender_publish(s, &(struct mqtt_publish){ .topic = topic,
+					 .payload = text,
+					 .len = len,
+					 .qos = 0,
+					 .expiry_seconds = INBOX_EXPIRY_S }) >= 0;
+}
+
+static void on_up(void *owner, struct mqtt_link *link, bool session_present)
+{
+	struct sender *s = owner;
+	const char *filters[] = { s->inbox, s->gone_filter, s->installation };
+
+	(void)session_present;
+	s->installation_seen = false;
+	link_subscribe(link, filters, sizeof(filters) / sizeof(filters[0]), 1);
+}
+
+static void on_subscribed(void *owner, struct mqtt_link *link)
+{
+	struct sender *s = owner;
+
+	(void)link;
+	s->up = true;
+	log_info("sender", "connected to the broker", LOG_TEXT("client_id", s->client_id));
+	loop_timer_start(&s->claim, CLAIM_INSTALLATION_MS);
+	s->options.on_up(s->options.owner);
+}
+
+static void on_down(void *owner, struct mqtt_link *link, const char *reason)
+{
+	struct sender *s = owner;
+
+	(void)link;
+	log_warn("sender", "no connection to the broker", LOG_TEXT("reason", reason));
+	metric_add(METRIC_MQTT_RECONNECTS, 1);
+	loop_timer_stop(&s->claim);
+	if (!s->up)
+		return;
+	s->up = false;
+	s->options.on_down(s->options.owner);
+}
+
+/* The namespace is claimed by the first installation that comes, for ever. */
+static void on_claim(struct loop_timer *timer)
+{
+	struct sender *s = container_of(timer, struct sender, claim);
+	if (!s->installation_seen)
+		sender_publish(s, &(struct mqtt_publish){ .topic = s->installation,
+					  .payload = s->options.installation,
+					  .len = strlen(s->options.installation),
+					  .qos = 1,
+					  .retain = true });
+}
+
+static void check_installation(struct sender *s, const struct mqtt_message *m)
+{
+	const char *ours = s->options.installation;
+
+	s->installation_seen = true;
+	if (m->len == strlen(ours) && memcmp(m->payload, ours, m->len) == 0)
+		return;
+	log_error("sender",
+		"the namespace at this broker belongs to another installation (another database); "
+		"set `namespace`, or remove its retained message",
+		LOG_TEXT("topic", s->installation));
+	s->options.on_foreign(s->options.owner);
+}
+
+static void on_message(void *owner, struct mqtt_link *link, const struct mqtt_message *m)
+{
+	struct sender *s = owner;
+
+	(void)link;
+	if (strcmp(m->topic, s->inbox) == 0)
+		s->options.on_inbox(s->options.owner, m->payload, m->len);
+	else if (strcmp(m->topic, s->installation) == 0)
+		check_installation(s, m);
+	else if (strcmp(m->topic, s->gone) != 0)
+		s->options.on_worker_gone(s->options.owner);
+}
+
+static void on_puback(void *owner, struct mqtt_link *link, int mid, int reason)
+{
+	struct sender *s = owner;
+	(void)link;
+	s->options.on_puback(s->options.owner, mid, reason);
+}

@@ -1,0 +1,109 @@
+/* hub.h - a worker's fan-out: every event of a vehicle, in order, each once, without a hole, to every subscriber.
+ *
+ * The hub keeps a channel for each vehicle that somebody here watches, and tells the database of it (interest).
+ * Events come from this worker's own transactions, after their commit and without a hop, and from other workers by
+ * the inbox. A hole (a message was lost, two batches crossed) is filled from the event table before anything later
+ * is delivered; hub_resync() looks for holes everywhere. A frame is built once for all subscribers. */
+#ifndef KEYFOB_NOTIFIER_HUB_H
+#define KEYFOB_NOTIFIER_HUB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/fault.h"
+#include "base/list.h"
+
+struct batch;
+struct batch_stage;
+struct db;
+struct hub;
+struct loop;
+
+/* One event, shared by all who get it; borrowed until on_event returns (hub_event_ref() to keep it). */
+struct hub_event {
+	const char *vehicle_id;
+	int64_t seq;
+	const char *type;       /* "command.updated" */
+	const char *time;       /* RFC 3339 */
+	const char *data;       /* JSON text */
+	size_t data_len;
+	const char *frame;      /* the WebSocket notification: {"jsonrpc":"2.0","method":"event","params":{…}} */
+	size_t frame_len;
+	unsigned refs;
+};
+struct hub_event *hub_event_ref(const struct hub_event *);
+void hub_event_unref(struct hub_event *);
+
+/* What a subscriber begins with; borrowed until on_ready returns. */
+struct hub_snapshot {
+	const char *vehicle;    /* the vehicle's JSON, as GET /v1/vehicles/{id} shows it to this subject */
+	const char *epoch;
+	int64_t seq;            /* events with a greater seq follow, or greater than `after` when recovered */
+	bool recovered;
+};
+
+/* One app's interest in one vehicle. Embedded in its owner; every callback comes from the loop. */
+struct hub_subscriber {
+	/* set by the owner before hub_subscribe() */
+	const char *subject;            /* borrowed while subscribed */
+	bool admin;
+	const char *epoch;              /* with `after`: resume; borrowed until on_ready; NULL: none */
+	int64_t after;                  /* -1: none */
+	void (*on_ready)(struct hub_subscriber *, const struct hub_snapshot *);
+	void (*on_event)(struct hub_subscriber *, const struct hub_event *);
+	/* It is over: VEHICLE_NOT_FOUND or a storage fault before on_ready, FORBIDDEN when the grant ended later. Never
+	 * called after hub_unsubscribe(). */
+	void (*on_end)(struct hub_subscriber *, const struct fault *);
+
+	/* the hub's */
+	struct list node;
+	struct hub_channel *channel;
+	int64_t next_seq;               /* the next event it may see; 0: not ready */
+	int64_t visible_since_us;
+	bool denied_access_events;
+	struct list early;              /* what came while it was not ready */
+	struct db_unit *reading;
+};
+
+/* One command that somebody waits for (Prefer: wait). Embedded in its owner. It watches from the moment of
+ * hub_watch(), whose interest goes into the same transaction as an accept that follows in the same turn. */
+struct hub_watch {
+	void (*on_command)(struct hub_watch *, const char *command_json);  /* each command.updated of the vehicle whose id is `command_id` */
+	char command_id[37];
+	struct list node;
+	struct hub_channel *channel;
+};
+
+struct hub_options {
+	const char *worker;             /* this worker's id */
+	struct batch *batch;            /* set by hub_attach() once it exists */
+	struct db *reader;
+	void *owner;
+	/* Sends `text` (lines, see inbox.c) to another worker's inbox; false when it cannot now: the other fills the hole. */
+	bool (*forward)(void *owner, const char *worker, const char *text, size_t len);
+};
+
+/* making */
+struct hub *hub_new(struct loop *, const struct hub_options *);
+void hub_free(struct hub *);                    /* no subscriber may be left */
+/* Its two stages of the batch: interest (before anything that writes events) and tell (after everything). */
+struct batch_stage *hub_interest_stage(struct hub *);
+struct batch_stage *hub_tell_stage(struct hub *);
+void hub_attach(struct hub *, struct batch *);
+
+/* asking */
+size_t hub_subscribers(const struct hub *);
+
+/* changing */
+void hub_subscribe(struct hub *, struct hub_subscriber *, const char *vehicle_id);
+void hub_unsubscribe(struct hub *, struct hub_subscriber *);    /* also one that has ended; never calls back */
+void hub_watch(struct hub *, struct hub_watch *, const char *vehicle_id);
+void hub_unwatch(struct hub *, struct hub_watch *);
+/* An inbox message of another worker. */
+void hub_receive(struct hub *, const char *text, size_t len);
+/* Writes all interest again and looks for holes: after every reconnect of database or broker, when a worker died,
+ * when the lease was not renewed in time, and now and then. Delivers nothing in between. */
+void hub_resync(struct hub *);
+
+#endif

@@ -1,0 +1,446 @@
+/* batch.c - gathers items while a transaction is in flight, and cuts the next one when it is over.
+ *
+ *   submit … submit ─ (end of the turn, nothing in flight) ─ cut ─ commit ─┬─ stages read, items hear ─ cut …
+ *                                                                         └─ fault: items hear it
+ *
+ * A fence that failed undoes the whole transaction: the items behind it hear FAULT_FENCED, all others go into the
+ * next cut once more, since nothing of them was done. Likewise after a deadlock or a serialization failure. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/memory.h"
+#include "base/metrics.h"
+#include "sql/batch.h"
+#include "sql/db.h"
+#include "sql/statements.h"
+
+#define ROUNDS_MAX 8 /* of one vehicle in one stage and cut; the rest goes into the next cut */
+#define CUT_MAX 512
+
+const struct fault FAULT_FENCED = { "fenced", 503, EXECUTED_NO, RETRY_LATER, "the lease is another worker's now",
+	NULL };
+
+struct batch {
+	struct loop *loop;
+	struct db *db;
+	struct batch_options options;
+	struct batch_stage **stages;
+	size_t stage_count;
+	struct list waiting;
+	size_t waiting_count;
+	struct batch_cut *in_flight;
+	struct loop_soon soon;
+};
+
+struct placed {
+	struct batch_item *item;
+	size_t stage, arrival;
+	unsigned round;
+};
+
+/* The statements that a stage added in one of its calls. */
+struct part {
+	size_t first;
+};
+
+struct round {
+	struct batch_item **items;
+	size_t count;
+	struct part part;
+};
+
+struct stage_cut {
+	struct round rounds[ROUNDS_MAX]; /* their items lie one after the other: rounds[0].items has all */
+	size_t count;
+	struct part begin, finish;
+};
+
+struct batch_cut {
+	struct batch *batch;
+	struct placed *placed;
+	size_t count;
+	const char **vehicles;
+	size_t vehicle_count;
+	struct stage_cut *stages;
+	struct batch_item **sorted; /* backs the rounds */
+	int64_t sent_us;
+};
+
+static void on_soon(struct loop_soon *soon);
+static struct batch_cut *take(struct batch *batch);
+static void place(struct batch_cut *cut, struct list *taken);
+static void list_vehicles(struct batch_cut *cut);
+static void send(struct batch_cut *cut);
+static void on_done(struct db_unit *unit, void *context, const struct fault *fault);
+static void read_all(struct batch_cut *cut, struct db_unit *unit);
+static void tell_all(struct batch_cut *cut, const struct fault *fault);
+static void retry(struct batch_cut *cut, bool fenced);
+static void cut_free(struct batch_cut *cut);
+
+struct batch *batch_new(struct loop *loop, struct db *db, const struct batch_options *options,
+	struct batch_stage *const *stages, size_t count)
+{
+	struct batch *batch = memory_new(sizeof(*batch));
+	batch->loop = loop;
+	batch->db = db;
+	batch->options = *options;
+	if (batch->options.cut_max == 0)
+		batch->options.cut_max = CUT_MAX;
+	batch->stages = memory_new(count * sizeof(struct batch_stage *));
+	memcpy(batch->stages, stages, count * sizeof(struct batch_stage *));
+	batch->stage_count = count;
+	list_init(&batch->waiting);
+	loop_soon_init(&batch->soon, on_soon);
+	return batch;
+}
+
+void batch_free(struct batch *batch)
+{
+	if (!batch)
+		return;
+	assert(batch_is_idle(batch));
+	loop_soon_cancel(&batch->soon);
+	free(batch->stages);
+	free(batch);
+}
+
+bool batch_is_idle(const struct batch *batch)
+{
+	return !batch->in_flight && list_is_empty(&batch->waiting);
+}
+
+bool batch_has_room(const struct batch *batch)
+{
+	return batch->waiting_count < batch->options.items_max;
+}
+
+size_t batch_cut_vehicles(const struct batch_cut *cut, const char *const **ret_ids)
+{
+	*ret_ids = cut->vehicles;
+	return cut->vehicle_count;
+}
+
+const struct fault *batch_submit(struct batch *batch, struct batch_item *item)
+{
+	assert(item->stage && item->vehicle_id && item->on_done);
+	if (!db_is_up(batch->db))
+		return &FAULT_STORAGE_UNAVAILABLE;
+	if (!batch_has_room(batch))
+		return &FAULT_OVERLOADED;
+	item->retried = false;
+	list_append(&batch->waiting, &item->node);
+	batch->waiting_count++;
+	if (!batch->in_flight)
+		loop_soon_call(batch->loop, &batch->soon);
+	return NULL;
+}
+
+static void on_soon(struct loop_soon *soon)
+{
+	struct batch *batch = container_of(soon, struct batch, soon);
+	if (batch->in_flight || list_is_empty(&batch->waiting))
+		return;
+	batch->in_flight = take(batch);
+	send(batch->in_flight);
+}
+
+static size_t stage_index(const struct batch *batch, const struct batch_stage *stage)
+{
+	size_t i = 0;
+	while (i < batch->stage_count && batch->stages[i] != stage)
+		i++;
+	assert(i < batch->stage_count);
+	return i;
+}
+
+static struct batch_cut *take(struct batch *batch)
+{
+	struct batch_cut *cut = memory_new(sizeof(*cut));
+	struct list taken;
+
+	cut->batch = batch;
+	list_init(&taken);
+	while (cut->count < batch->options.cut_max && !list_is_empty(&batch->waiting)) {
+		list_append(&taken, list_take_first(&batch->waiting));
+		batch->waiting_count--;
+		cut->count++;
+	}
+	place(cut, &taken);
+	list_vehicles(cut);
+	return cut;
+}
+
+static int compare_placed(const void *a, const void *b)
+{
+	const struct placed *x = a, *y = b;
+	if (x->stage != y->stage)
+		return x->stage < y->stage ? -1 : 1;
+	int by_vehicle = strcmp(x->item->vehicle_id, y->item->vehicle_id);
+	if (by_vehicle != 0)
+		return by_vehicle;
+	return x->arrival < y->arrival ? -1 : 1;
+}
+
+/* What exceeds the rounds goes back to the front of the queue, in its order. */
+static void put_back_excess(struct batch_cut *cut)
+{
+	struct batch *batch = cut->batch;
+	struct list back;
+	size_t kept = 0;
+
+	list_init(&back);
+	for (size_t i = 0; i < cut->count; i++) {
+		if (cut->placed[i].round < ROUNDS_MAX) {
+			cut->placed[kept++] = cut->placed[i];
+			continue;
+		}
+		list_append(&back, &cut->placed[i].item->node);
+		batch->waiting_count++;
+	}
+	list_append_all(&back, &batch->waiting);
+	list_append_all(&batch->waiting, &back);
+	cut->count = kept;
+}
+
+/* Sorts by stage, vehicle and arrival; the k-th item of a vehicle in a stage goes into round k. */
+static void place(struct batch_cut *cut, struct list *taken)
+{
+	size_t n = 0;
+
+	cut->placed = memory_new(cut->count * sizeof(struct placed));
+	while (!list_is_empty(taken)) {
+		struct batch_item *item = container_of(list_take_first(taken), struct batch_item, node);
+		cut->placed[n] = (struct placed){ item, stage_index(cut->batch, item->stage), n, 0 };
+		n++;
+	}
+	qsort(cut->placed, cut->count, sizeof(struct placed), compare_placed);
+	for (size_t i = 1; i < cut->count; i++) {
+		const struct placed *before = &cut->placed[i - 1];
+		if (cut->placed[i].stage == before->stage &&
+			strcmp(cut->placed[i].item->vehicle_id, before->item->vehicle_id) == 0)
+			cut->placed[i].round = before->round + 1;
+	}
+	put_back_excess(cut);
+
+	cut->stages = memory_new(cut->batch->stage_count * sizeof(struct stage_cut));
+	cut->sorted = memory_new(cut->count * sizeof(struct batch_item *));
+	size_t used = 0;
+	for (size_t i = 0; i < cut->count;) {
+		size_t stage = cut->placed[i].stage, end = i;
+		while (end < cut->count && cut->placed[end].stage == stage)
+			end++;
+		for (unsigned r = 0; r < ROUNDS_MAX; r++) {
+			struct round *round = &cut->stages[stage].rounds[r];
+			round->items = &cut->sorted[used];
+			for (size_t k = i; k < end; k++) {
+				if (cut->placed[k].round == r) {
+					cut->placed[k].item->number = round->count++;
+					cut->sorted[used++] = cut->placed[k].item;
+				}
+			}
+		}
+		cut->stages[stage].count = end - i;
+		i = end;
+	}
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void list_vehicles(struct batch_cut *cut)
+{
+	size_t kept = 0;
+
+	cut->vehicles = memory_new(cut->count * sizeof(char *));
+	for (size_t i = 0; i < cut->count; i++)
+		cut->vehicles[i] = cut->placed[i].item->vehicle_id;
+	qsort(cut->vehicles, cut->count, sizeof(char *), compare_ids);
+	for (size_t i = 0; i < cut->count; i++) {
+		if (kept == 0 || strcmp(cut->vehicles[kept - 1], cut->vehicles[i]) != 0)
+			cut->vehicles[kept++] = cut->vehicles[i];
+	}
+	cut->vehicle_count = kept;
+}
+
+static bool fence_seen(const struct batch_cut *cut, size_t before, const struct batch_fence *fence)
+{
+	for (size_t i = 0; i < before; i++) {
+		const struct batch_fence *f = cut->placed[i].item->fence;
+		if (f && strcmp(f->lease, fence->lease) == 0 && f->epoch == fence->epoch)
+			return true;
+	}
+	return false;
+}
+
+static void add_fence(struct batch_cut *cut, struct db_unit *unit)
+{
+	struct db_array names = { 0 }, epochs = { 0 };
+
+	for (size_t i = 0; i < cut->count; i++) {
+		const struct batch_fence *fence = cut->placed[i].item->fence;
+		if (!fence || fence_seen(cut, i, fence))
+			continue;
+		db_array_text(&names, fence->lease);
+		db_array_int(&epochs, fence->epoch);
+	}
+	if (names.count > 0) {
+		db_unit_add(unit, &SQL_fence);
+		db_param_array(unit, &names);
+		db_param_array(unit, &epochs);
+		db_param_text(unit, cut->batch->options.holder);
+	}
+	db_array_free(&names);
+	db_array_free(&epochs);
+}
+
+static void add_lock(struct batch_cut *cut, struct db_unit *unit)
+{
+	struct db_array ids = { 0 };
+	for (size_t i = 0; i < cut->vehicle_count; i++)
+		db_array_text(&ids, cut->vehicles[i]);
+	db_unit_add(unit, &SQL_lock_heads);
+	db_param_array(unit, &ids);
+}
+
+static bool has_items(const struct stage_cut *stage)
+{
+	return stage->rounds[0].count > 0;
+}
+
+static void write_stage(struct batch_cut *cut, size_t s, struct db_unit *unit)
+{
+	struct batch_stage *stage = cut->batch->stages[s];
+	struct stage_cut *sc = &cut->stages[s];
+
+	if (!has_items(sc))
+		return;
+	sc->begin.first = db_unit_size(unit);
+	if (stage->begin)
+		stage->begin(stage, cut, unit, sc->rounds[0].items, sc->count);
+	for (size_t r = 0; r < ROUNDS_MAX && sc->rounds[r].count > 0; r++) {
+		sc->rounds[r].part.first = db_unit_size(unit);
+		stage->write(stage, cut, unit, sc->rounds[r].items, sc->rounds[r].count);
+	}
+}
+
+static void send(struct batch_cut *cut)
+{
+	struct batch *batch = cut->batch;
+	struct db_unit *unit = db_unit_new(batch->db, on_done, cut);
+
+	add_fence(cut, unit);
+	add_lock(cut, unit);
+	for (size_t s = 0; s < batch->stage_count; s++)
+		write_stage(cut, s, unit);
+	for (size_t s = 0; s < batch->stage_count; s++) {
+		cut->stages[s].finish.first = db_unit_size(unit);
+		if (batch->stages[s]->finish)
+			batch->stages[s]->finish(batch->stages[s], cut, unit);
+	}
+	cut->sent_us = loop_monotonic_us(batch->loop);
+	db_unit_submit(unit);
+}
+
+static bool may_retry(const struct db_unit *unit, const struct fault *fault)
+{
+	const char *state = db_unit_sqlstate(unit);
+	return fault == &FAULT_STATEMENT && (strcmp(state, "40P01") == 0 || strcmp(state, "40001") == 0);
+}
+
+static bool is_fenced(const struct db_unit *unit, const struct fault *fault)
+{
+	return fault == &FAULT_STATEMENT && strcmp(db_unit_sqlstate(unit), "KF001") == 0;
+}
+
+static void on_done(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct batch_cut *cut = context;
+	struct batch *batch = cut->batch;
+
+	if (!fault) {
+		metric_add(METRIC_BATCHES, 1);
+		metric_add(METRIC_BATCH_ITEMS, (int64_t)cut->count);
+		metric_observe(METRIC_COMMIT_SECONDS, loop_monotonic_us(batch->loop) - cut->sent_us);
+		read_all(cut, unit);
+		tell_all(cut, NULL);
+	} else {
+		metric_add(METRIC_BATCH_FAILED, 1);
+		log_warn("batch", "a transaction failed", LOG_TEXT("fault", fault->name), LOG_INT("items", cut->count),
+			LOG_TEXT("sqlstate", fault == &FAULT_STATEMENT ? db_unit_sqlstate(unit) : NULL),
+			LOG_TEXT("detail", fault == &FAULT_STATEMENT ? db_unit_message(unit) : NULL));
+		if (is_fenced(unit, fault) || may_retry(unit, fault))
+			retry(cut, is_fenced(unit, fault));
+		else
+			tell_all(cut, fault == &FAULT_STATEMENT ? &FAULT_INTERNAL : fault);
+	}
+	batch->in_flight = NULL;
+	cut_free(cut);
+	if (!list_is_empty(&batch->waiting))
+		loop_soon_call(batch->loop, &batch->soon);
+}
+
+static void read_all(struct batch_cut *cut, struct db_unit *unit)
+{
+	struct batch *batch = cut->batch;
+
+	for (size_t s = 0; s < batch->stage_count; s++) {
+		struct batch_stage *stage = batch->stages[s];
+		struct stage_cut *sc = &cut->stages[s];
+		if (!has_items(sc))
+			continue;
+		if (stage->read_begin)
+			stage->read_begin(stage, cut, unit, sc->rounds[0].items, sc->count, sc->begin.first);
+		for (size_t r = 0; stage->read && r < ROUNDS_MAX && sc->rounds[r].count > 0; r++)
+			stage->read(
+				stage, cut, unit, sc->rounds[r].items, sc->rounds[r].count, sc->rounds[r].part.first);
+	}
+	for (size_t s = 0; s < batch->stage_count; s++) {
+		if (batch->stages[s]->read_finish)
+			batch->stages[s]->read_finish(batch->stages[s], cut, unit, cut->stages[s].finish.first);
+	}
+}
+
+/* An item may be freed by its verdict, and its vehicle's name with it: nothing of the cut is read afterwards. */
+static void tell_all(struct batch_cut *cut, const struct fault *fault)
+{
+	for (size_t i = 0; i < cut->count; i++)
+		cut->placed[i].item->on_done(cut->placed[i].item, fault);
+}
+
+/* Nothing was done. What leant on a lost lease hears so (with one lease lost, all that lean on leases do: they are
+ * this worker's, and come again); the rest goes to the front of the queue, once. */
+static void retry(struct batch_cut *cut, bool fenced)
+{
+	struct batch *batch = cut->batch;
+	struct list again;
+
+	list_init(&again);
+	for (size_t i = 0; i < cut->count; i++) {
+		struct batch_item *item = cut->placed[i].item;
+		if (fenced && item->fence) {
+			item->on_done(item, &FAULT_FENCED);
+		} else if (item->retried) {
+			item->on_done(item, &FAULT_STORAGE_UNAVAILABLE);
+		} else {
+			item->retried = true;
+			list_append(&again, &item->node);
+			batch->waiting_count++;
+		}
+	}
+	list_append_all(&again, &batch->waiting);
+	list_append_all(&batch->waiting, &again);
+}
+
+static void cut_free(struct batch_cut *cut)
+{
+	free(cut->placed);
+	free(cut->vehicles);
+	free(cut->stages);
+	free(cut->sorted);
+	free(cut);
+}

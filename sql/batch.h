@@ -1,0 +1,86 @@
+/* batch.h - what arrives while the last commit is in flight goes out together, in one transaction.
+ *
+ * Every change to a vehicle is an *item* of some *stage* (accept, answer, puback, lifecycle, …). The
+ * batch gathers items, and as soon as no transaction is in flight it cuts: it locks the heads of all
+ * vehicles concerned, ascending, in a first statement of its own (see after you lock), then lets
+ * each stage add its statements, in the order of the stages' table. There is no timer in it: alone an
+ * item leaves at once, under load hundreds share a commit.
+ *
+ * Within a stage a vehicle's items keep their order: they go in rounds, and a round has at most one
+ * item of a vehicle. So every statement sees each vehicle at most once, and "the next seq" is head.seq + 1.
+ *
+ * When the commit is known, each stage reads its rows (in the order of the stages), and then each item
+ * hears its verdict. Nothing is told before. */
+#ifndef KEYFOB_SQL_BATCH_H
+#define KEYFOB_SQL_BATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/fault.h"
+#include "base/list.h"
+
+struct batch;
+struct batch_cut;
+struct batch_stage;
+struct db;
+struct db_unit;
+struct loop;
+
+/* Embedded in its owner, who keeps it until `on_done`. */
+struct batch_item {
+	struct list node;
+	struct batch_stage *stage;
+	const char *vehicle_id;         /* whose head is locked; borrowed from the owner */
+	const struct batch_fence *fence; /* NULL: none. The lease that this item's right to act rests on */
+	void (*on_done)(struct batch_item *, const struct fault *); /* NULL: done */
+	size_t number;                  /* its place in the round, for stages that match rows to items */
+	bool retried;
+};
+
+/* A lease as it was when it was taken. Checked in the transaction's first statement, and held until its end: if the
+ * row is another's by now, no item that leans on the lease has any effect, and they hear FAULT_FENCED. */
+struct batch_fence {
+	const char *lease;              /* "feed/07" */
+	int64_t epoch;
+};
+extern const struct fault FAULT_FENCED;
+
+/* A flow's part of the transaction. Owned by the flow; the batch borrows it for life. */
+struct batch_stage {
+	const char *name;
+	void *owner;
+	/* Once for the cut, when the stage has items, before the first round and after the heads are locked: all of them. May be NULL. */
+	void (*begin)(struct batch_stage *, struct batch_cut *, struct db_unit *, struct batch_item **items, size_t count);
+	/* One round: `items` are of this stage, no vehicle twice, ascending by vehicle. May be NULL for stages without items. */
+	void (*write)(struct batch_stage *, struct batch_cut *, struct db_unit *, struct batch_item **items, size_t count);
+	/* Once for the cut, after all stages wrote: what concerns all vehicles of the cut (claims, events). May be NULL. */
+	void (*finish)(struct batch_stage *, struct batch_cut *, struct db_unit *);
+	/* Committed: reads what its statements brought, in the order of begin, write…, finish. Each may be NULL. */
+	void (*read_begin)(struct batch_stage *, struct batch_cut *, struct db_unit *, struct batch_item **items, size_t count, size_t first_statement);
+	void (*read)(struct batch_stage *, struct batch_cut *, struct db_unit *, struct batch_item **items, size_t count, size_t first_statement);
+	void (*read_finish)(struct batch_stage *, struct batch_cut *, struct db_unit *, size_t first_statement);
+};
+
+struct batch_options {
+	size_t items_max;               /* waiting; past it batch_submit() refuses */
+	size_t cut_max;                 /* items in one transaction; 0: 512 */
+	const char *holder;             /* the worker's id, for the fence */
+};
+
+/* making: stages run in the order of the array */
+struct batch *batch_new(struct loop *, struct db *, const struct batch_options *, struct batch_stage *const *stages, size_t count);
+void batch_free(struct batch *);
+
+/* asking */
+bool batch_is_idle(const struct batch *);
+bool batch_has_room(const struct batch *);
+/* The vehicles of a cut, ascending by strcmp(), each once. */
+size_t batch_cut_vehicles(const struct batch_cut *, const char *const **ret_ids);
+
+/* changing: the item must have stage, vehicle_id and on_done. FAULT_OVERLOADED when there is no room, FAULT_STORAGE_UNAVAILABLE
+ * while the database is away (then the item was not taken and on_done is not called); else NULL. */
+const struct fault *batch_submit(struct batch *, struct batch_item *);
+
+#endif

@@ -1,0 +1,718 @@
+/* db.c - the link: carries units to the database and their verdicts back, and finds the way again when it is lost.
+ *
+ *  connecting ─ preparing ─ up ─┐
+ *      ^            │ no        │ lost
+ *      └── pausing ─┴───────────┘
+ *
+ * A unit waits for one of the pipeline's places, is sent with a Sync of its own, and hears its verdict when that
+ * Sync comes back. libpq gives the results in the order of sending, so one list and one reader suffice.
+ *
+ * Nothing is told, freed or torn down inside a call from outside: such calls leave a note (`work`), and
+ * the loop comes back for it. Inside callbacks of libuv the connection therefore stays what it is until they return. */
+#include "sql/db.h"
+
+#include <assert.h>
+#include <openssl/ssl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/memory.h"
+#include "base/metrics.h"
+#include "sql/connector.h"
+#include "sql/unit.h"
+
+/* More in flight hide no more of the round trip, and each is one more unknown when the connection dies. */
+#define PIPELINE_MAX 8
+#define QUEUE_MAX 1024
+#define COMMIT_TIMEOUT_MS 5000
+#define PREPARE_TIMEOUT_MS 10000
+#define PAUSE_MS_MIN 100
+#define PAUSE_MS_MAX 5000
+#define CLOCK_INTERVAL_MS 60000
+
+#define OUT_OF_STEP "the results are out of step with the statements"
+#define READ_ONLY_TRANSACTION "25006"
+
+/* The caller's own mistake, so a client hears no more than that. */
+const struct fault FAULT_STATEMENT = {
+	.name = "internal",
+	.http = 500,
+	.executed = EXECUTED_NO,
+	.retry = RETRY_NEVER,
+	.title = "the database refused a statement",
+	.user_message = "Something went wrong.",
+};
+
+/* Without statistics a join with unnest() becomes a hash join over the whole table, and locks rows in an order of
+ * its own; a nested loop is the only plan that is both fast and free of deadlocks. */
+static const struct db_statement SETTINGS = {
+	.name = "keyfob_settings",
+	.text = "select set_config(name, value, false) from (values ('plan_cache_mode', 'force_generic_plan'),"
+		" ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('statement_timeout', '30s'),"
+		" ('synchronous_commit', 'on'), ('timezone', 'UTC')) as setting (name, value)",
+};
+
+static const struct db_statement CLOCK = {
+	.name = "keyfob_clock",
+	.text = "select (extract(epoch from clock_timestamp()) * 1000000)::bigint",
+};
+
+enum db_state {
+	DB_PAUSING, /* no connection, and none is being made */
+	DB_CONNECTING,
+	DB_PREPARING,
+	DB_UP,
+	DB_LOST, /* the connection is dead or useless; the loop clears it away */
+};
+
+struct db {
+	struct loop *loop;
+	struct db_options options;
+	const struct db_statement *const *statements;
+	size_t statement_count;
+
+	enum db_state state;
+	bool has_said_up; /* on_up was the last word, not on_down */
+	bool is_closing;
+	void (*on_closed)(void *owner);
+
+	struct connector *connector;
+	PGconn *conn;
+	uv_poll_t *poll;
+	int poll_events;
+	bool after_separator;
+	uint64_t times_up;
+	int64_t pause_ms;
+	struct loop_timer pause;
+
+	struct list waiting, sent, refused; /* of struct db_unit, in the order of submission */
+	size_t sent_count;
+	size_t untold;		    /* in these lists and without a verdict */
+	struct loop_timer deadline; /* of the oldest of them, or earlier */
+	struct loop_soon work;
+
+	int64_t clock_offset_us;
+	int64_t clock_asked_us, clock_trip_us; /* monotonic; how long the last good question took */
+	struct loop_timer clock;
+};
+
+static void connect_now(struct db *db);
+static void on_paused(struct loop_timer *timer);
+static void on_connected(void *owner, PGconn *conn);
+static void on_connect_failed(void *owner);
+static void prepare(struct db *db);
+static void on_prepared(struct db_unit *unit, void *context, const struct fault *fault);
+static void ask_clock(struct db *db, void (*send)(struct db_unit *));
+static void on_clock(struct db_unit *unit, void *context, const struct fault *fault);
+static void on_clock_due(struct loop_timer *timer);
+static void become_up(struct db *db);
+static void on_work(struct loop_soon *soon);
+static void send_waiting(struct db *db);
+static void send_own(struct db_unit *unit);
+static void put_on_wire(struct db_unit *unit);
+static void flush(struct db *db);
+static void watch(struct db *db, int events);
+static void on_socket(uv_poll_t *poll, int status, int events);
+static void read_socket(struct db *db);
+static void read_results(struct db *db);
+static void take_result(struct db_unit *unit, PGresult *result);
+static void on_notice(void *context, const PGresult *notice);
+static const struct fault *verdict_of(const struct db_unit *unit);
+static void tell(struct db_unit *unit, const struct fault *fault);
+static void tell_unsent(struct db_unit *unit);
+static void on_deadline(struct loop_timer *timer);
+static void lose(struct db *db, const char *why);
+static void clear_away(struct db *db);
+static void bury(struct db_unit *unit);
+static void say_down(struct db *db);
+static void start_pause(struct db *db);
+static void finish_closing(struct db *db);
+
+static struct db_unit *unit_of(struct list *node)
+{
+	return container_of(node, struct db_unit, node);
+}
+
+/* Making and asking. */
+
+struct db *db_new(
+	struct loop *loop, const struct db_options *options, const struct db_statement *const *statements, size_t count)
+{
+	assert(loop_uv(loop));
+	struct db *db = memory_new(sizeof *db);
+	db->loop = loop;
+	db->options = *options;
+	db->options.queue_max = options->queue_max ? options->queue_max : QUEUE_MAX;
+	db->options.commit_timeout_ms = options->commit_timeout_ms ? options->commit_timeout_ms : COMMIT_TIMEOUT_MS;
+	db->statements = statements;
+	db->statement_count = count;
+	list_init(&db->waiting);
+	list_init(&db->sent);
+	list_init(&db->refused);
+	loop_timer_init(loop, &db->pause, on_paused);
+	loop_timer_init(loop, &db->deadline, on_deadline);
+	loop_timer_init(loop, &db->clock, on_clock_due);
+	loop_soon_init(&db->work, on_work);
+	db->connector = connector_new(loop, options->url,
+		&(struct connector_listener){
+			.owner = db, .on_connected = on_connected, .on_failed = on_connect_failed });
+	return db;
+}
+
+void db_start(struct db *db)
+{
+	assert(db->state == DB_PAUSING && !db->is_closing);
+	connect_now(db);
+}
+
+bool db_is_up(const struct db *db)
+{
+	return db->state == DB_UP;
+}
+
+size_t db_in_flight(const struct db *db)
+{
+	return db->untold;
+}
+
+int64_t db_clock_offset_us(const struct db *db)
+{
+	return db->clock_offset_us;
+}
+
+/* Connecting. */
+
+static void connect_now(struct db *db)
+{
+	db->state = DB_CONNECTING;
+	connector_start(db->connector);
+}
+
+static void on_connect_failed(void *owner)
+{
+	struct db *db = owner;
+	lose(db, NULL);
+}
+
+static void on_connected(void *owner, PGconn *conn)
+{
+	struct db *db = owner;
+	db->conn = conn;
+	db->state = DB_PREPARING;
+	PQsetNoticeReceiver(conn, on_notice, db);
+	db->poll = memory_new(sizeof *db->poll);
+	db->poll->data = db;
+	int error = uv_poll_init(loop_uv(db->loop), db->poll, PQsocket(conn));
+	if (error) {
+		free(db->poll);
+		db->poll = NULL;
+		lose(db, uv_strerror(error));
+	} else if (PQsetnonblocking(conn, 1) != 0 || !PQenterPipelineMode(conn)) {
+		lose(db, PQerrorMessage(conn));
+	} else {
+		prepare(db);
+	}
+}
+
+/* Settings and statements travel as one unit of their own; what the server does not take, it does not take at all. */
+static void prepare(struct db *db)
+{
+	struct db_unit *unit = db_unit_new(db, on_prepared, db);
+	unit_add_prepare(unit, &SETTINGS);
+	db_unit_add(unit, &SETTINGS);
+	unit_add_prepare(unit, &CLOCK);
+	for (size_t i = 0; i < db->statement_count; i++)
+		unit_add_prepare(unit, db->statements[i]);
+	send_own(unit);
+	flush(db);
+}
+
+static void on_prepared(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct db *db = context;
+	if (!fault) {
+		ask_clock(db, send_own);
+		return;
+	}
+	if (unit->sqlstate[0])
+		log_error("sql", "a statement cannot be prepared",
+			LOG_TEXT("statement", unit->refused_step < unit->step_count
+						      ? unit->steps[unit->refused_step].statement->name
+						      : ""),
+			LOG_TEXT("sqlstate", unit->sqlstate), LOG_TEXT("reason", db_unit_message(unit)));
+	lose(db, fault == &FAULT_STORAGE_UNKNOWN ? "the statements were not prepared in time" : NULL);
+}
+
+/* The server's clock, as it was half way of the question's trip. */
+static void ask_clock(struct db *db, void (*send)(struct db_unit *))
+{
+	struct db_unit *unit = db_unit_new(db, on_clock, db);
+	db_unit_add(unit, &CLOCK);
+	db->clock_asked_us = loop_monotonic_us(db->loop);
+	send(unit);
+}
+
+static void on_clock(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct db *db = context;
+	bool is_first = db->state == DB_PREPARING;
+	if (fault && is_first)
+		lose(db, "the clock was not told in time");
+	if (fault)
+		return;
+	int64_t trip_us = loop_monotonic_us(db->loop) - db->clock_asked_us;
+	/* What stood in a queue for long says less than the older answer. */
+	if (is_first || trip_us <= 2 * db->clock_trip_us + 10000) {
+		db->clock_trip_us = trip_us;
+		db->clock_offset_us = db_int(unit, 0, 0, 0) - (loop_unix_us(db->loop) - trip_us / 2);
+	}
+	if (is_first)
+		become_up(db);
+}
+
+static void on_clock_due(struct loop_timer *timer)
+{
+	struct db *db = container_of(timer, struct db, clock);
+	ask_clock(db, db_unit_submit);
+	loop_timer_start(&db->clock, CLOCK_INTERVAL_MS);
+}
+
+static void become_up(struct db *db)
+{
+	db->state = DB_UP;
+	db->has_said_up = true;
+	db->pause_ms = 0;
+	if (db->times_up++)
+		metric_add(METRIC_DB_RECONNECTS, 1);
+	loop_timer_start(&db->clock, CLOCK_INTERVAL_MS);
+	log_info("sql", "the database is connected", LOG_TEXT("host", PQhost(db->conn)),
+		LOG_TEXT("port", PQport(db->conn)), LOG_INT("clock_offset_us", db->clock_offset_us));
+	if (db->options.on_up)
+		db->options.on_up(db->options.owner, db);
+}
+
+/* Sending. */
+
+static const struct fault *refusal_of(const struct db *db)
+{
+	if (db->state != DB_UP || db->is_closing)
+		return &FAULT_STORAGE_UNAVAILABLE;
+	return db->untold >= db->options.queue_max ? &FAULT_OVERLOADED : NULL;
+}
+
+/* One timer for all: it is set for the oldest and left alone when that is answered, since ringing once for nothing
+ * is cheaper than moving it for every unit. */
+static void start_patience(struct db_unit *unit, int64_t patience_ms)
+{
+	struct db *db = unit->db;
+	db->untold++;
+	unit->deadline_ms = loop_monotonic_ms(db->loop) + patience_ms;
+	if (!loop_timer_is_started(&db->deadline) || db->deadline.due_ms > unit->deadline_ms)
+		loop_timer_start(&db->deadline, patience_ms);
+}
+
+void db_unit_submit(struct db_unit *unit)
+{
+	struct db *db = unit->db;
+	assert(unit->state == UNIT_FILLING && unit->step_count);
+	unit->refusal = refusal_of(db);
+	unit->state = unit->refusal ? UNIT_REFUSED : UNIT_WAITING;
+	list_append(unit->refusal ? &db->refused : &db->waiting, &unit->node);
+	start_patience(unit, db->options.commit_timeout_ms);
+	loop_soon_call(db->loop, &db->work);
+}
+
+static void tell_refused(struct db *db)
+{
+	struct list round, *node;
+	list_init(&round);
+	list_append_all(&round, &db->refused);
+	while ((node = list_take_first(&round))) {
+		tell(unit_of(node), unit_of(node)->refusal);
+		db_unit_free(unit_of(node));
+	}
+}
+
+static void on_work(struct loop_soon *soon)
+{
+	struct db *db = container_of(soon, struct db, work);
+	tell_refused(db);
+	if (db->state == DB_LOST)
+		clear_away(db);
+	send_waiting(db);
+	flush(db);
+	if (db->is_closing && !db->untold)
+		finish_closing(db);
+}
+
+static void send_waiting(struct db *db)
+{
+	while (db->state == DB_UP && db->sent_count < PIPELINE_MAX && !list_is_empty(&db->waiting))
+		put_on_wire(unit_of(list_take_first(&db->waiting)));
+}
+
+static void send_own(struct db_unit *unit)
+{
+	start_patience(unit, PREPARE_TIMEOUT_MS);
+	put_on_wire(unit);
+}
+
+static void put_on_wire(struct db_unit *unit)
+{
+	struct db *db = unit->db;
+	unit->state = UNIT_SENT;
+	list_append(&db->sent, &unit->node);
+	db->sent_count++;
+	if (!unit_send(unit, db->conn))
+		lose(db, PQerrorMessage(db->conn));
+}
+
+static bool has_connection(const struct db *db)
+{
+	return db->state == DB_PREPARING || db->state == DB_UP;
+}
+
+static void flush(struct db *db)
+{
+	if (!has_connection(db))
+		return;
+	int left = PQflush(db->conn);
+	if (left < 0)
+		lose(db, PQerrorMessage(db->conn));
+	else
+		watch(db, left ? UV_READABLE | UV_WRITABLE : UV_READABLE);
+}
+
+static void watch(struct db *db, int events)
+{
+	if (db->poll_events == events)
+		return;
+	db->poll_events = events;
+	uv_poll_start(db->poll, events, on_socket);
+}
+
+/* Reading. */
+
+static void on_socket(uv_poll_t *poll, int status, int events)
+{
+	struct db *db = poll->data;
+	if (status < 0 || (events & UV_READABLE))
+		read_socket(db);
+	if (status < 0)
+		lose(db, "the socket failed"); /* libuv has stopped the handle */
+	send_waiting(db);
+	flush(db);
+	if (db->is_closing)
+		loop_soon_call(db->loop, &db->work);
+}
+
+/* What OpenSSL has decrypted and libpq not yet taken makes no socket readable. */
+static bool has_decrypted_input(PGconn *conn)
+{
+	const SSL *ssl = PQsslStruct(conn, "OpenSSL");
+	return ssl && SSL_pending(ssl) > 0;
+}
+
+static void read_socket(struct db *db)
+{
+	do {
+		bool is_open = PQconsumeInput(db->conn);
+		read_results(db);
+		if (!is_open)
+			lose(db, PQerrorMessage(db->conn));
+	} while (has_connection(db) && has_decrypted_input(db->conn));
+}
+
+/* The results of a statement end with a NULL, those of a unit with its Sync; two NULLs mean that libpq
+ * believes the pipeline empty while we do not. */
+static void read_results(struct db *db)
+{
+	while (has_connection(db) && !PQisBusy(db->conn) && !list_is_empty(&db->sent)) {
+		PGresult *result = PQgetResult(db->conn);
+		if (result)
+			take_result(unit_of(db->sent.next), result);
+		else if (db->after_separator)
+			lose(db, OUT_OF_STEP);
+		db->after_separator = !result;
+	}
+}
+
+static void take_rows(struct db_unit *unit, PGresult *result);
+static void take_error(struct db_unit *unit, PGresult *result);
+static void take_nothing(struct db_unit *unit, PGresult *result);
+static void take_sync(struct db_unit *unit, PGresult *result);
+
+static void (*const TAKE[])(struct db_unit *, PGresult *) = {
+	[PGRES_TUPLES_OK] = take_rows,
+	[PGRES_COMMAND_OK] = take_rows,
+	[PGRES_EMPTY_QUERY] = take_rows,
+	[PGRES_FATAL_ERROR] = take_error,
+	[PGRES_PIPELINE_ABORTED] = take_nothing,
+	[PGRES_PIPELINE_SYNC] = take_sync,
+};
+
+static void take_result(struct db_unit *unit, PGresult *result)
+{
+	size_t kind = PQresultStatus(result);
+	if (kind < sizeof TAKE / sizeof *TAKE && TAKE[kind]) {
+		TAKE[kind](unit, result);
+		return;
+	}
+	PQclear(result);
+	lose(unit->db, "a statement copies rows; the link does not");
+}
+
+static void take_rows(struct db_unit *unit, PGresult *result)
+{
+	bool is_expected = unit->read < unit->step_count;
+	if (!is_expected || unit->state == UNIT_TOLD) {
+		PQclear(result);
+		result = NULL;
+	}
+	if (is_expected)
+		unit_take_result(unit, result);
+	else
+		lose(unit->db, OUT_OF_STEP);
+}
+
+/* An ERROR ends the transaction and nothing of it is done. Anything worse ends the connection, and may have
+ * come after the commit. */
+static void take_error(struct db_unit *unit, PGresult *result)
+{
+	const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+	if (severity && !strcmp(severity, "ERROR"))
+		unit_take_error(unit, result);
+	else
+		lose(unit->db, PQresultErrorMessage(result));
+	PQclear(result);
+}
+
+static void take_nothing(struct db_unit *unit, PGresult *result)
+{
+	(void)unit;
+	PQclear(result);
+}
+
+static void take_sync(struct db_unit *unit, PGresult *result)
+{
+	struct db *db = unit->db;
+	PQclear(result);
+	list_remove(&unit->node);
+	db->sent_count--;
+	if (unit->state != UNIT_TOLD)
+		tell(unit, verdict_of(unit));
+	if (!strcmp(unit->sqlstate, READ_ONLY_TRANSACTION))
+		lose(db, "the server takes no more writes");
+	db_unit_free(unit);
+}
+
+/* A synchronous commit whose wait was broken off succeeds with a warning: done here, perhaps not on the standby
+ * (PostgreSQL's syncrep.c gives it no SQLSTATE of its own). It comes after the last statement; libpq may show it
+ * one result early. */
+static void on_notice(void *context, const PGresult *notice)
+{
+	struct db *db = context;
+	const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+	const char *sqlstate = PQresultErrorField(notice, PG_DIAG_SQLSTATE);
+	const char *message = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
+	if (!severity || !strcmp(severity, "NOTICE") || !strcmp(severity, "INFO") || !strcmp(severity, "DEBUG"))
+		return;
+	log_warn("sql", "the database warns", LOG_TEXT("sqlstate", sqlstate ? sqlstate : ""),
+		LOG_TEXT("text", message ? message : ""));
+	if (list_is_empty(&db->sent))
+		return;
+	struct db_unit *unit = unit_of(db->sent.next);
+	if (unit->read + 1 >= unit->step_count)
+		unit->warned = true;
+}
+
+/* Verdicts. */
+
+/* Errors that say more about the server than about the statement; the first characters decide. */
+static const char *const SERVER_TROUBLE[] = {
+	READ_ONLY_TRANSACTION, "53", /* insufficient resources: the disk is full, no memory */
+};
+
+static const struct fault *fault_of(const char *sqlstate)
+{
+	for (size_t i = 0; i < sizeof SERVER_TROUBLE / sizeof *SERVER_TROUBLE; i++)
+		if (!strncmp(sqlstate, SERVER_TROUBLE[i], strlen(SERVER_TROUBLE[i])))
+			return &FAULT_STORAGE_UNAVAILABLE;
+	return &FAULT_STATEMENT;
+}
+
+static const struct fault *verdict_of(const struct db_unit *unit)
+{
+	if (unit->sqlstate[0])
+		return fault_of(unit->sqlstate);
+	return unit->warned || unit->read < unit->step_count ? &FAULT_STORAGE_UNKNOWN : NULL;
+}
+
+/* Sent, and its Sync has not come back. */
+static const struct fault *verdict_without_sync(const struct db_unit *unit)
+{
+	return unit->sqlstate[0] ? fault_of(unit->sqlstate) : &FAULT_STORAGE_UNKNOWN;
+}
+
+static void tell(struct db_unit *unit, const struct fault *fault)
+{
+	unit->state = UNIT_TOLD;
+	unit->db->untold--;
+	unit->on_done(unit, unit->context, fault);
+}
+
+static bool is_overdue(const struct db_unit *unit, int64_t now_ms)
+{
+	return unit->state != UNIT_TOLD && unit->deadline_ms <= now_ms;
+}
+
+static const struct db_unit *oldest_untold(const struct db *db)
+{
+	list_for_each (node, &db->sent)
+		if (unit_of(node)->state != UNIT_TOLD)
+			return unit_of(node);
+	return list_is_empty(&db->waiting) ? NULL : unit_of(db->waiting.next);
+}
+
+/* A unit that was sent stays in the pipeline with its place: its results will come, and must be read. */
+static void on_deadline(struct loop_timer *timer)
+{
+	struct db *db = container_of(timer, struct db, deadline);
+	int64_t now_ms = loop_monotonic_ms(db->loop);
+	list_for_each (sent, &db->sent)
+		if (is_overdue(unit_of(sent), now_ms))
+			tell(unit_of(sent), verdict_without_sync(unit_of(sent)));
+	while (!list_is_empty(&db->waiting) && is_overdue(unit_of(db->waiting.next), now_ms))
+		tell_unsent(unit_of(list_take_first(&db->waiting)));
+	const struct db_unit *next = oldest_untold(db);
+	if (next)
+		loop_timer_start(&db->deadline, next->deadline_ms - now_ms);
+	if (db->is_closing)
+		loop_soon_call(db->loop, &db->work);
+}
+
+static void tell_unsent(struct db_unit *unit)
+{
+	tell(unit, &FAULT_STORAGE_UNAVAILABLE);
+	db_unit_free(unit);
+}
+
+/* Losing. */
+
+/* Safe at any depth: the connection itself goes when the loop comes to it. */
+static void lose(struct db *db, const char *why)
+{
+	if (db->state == DB_LOST || db->state == DB_PAUSING)
+		return;
+	db->state = DB_LOST;
+	if (db->poll)
+		uv_poll_stop(db->poll);
+	loop_soon_call(db->loop, &db->work);
+	if (!why)
+		return;
+	char *line = memory_need(strndup(why, strcspn(why, "\n")));
+	log_warn("sql", "the database connection is lost", LOG_TEXT("reason", line));
+	free(line);
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+static void disconnect(struct db *db)
+{
+	if (db->poll)
+		uv_close((uv_handle_t *)db->poll, on_poll_closed);
+	PQfinish(db->conn);
+	db->poll = NULL;
+	db->conn = NULL;
+	db->poll_events = 0;
+	db->after_separator = false;
+	loop_timer_stop(&db->clock);
+}
+
+/* The state changes before anybody is told, so that whoever submits again at once is refused at once. */
+static void clear_away(struct db *db)
+{
+	struct list sent, waiting;
+	list_init(&sent);
+	list_init(&waiting);
+	disconnect(db);
+	db->state = DB_PAUSING;
+	list_append_all(&sent, &db->sent);
+	list_append_all(&waiting, &db->waiting);
+	db->sent_count = 0;
+	while (!list_is_empty(&sent))
+		bury(unit_of(list_take_first(&sent)));
+	while (!list_is_empty(&waiting))
+		tell_unsent(unit_of(list_take_first(&waiting)));
+	say_down(db);
+	if (!db->is_closing)
+		start_pause(db);
+}
+
+static void bury(struct db_unit *unit)
+{
+	if (unit->state != UNIT_TOLD)
+		tell(unit, verdict_without_sync(unit));
+	db_unit_free(unit);
+}
+
+static void say_down(struct db *db)
+{
+	if (!db->has_said_up)
+		return;
+	db->has_said_up = false;
+	if (!db->is_closing && db->options.on_down)
+		db->options.on_down(db->options.owner, db);
+}
+
+/* Between half and the whole of a length that doubles: nodes that lost a server together do not return together. */
+static void start_pause(struct db *db)
+{
+	int64_t longest = db->pause_ms * 2;
+	if (longest < 2 * PAUSE_MS_MIN)
+		longest = 2 * PAUSE_MS_MIN;
+	if (longest > PAUSE_MS_MAX)
+		longest = PAUSE_MS_MAX;
+	db->pause_ms = longest;
+	loop_timer_start(&db->pause, longest / 2 + arc4random_uniform((uint32_t)(longest / 2 + 1)));
+}
+
+static void on_paused(struct loop_timer *timer)
+{
+	connect_now(container_of(timer, struct db, pause));
+}
+
+/* Closing. */
+
+void db_close(struct db *db, void (*on_closed)(void *owner))
+{
+	assert(!db->is_closing);
+	db->is_closing = true;
+	db->on_closed = on_closed;
+	connector_free(db->connector);
+	db->connector = NULL;
+	loop_timer_stop(&db->pause);
+	if (db->state != DB_UP)
+		lose(db, NULL);
+	loop_soon_call(db->loop, &db->work);
+}
+
+static void finish_closing(struct db *db)
+{
+	void (*on_closed)(void *) = db->on_closed;
+	void *owner = db->options.owner;
+	disconnect(db);
+	while (!list_is_empty(&db->sent))
+		db_unit_free(unit_of(list_take_first(&db->sent)));
+	loop_timer_stop(&db->deadline);
+	loop_soon_cancel(&db->work);
+	free(db);
+	if (on_closed)
+		on_closed(owner);
+}

@@ -1,0 +1,36 @@
+-- Of each reachable vehicle of the batch ($1) whose head has no claim: claims its oldest unsent command for this
+-- worker ($2), and returns what is to be published. Where this worker cannot publish ($3 false), or nobody would
+-- hear the answer yet, a timer offers it again.
+with open as materialized (
+	select h.vehicle_id, h.session, p.*, $3::bool and f.subscribed as may
+	from unnest($1::text[], $4::text[]) as i(vehicle_id, feed)
+	join vehicle_heads h on h.vehicle_id = i.vehicle_id and h.reachable and h.claim_id is null
+	join leases f on f.name = 'feed/' || i.feed
+	cross join lateral (
+		select c.id, c.name, c.params, c.sealed_params, c.created_at, c.expires_at, c.attempts, c.traceparent
+		from commands c
+		where c.vehicle_id = h.vehicle_id and c.id >= uuid7_floor(now() - interval '8 days')
+			and c.status in ('accepted', 'waiting', 'sent') and c.expires_at >= clock_timestamp() + interval '1 second'
+			and (c.flight = 'none'
+			  or c.flight = 'out' and c.redelivery <> 'never'
+			     and (c.status <> 'sent' or c.publish_session is distinct from h.session))
+		order by c.accepted_seq limit 1
+	) p
+	order by h.vehicle_id
+), later as (
+	insert into timers (kind, vehicle_id, due_at)
+	select 'offer', o.vehicle_id, clock_timestamp() + interval '1 second' from open o where not o.may
+	on conflict (kind, vehicle_id) do update set due_at = excluded.due_at
+), may as materialized (
+	select * from open where open.may
+), done as materialized (
+	select a.applied, row_number() over (order by a.n) as place
+	from command_apply($2::text, array(select vehicle_id from may), array(select id from may), array(select 'claim' from may),
+		array(select null::json from may), array(select null::json from may), array(select null::text from may),
+		array(select step('claimed', jsonb_build_object('worker', $2::text, 'attempt', attempts + 1)) from may)) a
+)
+select m.vehicle_id, m.id, m.name, m.params, m.sealed_params, rfc3339(m.created_at) as issued_at, rfc3339(m.expires_at) as expires_at,
+	m.attempts + 1 as attempt, (extract(epoch from m.expires_at) * 1000000)::bigint as expires_us, m.traceparent, m.session
+from (select *, row_number() over (order by vehicle_id) as place from may) m
+join done d on d.place = m.place and d.applied
+order by m.vehicle_id

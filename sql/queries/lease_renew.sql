@@ -1,0 +1,16 @@
+-- Renews this worker's ($1, on node $2) own lease and all that it holds, for $3 milliseconds: its own comes first, with
+-- whether it had lapsed in the meantime.
+with own as (
+	insert into leases as l (name, holder, node, epoch, expires_at)
+	values ('worker/' || $1::text, $1::text, $2::text, 1, clock_timestamp() + make_interval(secs => $3::int / 1000.0))
+	on conflict (name) do update set expires_at = excluded.expires_at, epoch = l.epoch + 1, node = excluded.node
+	returning l.name, l.epoch
+), held as (
+	update leases l set expires_at = clock_timestamp() + make_interval(secs => $3::int / 1000.0)
+	where l.holder = $1::text and l.name like 'feed/%' and l.expires_at > clock_timestamp()
+	returning l.name, l.epoch
+)
+select name, epoch, name like 'worker/%' and not exists (
+	select from leases l where l.name = 'worker/' || $1::text and l.expires_at > clock_timestamp()) as lapsed
+from (select * from own union all select * from held) x
+order by name like 'worker/%' desc, name

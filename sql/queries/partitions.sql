@@ -1,0 +1,2 @@
+-- Makes the partitions of the next weeks.
+select partitions_ensure()

@@ -1,0 +1,23 @@
+-- What became of published requests, at most one of a vehicle: 'puback', 'nobody' (0x10), 'release' (certainly not
+-- handed over) or 'lose' (nobody knows). Only the claim that the publish was made under counts; where the answer was
+-- faster, the timeline alone learns of the PUBACK.
+with i as materialized (
+	select * from unnest($1::text[], $2::uuid[], $3::int[], $4::text[], $5::jsonb[]) with ordinality
+		as i(vehicle_id, id, attempt, verdict, steps, n)
+), judged as materialized (
+	select i.*, case
+		when h.claim_id = i.id and h.claim_worker = $6::text and h.claim_attempt = i.attempt then
+			case when i.verdict <> 'nobody' then i.verdict
+			     when h.reachable and h.session is distinct from h.claim_session then 'release'
+			     else 'disprove' end
+		when i.verdict = 'puback' and c.flight = 'out' then 'puback' end as event
+	from i join vehicle_heads h on h.vehicle_id = i.vehicle_id
+		join commands c on c.vehicle_id = i.vehicle_id and c.id = i.id
+	order by i.vehicle_id
+), told as materialized (
+	select * from judged where event is not null
+)
+select count(*) filter (where a.applied) from command_apply(null,
+	array(select vehicle_id from told), array(select id from told), array(select event from told),
+	array(select null::json from told), array(select null::json from told), array(select null::text from told),
+	array(select steps from told)) a

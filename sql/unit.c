@@ -1,0 +1,192 @@
+/* unit.c - a unit of statements: filled by its caller, put on the wire, read by its caller. */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "sql/array.h"
+#include "sql/unit.h"
+
+/* libpq's own limit for one statement. */
+#define PARAMS_MAX 65535
+
+static struct unit_step *add_step(struct db_unit *unit, enum unit_step_kind kind, const struct db_statement *statement);
+static void add_param(struct db_unit *unit, char *text);
+static bool send_step(const struct db_unit *unit, const struct unit_step *step, PGconn *conn);
+static const PGresult *result_of(const struct db_unit *unit, size_t statement);
+
+/* Filling. */
+
+struct db_unit *db_unit_new(struct db *db, db_done *on_done, void *context)
+{
+	struct db_unit *unit = memory_new(sizeof *unit);
+	list_init(&unit->node);
+	unit->db = db;
+	unit->on_done = on_done;
+	unit->context = context;
+	return unit;
+}
+
+size_t db_unit_add(struct db_unit *unit, const struct db_statement *statement)
+{
+	add_step(unit, STEP_RUN, statement);
+	return unit->step_count - 1;
+}
+
+size_t db_unit_size(const struct db_unit *unit)
+{
+	return unit->step_count;
+}
+
+void unit_add_prepare(struct db_unit *unit, const struct db_statement *statement)
+{
+	add_step(unit, STEP_PREPARE, statement);
+}
+
+static struct unit_step *add_step(struct db_unit *unit, enum unit_step_kind kind, const struct db_statement *statement)
+{
+	assert(unit->state == UNIT_FILLING);
+	if (unit->step_count == unit->step_size) {
+		unit->step_size = 2 * unit->step_size + 8;
+		unit->steps = memory_resize(unit->steps, unit->step_size, sizeof *unit->steps);
+	}
+	struct unit_step *step = &unit->steps[unit->step_count++];
+	*step = (struct unit_step){ .kind = kind, .statement = statement, .first_param = unit->param_count };
+	return step;
+}
+
+void db_param_text(struct db_unit *unit, const char *text)
+{
+	add_param(unit, text ? memory_need(strdup(text)) : NULL);
+}
+
+void db_param_int(struct db_unit *unit, int64_t number)
+{
+	char text[24];
+	snprintf(text, sizeof text, "%" PRId64, number);
+	db_param_text(unit, text);
+}
+
+void db_param_bool(struct db_unit *unit, bool value)
+{
+	db_param_text(unit, value ? "t" : "f");
+}
+
+void db_param_array(struct db_unit *unit, struct db_array *a)
+{
+	add_param(unit, db_array_take(a));
+}
+
+static void add_param(struct db_unit *unit, char *text)
+{
+	assert(unit->state == UNIT_FILLING && unit->step_count);
+	if (unit->param_count == unit->param_size) {
+		unit->param_size = 2 * unit->param_size + 16;
+		unit->params = memory_resize(unit->params, unit->param_size, sizeof *unit->params);
+	}
+	unit->params[unit->param_count++] = text;
+	size_t count = ++unit->steps[unit->step_count - 1].param_count;
+	assert(count <= PARAMS_MAX);
+	(void)count;
+}
+
+/* On the wire. */
+
+bool unit_send(const struct db_unit *unit, PGconn *conn)
+{
+	for (size_t i = 0; i < unit->step_count; i++)
+		if (!send_step(unit, &unit->steps[i], conn))
+			return false;
+	return PQpipelineSync(conn);
+}
+
+static bool send_step(const struct db_unit *unit, const struct unit_step *step, PGconn *conn)
+{
+	const struct db_statement *statement = step->statement;
+	if (step->kind == STEP_PREPARE)
+		return PQsendPrepare(conn, statement->name, statement->text, 0, NULL);
+	const char *const *params = step->param_count ? (const char *const *)unit->params + step->first_param : NULL;
+	return PQsendQueryPrepared(conn, statement->name, (int)step->param_count, params, NULL, NULL, 0);
+}
+
+void unit_take_result(struct db_unit *unit, PGresult *result)
+{
+	assert(unit->read < unit->step_count);
+	unit->steps[unit->read++].result = result;
+}
+
+void unit_take_error(struct db_unit *unit, const PGresult *result)
+{
+	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+	if (unit->sqlstate[0])
+		return;
+	snprintf(unit->sqlstate, sizeof unit->sqlstate, "%s", sqlstate ? sqlstate : "XX000");
+	unit->message = memory_need(strdup(message ? message : ""));
+	unit->refused_step = unit->read;
+}
+
+/* Reading, from inside on_done. */
+
+size_t db_rows(const struct db_unit *unit, size_t statement)
+{
+	return (size_t)PQntuples(result_of(unit, statement));
+}
+
+size_t db_affected(const struct db_unit *unit, size_t statement)
+{
+	/* PQcmdTuples() takes a PGresult that it does not change. */
+	return strtoul(PQcmdTuples((PGresult *)(uintptr_t)result_of(unit, statement)), NULL, 10);
+}
+
+const char *db_text(const struct db_unit *unit, size_t statement, size_t row, int column)
+{
+	const PGresult *result = result_of(unit, statement);
+	assert(row < (size_t)PQntuples(result) && column >= 0 && column < PQnfields(result));
+	return PQgetisnull(result, (int)row, column) ? NULL : PQgetvalue(result, (int)row, column);
+}
+
+int64_t db_int(const struct db_unit *unit, size_t statement, size_t row, int column)
+{
+	const char *text = db_text(unit, statement, row, column);
+	return text ? strtoll(text, NULL, 10) : 0;
+}
+
+bool db_bool(const struct db_unit *unit, size_t statement, size_t row, int column)
+{
+	const char *text = db_text(unit, statement, row, column);
+	return text && text[0] == 't';
+}
+
+static const PGresult *result_of(const struct db_unit *unit, size_t statement)
+{
+	assert(statement < unit->read && unit->steps[statement].result);
+	return unit->steps[statement].result;
+}
+
+const char *db_unit_sqlstate(const struct db_unit *unit)
+{
+	return unit->sqlstate;
+}
+
+const char *db_unit_message(const struct db_unit *unit)
+{
+	return unit->message ? unit->message : "";
+}
+
+void db_unit_free(struct db_unit *unit)
+{
+	if (!unit)
+		return;
+	list_remove(&unit->node);
+	for (size_t i = 0; i < unit->step_count; i++)
+		PQclear(unit->steps[i].result);
+	for (size_t i = 0; i < unit->param_count; i++)
+		free(unit->params[i]);
+	free(unit->steps);
+	free(unit->params);
+	free(unit->message);
+	free(unit);
+}

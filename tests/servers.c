@@ -1,0 +1,242 @@
+/* servers.c - starts and ends the servers that the suites talk to, each by its own process id. */
+#include "tests/servers.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <grp.h>
+#include <libpq-fe.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define POSTGRES_BIN "/usr/lib/postgresql/15/bin/"
+#define READY_MS_MAX 60000
+
+__attribute__((noreturn, format(printf, 1, 2))) static void give_up(const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	fputs("test server: ", stderr);
+	vfprintf(stderr, format, args);
+	fputc('\n', stderr);
+	va_end(args);
+	exit(1);
+}
+
+int test_free_port(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof address;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) ||
+		getsockname(fd, (struct sockaddr *)&address, &size))
+		give_up("no free port: %s", strerror(errno));
+	close(fd);
+	return ntohs(address.sin_port);
+}
+
+/* Processes. */
+
+static const struct passwd *server_user(void)
+{
+	if (getuid() != 0)
+		return NULL;
+	const struct passwd *user = getpwnam("postgres");
+	if (!user)
+		give_up("there is no user postgres");
+	return user;
+}
+
+/* In the child. The signal must be asked for after the change of user, which forgets it. */
+static void become(const struct passwd *user)
+{
+	if (user && (initgroups(user->pw_name, user->pw_gid) || setgid(user->pw_gid) || setuid(user->pw_uid)))
+		_exit(126);
+	prctl(PR_SET_PDEATHSIG, SIGQUIT);
+}
+
+static void write_output_to(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || null < 0)
+		_exit(126);
+	dup2(null, STDIN_FILENO);
+	dup2(fd, STDOUT_FILENO);
+	dup2(fd, STDERR_FILENO);
+}
+
+/* `notify` is where systemd would listen for "READY=1"; NULL: nobody does. */
+static pid_t launch(const char *log, const char *notify, const char *const argv[])
+{
+	const struct passwd *user = server_user();
+	pid_t pid = fork();
+	if (pid < 0)
+		give_up("fork: %s", strerror(errno));
+	if (pid > 0)
+		return pid;
+	become(user);
+	write_output_to(log);
+	setenv("LC_ALL", "C.UTF-8", 1);
+	if (notify)
+		setenv("NOTIFY_SOCKET", notify, 1);
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execv(argv[0], (char *const *)argv);
+	_exit(127);
+}
+
+static int wait_for_end(pid_t pid)
+{
+	int status;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			give_up("waitpid: %s", strerror(errno));
+	return status;
+}
+
+static void give_up_with_log(const char *what, const char *log)
+{
+	char line[512];
+	FILE *file = fopen(log, "re");
+	while (file && fgets(line, sizeof line, file))
+		fputs(line, stderr);
+	give_up("%s", what);
+}
+
+/* Readiness: the servers of Debian tell systemd when they are; here the test plays systemd (sd_notify(3)). */
+
+static int listen_for_ready(char name[static 64])
+{
+	static int count;
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int len = snprintf(name, 64, "@keyfob-test-%d-%d", (int)getpid(), count++);
+	memcpy(address.sun_path + 1, name + 1, (size_t)len - 1);
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address,
+			      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)len)))
+		give_up("%s: %s", name, strerror(errno));
+	return fd;
+}
+
+static int says_ready(int fd)
+{
+	char text[512];
+	ssize_t len = recv(fd, text, sizeof text - 1, MSG_DONTWAIT);
+	if (len < 0)
+		return 0;
+	text[len] = 0;
+	return strstr(text, "READY=1") != NULL;
+}
+
+static void wait_for_ready(int fd, pid_t pid, const char *log)
+{
+	int process = pidfd_open(pid, 0);
+	struct pollfd polled[] = { { .fd = fd, .events = POLLIN }, { .fd = process, .events = POLLIN } };
+	do {
+		if (poll(polled, 2, READY_MS_MAX) <= 0)
+			give_up_with_log("not ready in time", log);
+		if (polled[1].revents)
+			give_up_with_log("it ended while starting", log);
+	} while (!says_ready(fd));
+	close(process);
+	close(fd);
+}
+
+/* PostgreSQL. */
+
+static void make_folder(struct test_postgres *pg)
+{
+	const struct passwd *user = server_user();
+	snprintf(pg->dir, sizeof pg->dir, "/tmp/keyfob-pg-XXXXXX");
+	if (!mkdtemp(pg->dir) || (user && chown(pg->dir, user->pw_uid, user->pw_gid)))
+		give_up("%s: %s", pg->dir, strerror(errno));
+}
+
+static void make_cluster(const struct test_postgres *pg)
+{
+	char log[64], data[64];
+	snprintf(log, sizeof log, "%s/initdb.log", pg->dir);
+	snprintf(data, sizeof data, "%s/data", pg->dir);
+	const char *const argv[] = { POSTGRES_BIN "initdb", "-D", data, "-U", "keyfob", "-A", "trust", "-E", "UTF8",
+		"--locale=C.UTF-8", "--no-sync", "--no-instructions", NULL };
+	if (wait_for_end(launch(log, NULL, argv)))
+		give_up_with_log("initdb failed", log);
+}
+
+void test_postgres_start(struct test_postgres *pg)
+{
+	*pg = (struct test_postgres){ .port = test_free_port() };
+	snprintf(pg->url, sizeof pg->url, "postgresql://keyfob@127.0.0.1:%d/postgres", pg->port);
+	make_folder(pg);
+	make_cluster(pg);
+	test_postgres_resume(pg);
+}
+
+void test_postgres_resume(struct test_postgres *pg)
+{
+	char log[64], data[64], port[16], notify[64];
+	snprintf(log, sizeof log, "%s/log", pg->dir);
+	snprintf(data, sizeof data, "%s/data", pg->dir);
+	snprintf(port, sizeof port, "%d", pg->port);
+	const char *const argv[] = { POSTGRES_BIN "postgres", "-D", data, "-p", port, "-k", pg->dir, "-c",
+		"listen_addresses=127.0.0.1", "-c", "fsync=on", "-c", "shared_buffers=64MB", "-c",
+		"logging_collector=off", NULL };
+	int fd = listen_for_ready(notify);
+	pg->pid = launch(log, notify, argv);
+	wait_for_ready(fd, pg->pid, log);
+}
+
+void test_postgres_halt(struct test_postgres *pg, int signal)
+{
+	kill(pg->pid, signal);
+	wait_for_end(pg->pid);
+	pg->pid = 0;
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+	(void)st, (void)kind, (void)where;
+	return remove(path);
+}
+
+void test_postgres_end(struct test_postgres *pg)
+{
+	if (pg->pid)
+		test_postgres_halt(pg, SIGQUIT);
+	nftw(pg->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void ignore_notice(void *context, const char *message)
+{
+	(void)context, (void)message;
+}
+
+const char *test_postgres_ask(const struct test_postgres *pg, const char *sql)
+{
+	static char answer[4096];
+	PGconn *conn = PQconnectdb(pg->url);
+	PQsetNoticeProcessor(conn, ignore_notice, NULL);
+	PGresult *result = PQexec(conn, sql);
+	ExecStatusType status = PQresultStatus(result);
+	if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK)
+		give_up("%s\n%s", sql, PQerrorMessage(conn));
+	snprintf(answer, sizeof answer, "%s", PQntuples(result) ? PQgetvalue(result, 0, 0) : "");
+	PQclear(result);
+	PQfinish(conn);
+	return answer;
+}

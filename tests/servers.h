@@ -1,0 +1,31 @@
+/* servers.h - real servers for the suites: private, on loopback, gone when the test process is.
+ *
+ * Nothing here returns a failure: a server that does not start ends the process with its own log. Root
+ * runs PostgreSQL as the user `postgres`, since PostgreSQL refuses to be root. */
+#ifndef KEYFOB_TESTS_SERVERS_H
+#define KEYFOB_TESTS_SERVERS_H
+
+#include <sys/types.h>
+
+/* A TCP port of 127.0.0.1 that nobody uses at the moment. */
+int test_free_port(void);
+
+/* A cluster of its own with durable commits; the superuser is `keyfob`, who needs no password. */
+struct test_postgres {
+	int port;
+	pid_t pid;     /* 0: halted */
+	char dir[40];  /* the cluster, its log and its local socket */
+	char url[128]; /* postgresql://keyfob@127.0.0.1:…/postgres */
+};
+
+void test_postgres_start(struct test_postgres *);
+/* SIGINT: connections are ended in good order; SIGQUIT: as a crash. Returns when the server is gone. */
+void test_postgres_halt(struct test_postgres *, int signal);
+/* On the same port, with the same data. */
+void test_postgres_resume(struct test_postgres *);
+/* Halts it if need be, and removes the data. */
+void test_postgres_end(struct test_postgres *);
+/* Runs SQL on a connection of its own. The first value of the last statement, "" when there is none; valid until the next call. */
+const char *test_postgres_ask(const struct test_postgres *, const char *sql);
+
+#endif

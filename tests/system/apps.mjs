@@ -1,0 +1,159 @@
+// apps.mjs - companion apps as strangers write them: REST by fetch, streams by SSE, JSON-RPC over `ws`.
+import WebSocket from 'ws';
+import { atEnd } from './children.mjs';
+import { Record } from './record.mjs';
+import { secrets } from './tokens.mjs';
+
+// ---- REST
+
+// { status, headers, body }; the body is JSON where the answer says so, else text. `raw` is sent as it is.
+export async function rest(node, method, path, { token, body, raw, headers = {}, signal } = {}) {
+	const answer = await fetch(node.url + path, {
+		method,
+		signal,
+		headers: {
+			...(token && { Authorization: `Bearer ${token}` }),
+			...(body !== undefined && { 'Content-Type': 'application/json' }),
+			...headers,
+		},
+		body: raw ?? (body === undefined ? undefined : JSON.stringify(body)),
+	});
+	const text = await answer.text();
+	const isJson = /json/.test(answer.headers.get('content-type') ?? '');
+	return { status: answer.status, headers: answer.headers, body: isJson ? JSON.parse(text) : text };
+}
+
+export async function registerVehicle(node, token, id, body = {}) {
+	if (body.msisdn) secrets.add(body.msisdn);
+	const answer = await rest(node, 'PUT', `/v1/vehicles/${id}`, { token, body: { display_name: `Car ${id}`, ...body } });
+	if (![200, 201].includes(answer.status)) throw new Error(`registering ${id}: ${answer.status} ${JSON.stringify(answer.body)}`);
+	return answer;
+}
+
+export async function grant(node, token, id, subject, role, expires_at = null) {
+	const answer = await rest(node, 'PUT', `/v1/vehicles/${id}/grants/${subject}`, { token, body: { role, expires_at } });
+	if (![200, 201].includes(answer.status)) throw new Error(`granting ${id}: ${answer.status} ${JSON.stringify(answer.body)}`);
+	return answer;
+}
+
+export function sendCommand(node, token, id, body, headers = {}) {
+	return rest(node, 'POST', `/v1/vehicles/${id}/commands`, { token, body, headers });
+}
+
+// ---- SSE
+
+// `events.items` are { id, event, data }; comments are not counted.
+export async function openStream(node, path, { token, lastEventId } = {}) {
+	const aborter = new AbortController();
+	const answer = await fetch(node.url + path, {
+		signal: aborter.signal,
+		headers: { Accept: 'text/event-stream', Authorization: `Bearer ${token}`, ...(lastEventId && { 'Last-Event-ID': lastEventId }) },
+	});
+	const events = new Record(`the stream ${path}`);
+	const stream = { status: answer.status, headers: answer.headers, events, until: events.until.bind(events), close: () => aborter.abort() };
+	stream.ended = readStream(answer.body, events).catch(() => {});
+	atEnd(stream.close);
+	return stream;
+}
+
+async function readStream(body, events) {
+	const decoder = new TextDecoder();
+	let text = '';
+	for await (const chunk of body) {
+		text += decoder.decode(chunk, { stream: true });
+		const blocks = text.split('\n\n');
+		text = blocks.pop();
+		for (const block of blocks) readBlock(block, events);
+	}
+}
+
+function readBlock(block, events) {
+	const item = { data: '' };
+	for (const line of block.split('\n')) {
+		const at = line.indexOf(':');
+		if (at <= 0) continue;
+		const value = line.slice(at + 1).replace(/^ /, '');
+		if (line.slice(0, at) === 'data') item.data += value;
+		else item[line.slice(0, at)] = value;
+	}
+	if (item.event || item.data) events.push({ ...item, data: item.data ? JSON.parse(item.data) : null });
+}
+
+// ---- WebSocket
+
+export class RpcError extends Error {
+	constructor({ code, message, data }) {
+		super(`${code} ${message} ${JSON.stringify(data ?? null)}`);
+		this.code = code;
+		this.data = data;
+	}
+}
+
+class Socket {
+	#calls = new Map();
+	#lastId = 0;
+	events = new Record('the socket'); // the params of each `event`
+	frames = new Record('the socket (all frames)');
+	until = this.events.until.bind(this.events);
+
+	constructor(ws) {
+		this.ws = ws;
+		this.closed = new Promise((resolve) => {
+			ws.on('close', (code, reason) => {
+				for (const { reject } of this.#calls.values()) reject(new Error(`closed with ${code}`));
+				resolve({ code, reason: reason.toString() });
+			});
+		});
+		ws.on('error', () => {});
+		ws.on('message', (data) => this.#onMessage(JSON.parse(data.toString())));
+	}
+
+	#onMessage(message) {
+		this.frames.push(message);
+		if (message.method === 'event') return this.events.push(message.params);
+		const call = this.#calls.get(message.id);
+		this.#calls.delete(message.id);
+		if (message.error) call?.reject(new RpcError(message.error));
+		else call?.resolve(message.result);
+	}
+
+	// The result; an RpcError where the node answered with one.
+	call(method, params) {
+		const id = ++this.#lastId;
+		return new Promise((resolve, reject) => {
+			this.#calls.set(id, { resolve, reject });
+			this.send({ jsonrpc: '2.0', id, method, ...(params && { params }) });
+		});
+	}
+
+	send(message) {
+		this.ws.send(typeof message === 'string' || Buffer.isBuffer(message) ? message : JSON.stringify(message));
+	}
+
+	close() {
+		this.ws.terminate();
+	}
+}
+
+// `via` is where the token goes: 'header', 'protocol', 'message' or 'none'. Rejects with { status } where the upgrade
+// was refused.
+export async function openSocket(node, { token, via = 'header', protocols = ['keyfob.v1'], origin, headers = {} } = {}) {
+	const offered = via === 'protocol' ? [...protocols, `bearer.${token}`] : protocols;
+	const ws = new WebSocket(node.socketUrl, offered, {
+		origin,
+		perMessageDeflate: false,
+		headers: { ...headers, ...(via === 'header' && { Authorization: `Bearer ${token}` }) },
+	});
+	const socket = new Socket(ws);
+	atEnd(() => socket.close());
+	await new Promise((resolve, reject) => {
+		ws.once('open', resolve);
+		ws.once('unexpected-response', (request, answer) => {
+			request.destroy();
+			reject(Object.assign(new Error(`the upgrade was answered with ${answer.statusCode}`), { status: answer.statusCode }));
+		});
+		ws.once('error', reject);
+	});
+	if (via === 'message') await socket.call('session.authenticate', { token });
+	return socket;
+}

@@ -1,0 +1,119 @@
+// children.mjs - the servers that a test file starts: each with its log, each ended by its own process id.
+//
+// The kernel kills them should this process die first (setpriv --pdeathsig).
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { basename, dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { after } from 'node:test';
+
+const here = dirname(fileURLToPath(import.meta.url));
+export const build = resolve(process.env.KEYFOB_BUILD ?? join(here, '../../build'));
+export const isSanitized = basename(build) === 'sanitize';
+export const isLong = Boolean(process.env.KEYFOB_LONG);
+
+// What this test file writes: logs, configurations, keys.
+export const folder = resolve(
+	process.env.KEYFOB_TEST_DIR ?? join(here, '../../.keyfob/test'),
+	basename(process.argv[1] ?? 'none').replace('.test.mjs', ''),
+);
+mkdirSync(folder, { recursive: true });
+
+const children = [];
+const endings = []; // more to end before the children: clients, checks
+
+export class Child {
+	constructor(name, program, args, { env = {} } = {}) {
+		this.name = name;
+		this.log = join(folder, `${name}.log`);
+		const out = openSync(this.log, 'a');
+		this.process = spawn('setpriv', ['--pdeathsig', 'KILL', '--', program, ...args], {
+			stdio: ['ignore', out, out],
+			env: { ...process.env, ...env },
+		});
+		closeSync(out);
+		this.pid = this.process.pid;
+		this.exit = null; // { code, signal } when it is over
+		this.exited = once(this.process, 'exit').then(([code, signal]) => (this.exit = { code, signal }));
+		this.isExpectedToEnd = false;
+		children.push(this);
+	}
+
+	signal(name) {
+		if (!this.exit) this.process.kill(name);
+	}
+
+	// Ends it well: { code, signal }. Killed after `ms`, which is an error.
+	async stop(signal = 'SIGTERM', ms = isSanitized ? 20_000 : 12_000) {
+		this.isExpectedToEnd = true;
+		this.signal(signal);
+		const timer = setTimeout(() => this.signal('SIGKILL'), ms);
+		const exit = await this.exited;
+		clearTimeout(timer);
+		if (exit.signal === 'SIGKILL') throw new Error(`${this.name} did not end within ${ms} ms: ${this.log}`);
+		return exit;
+	}
+
+	async kill() {
+		this.isExpectedToEnd = true;
+		this.signal('SIGKILL');
+		return this.exited;
+	}
+
+	logText() {
+		return readFileSync(this.log, 'utf8');
+	}
+
+	// Resolves when `isUp` does; rejects as soon as the process is over.
+	async untilUp(isUp, ms = 15_000) {
+		const end = Date.now() + ms;
+		while (!(await isUp())) {
+			if (this.exit || Date.now() > end) {
+				const why = this.exit ? `ended with ${JSON.stringify(this.exit)}` : `was not up in ${ms} ms`;
+				throw new Error(`${this.name} ${why}; the end of ${this.log}:\n${this.logText().split('\n').slice(-15).join('\n')}`);
+			}
+			await new Promise((next) => setTimeout(next, 20));
+		}
+	}
+}
+
+// Called at the end of the file, the last first, before the servers end.
+export function atEnd(end) {
+	endings.push(end);
+}
+
+export async function run(program, args, { env = {}, input } = {}) {
+	const child = spawn(program, args, { env: { ...process.env, ...env } });
+	let out = '';
+	child.stdout.on('data', (data) => (out += data));
+	child.stderr.on('data', (data) => (out += data));
+	child.stdin.end(input);
+	const [code] = await once(child, 'close');
+	if (code !== 0) throw new Error(`${basename(program)} ${args.join(' ')} ended with ${code}:\n${out}`);
+	return out.trim();
+}
+
+// A port where nobody listens. Taken from the system, so two files at the same time get two.
+export async function freePort() {
+	const server = createServer().listen(0, '127.0.0.1');
+	await once(server, 'listening');
+	const { port } = server.address();
+	server.close();
+	await once(server, 'close');
+	return port;
+}
+
+// A server that ended by itself, or ended badly when it was asked to, fails the file.
+after(async () => {
+	const wrong = [];
+	for (const end of endings.reverse()) await Promise.resolve(end()).catch((error) => wrong.push(error.message));
+	for (const child of children.reverse()) {
+		if (child.exit && !child.isExpectedToEnd) wrong.push(`${child.name} ended by itself (${JSON.stringify(child.exit)}): ${child.log}`);
+		if (child.exit) continue;
+		const { code, signal } = await child.stop().catch((error) => ({ code: error.message }));
+		if (code !== 0) wrong.push(`${child.name} ended with ${code ?? signal}: ${child.log}`);
+	}
+	if (wrong.length > 0) throw new Error(wrong.join('\n'));
+});

@@ -1,0 +1,247 @@
+// cli.test.mjs - `keyfob` against a scripted node: what it asks, what it prints, and how it takes being let down.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { createLocalJWKSet, jwtVerify } from 'jose';
+import { build } from './children.mjs';
+
+const program = join(build, 'bin/keyfob');
+const scratch = mkdtempSync(join(tmpdir(), 'keyfob-cli-'));
+const nodes = [];
+after(() => {
+	for (const server of nodes) {
+		server.close();
+		server.closeAllConnections();
+	}
+	rmSync(scratch, { recursive: true });
+});
+
+// A node whose every answer is `answer(request, response, n)`; n counts from 0, the body is read.
+async function scriptedNode(answer) {
+	const requests = [];
+	const server = createServer(async (request, response) => {
+		let body = '';
+		for await (const chunk of request) body += chunk;
+		request.json = body ? JSON.parse(body) : null;
+		requests.push(request);
+		answer(request, response, requests.length - 1);
+	});
+	nodes.push(server);
+	await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
+	return { url: `http://127.0.0.1:${server.address().port}`, requests };
+}
+
+function json(response, status, body) {
+	const type = status < 400 ? 'application/json' : 'application/problem+json';
+	response.writeHead(status, { 'content-type': type }).end(JSON.stringify(body));
+}
+
+function keyfob(node, args, { env = {}, cwd = scratch } = {}) {
+	const target = node ? { KEYFOB_URL: node.url, KEYFOB_TOKEN: 'secret' } : {};
+	const { KEYFOB_URL, KEYFOB_TOKEN, ...inherited } = process.env;
+	const child = spawn(program, args, { cwd, env: { ...inherited, TZ: 'UTC', ...target, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+	let out = '';
+	let err = '';
+	child.stdout.on('data', (chunk) => (out += chunk));
+	child.stderr.on('data', (chunk) => (err += chunk));
+	return new Promise((done) => child.on('close', (code) => done({ code, out, err })));
+}
+
+const id = '0192f3c8-0000-7000-8000-000000000001';
+const at = (ms) => new Date(Date.UTC(2026, 0, 31, 8, 9, 10) + ms).toISOString();
+const command = (status, more = {}) => ({
+	id, vehicle_id: 'CAR1', name: 'doors.unlock', params: { door: 'all' }, status, reason: null, result: null, late: false,
+	may_have_executed: false, issued_by: 'alice', attempts: 1, created_at: at(0), expires_at: at(60000), updated_at: at(0),
+	finished_at: null, ...more,
+});
+
+test('send --wait repeats a lost request with its key, follows the command and prints its timeline', async () => {
+	const states = ['accepted', 'waiting', 'sent', 'succeeded'];
+	const timeline = [
+		{ time: at(0), step: 'accepted', detail: {} },
+		{ time: at(1), step: 'claimed', detail: { worker: 'n1/0', attempt: 1 } },
+		{ time: at(84), step: 'answer', detail: { status: 'succeeded' } },
+	];
+	const node = await scriptedNode((request, response, n) => {
+		if (n === 0) return request.socket.destroy();
+		const status = states[Math.min(n - 1, 3)];
+		const settled = status === 'succeeded' ? { finished_at: at(84) } : {};
+		json(response, n === 1 ? 202 : 200, command(status, n === 1 ? {} : { ...settled, timeline }));
+	});
+	const { code, out } = await keyfob(node, ['send', 'CAR1', 'doors.unlock', 'door=all', '--wait']);
+	assert.equal(code, 0);
+	assert.match(out, /^doors\.unlock  succeeded after 84\.0 ms\n/);
+	assert.match(out, /\n {3}0\.0 ms  accepted\n {3}1\.0 ms  claimed {3}worker=n1\/0 attempt=1\n {2}84\.0 ms  answer {4}status=succeeded\n$/);
+	const [lost, post, ...gets] = node.requests;
+	assert.equal(lost.headers['idempotency-key'], post.headers['idempotency-key']);
+	assert.ok(post.headers['idempotency-key'].length > 20);
+	assert.equal(post.headers.prefer, 'wait=60');
+	assert.equal(post.headers.authorization, 'Bearer secret');
+	assert.deepEqual(gets.map((g) => `${g.method} ${g.url}`), Array(3).fill(`GET /v1/vehicles/CAR1/commands/${id}`));
+});
+
+test('send puts what was typed into the request', async () => {
+	const node = await scriptedNode((request, response) => json(response, 202, command('accepted')));
+	const words = ['a=true', 'b=21.5', 'c=-3', 'd="0420"', 'e=007', 'f=x=y', 'g=', 'h=null', 'i=[1]'];
+	const args = ['-o', 'json', 'send', 'A B/C', 'climate.start', '--ttl', '5m', '--timeout=20', '--no-wake', '--idempotency-key', 'k1', ...words];
+	const { code, out } = await keyfob(node, args);
+	assert.equal(code, 0);
+	assert.equal(JSON.parse(out).status, 'accepted');
+	const [post] = node.requests;
+	assert.equal(post.url, '/v1/vehicles/A%20B%2FC/commands');
+	assert.equal(post.headers['idempotency-key'], 'k1');
+	assert.equal(post.headers.prefer, undefined);
+	assert.deepEqual(post.json, {
+		name: 'climate.start', ttl_seconds: 300, timeout_seconds: 20, wake: false,
+		params: { a: true, b: 21.5, c: -3, d: '0420', e: '007', f: 'x=y', g: '', h: 'null', i: '[1]' },
+	});
+});
+
+for (const [status, wanted] of [['failed', 1], ['rejected', 1], ['expired', 1], ['canceled', 1], ['timed_out', 3]])
+	test(`send --wait exits with ${wanted} when the command is ${status}`, async () => {
+		const reason = { code: 'DOOR_OPEN', description: 'the left door is open' };
+		const node = await scriptedNode((request, response) => json(response, 200, command(status, { reason, timeline: [] })));
+		const { code, out } = await keyfob(node, ['send', 'CAR1', 'doors.lock', '--wait']);
+		assert.equal(code, wanted);
+		assert.match(out, /DOOR_OPEN: the left door is open/);
+	});
+
+test('send --wait=1 gives up after a second with 3 and shows how things stand', async () => {
+	const node = await scriptedNode((request, response) => json(response, 200, command('waiting')));
+	const { code, out } = await keyfob(node, ['send', 'CAR1', 'doors.lock', '--wait=1']);
+	assert.equal(code, 3);
+	assert.match(out, /waiting/);
+	assert.equal(node.requests[0].headers.prefer, 'wait=1');
+});
+
+test('a problem is one line', async () => {
+	const problem = { type: 'urn:keyfob:problem:command-already-sent', title: 'it may have left', status: 409, detail: 'sent at \u001b[31mnoon', user_message: 'Too late.' };
+	const node = await scriptedNode((request, response) => json(response, 409, problem));
+	const { code, out, err } = await keyfob(node, ['cancel', 'CAR1', id]);
+	assert.equal(code, 1);
+	assert.equal(out, '');
+	assert.equal(err, 'keyfob: it may have left: sent at ?[31mnoon (Too late.) [409]\n');
+	assert.equal(node.requests[0].url, `/v1/vehicles/CAR1/commands/${id}/cancel`);
+});
+
+test('a busy node is asked again when it says', async () => {
+	const node = await scriptedNode((request, response, n) => {
+		if (n > 0) return json(response, 200, { vehicle_id: 'CAR1', connectivity: { state: 'connected', since: at(0) } });
+		response.writeHead(503, { 'retry-after': '1' }).end('{}');
+	});
+	const { code, out } = await keyfob(node, ['vehicle', 'CAR1']);
+	assert.equal(code, 0);
+	assert.match(out, /connected since 2026-01-31 08:09:10\.000/);
+});
+
+test('lists are read to their end, and nothing in them steers the terminal', async () => {
+	const vehicle = (name) => ({ vehicle_id: name, display_name: 'a\u009b2Jb', connectivity: { state: 'disconnected', since: null } });
+	const node = await scriptedNode((request, response) => {
+		const second = request.url.includes('cursor=c%2F1');
+		json(response, 200, { items: [vehicle(second ? 'CAR2' : 'CAR1')], next_cursor: second ? null : 'c/1' });
+	});
+	const { code, out } = await keyfob(node, ['vehicles']);
+	assert.equal(code, 0);
+	assert.deepEqual(out.split('\n').map((l) => l.split(/ {2,}/)), [
+		['VEHICLE', 'CONNECTIVITY', 'SINCE', 'FLEET', 'NAME'],
+		['CAR1', 'disconnected', '-', '-', 'a?2Jb'],
+		['CAR2', 'disconnected', '-', '-', 'a?2Jb'],
+		[''],
+	]);
+});
+
+const event = (vehicle, seq) => ({ vehicle_id: vehicle, seq, type: 'command.updated', time: at(seq), data: command('sent') });
+const frame = (type, seq, data) => `event: ${type}\nid: e1:${seq}\ndata: ${JSON.stringify(data)}\n\n`;
+
+test('watch follows several vehicles and takes up each thread where it was lost', async () => {
+	const node = await scriptedNode((request, response) => {
+		const vehicle = request.url.split('/')[3];
+		const last = request.headers['last-event-id'];
+		const seq = last ? Number(last.split(':')[1]) : 7;
+		assert.equal(request.headers.accept, 'text/event-stream');
+		response.writeHead(200, { 'content-type': 'text/event-stream' });
+		response.write(frame('snapshot', seq, { vehicle: { vehicle_id: vehicle, connectivity: { state: 'connected' } }, epoch: 'e1', seq, recovered: Boolean(last) }));
+		const text = ': alive\n\n' + frame('command.updated', seq + 1, event(vehicle, seq + 1)) + frame('command.updated', seq + 2, event(vehicle, seq + 2));
+		// The third event is cut in the middle: it must come again, and whole.
+		response.write(text + frame('command.updated', seq + 3, event(vehicle, seq + 3)).slice(0, 40));
+		setImmediate(() => response.destroy());
+	});
+	const { code, out, err } = await keyfob(node, ['watch', '-o', 'json', '--count', '16', 'CAR1', 'CAR2']);
+	assert.equal(code, 0, err);
+	const lines = out.trim().split('\n').map((line) => JSON.parse(line));
+	for (const vehicle of ['CAR1', 'CAR2']) {
+		const seen = lines.filter((l) => l.vehicle_id === vehicle);
+		assert.equal(seen[0].type, 'snapshot');
+		assert.deepEqual(seen.map((l) => l.seq), seen.map((_, i) => 7 + i));
+		assert.equal(seen.filter((l) => l.type === 'snapshot').length, 1);
+	}
+	assert.equal(lines.length, 18);
+	assert.match(err, /CAR1: .*; trying again\n/);
+	assert.match(err, /CAR1: connected again\n/);
+});
+
+test('watch prints one event a line and says why a vehicle cannot be watched', async () => {
+	const node = await scriptedNode((request, response) => {
+		if (request.url.includes('CAR9')) return json(response, 404, { title: 'no such vehicle, or not yours to see' });
+		response.writeHead(200, { 'content-type': 'text/event-stream' });
+		response.write(frame('command.updated', 8, event('CAR1', 8)));
+	});
+	const one = await keyfob(node, ['watch', 'CAR1', '--count', '1']);
+	assert.equal(one.code, 0);
+	assert.equal(one.out, `08:09:10.008  CAR1  #8      command.updated       doors.unlock sent ${id}\n`);
+	const two = await keyfob(node, ['watch', 'CAR9']);
+	assert.equal(two.code, 1);
+	assert.match(two.err, /CAR9 cannot be watched\nkeyfob: no such vehicle, or not yours to see \[404\]\n/);
+});
+
+test('the node is found in .keyfob/run/env above, but its token goes to no other node', async () => {
+	const node = await scriptedNode((request, response) => json(response, 200, { items: [], next_cursor: null }));
+	const deep = join(scratch, 'project/a/b');
+	mkdirSync(deep, { recursive: true });
+	mkdirSync(join(scratch, 'project/.keyfob/run'), { recursive: true });
+	writeFileSync(join(scratch, 'project/.keyfob/run/env'), `KEYFOB_URL=${node.url}/\nKEYFOB_TOKEN=from-file\n`);
+	assert.equal((await keyfob(null, ['vehicles'], { cwd: deep })).code, 0);
+	assert.equal(node.requests[0].headers.authorization, 'Bearer from-file');
+	assert.equal(node.requests[0].url, '/v1/vehicles?limit=200');
+	await keyfob(null, ['vehicles'], { cwd: deep, env: { KEYFOB_TOKEN: 'mine' } });
+	assert.equal(node.requests[1].headers.authorization, 'Bearer mine');
+	const other = await keyfob(null, ['vehicles'], { cwd: deep, env: { KEYFOB_URL: 'http://127.0.0.1:9' } });
+	assert.equal(other.code, 2);
+	assert.match(other.err, /KEYFOB_TOKEN is not set/);
+});
+
+for (const alg of ['ES256', 'RS256'])
+	test(`token init and mint make ${alg} tokens that another library verifies`, async () => {
+		const dir = join(scratch, alg);
+		assert.equal((await keyfob(null, ['token', 'init', '--dir', dir, '--alg', alg])).code, 0);
+		assert.equal(statSync(join(dir, 'key.pem')).mode & 0o777, 0o600);
+		const kept = readFileSync(join(dir, 'key.pem'), 'utf8');
+		assert.equal((await keyfob(null, ['token', 'init', '--dir', dir, '--alg', alg])).code, 0);
+		assert.equal(readFileSync(join(dir, 'key.pem'), 'utf8'), kept);
+		const args = ['token', 'mint', '--dir', dir, '--subject', 'alice', '--scope', 'vehicles:read commands:write', '--ttl', '2h', '--auth-time', 'now'];
+		const { out } = await keyfob(null, args);
+		const keys = JSON.parse(readFileSync(join(dir, 'jwks.json'), 'utf8'));
+		assert.ok(keys.keys.every((key) => !('d' in key)));
+		const { payload, protectedHeader } = await jwtVerify(out.trim(), createLocalJWKSet(keys), { issuer: 'https://keyfob.localhost', audience: 'keyfob' });
+		assert.equal(protectedHeader.alg, alg);
+		assert.equal(payload.sub, 'alice');
+		assert.equal(payload.scope, 'vehicles:read commands:write');
+		assert.equal(payload.exp - payload.iat, 7200);
+		assert.equal(payload.auth_time, payload.iat);
+	});
+
+test('wrong usage is 2, help is 0', async () => {
+	for (const args of [[], ['fly'], ['token'], ['send', 'CAR1'], ['vehicle', 'a', 'b'], ['send', 'CAR1', 'x', '--ttl', 'soon'], ['vehicles', '--nope'], ['vehicles', '-o', 'xml'], ['token', 'mint'], ['vehicles']])
+		assert.equal((await keyfob(null, args)).code, 2, args.join(' '));
+	const node = { url: 'http://127.0.0.1:9' };
+	assert.equal((await keyfob(node, ['send', 'CAR1', 'x', 'door'])).code, 2);
+	for (const args of [['--help'], ['help'], ['help', 'send'], ['send', '--help'], ['token', 'mint', '--help'], ['--version']]) {
+		const { code, out } = await keyfob(null, args);
+		assert.equal(code, 0, args.join(' '));
+		assert.match(out, /keyfob/);
+	}
+});

@@ -1,0 +1,97 @@
+// oracle.mjs - what must hold whatever happened, judged from records kept outside the node: what the apps were told
+// and what the vehicles received and did.
+import assert from 'node:assert/strict';
+import { poll, rest } from './harness.mjs';
+
+export const final = new Set(['succeeded', 'failed', 'rejected', 'expired', 'canceled']);
+export const settled = new Set([...final, 'timed_out']);
+
+// What apps were told: { key, vehicle_id, id } for each 202 (or 200) that came.
+export class Promises {
+	told = [];
+
+	add(key, vehicle_id, body) {
+		this.told.push({ key, vehicle_id, id: body.id });
+	}
+
+	// One command a key: the same id, whatever was retried, wherever.
+	assertOneCommandAKey() {
+		const ids = new Map();
+		for (const { key, id } of this.told) {
+			assert.equal(ids.get(key) ?? id, id, `the key ${key} gave two commands`);
+			ids.set(key, id);
+		}
+		assert.equal(new Set(ids.values()).size, ids.size, 'two keys gave one command');
+	}
+
+	get commands() {
+		return [...new Map(this.told.map((one) => [one.id, one])).values()];
+	}
+}
+
+// No lost acceptance: every command that was promised is there, and in the end settled. Returns them all.
+export async function assertNothingLost(node, token, promises, { ms = 60_000 } = {}) {
+	const all = [];
+	for (const { vehicle_id, id } of promises.commands)
+		all.push(
+			await poll(
+				async () => {
+					const { status, body } = await rest(node, 'GET', `/v1/vehicles/${vehicle_id}/commands/${id}`, { token });
+					assert.equal(status, 200, `${id} was promised and is lost: ${JSON.stringify(body)}`);
+					return body;
+				},
+				(body) => settled.has(body.status),
+				{ ms, every: 100, what: `${id} of ${vehicle_id} is settled` },
+			),
+		);
+	return all;
+}
+
+// One execution an id; what may never be repeated was received at most once.
+export function assertExecutedOnce(vehicles, commands, never = new Set(['engine.start'])) {
+	for (const vehicle of vehicles) {
+		assert.equal(new Set(vehicle.executed).size, vehicle.executed.length, `${vehicle.id} did something twice`);
+		for (const command of commands.filter(({ name, vehicle_id }) => never.has(name) && vehicle_id === vehicle.id)) {
+			const received = vehicle.requests.items.filter(({ request_id }) => request_id === command.id).length;
+			assert.ok(received <= 1, `${command.id} (${command.name}) was received ${received} times`);
+		}
+	}
+}
+
+// Nothing was received after it expired; what is expired or canceled was never received; what succeeded was executed.
+export function assertNothingStale(vehicles, commands) {
+	const received = new Map(vehicles.map((vehicle) => [vehicle.id, vehicle.requests.items]));
+	for (const vehicle of vehicles)
+		for (const { request_id, expires_at, at } of vehicle.requests.items)
+			assert.ok(at <= Date.parse(expires_at) + 1000, `${request_id} reached ${vehicle.id} ${at - Date.parse(expires_at)} ms after its expiry`);
+	for (const { id, vehicle_id, status } of commands) {
+		const count = received.get(vehicle_id)?.filter(({ request_id }) => request_id === id).length ?? 0;
+		if (status === 'expired' || status === 'canceled') assert.equal(count, 0, `${id} is ${status} and was received`);
+		if (status === 'succeeded') assert.ok(count > 0, `${id} succeeded and was never received`);
+	}
+}
+
+// An app's record of one vehicle has no hole and no repetition: 1 more each time, from where it began.
+export function assertNoHole(events, after) {
+	events.forEach(({ seq }, i) => assert.equal(seq, after + 1 + i, `seq ${seq} follows ${i ? events[i - 1].seq : after}`));
+}
+
+// Only the transitions of the lifecycle table, as an app saw them.
+const next = {
+	accepted: ['sent', 'waiting', 'expired', 'canceled', 'timed_out'],
+	waiting: ['sent', 'expired', 'canceled', 'timed_out'],
+	sent: ['in_progress', 'succeeded', 'failed', 'rejected', 'timed_out', 'waiting'],
+	in_progress: ['in_progress', 'succeeded', 'failed', 'rejected', 'timed_out'],
+	timed_out: ['succeeded', 'failed', 'rejected'],
+};
+
+export function assertTransitions(events) {
+	const last = new Map();
+	for (const { type, data } of events) {
+		if (type !== 'command.updated') continue;
+		const before = last.get(data.id);
+		if (before && before !== data.status) assert.ok(next[before]?.includes(data.status), `${data.id} went from ${before} to ${data.status}`);
+		else if (!before) assert.equal(data.status, 'accepted', `${data.id} began as ${data.status}`);
+		last.set(data.id, data.status);
+	}
+}

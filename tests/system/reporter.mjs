@@ -1,0 +1,50 @@
+// reporter.mjs - Node's test events as a person wants them: a line a file, what failed and where its logs are.
+// Leaves "passed failed" in $KEYFOB_TEST_DIR/system.counts for ./dev to add up.
+import { writeFileSync } from 'node:fs';
+import { basename, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const folder = process.env.KEYFOB_TEST_DIR ?? '.';
+
+export default async function* report(source) {
+	const files = new Map();
+	for await (const { type, data } of source) {
+		if (type === 'test:pass' || type === 'test:fail') count(fileOf(files, data.file), type, data);
+		else if (type === 'test:stderr' || type === 'test:stdout') fileOf(files, data.file).said.push(data.message);
+	}
+	let passed = 0;
+	let failed = 0;
+	for (const [name, file] of [...files].sort()) {
+		passed += file.passed;
+		failed += file.failures.length;
+		const seconds = (file.ms / 1000).toFixed(1);
+		yield `  ${name.padEnd(26)} ${String(file.passed).padStart(4)} passed, ${file.failures.length} failed, ${seconds} s\n`;
+		yield* file.failures.map((failure) => describe(name, file, failure));
+	}
+	writeFileSync(join(folder, 'system.counts'), `${passed} ${failed}\n`);
+}
+
+function fileOf(files, path = 'unknown') {
+	const name = basename(path.startsWith('file:') ? fileURLToPath(path) : path);
+	if (!files.has(name)) files.set(name, { passed: 0, ms: 0, failures: [], said: [] });
+	return files.get(name);
+}
+
+// A suite counts by its tests; a file that fails as a whole (it broke, or its servers ended badly) counts as one.
+function count(file, type, { name, details, skip }) {
+	if (details.type === 'suite' || skip !== undefined) return;
+	file.ms += details.duration_ms;
+	if (type === 'test:pass') file.passed++;
+	else if (details.error?.failureType !== 'subtestsFailed') file.failures.push({ name, error: details.error });
+}
+
+function describe(fileName, file, { name, error }) {
+	const isFile = name.endsWith(fileName);
+	const cause = error?.cause;
+	const text = (cause instanceof Error && (cause.stack ?? cause.message)) || String(cause ?? error?.message);
+	const lines = text.split('\n').filter((line) => !/\(node:|node_modules/.test(line));
+	if (isFile) lines.push(...file.said.join('').split('\n').slice(-30));
+	const logs = relative(process.cwd(), join(folder, fileName.replace('.test.mjs', '')));
+	const title = isFile ? 'the file as a whole' : name;
+	return `\n    FAILED ${title}\n${lines.map((line) => `      ${line}`).join('\n')}\n      logs: ${logs}/\n\n`;
+}

@@ -1,0 +1,225 @@
+// servers.mjs - an installation for a test: a database of its own, a broker with the plugin, and nodes.
+//
+// The PostgreSQL cluster is shared by all files of a run; ./dev test starts it and says where in KEYFOB_TEST_POSTGRES.
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { atEnd, build, Child, folder, freePort, isSanitized, run } from './children.mjs';
+import { audience, issuer, jwksFile, secrets } from './tokens.mjs';
+import { fileURLToPath } from 'node:url';
+
+const catalog = fileURLToPath(new URL('./catalog.yaml', import.meta.url));
+const vehiclePassword = 'vehicle-secret';
+const gatewayPassword = 'gateway-secret';
+let databases = 0;
+let brokers = 0;
+let nodes = 0;
+
+// ---- the database
+
+export async function sql(url, statement) {
+	return run('psql', ['-X', '-q', '-At', '-v', 'ON_ERROR_STOP=1', url], { input: statement });
+}
+
+// A fresh, empty database: its URL as the service's own role, which owns it and nothing else.
+export async function createDatabase() {
+	const server = process.env.KEYFOB_TEST_POSTGRES;
+	if (!server) throw new Error('there is no PostgreSQL: run this by ./dev test NAME');
+	const name = `kf_${process.pid}_${++databases}`;
+	await sql(`${server}/postgres`, `create role ${name} login password '${name}'`);
+	await sql(`${server}/postgres`, `create database ${name} owner ${name}`);
+	const url = new URL(server);
+	url.username = name;
+	url.password = name;
+	url.pathname = `/${name}`;
+	return { url: url.href, sql: (statement) => sql(`${server}/${name}`, statement) };
+}
+
+// ---- the broker
+
+export function vehicleIds(count, first = 1) {
+	return Array.from({ length: count }, (_, i) => `WKF${String(first + i).padStart(14, '0')}`);
+}
+
+class Broker {
+	constructor(name, port) {
+		this.name = name;
+		this.port = port;
+		this.url = `mqtt://127.0.0.1:${port}`;
+		this.folder = join(folder, name);
+		this.password = vehiclePassword;
+		this.gatewayPasswordFile = join(this.folder, 'gateway.password');
+	}
+
+	// The vehicles' accounts and the gateway's, hashed as the broker wants them.
+	async prepare(ids) {
+		mkdirSync(this.folder, { recursive: true });
+		writeFileSync(this.gatewayPasswordFile, gatewayPassword, { mode: 0o600 });
+		const passwords = join(this.folder, 'passwords');
+		const lines = [`keyfob:${gatewayPassword}`, ...ids.map((id) => `${id}:${vehiclePassword}`)];
+		writeFileSync(passwords, `${lines.join('\n')}\n`, { mode: 0o600 });
+		await run('mosquitto_passwd', ['-U', passwords]);
+		writeFileSync(join(this.folder, 'mosquitto.conf'), this.#configuration(passwords));
+	}
+
+	#configuration(passwords) {
+		const lines = [
+			`listener ${this.port} 127.0.0.1`,
+			'allow_anonymous false',
+			`password_file ${passwords}`,
+			`plugin ${build}/lib/keyfob_broker.so`,
+			'plugin_opt_prefix $aws/events',
+			'plugin_opt_namespace keyfob',
+			'plugin_opt_gateway keyfob',
+			`plugin_opt_state_file ${this.folder}/keyfob.state`,
+			'persistence true',
+			`persistence_location ${this.folder}/`,
+			'autosave_on_changes true',
+			'autosave_interval 1000',
+			'set_tcp_nodelay true',
+			'max_queued_messages 0',
+			'max_inflight_messages 512',
+			'log_type error',
+			'log_type warning',
+			'log_type notice',
+		];
+		if (process.getuid() === 0) lines.push('user root');
+		return `${lines.join('\n')}\n`;
+	}
+
+	async start() {
+		const env = await sanitizedPluginEnvironment();
+		this.child = new Child(this.name, 'mosquitto', ['-c', join(this.folder, 'mosquitto.conf')], { env });
+		await this.child.untilUp(() => isListening(this.port));
+	}
+
+	stop() {
+		return this.child.stop();
+	}
+
+	kill() {
+		return this.child.kill();
+	}
+}
+
+// The broker is not ours and was built without the sanitizers: it gets their library first, and its own leaks are its own.
+async function sanitizedPluginEnvironment() {
+	if (!isSanitized) return {};
+	const library = await run('gcc', ['-print-file-name=libasan.so']);
+	return { LD_PRELOAD: library, ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ''}:detect_leaks=0` };
+}
+
+export async function startBroker({ ids = vehicleIds(40) } = {}) {
+	const broker = new Broker(`mosquitto-${++brokers}`, await freePort());
+	await broker.prepare(ids);
+	await broker.start();
+	return broker;
+}
+
+function isListening(port) {
+	return new Promise((resolve) => {
+		const socket = connect(port, '127.0.0.1');
+		socket.on('connect', () => resolve(true) || socket.destroy());
+		socket.on('error', () => resolve(false));
+	});
+}
+
+// ---- nodes
+
+class Node {
+	constructor(name, { http, admin }) {
+		this.name = name;
+		this.url = `http://127.0.0.1:${http}`;
+		this.socketUrl = `ws://127.0.0.1:${http}/v1/ws`;
+		this.adminUrl = `http://127.0.0.1:${admin}`;
+		this.file = join(folder, `${name}.yaml`);
+		this.children = [];
+	}
+
+	async start() {
+		this.child = new Child(this.name, `${build}/bin/keyfobd`, ['--config', this.file]);
+		this.children.push(this.child);
+		await this.child.untilUp(() => this.isReady());
+	}
+
+	async isReady() {
+		return fetch(`${this.adminUrl}/readyz`).then((answer) => answer.body?.cancel().then(() => answer.ok), () => false);
+	}
+
+	async metrics() {
+		return (await fetch(`${this.adminUrl}/metrics`)).text();
+	}
+
+	stop() {
+		return this.child.stop();
+	}
+
+	kill() {
+		return this.child.kill();
+	}
+
+	signal(name) {
+		this.child.signal(name);
+	}
+}
+
+// JSON is YAML, so the configuration is an object here. `config` is merged over the ordinary one.
+export async function startNode({ broker, database, config = {} }) {
+	const ports = { http: await freePort(), admin: await freePort() };
+	const node = new Node(`keyfobd-${++nodes}`, ports);
+	const ordinary = {
+		node: { id: node.name, workers: 2 },
+		http: { listen: [`127.0.0.1:${ports.http}`] },
+		admin: { listen: [`127.0.0.1:${ports.admin}`] },
+		database: { url: database.url },
+		mqtt: { url: broker.url, username: 'keyfob', password_file: broker.gatewayPasswordFile },
+		lifecycle: { verify_delay: '500ms' },
+		auth: { issuers: [{ issuer, audience, jwks_file: jwksFile, scopes: ['vehicles:read', 'commands:write', 'keyfob:admin'] }] },
+		limits: { per_subject: '0', per_vehicle: '0', per_address: '0', per_socket: '0' },
+		commands: { catalog },
+		log: { level: 'debug' },
+	};
+	writeFileSync(node.file, JSON.stringify(merge(ordinary, config), null, '\t'));
+	await node.start();
+	atEnd(() => assertNoSecret(node));
+	return node;
+}
+
+function merge(to, from) {
+	if (typeof from !== 'object' || from === null || Array.isArray(from)) return from;
+	const merged = { ...to };
+	for (const [key, value] of Object.entries(from)) merged[key] = merge(merged[key], value);
+	return merged;
+}
+
+// What was entrusted to us is in no log.
+async function assertNoSecret(node) {
+	const text = node.child.logText();
+	for (const secret of [...secrets, vehiclePassword, gatewayPassword])
+		if (text.includes(secret)) throw new Error(`the log of ${node.name} holds a secret (${secret.slice(0, 12)}…): ${node.child.log}`);
+}
+
+// Everything at once: { broker, database, nodes, node }.
+export async function startInstallation({ nodes: count = 1, ids, config } = {}) {
+	const [broker, database] = await Promise.all([startBroker({ ids }), createDatabase()]);
+	const first = await startNodeOfNewDatabase({ broker, database, config });
+	const others = await Promise.all(Array.from({ length: count - 1 }, () => startNode({ broker, database, config })));
+	return { broker, database, node: first, nodes: [first, ...others] };
+}
+
+async function startNodeOfNewDatabase({ broker, database, config }) {
+	await migrate(broker, database);
+	return startNode({ broker, database, config });
+}
+
+async function migrate(broker, database) {
+	const file = join(folder, 'migrate.yaml');
+	const config = {
+		database: { url: database.url },
+		mqtt: { url: broker.url },
+		auth: { issuers: [{ issuer, audience, jwks_file: jwksFile, scopes: ['vehicles:read'] }] },
+		commands: { catalog },
+	};
+	writeFileSync(file, JSON.stringify(config));
+	await run(`${build}/bin/keyfobd`, ['--config', file, '--migrate']);
+}

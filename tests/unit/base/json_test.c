@@ -1,0 +1,334 @@
+/* json_test.c - what is read and refused, merge patches there and back, and text. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+
+static json_t *read_text(const char *text)
+{
+	json_t *value = json_read(text, strlen(text));
+	ck_assert_msg(value != NULL, "%s", text);
+	return value;
+}
+
+static void check_equal(const json_t *value, const char *expected_text)
+{
+	json_auto_t *expected = read_text(expected_text);
+	char *text = json_canonical(value);
+	ck_assert_msg(json_equal(value, expected), "%s is not %s", text, expected_text);
+	free(text);
+}
+
+/* reading */
+
+static const struct bytes {
+	const char *text;
+	size_t len;
+} refused[] = {
+#define BYTES(literal)                                                                                                 \
+	{                                                                                                              \
+		literal, sizeof literal - 1                                                                            \
+	}
+	BYTES(""),
+	BYTES(" "),
+	BYTES("{"),
+	BYTES("{} {}"),
+	BYTES("{}\0"),
+	BYTES("\0{}"),
+	BYTES("{\"a\":1,\"a\":2}"),
+	BYTES("{\"a\":{\"b\":1,\"\\u0062\":2}}"),
+	BYTES("\"a\\u0000b\""),
+	BYTES("\"a\0b\""),
+	BYTES("{\"a\\u0000\":1}"),
+	BYTES("\"\xff\""),
+	BYTES("\"\xc0\x80\""),
+	BYTES("\"\xed\xa0\x80\""),
+	BYTES("\"\\ud800\""),
+	BYTES("\"a\nb\""),
+	BYTES("\"unfinished\\"),
+	BYTES("\xef\xbb\xbf{}"),
+	BYTES("{'a':1}"),
+	BYTES("[1,]"),
+	BYTES("01"),
+	BYTES("1e999"),
+	BYTES("99999999999999999999"),
+	BYTES("NaN"),
+#undef BYTES
+};
+
+START_TEST(refuses)
+{
+	ck_assert_msg(json_read(refused[_i].text, refused[_i].len) == NULL, "%s", refused[_i].text);
+}
+END_TEST
+
+START_TEST(reads_any_value)
+{
+	static const char *const texts[] = { "{}", "[]", "\"\xc3\xa4\"", "1", "-1.5e3", "true", "null",
+		" {\"a\":[1]}\n" };
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+		json_decref(read_text(texts[i]));
+}
+END_TEST
+
+static char *nested(size_t depth)
+{
+	struct text t = { 0 };
+	for (size_t i = 0; i < depth; i++)
+		text_add(&t, i % 2 ? "{\"a\":" : "[");
+	text_add(&t, "1");
+	for (size_t i = depth; i-- > 0;)
+		text_add(&t, i % 2 ? "}" : "]");
+	return text_take(&t);
+}
+
+START_TEST(reads_32_levels_and_no_more)
+{
+	char *fits = nested(32), *deep = nested(33);
+	json_decref(read_text(fits));
+	ck_assert_ptr_null(json_read(deep, strlen(deep)));
+	free(fits);
+	free(deep);
+}
+END_TEST
+
+START_TEST(counts_no_brackets_in_strings)
+{
+	json_auto_t *value =
+		read_text("{\"\\\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\\\\\":\"{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{{\"}");
+	ck_assert_uint_eq(json_object_size(value), 1);
+}
+END_TEST
+
+/* merge patches: RFC 7396, appendix A */
+
+static const struct merge {
+	const char *target, *patch, *result;
+} merges[] = {
+	{ "{\"a\":\"b\"}", "{\"a\":\"c\"}", "{\"a\":\"c\"}" },
+	{ "{\"a\":\"b\"}", "{\"b\":\"c\"}", "{\"a\":\"b\",\"b\":\"c\"}" },
+	{ "{\"a\":\"b\"}", "{\"a\":null}", "{}" },
+	{ "{\"a\":\"b\",\"b\":\"c\"}", "{\"a\":null}", "{\"b\":\"c\"}" },
+	{ "{\"a\":[\"b\"]}", "{\"a\":\"c\"}", "{\"a\":\"c\"}" },
+	{ "{\"a\":\"c\"}", "{\"a\":[\"b\"]}", "{\"a\":[\"b\"]}" },
+	{ "{\"a\":{\"b\":\"c\"}}", "{\"a\":{\"b\":\"d\",\"c\":null}}", "{\"a\":{\"b\":\"d\"}}" },
+	{ "{\"a\":[{\"b\":\"c\"}]}", "{\"a\":[1]}", "{\"a\":[1]}" },
+	{ "[\"a\",\"b\"]", "[\"c\",\"d\"]", "[\"c\",\"d\"]" },
+	{ "{\"a\":\"b\"}", "[\"c\"]", "[\"c\"]" },
+	{ "{\"a\":\"foo\"}", "null", "null" },
+	{ "{\"a\":\"foo\"}", "\"bar\"", "\"bar\"" },
+	{ "{\"e\":null}", "{\"a\":1}", "{\"e\":null,\"a\":1}" },
+	{ "[1,2]", "{\"a\":\"b\",\"c\":null}", "{\"a\":\"b\"}" },
+	{ "{}", "{\"a\":{\"bb\":{\"ccc\":null}}}", "{\"a\":{\"bb\":{}}}" },
+};
+
+START_TEST(merges_as_the_rfc_has_it)
+{
+	const struct merge *m = &merges[_i];
+	json_auto_t *target = read_text(m->target), *patch = read_text(m->patch);
+	json_auto_t *result = json_merge_patch(target, patch);
+	check_equal(result, m->result);
+	check_equal(target, m->target);
+	check_equal(patch, m->patch);
+}
+END_TEST
+
+START_TEST(merges_into_nothing)
+{
+	json_auto_t *patch = read_text("{\"a\":{\"b\":null,\"c\":1},\"d\":null}");
+	json_auto_t *result = json_merge_patch(NULL, patch);
+	check_equal(result, "{\"a\":{\"c\":1}}");
+}
+END_TEST
+
+START_TEST(shares_nothing_with_what_it_was_made_of)
+{
+	json_auto_t *target = read_text("{\"a\":{\"b\":1}}"), *patch = read_text("{\"c\":{\"d\":1}}");
+	json_auto_t *result = json_merge_patch(target, patch);
+	json_object_clear(json_object_get(result, "a"));
+	json_object_clear(json_object_get(result, "c"));
+	check_equal(target, "{\"a\":{\"b\":1}}");
+	check_equal(patch, "{\"c\":{\"d\":1}}");
+}
+END_TEST
+
+/* differences */
+
+static const struct diff {
+	const char *from, *to, *patch; /* patch NULL: equal */
+} diffs[] = {
+	{ "{}", "{}", NULL },
+	{ "{\"a\":1,\"b\":[1]}", "{\"b\":[1],\"a\":1}", NULL },
+	{ "{\"a\":1}", "{\"a\":2}", "{\"a\":2}" },
+	{ "{\"a\":1}", "{}", "{\"a\":null}" },
+	{ "{}", "{\"a\":{}}", "{\"a\":{}}" },
+	{ "{\"a\":1}", "{\"a\":{}}", "{\"a\":{}}" },
+	{ "{\"a\":{\"b\":1,\"c\":2,\"d\":3}}", "{\"a\":{\"b\":1,\"c\":5}}", "{\"a\":{\"c\":5,\"d\":null}}" },
+	{ "{\"a\":{\"b\":1}}", "{\"a\":[]}", "{\"a\":[]}" },
+	{ "{\"a\":[1,2]}", "{\"a\":[1,3]}", "{\"a\":[1,3]}" },
+	{ "{\"a\":null}", "{}", NULL },
+	{ "{}", "{\"a\":null}", NULL },
+	{ "{\"a\":1}", "{\"a\":null}", "{\"a\":null}" },
+	{ "1", "1", NULL },
+	{ "1", "{\"a\":{\"b\":null}}", "{\"a\":{}}" },
+	{ "{\"a\":1}", "7", "7" },
+};
+
+START_TEST(tells_the_difference)
+{
+	const struct diff *d = &diffs[_i];
+	json_auto_t *from = read_text(d->from), *to = read_text(d->to);
+	json_auto_t *patch = json_merge_diff(from, to);
+	if (!d->patch) {
+		ck_assert_ptr_null(patch);
+		return;
+	}
+	check_equal(patch, d->patch);
+	json_auto_t *result = json_merge_patch(from, patch);
+	ck_assert_ptr_null(json_merge_diff(result, to));
+}
+END_TEST
+
+/* A small random value without null members: those a merge patch cannot say. */
+static json_t *random_value(int depth)
+{
+	if (depth == 0 || rand() % 3 == 0)
+		return json_integer(rand() % 3);
+	json_t *object = json_object();
+	for (int i = rand() % 4; i > 0; i--)
+		json_object_set_new(object, (const char[]){ (char)('a' + rand() % 4), '\0' }, random_value(depth - 1));
+	return object;
+}
+
+START_TEST(brings_any_value_to_any_other)
+{
+	srand(7396); /* the seed */
+	for (int i = 0; i < 5000; i++) {
+		json_auto_t *from = random_value(4), *to = random_value(4);
+		json_auto_t *patch = json_merge_diff(from, to);
+		ck_assert_int_eq(patch == NULL, json_equal(from, to));
+		json_auto_t *result = patch ? json_merge_patch(from, patch) : json_incref(from);
+		ck_assert(json_equal(result, to));
+	}
+}
+END_TEST
+
+/* asking */
+
+START_TEST(writes_equal_values_equally)
+{
+	json_auto_t *a = read_text("{ \"b\": [1, {\"d\": 1, \"c\": 2}], \"a\": \"x\" }");
+	json_auto_t *b = read_text("{\"a\":\"x\",\"b\":[1,{\"c\":2,\"d\":1}]}");
+	char *text_a = json_canonical(a), *text_b = json_canonical(b);
+	ck_assert_str_eq(text_a, "{\"a\":\"x\",\"b\":[1,{\"c\":2,\"d\":1}]}");
+	ck_assert_str_eq(text_a, text_b);
+	free(text_a);
+	free(text_b);
+}
+END_TEST
+
+START_TEST(finds_unknown_keys_and_texts)
+{
+	static const char *const known[] = { "name", "params", NULL };
+	json_auto_t *object = read_text("{\"name\":\"doors.lock\",\"parms\":{}}");
+	ck_assert_str_eq(json_unknown_key(object, known), "parms");
+	json_object_del(object, "parms");
+	ck_assert_ptr_null(json_unknown_key(object, known));
+	ck_assert_str_eq(json_text_at(object, "name"), "doors.lock");
+	json_object_set_new(object, "name", json_integer(1));
+	ck_assert_ptr_null(json_text_at(object, "name"));
+	ck_assert_ptr_null(json_text_at(object, "params"));
+}
+END_TEST
+
+/* text */
+
+static const struct quoted {
+	const char *text, *quoted;
+} quoted[] = {
+	{ "", "\"\"" },
+	{ NULL, "null" },
+	{ "doors.unlock", "\"doors.unlock\"" },
+	{ "\"\\/\b\f\n\r\t", "\"\\\"\\\\/\\b\\f\\n\\r\\t\"" },
+	{ "\x01\x1f\x7f", "\"\\u0001\\u001f\\u007f\"" },
+	{ "\xc2\x9b"
+	  "31m",
+		"\"\\u009b31m\"" },
+	{ "\xc3\xa4\xe2\x82\xac\xf0\x9f\x94\x91", "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x94\x91\"" },
+	{ "a\xff"
+	  "b",
+		"\"a\\ufffdb\"" },
+	{ "\xc3", "\"\\ufffd\"" },
+	{ "\xf0\x9f\x94", "\"\\ufffd\\ufffd\\ufffd\"" },
+	{ "\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\"" },
+	{ "\xc0\xaf", "\"\\ufffd\\ufffd\"" },
+	{ "\xf4\x90\x80\x80", "\"\\ufffd\\ufffd\\ufffd\\ufffd\"" },
+};
+
+START_TEST(quotes)
+{
+	struct text t = { 0 };
+	text_add_json_string(&t, quoted[_i].text);
+	ck_assert_str_eq(t.data, quoted[_i].quoted);
+	json_decref(read_text(t.data));
+	text_free(&t);
+}
+END_TEST
+
+START_TEST(quotes_every_byte_so_that_it_can_be_read)
+{
+	for (int first = 1; first < 256; first++)
+		for (int second = 1; second < 256; second++) {
+			struct text t = { 0 };
+			text_add_json_string(&t, (const char[]){ (char)first, (char)second, '\0' });
+			json_decref(read_text(t.data));
+			text_free(&t);
+		}
+}
+END_TEST
+
+START_TEST(grows)
+{
+	struct text t = { 0 };
+	for (int i = 0; i < 1000; i++)
+		text_addf(&t, "%d:%0*d,", i, i, i);
+	text_add_bytes(&t, NULL, 0);
+	ck_assert_uint_eq(strlen(t.data), t.len);
+	ck_assert_str_eq(t.data + t.len - 4, "999,");
+	char *taken = text_take(&t);
+	ck_assert_ptr_null(t.data);
+	free(taken);
+	taken = text_take(&t);
+	ck_assert_str_eq(taken, "");
+	free(taken);
+}
+END_TEST
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof *(array)))
+
+int main(void)
+{
+	Suite *suite = suite_create("json");
+	TCase *tests = tcase_create("json");
+	tcase_add_loop_test(tests, refuses, 0, COUNT(refused));
+	tcase_add_test(tests, reads_any_value);
+	tcase_add_test(tests, reads_32_levels_and_no_more);
+	tcase_add_test(tests, counts_no_brackets_in_strings);
+	tcase_add_loop_test(tests, merges_as_the_rfc_has_it, 0, COUNT(merges));
+	tcase_add_test(tests, merges_into_nothing);
+	tcase_add_test(tests, shares_nothing_with_what_it_was_made_of);
+	tcase_add_loop_test(tests, tells_the_difference, 0, COUNT(diffs));
+	tcase_add_test(tests, brings_any_value_to_any_other);
+	tcase_add_test(tests, writes_equal_values_equally);
+	tcase_add_test(tests, finds_unknown_keys_and_texts);
+	tcase_add_loop_test(tests, quotes, 0, COUNT(quoted));
+	tcase_add_test(tests, quotes_every_byte_so_that_it_can_be_read);
+	tcase_add_test(tests, grows);
+	suite_add_tcase(suite, tests);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,293 @@
+/* link_failure_test.c - links whose broker dies, refuses, is silent, or is somebody else. */
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "certificate.h"
+#include "peer.h"
+
+#define SEND                                                                                                           \
+	(struct mqtt_link_options)                                                                                     \
+	{                                                                                                              \
+		0                                                                                                      \
+	}
+
+static struct peer sender, feed;
+
+static void set_up_peers(void)
+{
+	set_up();
+	memset(&sender, 0, sizeof sender);
+	memset(&feed, 0, sizeof feed);
+}
+
+/* Another broker in the place of the plain one. */
+static void restart_with(const char *config)
+{
+	test_broker_done(&server);
+	test_broker_make(&server, config);
+	test_broker_start(&server);
+	broker.port = server.port;
+}
+
+START_TEST(test_broker_dies_and_returns)
+{
+	feed.filter = "numbers";
+	feed.acknowledge = true;
+	peer_start(&sender, "sender", SEND);
+	peer_start(&feed, "feed", (struct mqtt_link_options){ .feed = true });
+	run_until(sender.ups && feed.subscribed);
+	test_broker_kill(&server);
+	run_until(sender.downs && feed.downs);
+	ck_assert_int_eq(peer_publish(&sender, "numbers", 1), -1);
+	run_until(sender.downs >= 3 && feed.downs >= 3);
+	ck_assert_str_eq(sender.reason, "the connection failed: Connection refused");
+	test_broker_start(&server);
+	run_until(sender.ups == 2 && feed.subscribed == 2);
+	peer_publish(&sender, "numbers", 7);
+	run_until(sender.pubacks && feed.heard);
+	ck_assert_int_eq(sender.last_reason, 0);
+	ck_assert_int_eq(feed.numbers[0], 7);
+	peer_close(&sender);
+	peer_close(&feed);
+}
+END_TEST
+
+START_TEST(test_broker_dies_over_a_held_batch)
+{
+	feed.filter = "numbers";
+	peer_start(&sender, "sender", SEND);
+	peer_start(&feed, "feed", (struct mqtt_link_options){ .feed = true });
+	run_until(sender.ups && feed.subscribed);
+	peer_publish(&sender, "numbers", 7);
+	run_until(feed.batches);
+	test_broker_kill(&server);
+	run_until(sender.downs);
+	ck_assert_int_eq(feed.downs, 0); /* it stands still until its owner is done with the batch */
+	link_acknowledge(feed.link);
+	ck_assert_int_eq(feed.downs, 0);
+	run_until(feed.downs);
+	test_broker_start(&server);
+	run_until(sender.ups == 2 && feed.ups == 2);
+	peer_close(&sender);
+	peer_close(&feed);
+}
+END_TEST
+
+START_TEST(test_taken_over)
+{
+	peer_start(&sender, "twin", SEND);
+	run_until(sender.ups);
+	feed.closes_in = 'p';
+	peer_start(&feed, "twin", SEND);
+	run_until(feed.ups && sender.downs);
+	ck_assert_str_eq(sender.reason, "the broker ended the connection: Session taken over");
+	peer_close(&sender);
+	peer_close(&feed);
+}
+END_TEST
+
+START_TEST(test_nobody_listens)
+{
+	broker.port = free_port();
+	sender.closes_in = 'd';
+	peer_start(&sender, "sender", SEND);
+	run_until(sender.closed);
+	ck_assert_str_eq(sender.reason, "the connection failed: Connection refused");
+}
+END_TEST
+
+START_TEST(test_no_such_name)
+{
+	broker.host = "no-such-host.invalid";
+	sender.closes_in = 'd';
+	peer_start(&sender, "sender", SEND);
+	run_until(sender.closed);
+	ck_assert_ptr_nonnull(strstr(sender.reason, "the broker's name cannot be resolved: "));
+}
+END_TEST
+
+START_TEST(test_silent_broker)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof address;
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, size), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+	ck_assert_int_eq(listen(fd, 1), 0);
+	broker.port = ntohs(address.sin_port);
+	sender.closes_in = 'd';
+	peer_start(&sender, "sender", SEND);
+	run_until(sender.closed);
+	ck_assert_str_eq(sender.reason, "the broker did not answer in 5 s");
+	close(fd);
+}
+END_TEST
+
+START_TEST(test_not_authorised)
+{
+	restart_with("allow_anonymous false");
+	sender.closes_in = 'd';
+	peer_start(&sender, "sender", SEND);
+	run_until(sender.closed);
+	ck_assert_str_eq(sender.reason, "the broker refused the connection: Not authorized");
+	ck_assert_int_eq(sender.ups, 0);
+}
+END_TEST
+
+START_TEST(test_subscription_refused)
+{
+	char config[256], path[128];
+	snprintf(path, sizeof path, "%s/acl", server.folder);
+	FILE *file = fopen(path, "w");
+	fprintf(file, "topic write numbers\n");
+	fclose(file);
+	snprintf(config, sizeof config, "allow_anonymous true\nacl_file %s", path);
+	struct test_broker strict;
+	test_broker_make(&strict, config);
+	test_broker_start(&strict);
+	broker.port = strict.port;
+	sender.filter = "numbers";
+	sender.closes_in = 'd';
+	peer_start(&sender, "sender", SEND);
+	run_until(sender.closed);
+	ck_assert_int_eq(sender.subscribed, 0);
+	ck_assert_str_eq(sender.reason, "the broker refused a subscription");
+	test_broker_done(&strict);
+}
+END_TEST
+
+/* TLS */
+
+static char certificate_path[128], key_path[128];
+
+static void restart_with_tls(const char *name)
+{
+	char config[512];
+	struct test_broker plain = server;
+	snprintf(certificate_path, sizeof certificate_path, "%s/certificate.pem", server.folder);
+	snprintf(key_path, sizeof key_path, "%s/key.pem", server.folder);
+	certificate_write(name, certificate_path, key_path);
+	snprintf(config, sizeof config, "allow_anonymous true\ncertfile %s\nkeyfile %s", certificate_path, key_path);
+	test_broker_kill(&plain);
+	test_broker_make(&server, config);
+	test_broker_start(&server);
+	broker.port = server.port;
+	broker.tls = true;
+	broker.ca = certificate_path;
+}
+
+START_TEST(test_tls)
+{
+	restart_with_tls("IP:127.0.0.1");
+	feed.filter = "numbers";
+	feed.acknowledge = true;
+	peer_start(&sender, "sender", SEND);
+	peer_start(&feed, "feed", (struct mqtt_link_options){ .feed = true });
+	run_until(sender.ups && feed.subscribed);
+	for (int i = 0; i < 2000; i++)
+		ck_assert_int_gt(peer_publish(&sender, "numbers", i), 0);
+	run_until(feed.heard == 2000 && sender.pubacks == 2000);
+	for (int i = 0; i < 2000; i++)
+		ck_assert_int_eq(feed.numbers[i], i);
+	peer_close(&sender);
+	peer_close(&feed);
+}
+END_TEST
+
+START_TEST(test_tls_held_acknowledgement)
+{
+	restart_with_tls("IP:127.0.0.1");
+	feed.filter = "numbers";
+	peer_start(&sender, "sender", SEND);
+	peer_start(&feed, "feed", (struct mqtt_link_options){ .feed = true });
+	run_until(sender.ups && feed.subscribed);
+	peer_publish(&sender, "numbers", 3);
+	run_until(feed.heard);
+	link_reconnect(feed.link);
+	run_until(feed.heard == 2);
+	ck_assert(feed.session_present);
+	ck_assert_int_eq(feed.numbers[1], 3);
+	peer_close(&sender);
+	peer_close(&feed);
+}
+END_TEST
+
+static void expect_tls_failure(const char *reason)
+{
+	sender.closes_in = 'd';
+	peer_start(&sender, "sender", SEND);
+	run_until(sender.closed);
+	ck_assert_int_eq(sender.ups, 0);
+	ck_assert_msg(strstr(sender.reason, reason), "it says: %s", sender.reason);
+}
+
+START_TEST(test_tls_wrong_name)
+{
+	restart_with_tls("DNS:broker.example");
+	expect_tls_failure("TLS failed");
+}
+END_TEST
+
+START_TEST(test_tls_unknown_ca)
+{
+	restart_with_tls("IP:127.0.0.1");
+	broker.ca = NULL;
+	expect_tls_failure("certificate verify failed");
+}
+END_TEST
+
+START_TEST(test_tls_missing_file)
+{
+	broker.tls = true;
+	broker.ca = "/nonexistent/ca.pem";
+	expect_tls_failure("a TLS file (CA, certificate or key) cannot be read");
+}
+END_TEST
+
+START_TEST(test_tls_to_a_plain_broker)
+{
+	char config[128];
+	restart_with_tls("IP:127.0.0.1");
+	snprintf(config, sizeof config, "allow_anonymous true");
+	restart_with(config);
+	broker.ca = NULL;
+	sender.closes_in = 'd';
+	peer_start(&sender, "sender", SEND);
+	run_until(sender.closed);
+	ck_assert_int_eq(sender.ups, 0);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("mqtt link failures");
+	TCase *failures = tcase_create("failures"), *tls = tcase_create("tls");
+	TCase *cases[] = { failures, tls };
+	for (size_t i = 0; i < 2; i++) {
+		tcase_add_checked_fixture(cases[i], set_up_peers, tear_down);
+		tcase_set_timeout(cases[i], 60);
+		suite_add_tcase(suite, cases[i]);
+	}
+	tcase_add_test(failures, test_broker_dies_and_returns);
+	tcase_add_test(failures, test_broker_dies_over_a_held_batch);
+	tcase_add_test(failures, test_taken_over);
+	tcase_add_test(failures, test_nobody_listens);
+	tcase_add_test(failures, test_no_such_name);
+	tcase_add_test(failures, test_silent_broker);
+	tcase_add_test(failures, test_not_authorised);
+	tcase_add_test(failures, test_subscription_refused);
+	tcase_add_test(tls, test_tls);
+	tcase_add_test(tls, test_tls_held_acknowledgement);
+	tcase_add_test(tls, test_tls_wrong_name);
+	tcase_add_test(tls, test_tls_unknown_ca);
+	tcase_add_test(tls, test_tls_missing_file);
+	tcase_add_test(tls, test_tls_to_a_plain_broker);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? 1 : 0;
+}

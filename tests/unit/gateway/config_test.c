@@ -1,0 +1,423 @@
+/* config_test.c - what a configuration may say, what the environment overrides, and how each mistake is told. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "gateway/config.h"
+
+#define DATABASE "database: { url: \"postgresql://db/keyfob\" }\n"
+
+static char folder[64];
+static char file[96];
+
+static void write_file(const char *name, const char *text)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	FILE *f = fopen(path, "w");
+	ck_assert_ptr_nonnull(f);
+	fputs(text, f);
+	ck_assert_int_eq(fclose(f), 0);
+}
+
+static void set_up(void)
+{
+	strcpy(folder, "/tmp/keyfob-config-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(folder));
+	snprintf(file, sizeof(file), "%s/keyfob.yaml", folder);
+	write_file("catalog.yaml", "commands: {}\n");
+	write_file("jwks.json", "{}\n");
+	write_file("password", "s3cret: #\n");
+	write_file("empty", "\n");
+	write_file("url", "postgresql://secret@db/keyfob\n");
+	write_file("bad-url", "mysql://topsecret@db\n");
+	write_file("cert.pem", "x");
+}
+
+static void tear_down(void)
+{
+	static const char *const names[] = { "keyfob.yaml", "catalog.yaml", "jwks.json", "password", "empty", "url",
+		"bad-url", "cert.pem" };
+	char path[160];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
+		unlink(path);
+	}
+	rmdir(folder);
+}
+
+static const struct config *read_with(const char *text, char *const *environment)
+{
+	struct config_error error = { "" };
+
+	write_file("keyfob.yaml", text);
+	const struct config *c = config_read(file, environment, &error);
+	ck_assert_msg(c != NULL, "%s", error.line);
+	return c;
+}
+
+/* The error without the folder: "keyfob.yaml:3: key: …" */
+static const char *refused_with(const char *text, char *const *environment)
+{
+	static struct config_error error;
+
+	write_file("keyfob.yaml", text);
+	const struct config *c = config_read(file, environment, &error);
+	ck_assert_msg(c == NULL, "was not refused: %s", text);
+	ck_assert_ptr_null(strchr(error.line, '\n'));
+	size_t len = strlen(folder) + 1;
+	return strncmp(error.line, folder, len - 1) == 0 ? error.line + len : error.line;
+}
+
+START_TEST(defaults_are_the_manuals)
+{
+	const struct config *c = read_with(DATABASE, NULL);
+
+	ck_assert_str_eq(c->namespace, "keyfob");
+	ck_assert_ptr_null(c->node.id);
+	ck_assert_int_eq(c->node.workers, 0);
+	ck_assert_uint_eq(c->http.listen.count, 1);
+	ck_assert_str_eq(c->http.listen.items[0].host, "127.0.0.1");
+	ck_assert_uint_eq(c->http.listen.items[0].port, 8080);
+	ck_assert_int_eq(c->http.max_connections, 10000);
+	ck_assert_uint_eq(c->websocket.listen.count, 0);
+	ck_assert_uint_eq(c->websocket.max_message, 65536);
+	ck_assert_int_eq(c->websocket.ping_interval_ms, 25000);
+	ck_assert_str_eq(c->admin.listen.items[0].text, "127.0.0.1:9090");
+	ck_assert_str_eq(c->database.url, "postgresql://db/keyfob");
+	ck_assert(!c->database.synchronous);
+	ck_assert_str_eq(c->mqtt.url, "mqtt://127.0.0.1:1883");
+	ck_assert_ptr_null(c->mqtt.password);
+	ck_assert_str_eq(c->lifecycle.prefix, "$aws/events");
+	ck_assert_int_eq(c->lifecycle.verify_delay_ms, 5000);
+	ck_assert_uint_eq(c->auth.issuers.count, 0);
+	ck_assert_int_eq(c->limits.queue_per_vehicle, 100);
+	ck_assert_double_eq(c->limits.per_vehicle, 10);
+	ck_assert(c->wake.enabled);
+	ck_assert_str_eq(c->wake.text, "KEYFOB WAKE {vehicle_id}");
+	ck_assert_uint_eq(c->wake.http.ok_status.count, 3);
+	ck_assert_int_eq(c->wake.http.ok_status.items[2], 202);
+	ck_assert_int_eq(c->wake.http.method, WAKE_HTTP_POST);
+	ck_assert_int_eq(c->retention.commands_ms, 90LL * 24 * 3600 * 1000);
+	ck_assert_int_eq(c->log.level, LOG_LEVEL_INFO);
+	ck_assert_int_eq(c->log.format, LOG_FORMAT_LOGFMT);
+	ck_assert_uint_eq(c->warnings.count, 0);
+	config_free(c);
+}
+END_TEST
+
+START_TEST(everything_can_be_said)
+{
+	char catalog[160];
+	const struct config *c = read_with(
+		"namespace: fleet-7\n"
+		"node: { id: n1, workers: 4 }\n"
+		"http:\n"
+		"  listen: [\"[::]:8443\", \"0.0.0.0:0\"]\n"
+		"  tls: { certificate: cert.pem, key: cert.pem }\n"
+		"  web_root: .\n"
+		"  cors_origins: [\"https://app.example\", \"capacitor://localhost\"]\n"
+		"  trusted_proxies: [\"10.0.0.0/8\", \"::1\"]\n"
+		"websocket: { max_message: 1MiB, ping_interval: 5m, max_queue: 1048576 }\n"
+		"database: { url_file: url, synchronous: true }\n"
+		"mqtt: { url: \"mqtts://[::1]:8883\", username: gateway, password_file: password }\n"
+		"auth:\n"
+		"  issuers:\n"
+		"    - { issuer: \"https://a.example\", audience: app, jwks_file: jwks.json, subject_prefix: \"a|\" }\n"
+		"    - { issuer: \"https://b.example\", jwks_url: \"https://b.example/keys?x=1\", scopes: "
+		"[\"vehicles:read\"] }\n"
+		"limits: { per_subject: 0, per_address: \"30/m\", per_socket: \"0.5/s\" }\n"
+		"wake:\n"
+		"  enabled: false\n"
+		"  providers: [sns, http]\n"
+		"  http: { url: \"https://sms.example/{msisdn}\", method: PUT, headers: { X-Key: \"1\" }, ok_status: "
+		"[204] }\n"
+		"  sns: { region: eu-central-1, access_key_id: AK, secret_access_key_file: password }\n"
+		"log: { level: debug, format: json }\n",
+		NULL);
+
+	ck_assert_str_eq(c->namespace, "fleet-7");
+	ck_assert_int_eq(c->node.workers, 4);
+	ck_assert_str_eq(c->http.listen.items[0].host, "::");
+	ck_assert_uint_eq(c->http.listen.items[0].port, 8443);
+	ck_assert_uint_eq(c->http.listen.items[1].port, 0);
+	ck_assert_str_eq(c->http.cors_origins.items[1], "capacitor://localhost");
+	ck_assert_uint_eq(c->websocket.max_queue, 1048576);
+	ck_assert_int_eq(c->websocket.ping_interval_ms, 300000);
+	ck_assert_str_eq(c->database.url, "postgresql://secret@db/keyfob");
+	ck_assert(c->database.synchronous);
+	ck_assert_str_eq(c->mqtt.password, "s3cret: #");
+	ck_assert_uint_eq(c->auth.issuers.count, 2);
+	ck_assert_str_eq(c->auth.issuers.items[0].subject_prefix, "a|");
+	ck_assert_uint_eq(c->auth.issuers.items[0].scopes.count, 3);
+	ck_assert_ptr_null(c->auth.issuers.items[1].jwks_file);
+	ck_assert_str_eq(c->auth.issuers.items[1].audience, "keyfob");
+	ck_assert_str_eq(c->auth.issuers.items[1].subject_prefix, "");
+	ck_assert_uint_eq(c->auth.issuers.items[1].scopes.count, 1);
+	ck_assert_double_eq(c->limits.per_subject, 0);
+	ck_assert_double_eq(c->limits.per_address, 0.5);
+	ck_assert_double_eq(c->limits.per_socket, 0.5);
+	ck_assert(!c->wake.enabled);
+	ck_assert_int_eq(c->wake.providers.items[0], WAKE_PROVIDER_SNS);
+	ck_assert_int_eq(c->wake.providers.items[1], WAKE_PROVIDER_HTTP);
+	ck_assert_str_eq(c->wake.http.headers.items[0].key, "X-Key");
+	ck_assert_str_eq(c->wake.sns.secret_access_key, "s3cret: #");
+	ck_assert_int_eq(c->log.level, LOG_LEVEL_DEBUG);
+	snprintf(catalog, sizeof(catalog), "%s/catalog.yaml", folder);
+	ck_assert_str_eq(c->commands.catalog, catalog);
+	config_free(c);
+}
+END_TEST
+
+/* Each mistake and the beginning of the line that tells it. */
+static const struct mistake {
+	const char *text, *line;
+} mistakes[] = {
+	{ "", "keyfob.yaml:1: database.url: must be given" },
+	{ "\n\ndatabase:\n  synchronous: true\n", "keyfob.yaml:4: database.url: must be given" },
+	{ "[1]\n", "keyfob.yaml:1: must be a map" },
+	{ DATABASE "htpp: {}\n", "keyfob.yaml:2: htpp: is not a known key; is http meant?" },
+	{ DATABASE "http:\n  tls:\n    cert: x\n", "keyfob.yaml:4: http.tls.cert: is not a known key" },
+	{ DATABASE "limits: { queue_per_vehcile: 5 }\n",
+		"keyfob.yaml:2: limits.queue_per_vehcile: is not a known key; is queue_per_vehicle meant?" },
+	{ DATABASE "http.listen: []\n", "keyfob.yaml:2: http.listen: is not a known key" },
+	{ DATABASE "http: 8080\n", "keyfob.yaml:2: http: must be a map of keys, not a number" },
+	{ DATABASE "namespace: [a]\n", "keyfob.yaml:2: namespace: must be 1 to 32 letters" },
+	{ DATABASE "namespace: 5\n", "keyfob.yaml:2: namespace: must be 1 to 32 letters" },
+	{ DATABASE "namespace: a/b\n", "keyfob.yaml:2: namespace: must be 1 to 32 letters" },
+	{ DATABASE "node: { workers: many }\n",
+		"keyfob.yaml:2: node.workers: must be a whole number, from 0 to 256, not \"many\"" },
+	{ DATABASE "node: { workers: \"4\" }\n", "keyfob.yaml:2: node.workers: must be a whole number" },
+	{ DATABASE "node: { workers: -1 }\n",
+		"keyfob.yaml:2: node.workers: must be a whole number, from 0 to 256, not -1" },
+	{ DATABASE "node: { workers: null }\n",
+		"keyfob.yaml:2: node.workers: must be a whole number, from 0 to 256, not null" },
+	{ DATABASE "node: { workers: 99999999999999999999 }\n", "keyfob.yaml:2: node.workers: must be" },
+	{ DATABASE "http: { listen: \"127.0.0.1:80\" }\n", "keyfob.yaml:2: http.listen: must be a list of addresses" },
+	{ DATABASE "http:\n  listen:\n    - \"127.0.0.1:80\"\n    - localhost:80\n",
+		"keyfob.yaml:5: http.listen: must be a list" },
+	{ DATABASE "http: { listen: [\"1.2.3.4:70000\"] }\n", "keyfob.yaml:2: http.listen: must be" },
+	{ DATABASE "http: { listen: [\"::1:80\"] }\n", "keyfob.yaml:2: http.listen: must be" },
+	{ DATABASE "http: { listen: [\":80\"] }\n", "keyfob.yaml:2: http.listen: must be" },
+	{ DATABASE "http: { tls: { certificate: cert.pem } }\n",
+		"keyfob.yaml:2: http.tls: certificate and key belong together" },
+	{ DATABASE "http: { tls: { certificate: none.pem, key: cert.pem } }\n",
+		"keyfob.yaml:2: http.tls.certificate: names " },
+	{ DATABASE "http: { web_root: cert.pem }\n", "keyfob.yaml:2: http.web_root: names " },
+	{ DATABASE "http: { cors_origins: [\"*\"] }\n", "keyfob.yaml:2: http.cors_origins: must be" },
+	{ DATABASE "http: { cors_origins: [\"https://a.example/\"] }\n", "keyfob.yaml:2: http.cors_origins: must be" },
+	{ DATABASE "http: { trusted_proxies: [\"10.0.0.0/33\"] }\n", "keyfob.yaml:2: http.trusted_proxies: must be" },
+	{ DATABASE "websocket: { ping_interval: 25 }\n", "keyfob.yaml:2: websocket.ping_interval: must be a duration" },
+	{ DATABASE "websocket: { ping_interval: 1h }\n",
+		"keyfob.yaml:2: websocket.ping_interval: must be a duration such as 500ms, 30s, 5m, 24h or 90d, from "
+		"100ms to 10m, not \"1h\"" },
+	{ DATABASE "websocket: { max_message: 64KB }\n", "keyfob.yaml:2: websocket.max_message: must be a size" },
+	{ DATABASE "database: {}\n", "keyfob.yaml:2: database: is there twice" },
+	{ "database: { url: \"mysql://u:p@db\" }\n",
+		"keyfob.yaml:1: database.url: must be a URL that begins with postgresql://, not a text" },
+	{ "database: { url: \"postgresql://a\", url_file: url }\n",
+		"keyfob.yaml:1: database.url_file: and database.url are both given; leave one out" },
+	{ "database: { url_file: none }\n", "keyfob.yaml:1: database.url_file: names " },
+	{ "database: { url_file: empty }\n", "keyfob.yaml:1: database.url_file: names " },
+	{ "database: { url_file: bad-url }\n", "keyfob.yaml:1: database.url_file: must be a URL" },
+	{ DATABASE "database2: x\n", "keyfob.yaml:2: database2: is not a known key; is database meant?" },
+	{ "database: { url: \"postgresql://a\", synchronous: yes }\n",
+		"keyfob.yaml:1: database.synchronous: must be true or false, not \"yes\"" },
+	{ DATABASE "mqtt: { url: \"http://127.0.0.1:1883\" }\n", "keyfob.yaml:2: mqtt.url: must be mqtt://HOST:PORT" },
+	{ DATABASE "mqtt: { url: \"mqtt://u:secret@h:1883\" }\n", "keyfob.yaml:2: mqtt.url: must be" },
+	{ DATABASE "mqtt: { url: \"mqtt://h:0\" }\n", "keyfob.yaml:2: mqtt.url: must be" },
+	{ DATABASE "mqtt: { password: 12345 }\n",
+		"keyfob.yaml:2: mqtt.password: must be a secret text, or null, not a number" },
+	{ DATABASE "mqtt: { username: 12345 }\n",
+		"keyfob.yaml:2: mqtt.username: must be a text, or null, not the bare 12345: put it in quotes" },
+	{ DATABASE "lifecycle: { prefix: \"a/#\" }\n", "keyfob.yaml:2: lifecycle.prefix: must be" },
+	{ DATABASE "auth: { issuers: {} }\n", "keyfob.yaml:2: auth.issuers: must be a list of maps, not a map" },
+	{ DATABASE "auth:\n  issuers:\n    - audience: a\n", "keyfob.yaml:4: auth.issuers[0].issuer: must be given" },
+	{ DATABASE "auth:\n  issuers:\n    - issuer: a\n",
+		"keyfob.yaml:4: auth.issuers[0]: must have exactly one of jwks_file and jwks_url" },
+	{ DATABASE "auth:\n  issuers:\n    - { issuer: a, jwks_file: jwks.json, jwks_url: \"http://a/\" }\n",
+		"keyfob.yaml:4: auth.issuers[0]: must have exactly one" },
+	{ DATABASE "auth:\n  issuers:\n    - { issuer: a, jwks_file: jwks.json }\n    - { issuer: b, jwks_file: "
+		   "jwks.json }\n",
+		"keyfob.yaml:5: auth.issuers[1]: has the same subject_prefix as auth.issuers[0]" },
+	{ DATABASE "auth:\n  issuers:\n    - { issuer: a, jwks_file: jwks.json }\n"
+		   "    - { issuer: a, jwks_file: jwks.json, subject_prefix: b }\n",
+		"keyfob.yaml:5: auth.issuers[1]: has the same issuer as auth.issuers[0]" },
+	{ DATABASE "auth:\n  issuers:\n    - { issuer: a, jwks_file: jwks.json, scopes: [all] }\n",
+		"keyfob.yaml:4: auth.issuers[0].scopes: must be a list of texts, each one of vehicles:read, "
+		"commands:write or keyfob:admin" },
+	{ DATABASE "auth:\n  issuers:\n    - { issuer: a, jwks_file: jwks.json, alg: RS256 }\n",
+		"keyfob.yaml:4: auth.issuers[0].alg: is not a known key" },
+	{ DATABASE "limits: { per_subject: \"50\" }\n", "keyfob.yaml:2: limits.per_subject: must be a rate" },
+	{ DATABASE "limits: { per_subject: 50 }\n", "keyfob.yaml:2: limits.per_subject: must be a rate" },
+	{ DATABASE "limits: { per_subject: \"-5/s\" }\n", "keyfob.yaml:2: limits.per_subject: must be a rate" },
+	{ DATABASE "commands: { catalog: other.yaml }\n", "keyfob.yaml:2: commands.catalog: names " },
+	{ DATABASE "wake: { providers: [fax] }\n",
+		"keyfob.yaml:2: wake.providers: must be a list of smpp, http or sns, not \"fax\"" },
+	{ DATABASE "wake: { providers: [smpp, smpp] }\n", "keyfob.yaml:2: wake.providers: has smpp twice" },
+	{ DATABASE "wake: { providers: [smpp] }\n",
+		"keyfob.yaml:2: wake.smpp.url: must be given, since wake.providers names smpp" },
+	{ DATABASE "wake: { smpp: { url: \"smpp://h\" } }\n",
+		"keyfob.yaml:2: wake.smpp.url: must be smpp://USER@HOST:PORT" },
+	{ DATABASE "wake: { http: { headers: { \"a b\": c } } }\n",
+		"keyfob.yaml:2: wake.http.headers: a b is not fit" },
+	{ DATABASE "wake: { http: { ok_status: [2] } }\n",
+		"keyfob.yaml:2: wake.http.ok_status: must be a list of whole numbers, from 100 to 599" },
+	{ DATABASE "log: { level: loud }\n",
+		"keyfob.yaml:2: log.level: must be one of debug, info, warn or error, not \"loud\"" },
+	{ DATABASE "a: *b\n", "keyfob.yaml:2: aliases" },
+	{ DATABASE "node: !!map {}\n", "keyfob.yaml:2: tags" },
+	{ DATABASE "---\nb: 1\n", "keyfob.yaml:2: a second document" },
+	{ DATABASE "b: [\n", "keyfob.yaml:3: is not YAML" },
+	{ DATABASE "\tb: 1\n", "keyfob.yaml:2: is not YAML" },
+	{ DATABASE "b: [[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]\n", "keyfob.yaml:2: is nested too deeply" },
+	{ DATABASE "namespace: \"a\\0b\"\n", "keyfob.yaml:2: has a NUL" },
+};
+
+START_TEST(a_mistake_is_told_with_file_line_and_key)
+{
+	const struct mistake *m = &mistakes[_i];
+	const char *line = refused_with(m->text, NULL);
+
+	ck_assert_msg(strncmp(line, m->line, strlen(m->line)) == 0, "expected: %s\n     got: %s", m->line, line);
+	ck_assert_ptr_null(strstr(line, "secret@"));
+}
+END_TEST
+
+START_TEST(a_missing_file_is_told)
+{
+	struct config_error error;
+
+	ck_assert_ptr_null(config_read("/nowhere/keyfob.yaml", NULL, &error));
+	ck_assert_str_eq(error.line, "/nowhere/keyfob.yaml: cannot be read: No such file or directory");
+}
+END_TEST
+
+START_TEST(the_default_catalogue_must_be_there)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/catalog.yaml", folder);
+	unlink(path);
+	const char *line = refused_with(DATABASE, NULL);
+	ck_assert_msg(strstr(line, "commands.catalog: names ") != NULL, "%s", line);
+}
+END_TEST
+
+START_TEST(the_environment_overrides)
+{
+	char *environment[] = {
+		"PATH=/bin",
+		"KEYFOB_URL=http://x",
+		"KEYFOB_TOKEN=t",
+		"KEYFOB_DATABASE_URL=postgresql://env/keyfob",
+		"KEYFOB_HTTP_LISTEN=[\"[::1]:1\", \"127.0.0.1:2\"]",
+		"KEYFOB_HTTP_TLS_KEY=cert.pem",
+		"KEYFOB_HTTP_TLS={\"certificate\": \"cert.pem\"}",
+		"KEYFOB_MQTT_USERNAME=1234",
+		"KEYFOB_MQTT_PASSWORD=null",
+		"KEYFOB_NODE_WORKERS=3",
+		"KEYFOB_NODE_ID=",
+		"KEYFOB_LIMITS_PER_VEHICLE=7/s",
+		"KEYFOB_LIFECYCLE_VERIFY_DELAY=750ms",
+		"KEYFOB_WAKE_ENABLED=false",
+		"KEYFOB_AUTH_ISSUERS=[{\"issuer\": \"i\", \"jwks_file\": \"jwks.json\"}]",
+		"KEYFOB_DATABSE_URL=x",
+		NULL,
+	};
+	const struct config *c = read_with("database: { url_file: none }\n"
+					   "http: { listen: [\"127.0.0.1:9\"] }\n"
+					   "node: { id: a, workers: 1 }\n"
+					   "mqtt: { password_file: password }\n",
+		environment);
+
+	ck_assert_str_eq(c->database.url, "postgresql://env/keyfob");
+	ck_assert_uint_eq(c->http.listen.count, 2);
+	ck_assert_uint_eq(c->http.listen.items[1].port, 2);
+	ck_assert_ptr_nonnull(c->http.tls.certificate);
+	ck_assert_ptr_nonnull(c->http.tls.key);
+	ck_assert_str_eq(c->mqtt.username, "1234");
+	ck_assert_str_eq(c->mqtt.password, "null");
+	ck_assert_int_eq(c->node.workers, 3);
+	ck_assert_ptr_null(c->node.id);
+	ck_assert_double_eq(c->limits.per_vehicle, 7);
+	ck_assert_int_eq(c->lifecycle.verify_delay_ms, 750);
+	ck_assert(!c->wake.enabled);
+	ck_assert_str_eq(c->auth.issuers.items[0].issuer, "i");
+	ck_assert_uint_eq(c->warnings.count, 1);
+	ck_assert_str_eq(c->warnings.items[0], "KEYFOB_DATABSE_URL names no setting and is ignored");
+	config_free(c);
+}
+END_TEST
+
+static const struct variable_mistake {
+	char *variable;
+	const char *line;
+} variable_mistakes[] = {
+	{ "KEYFOB_NODE_WORKERS=many", "KEYFOB_NODE_WORKERS: node.workers: must be a whole number" },
+	{ "KEYFOB_HTTP_LISTEN=127.0.0.1:80", "KEYFOB_HTTP_LISTEN: is not JSON" },
+	{ "KEYFOB_HTTP_LISTEN=[80]", "KEYFOB_HTTP_LISTEN: http.listen: must be a list of addresses" },
+	{ "KEYFOB_HTTP={\"a\":1}", "KEYFOB_HTTP: http.a: is not a known key" },
+	{ "KEYFOB_DATABASE_URL=mysql://topsecret@h", "KEYFOB_DATABASE_URL: database.url: must be a URL" },
+	{ "KEYFOB_DATABASE_URL=", "KEYFOB_DATABASE_URL: database.url: must be a URL" },
+	{ "KEYFOB_WAKE_ENABLED=", "KEYFOB_WAKE_ENABLED: wake.enabled: must be true or false" },
+	{ "KEYFOB_MQTT_PASSWORD_FILE=none", "KEYFOB_MQTT_PASSWORD_FILE: mqtt.password_file: names " },
+};
+
+START_TEST(a_variables_mistake_is_told_with_its_name)
+{
+	const struct variable_mistake *m = &variable_mistakes[_i];
+	char *environment[] = { m->variable, NULL };
+	const char *line = refused_with(DATABASE, environment);
+
+	ck_assert_msg(strncmp(line, m->line, strlen(m->line)) == 0, "expected: %s\n     got: %s", m->line, line);
+	ck_assert_ptr_null(strstr(line, "topsecret"));
+}
+END_TEST
+
+START_TEST(a_section_that_is_a_scalar_cannot_be_overridden_inside)
+{
+	char *environment[] = { "KEYFOB_NODE_ID=a", NULL };
+
+	ck_assert_str_eq(refused_with(DATABASE "node: 5\n", environment),
+		"KEYFOB_NODE_ID: node.id: the file has something else than a map of keys above it");
+}
+END_TEST
+
+START_TEST(an_empty_section_is_all_defaults)
+{
+	const struct config *c = read_with(DATABASE "http:\nnode: ~\n", NULL);
+
+	ck_assert_int_eq(c->http.per_address, 1000);
+	config_free(c);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("config");
+	TCase *tests = tcase_create("config");
+	SRunner *runner = srunner_create(suite);
+
+	tcase_add_checked_fixture(tests, set_up, tear_down);
+	tcase_add_test(tests, defaults_are_the_manuals);
+	tcase_add_test(tests, everything_can_be_said);
+	tcase_add_loop_test(tests, a_mistake_is_told_with_file_line_and_key, 0, sizeof(mistakes) / sizeof(*mistakes));
+	tcase_add_test(tests, a_missing_file_is_told);
+	tcase_add_test(tests, the_default_catalogue_must_be_there);
+	tcase_add_test(tests, the_environment_overrides);
+	tcase_add_loop_test(tests, a_variables_mistake_is_told_with_its_name, 0,
+		sizeof(variable_mistakes) / sizeof(*variable_mistakes));
+	tcase_add_test(tests, a_section_that_is_a_scalar_cannot_be_overridden_inside);
+	tcase_add_test(tests, an_empty_section_is_all_defaults);
+	suite_add_tcase(suite, tests);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
