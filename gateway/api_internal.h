@@ -2,6 +2,7 @@
 #ifndef KEYFOB_GATEWAY_API_INTERNAL_H
 #define KEYFOB_GATEWAY_API_INTERNAL_H
 
+#include "base/list.h"
 #include "gateway/api.h"
 
 struct accept_flow;
@@ -28,8 +29,12 @@ struct api {
 	struct registry *registry;
 	struct grants *grants;
 	char epoch[64];         /* of the database's history; "" until it is known */
+	struct list waiting;    /* command.send calls that wait for an outcome */
 	bool draining;
 };
+
+/* The node shuts down: what waits for an outcome is answered as it stands. */
+void command_send_drain(struct api *);
 
 /* For operations. */
 

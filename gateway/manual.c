@@ -4,12 +4,14 @@
 #include <string.h>
 
 #include "base/metrics.h"
+#include "commands/lifecycle.h"
 #include "gateway/config.h"
 
 static const struct page {
 	const char *file;
 	void (*write)(FILE *);
 } pages[] = {
+	{ "command-lifecycle.md", lifecycle_write_manual },
 	{ "configuration.md", config_write_manual },
 	{ "metrics.md", metrics_write_manual },
 };

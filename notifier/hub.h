@@ -13,12 +13,13 @@
 
 #include "base/fault.h"
 #include "base/list.h"
+#include "base/loop.h"
 
 struct batch;
 struct batch_stage;
 struct db;
 struct hub;
-struct loop;
+struct subscribing;
 
 /* One event, shared by all who get it; borrowed until on_event returns (hub_event_ref() to keep it). */
 struct hub_event {
@@ -58,12 +59,11 @@ struct hub_subscriber {
 
 	/* the hub's */
 	struct list node;
-	struct hub_channel *channel;
-	int64_t next_seq;               /* the next event it may see; 0: not ready */
-	int64_t visible_since_us;
-	bool denied_access_events;
-	struct list early;              /* what came while it was not ready */
-	struct db_unit *reading;
+	struct hub_channel *channel;    /* NULL: not subscribed, or ended */
+	struct subscribing *subscribing;/* until it is ready */
+	int64_t next_seq;               /* the next event it may see */
+	int rank;                       /* of its role: from 3 on it sees everybody's access.changed */
+	struct loop_timer expiry;       /* of its grant */
 };
 
 /* One command that somebody waits for (Prefer: wait). Embedded in its owner. It watches from the moment of
@@ -77,8 +77,8 @@ struct hub_watch {
 
 struct hub_options {
 	const char *worker;             /* this worker's id */
-	struct batch *batch;            /* set by hub_attach() once it exists */
-	struct db *reader;
+	struct db *writer, *reader;     /* the batch's connection, and the one for reading */
+	bool synchronous;               /* database.synchronous: a promoted standby continues the history */
 	void *owner;
 	/* Sends `text` (lines, see inbox.c) to another worker's inbox; false when it cannot now: the other fills the hole. */
 	bool (*forward)(void *owner, const char *worker, const char *text, size_t len);
@@ -94,6 +94,7 @@ void hub_attach(struct hub *, struct batch *);
 
 /* asking */
 size_t hub_subscribers(const struct hub *);
+bool hub_is_quiet(const struct hub *);          /* nothing of its own is with the database */
 
 /* changing */
 void hub_subscribe(struct hub *, struct hub_subscriber *, const char *vehicle_id);

@@ -80,8 +80,8 @@ void connection_exchange(struct connection *c, int events)
 	if (!c->is_accepted)
 		write_out(c);
 	if (c->feed && c->is_lost)
-		batch_clear(&c->news.batch); /* it could not be acknowledged; it comes again */
-	c->is_held = c->feed && c->news.batch.count > 0;
+		harvest_clear(&c->news.batch); /* it could not be acknowledged; it comes again */
+	c->is_held = c->feed && c->news.harvest.count > 0;
 }
 
 /* One call writes all that the socket takes. */
@@ -114,7 +114,7 @@ static void read_in(struct connection *c)
 static bool has_room(const struct connection *c)
 {
 	const struct news *n = &c->news;
-	return n->batch.count < c->batch_max && n->batch.bytes < BATCH_BYTES_MAX && n->puback_count < PUBACKS_MAX;
+	return n->harvest.count < c->batch_max && n->batch.bytes < BATCH_BYTES_MAX && n->puback_count < PUBACKS_MAX;
 }
 
 /* libmosquitto may close the socket in any call. */
@@ -158,7 +158,7 @@ void connection_tick(struct connection *c)
 void connection_release(struct connection *c)
 {
 	c->is_held = false;
-	batch_clear(&c->news.batch);
+	harvest_clear(&c->news.batch);
 	write_out(c);
 }
 
@@ -261,7 +261,7 @@ static void on_message(struct mosquitto *handle, void *connection, const struct 
 	const mosquitto_property *properties)
 {
 	(void)handle;
-	batch_add(&note(connection)->batch, message, properties);
+	harvest_add(&note(connection)->batch, message, properties);
 }
 
 static void on_disconnect(struct mosquitto *handle, void *connection, int code, const mosquitto_property *properties)
@@ -286,7 +286,7 @@ void connection_forget_news(struct connection *c)
 {
 	struct news *n = &c->news;
 	if (!c->is_held)
-		batch_clear(&n->batch);
+		harvest_clear(&n->batch);
 	n->accepted = n->subscribed = false;
 	n->puback_count = n->told = 0;
 }
@@ -326,7 +326,7 @@ void connection_drop(struct connection *c)
 void connection_free(struct connection *c)
 {
 	connection_drop(c);
-	batch_free(&c->news.batch);
+	harvest_free(&c->news.batch);
 	free(c->news.pubacks);
 	c->news = (struct news){ 0 };
 }

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "base/mqtt/batch.h"
+#include "base/mqtt/harvest.h"
 #include "base/mqtt/mids.h"
 #include "base/mqtt/reason.h"
 
@@ -34,7 +34,7 @@ struct news {
 	bool subscribed; /* every SUBSCRIBE so far is granted */
 	struct puback *pubacks;
 	size_t puback_count, puback_size;
-	struct batch batch;
+	struct harvest batch;
 	size_t told; /* how often the library told anything */
 };
 

@@ -9,7 +9,7 @@ struct mqtt_link_options;
 #define FEED_RECEIVE_MAXIMUM 512 /* unless the options say otherwise; a send link's inbox has the same */
 #define SEND_MAXIMUM 1024	 /* QoS 1 publishes in flight, unless the broker's CONNACK says otherwise */
 
-/* The caller destroys it with mosquitto_destroy(). NULL: `ret_reason` says in a sentence what is wrong with the options. */
+/* The caller destroys it with mosquitto_destroy(). NULL: the options are wrong, `ret_reason` says in a sentence how. */
 struct mosquitto *handle_new(const struct mqtt_broker *, const struct mqtt_link_options *, const char **ret_reason);
 
 #endif

@@ -7,8 +7,9 @@
  * committed comes again after a crash (docs/decisions/, libmosquitto 2.0.11).
  *
  * A lost connection is never reused: the link makes a new libmosquitto handle, waits (backoff with
- * jitter, 100 ms to 5 s) and connects again, in uv_queue_work, since mosquitto_connect() blocks.
- * Before every connect it asks `may_connect`. Every callback runs from the loop. */
+ * jitter, 100 ms to 5 s) and connects again. The broker's name is resolved in uv_queue_work, bounded by the
+ * resolver; TCP, TLS and CONNACK happen on the loop and have 5 s together. Before every connect it asks
+ * `may_connect`. Every callback runs from the loop, and any function here may be called in it. */
 #ifndef KEYFOB_BASE_MQTT_LINK_H
 #define KEYFOB_BASE_MQTT_LINK_H
 
@@ -27,7 +28,9 @@ struct mqtt_broker {            /* where; borrowed for the life of the link */
 	const char *ca, *certificate, *key;   /* files; NULL: the system's CAs, no client certificate */
 };
 
-struct mqtt_message {           /* borrowed until the callback returns (feed links: until link_acknowledge()) */
+/* Borrowed until the callback returns; on feed links until link_acknowledge(), link_reconnect() or link_close(). Of any
+ * size that the broker lets through. */
+struct mqtt_message {
 	const char *topic;
 	const char *payload;    /* not NUL-terminated */
 	size_t len;
@@ -68,10 +71,12 @@ struct mqtt_link_options {
 	/* The connection is gone, or an attempt failed (`reason` is a sentence). What was published and not
 	 * acknowledged has no on_puback any more. */
 	void (*on_down)(void *owner, struct mqtt_link *, const char *reason);
+	/* Every link_subscribe() of this connection is granted. A refused one is a lost connection. */
 	void (*on_subscribed)(void *owner, struct mqtt_link *);
 	/* send links: one message */
 	void (*on_message)(void *owner, struct mqtt_link *, const struct mqtt_message *);
-	/* feed links: all that could be read, at least one; the link stands still until link_acknowledge() */
+	/* feed links: all that could be read, at least one, or what makes 8 MiB; the link stands still until
+	 * link_acknowledge(), and does not notice before that its connection is gone */
 	void (*on_batch)(void *owner, struct mqtt_link *, const struct mqtt_message *, size_t count);
 	/* `reason` is the MQTT 5 reason code (§3.4.2.1): 0 success, 0x10 no matching subscribers */
 	void (*on_puback)(void *owner, struct mqtt_link *, int mid, int reason);
@@ -80,7 +85,8 @@ struct mqtt_link_options {
 /* making */
 struct mqtt_link *link_new(struct loop *, const struct mqtt_broker *, const struct mqtt_link_options *);
 void link_start(struct mqtt_link *);
-/* Ends it: DISCONNECT when connected (no will), then freed from the loop; `on_closed` (may be NULL) is the last call. */
+/* Ends it: DISCONNECT when connected (no will; a feed link that holds a batch goes without), then freed from the loop;
+ * `on_closed` (may be NULL) is the last call. */
 void link_close(struct mqtt_link *, void (*on_closed)(void *owner));
 
 /* asking */
@@ -89,11 +95,14 @@ size_t link_unacknowledged(const struct mqtt_link *); /* QoS 1 publishes whose P
 
 /* changing */
 void link_may_connect(struct mqtt_link *, bool yes);  /* no: it waits and asks again */
+/* From on_up on; does nothing when the link is down. */
 void link_subscribe(struct mqtt_link *, const char *const *filters, size_t count, int qos);
-/* The message id (for on_puback), or -1 when the link is down: then nothing was and nothing will be sent. */
+/* The message id (for on_puback), or -1 when the link is down, 16 384 publishes are outstanding, or this cannot be a
+ * message (its topic, its size): then nothing was and nothing will be sent. */
 int link_publish(struct mqtt_link *, const struct mqtt_publish *);
 void link_acknowledge(struct mqtt_link *);            /* feed links: the batch is committed */
-/* Drops the connection and connects again: what was read and not acknowledged comes again. */
+/* Drops the connection and connects again: what was read and not acknowledged comes again. The batch is gone, and
+ * must not be acknowledged any more. Does nothing when there is no connection. */
 void link_reconnect(struct mqtt_link *);
 
 /* Splits mqtt://host:port or mqtts://host:port; allocates ret->host, the caller frees it. false: not such a URL. */

@@ -12,6 +12,8 @@ static const char *detail_of(int code, int error);
 
 void reason_write(int code, int error, const char *detail, char out[REASON_SIZE])
 {
+	if (code == MOSQ_ERR_ERRNO && error == 0)
+		code = MOSQ_ERR_CONN_LOST; /* the end of the stream in the middle of a packet */
 	if (!*detail)
 		detail = detail_of(code, error);
 	snprintf(out, REASON_SIZE, *detail ? "%s: %s" : "%s", sentence_of(code), detail);

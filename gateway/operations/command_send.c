@@ -33,6 +33,7 @@ struct send {
 	bool watching;
 	struct hub_watch watch;
 	struct loop_timer timer;
+	struct list node; /* of api->waiting, while the timer runs */
 	int64_t wait_s;
 	char *latest; /* the command as the last event showed it */
 };
@@ -62,6 +63,7 @@ static void run(struct api_call *call)
 	call->state = s;
 	call->free_state = send_free;
 	loop_timer_init(call->api->loop, &s->timer, on_time_up);
+	list_init(&s->node);
 	if (read_request(s))
 		submit(s);
 }
@@ -248,10 +250,12 @@ static void on_accepted(struct accept *accept, const struct fault *fault)
 		accept->command = NULL;
 	}
 	memcpy(s->watch.command_id, call->resource_id, sizeof(s->watch.command_id));
-	if (s->wait_s == 0 || call->settled)
+	if (s->wait_s == 0 || call->settled || call->api->draining) {
 		finish(s);
-	else
-		loop_timer_start(&s->timer, s->wait_s * 1000);
+		return;
+	}
+	loop_timer_start(&s->timer, s->wait_s * 1000);
+	list_append(&call->api->waiting, &s->node);
 }
 
 /* Waiting. Events of the accept itself come before on_accepted. */
@@ -273,12 +277,19 @@ static void on_time_up(struct loop_timer *timer)
 	finish(container_of(timer, struct send, timer));
 }
 
+void command_send_drain(struct api *api)
+{
+	while (!list_is_empty(&api->waiting))
+		finish(container_of(api->waiting.next, struct send, node));
+}
+
 static void finish(struct send *s)
 {
 	char *body = s->latest;
 
 	s->latest = NULL;
 	loop_timer_stop(&s->timer);
+	list_remove(&s->node);
 	if (s->watching)
 		hub_unwatch(s->call->api->hub, &s->watch);
 	s->watching = false;
@@ -290,6 +301,7 @@ static void send_free(void *state)
 	struct send *s = state;
 
 	loop_timer_stop(&s->timer);
+	list_remove(&s->node);
 	if (s->watching)
 		hub_unwatch(s->call->api->hub, &s->watch);
 	free(s->params);

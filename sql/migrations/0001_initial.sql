@@ -100,6 +100,39 @@ $$ select min(case when g.role = 'manager' then '-infinity'::timestamptz else g.
    where g.subject = who and (g.expires_at is null or g.expires_at > now())
      and (g.object_kind = 'vehicle' and g.object_id = vehicle or g.object_kind = 'fleet' and g.object_id = fleet) $$;
 
+-- What of the desired state is not yet reported; objects are compared member by member.
+create function state_delta(desired jsonb, reported jsonb) returns jsonb language sql immutable parallel safe as $$
+	select coalesce(jsonb_object_agg(d.key, case
+			when jsonb_typeof(d.value) = 'object' and jsonb_typeof(reported -> d.key) = 'object' then state_delta(d.value, reported -> d.key)
+			else d.value end), '{}')
+	from jsonb_each(desired) d
+	where reported -> d.key is distinct from d.value
+		and not (jsonb_typeof(d.value) = 'object' and jsonb_typeof(reported -> d.key) = 'object'
+		         and state_delta(d.value, reported -> d.key) = '{}') $$;
+
+-- Changes when the database's history was not continued: another cluster, a new timeline (unless a synchronous standby
+-- was promoted: then nothing is missing), or --new-epoch after a restore.
+create function history_epoch(synchronous boolean) returns text language sql stable as $$
+	select left(md5(concat_ws('/', (select system_identifier from pg_control_system()),
+		case when not synchronous then (select timeline_id from pg_control_checkpoint()) end, m.epoch, m.installation)), 16)
+	from meta m $$;
+
+-- A vehicle as the outside sees it; msisdn and iccid are shown to managers and admin alone.
+create function vehicle_json(v vehicles, h vehicle_heads, is_manager boolean, epoch text) returns json language sql stable as $$
+	select json_build_object(
+		'vehicle_id', v.vehicle_id, 'display_name', v.display_name,
+		'msisdn', case when is_manager then v.msisdn end, 'iccid', case when is_manager then v.iccid end,
+		'fleet_id', v.fleet_id, 'tags', to_json(v.tags),
+		'connectivity', json_build_object('state', case when h.reachable then 'connected' else 'disconnected' end,
+			'since', rfc3339(h.since), 'verifying', h.verifying, 'reason', h.reason),
+		'state', json_build_object('reported', v.reported, 'desired', v.desired, 'delta', state_delta(v.desired, v.reported)),
+		'seq', h.seq, 'epoch', epoch, 'created_at', rfc3339(v.created_at), 'updated_at', rfc3339(v.updated_at)) $$;
+
+-- Whether a subject is manager of a vehicle's fleet at this instant.
+create function is_manager(who text, fleet text) returns boolean language sql stable parallel safe as
+$$ select exists (select from grants g where g.subject = who and g.object_kind = 'fleet' and g.object_id = fleet and g.role = 'manager'
+                  and (g.expires_at is null or g.expires_at > now())) $$;
+
 -- ── commands ─────────────────────────────────────────────────────────────────
 
 create type command_status as enum ('accepted', 'waiting', 'sent', 'in_progress', 'timed_out',

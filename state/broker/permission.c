@@ -67,6 +67,8 @@ bool gateway_may(const struct settings *settings, const struct mosquitto_evt_acl
 
 bool topic_is_resync(const struct settings *settings, const char *topic)
 {
+	if (!is_below(topic, settings->prefix))
+		return false;
 	char resync[PREFIX_MAX + NAMESPACE_MAX + sizeof "//resync"];
 	snprintf(resync, sizeof resync, "%s/%s/resync", settings->prefix, settings->name_space);
 	return strcmp(topic, resync) == 0;

@@ -38,7 +38,8 @@ void sessions_init(struct sessions *all, const struct settings *settings)
 void sessions_done(struct sessions *all)
 {
 	struct session *s, *next;
-	HASH_ITER(by_client, all->by_client, s, next) session_free(all, s);
+	HASH_ITER (by_client, all->by_client, s, next)
+		session_free(all, s);
 	version_save(&all->version, true);
 }
 
@@ -218,8 +219,7 @@ void sessions_retell(struct sessions *all)
 {
 	sessions_settle(all);
 	struct session *s, *next;
-	HASH_ITER(by_id, all->by_id, s, next)
-	{
+	HASH_ITER (by_id, all->by_id, s, next) {
 		event_connected(all->settings, s);
 		if (s->is_subscribed)
 			tell_subscribed(all, s);

@@ -1,5 +1,6 @@
 /* link_failure_test.c - links whose broker dies, refuses, is silent, or is somebody else. */
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,12 +16,20 @@
 	}
 
 static struct peer sender, feed;
+static struct test_broker plain; /* the server that one with TLS took the place of; the certificate is in its folder */
 
 static void set_up_peers(void)
 {
 	set_up();
 	memset(&sender, 0, sizeof sender);
 	memset(&feed, 0, sizeof feed);
+}
+
+static void tear_down_peers(void)
+{
+	tear_down();
+	if (*plain.folder)
+		test_broker_done(&plain);
 }
 
 /* Another broker in the place of the plain one. */
@@ -80,10 +89,9 @@ START_TEST(test_taken_over)
 {
 	peer_start(&sender, "twin", SEND);
 	run_until(sender.ups);
-	feed.closes_in = 'p';
 	peer_start(&feed, "twin", SEND);
 	run_until(feed.ups && sender.downs);
-	ck_assert_str_eq(sender.reason, "the broker ended the connection: Session taken over");
+	ck_assert_str_eq(sender.reason, "the broker closed the connection");
 	peer_close(&sender);
 	peer_close(&feed);
 }
@@ -109,19 +117,76 @@ START_TEST(test_no_such_name)
 }
 END_TEST
 
-START_TEST(test_silent_broker)
+/* Brokers that are none: a listening socket, and what it says to whoever connects. */
+
+static int listen_here(void)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t size = sizeof address;
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, size), 0);
 	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-	ck_assert_int_eq(listen(fd, 1), 0);
+	ck_assert_int_eq(listen(fd, 0), 0);
 	broker.port = ntohs(address.sin_port);
-	sender.closes_in = 'd';
+	return fd;
+}
+
+static bool has_caller(int fd)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+	return poll(&poll_fd, 1, 0) == 1;
+}
+
+/* The first fills the backlog and is not answered; of the second not even the SYN is. */
+START_TEST(test_silent_broker)
+{
+	int fd = listen_here();
+	sender.closes_in = feed.closes_in = 'd';
 	peer_start(&sender, "sender", SEND);
-	run_until(sender.closed);
+	run_until(has_caller(fd));
+	peer_start(&feed, "feed", (struct mqtt_link_options){ .feed = true });
+	run_until(sender.closed && feed.closed);
 	ck_assert_str_eq(sender.reason, "the broker did not answer in 5 s");
+	ck_assert_str_eq(feed.reason, "the broker did not answer in 5 s");
+	close(fd);
+}
+END_TEST
+
+#define CONNACK "\x20\x03\x00\x00\x00"
+#define SAYS(text) (text), sizeof(text) - 1
+
+static const struct {
+	const char *bytes;
+	size_t len;
+	int ups;
+	const char *reason;
+} wrong[] = {
+	{ SAYS(CONNACK "\xe0\x01\x8b"), 1, "the broker ended the connection: Server shutting down" },
+	{ SAYS("\x20\x03\x00\x89\x00"), 0, "the broker refused the connection: Server busy" },
+	{ SAYS("HTTP/1.1 400 Bad Request\r\n\r\n"), 0, "the broker closed the connection" },
+	{ SAYS("\x30\x05\x00\x01x\x00!"), 0, "the broker broke the protocol" }, /* a message before the CONNACK */
+	{ SAYS(CONNACK "\x30\xff\xff\xff\xff\xff"), 1, "the broker broke the protocol" },
+	{ SAYS(CONNACK "\x32\x07\x00\x01x\x00\x00\x00!"), 1, "the broker broke the protocol" }, /* packet id 0 */
+	{ SAYS(CONNACK "\x40\x02\x00\x07\x30\x05\x00"), 1,
+		"the broker closed the connection" }, /* a PUBACK of nothing */
+	{ SAYS(""), 0, "the broker closed the connection" },
+};
+
+START_TEST(test_wrong_broker)
+{
+	int fd = listen_here(), peer = -1;
+	sender.closes_in = 'd';
+	peer_start(&sender, "sender", (struct mqtt_link_options){ .feed = _i % 2 == 1 });
+	run_until((peer = accept(fd, NULL, NULL)) >= 0);
+	char connect_packet[256];
+	run_until(recv(peer, connect_packet, sizeof connect_packet, MSG_DONTWAIT) > 0);
+	ck_assert_int_eq(write(peer, wrong[_i / 2].bytes, wrong[_i / 2].len), (ssize_t)wrong[_i / 2].len);
+	shutdown(peer, SHUT_WR);
+	run_until(sender.closed);
+	ck_assert_int_eq(sender.ups, wrong[_i / 2].ups);
+	ck_assert_int_eq(sender.pubacks, 0);
+	ck_assert_str_eq(sender.reason, wrong[_i / 2].reason);
+	close(peer);
 	close(fd);
 }
 END_TEST
@@ -137,14 +202,16 @@ START_TEST(test_not_authorised)
 }
 END_TEST
 
+/* An access list cannot refuse a subscription in mosquitto 2.0; the plugin that comes with it can. */
 START_TEST(test_subscription_refused)
 {
-	char config[256], path[128];
-	snprintf(path, sizeof path, "%s/acl", server.folder);
+	char config[512], path[128];
+	snprintf(path, sizeof path, "%s/access.json", server.folder);
 	FILE *file = fopen(path, "w");
-	fprintf(file, "topic write numbers\n");
+	fprintf(file, "{\"defaultACLAccess\":{\"subscribe\":false}}\n");
 	fclose(file);
-	snprintf(config, sizeof config, "allow_anonymous true\nacl_file %s", path);
+	snprintf(config, sizeof config, "allow_anonymous true\nplugin %s\nplugin_opt_config_file %s",
+		"/usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so", path);
 	struct test_broker strict;
 	test_broker_make(&strict, config);
 	test_broker_start(&strict);
@@ -166,12 +233,12 @@ static char certificate_path[128], key_path[128];
 static void restart_with_tls(const char *name)
 {
 	char config[512];
-	struct test_broker plain = server;
 	snprintf(certificate_path, sizeof certificate_path, "%s/certificate.pem", server.folder);
 	snprintf(key_path, sizeof key_path, "%s/key.pem", server.folder);
 	certificate_write(name, certificate_path, key_path);
 	snprintf(config, sizeof config, "allow_anonymous true\ncertfile %s\nkeyfile %s", certificate_path, key_path);
-	test_broker_kill(&plain);
+	test_broker_kill(&server);
+	plain = server;
 	test_broker_make(&server, config);
 	test_broker_start(&server);
 	broker.port = server.port;
@@ -267,7 +334,7 @@ int main(void)
 	TCase *failures = tcase_create("failures"), *tls = tcase_create("tls");
 	TCase *cases[] = { failures, tls };
 	for (size_t i = 0; i < 2; i++) {
-		tcase_add_checked_fixture(cases[i], set_up_peers, tear_down);
+		tcase_add_checked_fixture(cases[i], set_up_peers, tear_down_peers);
 		tcase_set_timeout(cases[i], 60);
 		suite_add_tcase(suite, cases[i]);
 	}
@@ -277,6 +344,7 @@ int main(void)
 	tcase_add_test(failures, test_nobody_listens);
 	tcase_add_test(failures, test_no_such_name);
 	tcase_add_test(failures, test_silent_broker);
+	tcase_add_loop_test(failures, test_wrong_broker, 0, 2 * (sizeof wrong / sizeof *wrong));
 	tcase_add_test(failures, test_not_authorised);
 	tcase_add_test(failures, test_subscription_refused);
 	tcase_add_test(tls, test_tls);

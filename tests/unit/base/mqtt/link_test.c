@@ -252,7 +252,8 @@ START_TEST(test_long_batches)
 }
 END_TEST
 
-/* Were a PUBACK on its way before link_acknowledge(), the broker would go on, and would not send again. */
+/* Were a PUBACK on its way before link_acknowledge(), the broker would go on, and would not send again. What was
+ * acknowledged just before the connection is dropped may come again too: the broker need not have read it. */
 START_TEST(test_acknowledgement_is_held)
 {
 	start_sender();
@@ -270,12 +271,13 @@ START_TEST(test_acknowledgement_is_held)
 	link_reconnect(feed.link);
 	run_until(feed.ups == 2 && feed.heard > first + held);
 	ck_assert(feed.session_present);
-	ck_assert_int_eq(feed.numbers[first + held], number);
+	int again = feed.numbers[first + held];
+	ck_assert_int_le(again, number);
 	ck_assert_str_eq(feed.reason, "the connection was dropped on request");
 	feed.acknowledge = true;
 	link_acknowledge(feed.link);
 	run_until(feed.numbers[feed.heard - 1] == 24);
-	check_numbers(&feed, first + held, number, 25);
+	check_numbers(&feed, first + held, again, 25);
 	peer_close(&feed);
 	peer_close(&sender);
 }

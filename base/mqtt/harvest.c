@@ -1,5 +1,5 @@
-/* batch.c - copies messages, each with its texts in one allocation. */
-#include "base/mqtt/batch.h"
+/* harvest.c - copies messages, each with its texts in one allocation. */
+#include "base/mqtt/harvest.h"
 
 #include <mosquitto.h>
 #include <mqtt_protocol.h>
@@ -8,10 +8,10 @@
 
 #include "base/memory.h"
 
-static struct mqtt_message *next_of(struct batch *);
+static struct mqtt_message *next_of(struct harvest *);
 
 /* Topic, NUL, payload, correlation data: the topic is the address of it all. */
-void batch_add(struct batch *b, const struct mosquitto_message *from, const mosquitto_property *properties)
+void harvest_add(struct harvest *b, const struct mosquitto_message *from, const mosquitto_property *properties)
 {
 	void *correlation = NULL;
 	uint16_t correlation_len = 0;
@@ -38,7 +38,7 @@ void batch_add(struct batch *b, const struct mosquitto_message *from, const mosq
 	free(correlation);
 }
 
-static struct mqtt_message *next_of(struct batch *b)
+static struct mqtt_message *next_of(struct harvest *b)
 {
 	if (b->count == b->size) {
 		b->size = b->size ? 2 * b->size : 16;
@@ -47,16 +47,16 @@ static struct mqtt_message *next_of(struct batch *b)
 	return &b->messages[b->count++];
 }
 
-void batch_clear(struct batch *b)
+void harvest_clear(struct harvest *b)
 {
 	for (size_t i = 0; i < b->count; i++)
 		free((char *)b->messages[i].topic);
 	b->count = b->bytes = 0;
 }
 
-void batch_free(struct batch *b)
+void harvest_free(struct harvest *b)
 {
-	batch_clear(b);
+	harvest_clear(b);
 	free(b->messages);
-	*b = (struct batch){ 0 };
+	*b = (struct harvest){ 0 };
 }

@@ -1,0 +1,251 @@
+/* node.c - starts the workers, each on a thread of its own, and carries signals to them.
+ *
+ *   check the ports ─ read keys, catalogue ─ start workers ─ wait ─┬─ SIGHUP: read again, hand over
+ *                                                                  └─ SIGTERM: drain all, join, exit */
+#include "gateway/node.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/mqtt/link.h"
+#include "gateway/access/token.h"
+#include "gateway/catalog.h"
+#include "gateway/config.h"
+#include "gateway/worker.h"
+
+#define DRAIN_S 9 /* then the process ends as it is: contract §1 says 10 s */
+
+struct node {
+	const struct config *config;
+	struct token_trust *trust;
+	const struct catalog *catalog;
+	struct mqtt_broker broker;
+	char id[64];
+	struct worker **workers;
+	size_t worker_count;
+};
+
+static bool prepare(struct node *node);
+static bool ports_are_free(const struct addresses *addresses);
+static bool start_workers(struct node *node);
+static int wait_for_end(struct node *node, const sigset_t *signals);
+static void reload(struct node *node);
+static int stop_workers(struct node *node, int code);
+static void node_done(struct node *node);
+
+int node_run(const struct config *config)
+{
+	struct node node = { .config = config };
+	sigset_t signals;
+	int code = 1;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	sigaddset(&signals, SIGUSR1); /* a worker asks the node to stop */
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	if (prepare(&node) && start_workers(&node))
+		code = wait_for_end(&node, &signals);
+	code = stop_workers(&node, code);
+	node_done(&node);
+	return code;
+}
+
+/* As many descriptors as the system allows: each app and each feed is one. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static unsigned scopes_of(const struct texts *names)
+{
+	unsigned scopes = 0;
+	for (size_t i = 0; i < names->count; i++)
+		scopes |= token_scope_read(names->items[i], strlen(names->items[i]));
+	return scopes;
+}
+
+static struct token_trust *make_trust(const struct config *config)
+{
+	const struct issuers *from = &config->auth.issuers;
+	struct token_issuer *issuers = memory_new((from->count + 1) * sizeof(*issuers));
+	char why[512];
+
+	for (size_t i = 0; i < from->count; i++)
+		issuers[i] = (struct token_issuer){
+			.issuer = from->items[i].issuer,
+			.audience = from->items[i].audience,
+			.jwks_file = from->items[i].jwks_file,
+			.subject_prefix = from->items[i].subject_prefix,
+			.scopes = scopes_of(&from->items[i].scopes),
+		};
+	struct token_trust *trust = token_trust_new(issuers, from->count, why, sizeof(why));
+	if (!trust)
+		log_error("node", "the issuers' keys cannot be used", LOG_TEXT("why", why));
+	free(issuers);
+	return trust;
+}
+
+static bool prepare(struct node *node)
+{
+	const struct config *config = node->config;
+	struct config_error error;
+
+	raise_descriptor_limit();
+	if (config->node.id)
+		snprintf(node->id, sizeof(node->id), "%s", config->node.id);
+	else
+		random_hex(6, node->id);
+	if (!ports_are_free(&config->http.listen) || !ports_are_free(&config->websocket.listen) ||
+		!ports_are_free(&config->admin.listen))
+		return false;
+	if (!mqtt_url_parse(config->mqtt.url, &node->broker))
+		return false; /* the configuration was checked: not reached */
+	node->broker.username = config->mqtt.username;
+	node->broker.password = config->mqtt.password;
+	node->broker.ca = config->mqtt.tls.ca;
+	node->broker.certificate = config->mqtt.tls.certificate;
+	node->broker.key = config->mqtt.tls.key;
+	node->catalog = catalog_read(config->commands.catalog, &error);
+	node->trust = make_trust(config);
+	return node->catalog && node->trust;
+}
+
+/* Workers share their ports with SO_REUSEPORT; so that two nodes do not, each port is bound once without it. */
+static bool port_is_free(const struct address *a)
+{
+	bool v6 = strchr(a->host, ':') != NULL;
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(a->port) };
+	struct sockaddr_in in4 = { .sin_family = AF_INET, .sin_port = htons(a->port) };
+	int fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+
+	inet_pton(v6 ? AF_INET6 : AF_INET, a->host, v6 ? (void *)&in6.sin6_addr : (void *)&in4.sin_addr);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	int bound = v6 ? bind(fd, (struct sockaddr *)&in6, sizeof(in6)) : bind(fd, (struct sockaddr *)&in4, sizeof(in4));
+	if (bound != 0)
+		log_error("node", "cannot listen", LOG_TEXT("address", a->text), LOG_TEXT("why", strerror(errno)));
+	close(fd);
+	return bound == 0;
+}
+
+static bool ports_are_free(const struct addresses *addresses)
+{
+	for (size_t i = 0; i < addresses->count; i++) {
+		if (!port_is_free(&addresses->items[i]))
+			return false;
+	}
+	return true;
+}
+
+static size_t worker_count(const struct config *config)
+{
+	if (config->node.workers > 0)
+		return (size_t)config->node.workers;
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	return cores > 0 ? (size_t)cores : 1;
+}
+
+static bool start_workers(struct node *node)
+{
+	node->worker_count = worker_count(node->config);
+	node->workers = memory_new(node->worker_count * sizeof(struct worker *));
+	for (size_t i = 0; i < node->worker_count; i++) {
+		struct worker_options options = {
+			.config = node->config,
+			.catalog = node->catalog,
+			.trust = node->trust,
+			.broker = &node->broker,
+			.node = node->id,
+			.index = i,
+		};
+		node->workers[i] = worker_start(&options);
+		if (!node->workers[i])
+			return false;
+	}
+	log_info("node", "started", LOG_TEXT("node", node->id), LOG_INT("workers", node->worker_count),
+		LOG_TEXT("version", KEYFOB_VERSION));
+	return true;
+}
+
+static int wait_for_end(struct node *node, const sigset_t *signals)
+{
+	int got;
+
+	for (;;) {
+		if (sigwait(signals, &got) != 0)
+			return 1;
+		if (got == SIGHUP)
+			reload(node);
+		else
+			return got == SIGUSR1 ? 1 : 0;
+	}
+}
+
+/* A bad file is refused with a log line, and the old one stays. */
+static void reload(struct node *node)
+{
+	struct config_error error = { 0 };
+	const struct config *fresh = config_read(node->config->file, environ, &error);
+
+	log_info("node", "reloading");
+	token_trust_reload(node->trust);
+	if (fresh)
+		log_configure(fresh->log.level, fresh->log.format);
+	else
+		log_error("node", "the configuration is refused, the old one stays", LOG_TEXT("why", error.line));
+	config_free(fresh);
+	const struct catalog *catalog = catalog_read(node->config->commands.catalog, &error);
+	if (!catalog) {
+		log_error("node", "the catalogue is refused, the old one stays", LOG_TEXT("why", error.line));
+		return;
+	}
+	for (size_t i = 0; i < node->worker_count; i++)
+		worker_set_catalog(node->workers[i], catalog);
+	catalog_free(node->catalog); /* every worker has let go of it */
+	node->catalog = catalog;
+}
+
+static int stop_workers(struct node *node, int code)
+{
+	struct timespec until;
+
+	for (size_t i = 0; i < node->worker_count && node->workers[i]; i++)
+		worker_drain(node->workers[i]);
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += DRAIN_S;
+	for (size_t i = 0; i < node->worker_count && node->workers[i]; i++) {
+		if (worker_join(node->workers[i], &until))
+			continue;
+		log_error("node", "a worker did not drain in time");
+		_exit(1);
+	}
+	if (code == 0)
+		log_info("node", "stopped", LOG_TEXT("node", node->id));
+	return code;
+}
+
+static void node_done(struct node *node)
+{
+	free(node->workers);
+	token_trust_free(node->trust);
+	catalog_free(node->catalog);
+	free((char *)(uintptr_t)node->broker.host);
+}

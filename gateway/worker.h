@@ -1,0 +1,38 @@
+/* worker.h - a node in small: one thread, one loop, and on it everything that serves apps and vehicles.
+ *
+ * Workers never hand each other work in memory: the database is the truth, the broker is the movement. */
+#ifndef KEYFOB_GATEWAY_WORKER_H
+#define KEYFOB_GATEWAY_WORKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct catalog;
+struct config;
+struct mqtt_broker;
+struct timespec;
+struct token_trust;
+struct worker;
+
+struct worker_options {         /* everything is borrowed and outlives the worker */
+	const struct config *config;
+	const struct catalog *catalog;
+	struct token_trust *trust;
+	const struct mqtt_broker *broker;
+	const char *node;
+	size_t index;           /* worker 0 answers the admin listener and keeps the house */
+};
+
+/* NULL: it cannot listen; the log says why. */
+struct worker *worker_start(const struct worker_options *);
+
+/* From the node's thread: */
+
+/* Returns when the worker uses the new one and no longer the old. */
+void worker_set_catalog(struct worker *, const struct catalog *);
+/* Begins the end: no new work, what was accepted is recorded, leases are handed over, sockets are closed. */
+void worker_drain(struct worker *);
+/* Waits for the end and frees it; false when it has not come by `until` (CLOCK_REALTIME). */
+bool worker_join(struct worker *, const struct timespec *until);
+
+#endif

@@ -1,0 +1,191 @@
+/* channel.c - one vehicle's events in order: the next is delivered, a hole is read from the table first. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/memory.h"
+#include "base/metrics.h"
+#include "notifier/hub_internal.h"
+#include "sql/db.h"
+#include "sql/statements.h"
+
+#define FILL_MAX 500
+
+static void on_interest(struct batch_item *item, const struct fault *fault);
+static void deliver(struct hub_channel *ch, struct hub_event *event);
+static void fill(struct hub_channel *ch);
+static void on_filled(struct db_unit *unit, void *context, const struct fault *fault);
+
+struct hub_channel *channel_find(struct hub *hub, const char *vehicle_id)
+{
+	struct hub_channel *ch;
+	HASH_FIND_STR(hub->channels, vehicle_id, ch);
+	return ch;
+}
+
+struct hub_channel *channel_get(struct hub *hub, const char *vehicle_id)
+{
+	struct hub_channel *ch = channel_find(hub, vehicle_id);
+	if (ch)
+		return ch;
+	ch = memory_new(sizeof(*ch));
+	ch->hub = hub;
+	snprintf(ch->vehicle_id, sizeof(ch->vehicle_id), "%s", vehicle_id);
+	ch->seq = -1;
+	ch->stale = true;
+	list_init(&ch->subscribers);
+	list_init(&ch->watches);
+	HASH_ADD_STR(hub->channels, vehicle_id, ch);
+	return ch;
+}
+
+void channel_free(struct hub_channel *ch)
+{
+	HASH_DEL(ch->hub->channels, ch);
+	free(ch);
+}
+
+void channel_leave(struct hub_channel *ch)
+{
+	if (list_is_empty(&ch->subscribers) && list_is_empty(&ch->watches))
+		ch->idle_since_ms = loop_monotonic_ms(ch->hub->loop);
+}
+
+/* Interest. */
+
+void channel_register(struct hub_channel *ch)
+{
+	if (!ch->stale || ch->registering)
+		return;
+	ch->interest = (struct batch_item){
+		.stage = &ch->hub->interest, .vehicle_id = ch->vehicle_id, .on_done = on_interest
+	};
+	list_init(&ch->interest.node);
+	ch->registering = batch_submit(ch->hub->batch, &ch->interest) == NULL;
+}
+
+void channel_end_beginners(struct hub_channel *ch, const struct fault *fault)
+{
+	list_for_each_safe(node, &ch->subscribers) {
+		struct hub_subscriber *s = container_of(node, struct hub_subscriber, node);
+		if (s->subscribing)
+			subscriber_end(s, fault);
+	}
+}
+
+/* The stage has called channel_on_registered() by now, where the vehicle has a head. A failure is tried again by the
+ * hub's timer; who only begins to subscribe hears it. */
+static void on_interest(struct batch_item *item, const struct fault *fault)
+{
+	struct hub_channel *ch = container_of(item, struct hub_channel, interest);
+
+	ch->registering = false;
+	if (fault)
+		channel_end_beginners(ch, fault);
+	else if (ch->stale)
+		channel_end_beginners(ch, &FAULT_VEHICLE_NOT_FOUND);
+}
+
+void channel_on_registered(struct hub_channel *ch, int64_t head_seq)
+{
+	ch->stale = false;
+	if (ch->seq < 0)
+		ch->seq = ch->seen = head_seq;
+	else
+		channel_catch_up(ch, head_seq);
+	list_for_each_safe(node, &ch->subscribers)
+		subscribe_begin(container_of(node, struct hub_subscriber, node));
+}
+
+/* Order. */
+
+void channel_take(struct hub_channel *ch, struct hub_event *event)
+{
+	if (event->seq > ch->seen)
+		ch->seen = event->seq;
+	if (ch->stale || ch->seq < 0 || ch->filling || event->seq <= ch->seq)
+		return; /* it is read from the table, or was delivered */
+	if (event->seq == ch->seq + 1)
+		deliver(ch, event);
+	else
+		fill(ch);
+}
+
+void channel_catch_up(struct hub_channel *ch, int64_t seq)
+{
+	if (seq > ch->seen)
+		ch->seen = seq;
+	if (!ch->stale && ch->seen > ch->seq)
+		fill(ch);
+}
+
+/* `data` begins with the command's id, as command_json() writes it. */
+static bool is_about(const struct hub_event *event, const char *command_id)
+{
+	static const char begin[] = "{\"id\" : \"";
+	size_t len = strlen(begin);
+
+	return strcmp(event->type, "command.updated") == 0 && event->data_len > len + 36 &&
+		memcmp(event->data, begin, len) == 0 && memcmp(event->data + len, command_id, 36) == 0;
+}
+
+static void deliver_to_watches(struct hub_channel *ch, const struct hub_event *event)
+{
+	list_for_each_safe(node, &ch->watches) {
+		struct hub_watch *w = container_of(node, struct hub_watch, node);
+		if (!w->command_id[0] || !is_about(event, w->command_id))
+			continue;
+		char *command = memory_need(strndup(event->data, event->data_len));
+		w->on_command(w, command);
+		free(command);
+	}
+}
+
+/* A subscriber may leave this channel in its callback, and it alone. */
+static void deliver(struct hub_channel *ch, struct hub_event *event)
+{
+	ch->seq = event->seq;
+	list_for_each_safe(node, &ch->subscribers) {
+		struct hub_subscriber *s = container_of(node, struct hub_subscriber, node);
+		if (s->subscribing)
+			subscribe_keep(s, event);
+		else if (event->seq >= s->next_seq)
+			subscriber_give(s, event);
+	}
+	deliver_to_watches(ch, event);
+}
+
+/* Holes. */
+
+static void fill(struct hub_channel *ch)
+{
+	if (ch->filling)
+		return;
+	ch->filling = true;
+	metric_add(METRIC_HUB_HOLES, 1);
+	struct db_unit *unit = db_unit_new(ch->hub->options.reader, on_filled, ch);
+	db_unit_add(unit, &SQL_events_after);
+	db_param_text(unit, ch->vehicle_id);
+	db_param_int(unit, ch->seq);
+	db_param_int(unit, FILL_MAX);
+	ch->hub->units++;
+	db_unit_submit(unit);
+}
+
+/* On a fault the slow reconciliation, or the next event, finds the hole again. */
+static void on_filled(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct hub_channel *ch = context;
+
+	ch->hub->units--;
+	ch->filling = false;
+	for (size_t row = 0; !fault && row < db_rows(unit, 0); row++) {
+		const char *data = db_text(unit, 0, row, 3);
+		struct hub_event *event = event_new(ch->vehicle_id, db_int(unit, 0, row, 0), db_text(unit, 0, row, 1),
+			db_text(unit, 0, row, 2), data, strlen(data));
+		deliver(ch, event);
+		hub_event_unref(event);
+	}
+	if (!fault && db_rows(unit, 0) > 0 && ch->seen > ch->seq && !ch->stale)
+		fill(ch);
+}

@@ -1,0 +1,198 @@
+/* hub.c - the hub as a whole: making, watching, resync, and the tidying of channels that nobody needs. */
+#include "notifier/hub.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+#include "base/memory.h"
+#include "notifier/hub_internal.h"
+#include "sql/db.h"
+#include "sql/statements.h"
+
+#define TIDY_MS 500
+#define IDLE_MS 5000
+#define RECONCILE_MAX 512 /* channels in one look; at this pace all of a busy worker's are seen in seconds */
+
+static void on_tidy(struct loop_timer *timer);
+static void drop_idle(struct hub *hub);
+static void reconcile(struct hub *hub);
+static void on_reconciled(struct db_unit *unit, void *context, const struct fault *fault);
+static void on_dropped(struct db_unit *unit, void *context, const struct fault *fault);
+
+struct hub *hub_new(struct loop *loop, const struct hub_options *options)
+{
+	struct hub *hub = memory_new(sizeof(*hub));
+	hub->loop = loop;
+	hub->options = *options;
+	hub_stages_init(hub);
+	loop_timer_init(loop, &hub->tidy, on_tidy);
+	return hub;
+}
+
+void hub_free(struct hub *hub)
+{
+	struct hub_channel *ch, *next;
+
+	if (!hub)
+		return;
+	assert(hub->subscribers == 0 && hub->units == 0);
+	loop_timer_stop(&hub->tidy);
+	HASH_ITER(hh, hub->channels, ch, next)
+	{
+		channel_free(ch);
+	}
+	free(hub);
+}
+
+struct batch_stage *hub_interest_stage(struct hub *hub)
+{
+	return &hub->interest;
+}
+
+struct batch_stage *hub_tell_stage(struct hub *hub)
+{
+	return &hub->tell;
+}
+
+void hub_attach(struct hub *hub, struct batch *batch)
+{
+	hub->batch = batch;
+	loop_timer_start(&hub->tidy, TIDY_MS);
+}
+
+size_t hub_subscribers(const struct hub *hub)
+{
+	return hub->subscribers;
+}
+
+bool hub_is_quiet(const struct hub *hub)
+{
+	return hub->units == 0;
+}
+
+void hub_watch(struct hub *hub, struct hub_watch *watch, const char *vehicle_id)
+{
+	struct hub_channel *ch = channel_get(hub, vehicle_id);
+
+	watch->channel = ch;
+	watch->command_id[0] = '\0';
+	ch->idle_since_ms = 0;
+	list_append(&ch->watches, &watch->node);
+	channel_register(ch);
+}
+
+void hub_unwatch(struct hub *hub, struct hub_watch *watch)
+{
+	(void)hub;
+	list_remove(&watch->node);
+	channel_leave(watch->channel);
+	watch->channel = NULL;
+}
+
+void hub_resync(struct hub *hub)
+{
+	struct hub_channel *ch, *next;
+	HASH_ITER(hh, hub->channels, ch, next)
+	{
+		ch->stale = true;
+		channel_register(ch);
+	}
+}
+
+/* Twice a second: what could not be registered is tried again, what is idle goes, and some heads are compared. */
+static void on_tidy(struct loop_timer *timer)
+{
+	struct hub *hub = container_of(timer, struct hub, tidy);
+	struct hub_channel *ch, *next;
+
+	HASH_ITER(hh, hub->channels, ch, next)
+	{
+		channel_register(ch);
+		if (ch->stale && !ch->registering)
+			channel_end_beginners(ch, &FAULT_STORAGE_UNAVAILABLE);
+	}
+	drop_idle(hub);
+	reconcile(hub);
+	loop_timer_start(&hub->tidy, TIDY_MS);
+}
+
+static bool is_droppable(const struct hub_channel *ch)
+{
+	return ch->idle_since_ms > 0 && loop_monotonic_ms(ch->hub->loop) - ch->idle_since_ms >= IDLE_MS &&
+		!ch->registering && !ch->filling;
+}
+
+/* On the writer, behind whatever wrote the interest: a later one of the same vehicle comes after. */
+static void drop_idle(struct hub *hub)
+{
+	struct db_array vehicles = { 0 };
+	struct hub_channel *ch, *next;
+
+	HASH_ITER(hh, hub->channels, ch, next)
+	{
+		if (!is_droppable(ch))
+			continue;
+		db_array_text(&vehicles, ch->vehicle_id);
+		channel_free(ch);
+	}
+	if (vehicles.count == 0)
+		return;
+	struct db_unit *unit = db_unit_new(hub->options.writer, on_dropped, hub);
+	db_unit_add(unit, &SQL_interest_drop);
+	db_param_array(unit, &vehicles);
+	db_param_text(unit, hub->options.worker);
+	hub->units++;
+	db_unit_submit(unit);
+}
+
+/* A row that stays costs a few messages that nobody reads; the worker's end removes it. */
+static void on_dropped(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct hub *hub = context;
+	(void)unit;
+	(void)fault;
+	hub->units--;
+}
+
+/* The net under lost messages: compares some heads with what was delivered, round and round. */
+static void reconcile(struct hub *hub)
+{
+	struct db_array vehicles = { 0 };
+	struct hub_channel *ch, *next;
+	size_t seen = 0;
+
+	if (hub->reconciling)
+		return;
+	HASH_ITER(hh, hub->channels, ch, next)
+	{
+		if (seen++ < hub->reconciled)
+			continue;
+		if (vehicles.count == RECONCILE_MAX)
+			break;
+		db_array_text(&vehicles, ch->vehicle_id);
+	}
+	hub->reconciled = vehicles.count == RECONCILE_MAX ? hub->reconciled + RECONCILE_MAX : 0;
+	if (vehicles.count == 0)
+		return;
+	struct db_unit *unit = db_unit_new(hub->options.reader, on_reconciled, hub);
+	db_unit_add(unit, &SQL_heads);
+	db_param_array(unit, &vehicles);
+	hub->reconciling = true;
+	hub->units++;
+	db_unit_submit(unit);
+}
+
+static void on_reconciled(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct hub *hub = context;
+
+	hub->units--;
+	hub->reconciling = false;
+	for (size_t row = 0; !fault && row < db_rows(unit, 0); row++) {
+		struct hub_channel *ch = channel_find(hub, db_text(unit, 0, row, 0));
+		if (ch && ch->seq >= 0)
+			channel_catch_up(ch, db_int(unit, 0, row, 1));
+	}
+}

@@ -1,0 +1,723 @@
+/* journey_test.c - one command's journey through accept, claim, PUBACK, answer, cancel and time, on a real PostgreSQL;
+ * the broker is scripted. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "base/json.h"
+#include "base/loop.h"
+#include "base/mqtt/link.h"
+#include "base/receipt.h"
+#include "commands/accept.h"
+#include "commands/answer.h"
+#include "commands/cancel.h"
+#include "commands/deadline.h"
+#include "commands/dispatch.h"
+#include "commands/ports.h"
+#include "commands/topic.h"
+#include "sql/batch.h"
+#include "sql/db.h"
+#include "sql/migrate.h"
+#include "sql/statements.h"
+#include "tests/servers.h"
+
+#define VEHICLE "WKF00000000000001"
+
+static struct test_postgres postgres;
+
+/* One worker: its flows, and a broker that only writes down. */
+struct worker {
+	struct loop *loop;
+	struct db *writer, *reader;
+	struct dispatch *dispatch;
+	struct accept_flow *accept;
+	struct cancel_flow *cancel;
+	struct answer_flow *answer;
+	struct deadline *deadline;
+	struct batch *batch;
+	struct command_ports ports;
+	bool broker_is_up;
+	int ups, downs, mid;
+	struct {
+		char topic[128], payload[1024];
+		int mid;
+	} published[64];
+	size_t published_count, disproved;
+};
+
+static struct worker w;
+static bool done;
+static const struct fault *got;
+
+static void pump_until(bool (*reached)(void))
+{
+	uint64_t until = uv_hrtime() + 8000000000ull;
+	while (!reached()) {
+		ck_assert_msg(uv_hrtime() < until, "what the test waits for did not happen in 8 s");
+		uv_run(loop_uv(w.loop), UV_RUN_ONCE);
+	}
+}
+
+static bool can_publish(void *owner)
+{
+	return ((struct worker *)owner)->broker_is_up;
+}
+
+static int publish(void *owner, const struct mqtt_publish *m)
+{
+	struct worker *self = owner;
+	if (!self->broker_is_up)
+		return -1;
+	size_t i = self->published_count++;
+	ck_assert_uint_lt(i, sizeof(self->published) / sizeof(self->published[0]));
+	snprintf(self->published[i].topic, sizeof(self->published[i].topic), "%s", m->topic);
+	snprintf(self->published[i].payload, sizeof(self->published[i].payload), "%.*s", (int)m->len, (const char *)m->payload);
+	return self->published[i].mid = ++self->mid;
+}
+
+static void disprove(void *owner, const char *vehicle_id, const char *session)
+{
+	(void)vehicle_id;
+	(void)session;
+	((struct worker *)owner)->disproved++;
+}
+
+static void prove(void *owner, const char *vehicle_id)
+{
+	(void)owner;
+	(void)vehicle_id;
+}
+
+static void report_state(void *owner, const struct batch_fence *fence, const char *vehicle_id, const json_t *state,
+	int64_t version, struct receipt *receipt)
+{
+	(void)owner;
+	(void)fence;
+	(void)vehicle_id;
+	(void)state;
+	(void)version;
+	(void)receipt;
+}
+
+static void on_up(void *owner, struct db *db)
+{
+	(void)db;
+	((struct worker *)owner)->ups++;
+}
+
+static void on_down(void *owner, struct db *db)
+{
+	(void)db;
+	((struct worker *)owner)->downs++;
+}
+
+static bool both_up(void)
+{
+	return w.ups == 2;
+}
+
+static void worker_setup(void)
+{
+	memset(&w, 0, sizeof(w));
+	w.loop = loop_new();
+	w.broker_is_up = true;
+	struct db_options options = { .url = postgres.url, .queue_max = 100, .owner = &w, .on_up = on_up, .on_down = on_down };
+	w.writer = db_new(w.loop, &options, SQL_ALL, SQL_COUNT);
+	w.reader = db_new(w.loop, &options, SQL_ALL, SQL_COUNT);
+	w.ports = (struct command_ports){ .owner = &w, .can_publish = can_publish, .publish = publish, .disprove = disprove,
+		.prove = prove, .report_state = report_state };
+	w.dispatch = dispatch_new(w.loop, w.writer, "w1", &w.ports);
+	w.accept = accept_new(w.loop, w.writer, 5);
+	w.cancel = cancel_new();
+	w.answer = answer_new(w.loop, &w.ports);
+	w.deadline = deadline_new(w.loop, w.reader, "w1", w.dispatch);
+	struct batch_stage *stages[] = { answer_stage(w.answer), dispatch_puback_stage(w.dispatch), cancel_stage(w.cancel),
+		accept_stage(w.accept), deadline_stage(w.deadline), offer_stage(w.deadline), dispatch_settle_stage(w.dispatch) };
+	w.batch = batch_new(w.loop, w.writer, &(struct batch_options){ .items_max = 1000, .holder = "w1" }, stages,
+		sizeof(stages) / sizeof(stages[0]));
+	dispatch_attach(w.dispatch, w.batch);
+	accept_attach(w.accept, w.batch);
+	cancel_attach(w.cancel, w.batch);
+	answer_attach(w.answer, w.batch);
+	deadline_attach(w.deadline, w.batch);
+	db_start(w.writer);
+	db_start(w.reader);
+	pump_until(both_up);
+	test_postgres_ask(&postgres,
+		"truncate commands, events, vehicle_heads, idempotency, timers; delete from grants; delete from vehicles;"
+		"insert into vehicles (vehicle_id) values ('" VEHICLE "');"
+		"insert into vehicle_heads (vehicle_id, reachable, session, since) values ('" VEHICLE "', true, 's1', now());"
+		"insert into grants (object_kind, object_id, subject, role, granted_by) values"
+		" ('vehicle', '" VEHICLE "', 'alice', 'owner', 'test'), ('vehicle', '" VEHICLE "', 'vera', 'viewer', 'test');"
+		"update leases set subscribed = true; delete from leases where name like 'worker/%';"
+		"insert into leases (name, holder, epoch, expires_at) values ('worker/w1', 'w1', 1, now() + interval '1 hour')");
+}
+
+static size_t closed;
+
+static void on_closed(void *owner)
+{
+	(void)owner;
+	closed++;
+}
+
+static bool both_closed(void)
+{
+	return closed == 2 && batch_is_idle(w.batch);
+}
+
+static bool is_idle(void)
+{
+	return batch_is_idle(w.batch);
+}
+
+static void worker_teardown(void)
+{
+	deadline_stop(w.deadline);
+	pump_until(is_idle);
+	closed = 0;
+	db_close(w.writer, on_closed);
+	db_close(w.reader, on_closed);
+	pump_until(both_closed);
+	batch_free(w.batch);
+	deadline_free(w.deadline);
+	answer_free(w.answer);
+	cancel_free(w.cancel);
+	accept_free(w.accept);
+	dispatch_free(w.dispatch);
+	loop_stop(w.loop);
+	loop_run(w.loop);
+	loop_free(w.loop);
+	ck_assert_str_eq(test_postgres_ask(&postgres, "select coalesce(sum(deadlocks), 0) from pg_stat_database"), "0");
+}
+
+static bool is_done(void)
+{
+	return done;
+}
+
+static void on_accepted(struct accept *accept, const struct fault *fault)
+{
+	(void)accept;
+	got = fault;
+	done = true;
+}
+
+static struct accept draft(void)
+{
+	return (struct accept){ .vehicle_id = VEHICLE, .subject = "alice", .name = "doors.unlock", .needs = 2, .params = "{\"door\":\"all\"}",
+		.ttl_s = 30, .timeout_s = 20, .wake = true, .redelivery = "on_reconnect", .supersedes = "", .catalog = "{}",
+		.on_done = on_accepted };
+}
+
+static const struct fault *accept_now(struct accept *a)
+{
+	done = false;
+	got = accept_submit(w.accept, a);
+	if (!got)
+		pump_until(is_done);
+	return got;
+}
+
+static const char *ask(const char *sql)
+{
+	return test_postgres_ask(&postgres, sql);
+}
+
+static const char *statuses(void)
+{
+	return ask("select string_agg(status || '/' || flight, ' ' order by accepted_seq) from commands");
+}
+
+static bool one_published(void)
+{
+	return w.published_count == 1;
+}
+
+static bool nothing_in_hand(void)
+{
+	return dispatch_in_hand(w.dispatch) == 0 && batch_is_idle(w.batch);
+}
+
+static void puback(int reason)
+{
+	dispatch_on_puback(w.dispatch, w.published[w.published_count - 1].mid, reason);
+	pump_until(nothing_in_hand);
+}
+
+static void on_settled(struct receipt *r)
+{
+	got = r->fault;
+	done = true;
+}
+
+/* A response of the vehicle; waits until it is settled. */
+static void answer(const char *id, const char *rest)
+{
+	struct receipt receipt;
+	char topic[TOPIC_SIZE], payload[512];
+
+	topic_response(VEHICLE, topic);
+	snprintf(payload, sizeof(payload), "{\"request_id\":\"%s\",%s}", id, rest);
+	done = false;
+	receipt_init(&receipt, on_settled);
+	answer_receive(w.answer, NULL, &(struct mqtt_message){ .topic = topic, .payload = payload, .len = strlen(payload) }, &receipt);
+	receipt_close(&receipt, NULL);
+	pump_until(is_done);
+	ck_assert_ptr_null(got);
+}
+
+/* The last thing that the vehicle was told. */
+static void assert_told(const char *topic_end, const char *part)
+{
+	ck_assert_uint_gt(w.published_count, 0);
+	const char *topic = w.published[w.published_count - 1].topic, *payload = w.published[w.published_count - 1].payload;
+	ck_assert_msg(strstr(topic, topic_end) != NULL, "%s is not on …%s", topic, topic_end);
+	ck_assert_msg(strstr(payload, part) != NULL, "%s lacks %s", payload, part);
+}
+
+START_TEST(goes_out_and_comes_back)
+{
+	struct accept a = draft();
+	ck_assert_ptr_null(accept_now(&a));
+	ck_assert_ptr_nonnull(strstr(a.command, "\"status\" : \"accepted\""));
+	free(a.command);
+	pump_until(one_published);
+	ck_assert_str_eq(w.published[0].topic, "vehicles/" VEHICLE "/commands/request");
+	ck_assert_ptr_nonnull(strstr(w.published[0].payload, "\"attempt\":1}"));
+	ck_assert_str_eq(statuses(), "accepted/claimed");
+	puback(0);
+	ck_assert_str_eq(statuses(), "sent/out");
+	answer(a.id, "\"status\":\"succeeded\",\"result\":{\"doors\":\"open\"}");
+	ck_assert_str_eq(statuses(), "succeeded/out");
+	assert_told("commands/accepted", a.id);
+	ck_assert_str_eq(ask("select string_agg(data->>'status', ' ' order by seq) from events"), "accepted sent succeeded");
+	ck_assert_str_eq(ask("select string_agg(seq::text, ' ' order by seq) from events"), "1 2 3");
+	ck_assert_str_eq(ask("select string_agg(s->>'step', ' ') from commands, jsonb_array_elements(timeline) s"),
+		"accepted reachability claimed published puback answer");
+	ck_assert_str_eq(ask("select count(claim_id) from vehicle_heads"), "0");
+}
+END_TEST
+
+START_TEST(answer_overtakes_the_puback)
+{
+	struct accept a = draft();
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	int mid = w.published[0].mid;
+	answer(a.id, "\"status\":\"succeeded\"");
+	ck_assert_str_eq(statuses(), "succeeded/out");
+	ck_assert_str_eq(ask("select string_agg(data->>'status', ' ' order by seq) from events"), "accepted sent succeeded");
+	dispatch_on_puback(w.dispatch, mid, 0);
+	pump_until(nothing_in_hand);
+	ck_assert_str_eq(statuses(), "succeeded/out");
+	ck_assert_str_eq(ask("select count(*) from events"), "3");
+	ck_assert_str_eq(ask("select string_agg(s->>'step', ' ') from commands, jsonb_array_elements(timeline) s"),
+		"accepted reachability claimed answer published puback");
+}
+END_TEST
+
+START_TEST(repeated_and_late_answers)
+{
+	struct accept a = draft();
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	puback(0);
+	answer(a.id, "\"status\":\"failed\",\"reason\":{\"code\":\"DOOR_OPEN\"}");
+	answer(a.id, "\"status\":\"failed\",\"reason\":{\"code\":\"DOOR_OPEN\"}");
+	assert_told("commands/accepted", a.id);
+	answer(a.id, "\"status\":\"succeeded\"");
+	assert_told("commands/rejected", "TERMINAL_STATE");
+	ck_assert_str_eq(ask("select count(*) from events"), "3");
+	answer("0192f3c8-0000-7000-8000-000000000000", "\"status\":\"succeeded\"");
+	assert_told("commands/rejected", "UNKNOWN_REQUEST");
+	answer(a.id, "\"status\":\"done\"");
+	assert_told("commands/rejected", "MALFORMED");
+}
+END_TEST
+
+START_TEST(progress_starts_the_timeout_anew)
+{
+	struct accept a = draft();
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	puback(0);
+	ask("select pg_sleep(0.05)");
+	const char *before = strdup(ask("select due_at from commands"));
+	answer(a.id, "\"status\":\"in_progress\"");
+	ck_assert_str_eq(statuses(), "in_progress/out");
+	ck_assert_str_ne(ask("select due_at from commands"), before);
+	free((char *)(uintptr_t)before);
+	answer(a.id, "\"status\":\"in_progress\"");
+	answer(a.id, "\"status\":\"succeeded\"");
+	ck_assert_str_eq(statuses(), "succeeded/out");
+}
+END_TEST
+
+START_TEST(only_who_may_send)
+{
+	struct accept a = draft();
+	a.subject = "vera";
+	ck_assert_ptr_eq(accept_now(&a), &FAULT_FORBIDDEN);
+	a.subject = "mallory";
+	ck_assert_ptr_eq(accept_now(&a), &FAULT_VEHICLE_NOT_FOUND);
+	a.vehicle_id = "NOBODY";
+	ck_assert_ptr_eq(accept_now(&a), &FAULT_VEHICLE_NOT_FOUND);
+	a = draft();
+	a.subject = "root";
+	a.admin = true;
+	ck_assert_ptr_null(accept_now(&a));
+	free(a.command);
+	ask("update grants set expires_at = now() where subject = 'alice'");
+	a = draft();
+	ck_assert_ptr_eq(accept_now(&a), &FAULT_VEHICLE_NOT_FOUND);
+	ck_assert_str_eq(ask("select count(*) from audit where not allowed and action = 'command.send'"), "4");
+}
+END_TEST
+
+START_TEST(one_command_a_key)
+{
+	struct accept a = draft(), b, c;
+	a.key = "k1";
+	a.fingerprint = "f1";
+	b = c = a;
+	ck_assert_ptr_null(accept_now(&a));
+	ck_assert_ptr_null(accept_now(&b));
+	ck_assert(b.replayed);
+	ck_assert_ptr_nonnull(strstr(b.command, a.id));
+	c.fingerprint = "f2";
+	ck_assert_ptr_eq(accept_now(&c), &FAULT_IDEMPOTENCY_KEY_REUSED);
+	ck_assert_str_eq(ask("select count(*) from commands"), "1");
+	free(a.command);
+	free(b.command);
+}
+END_TEST
+
+static size_t told_count;
+
+static void on_one_of_many(struct accept *accept, const struct fault *fault)
+{
+	ck_assert_ptr_null(fault);
+	(void)accept;
+	told_count++;
+}
+
+static bool all_told(void)
+{
+	return told_count == 20;
+}
+
+START_TEST(twenty_at_once_with_one_key)
+{
+	struct accept many[20];
+	size_t replayed = 0;
+
+	told_count = 0;
+	for (size_t i = 0; i < 20; i++) {
+		many[i] = draft();
+		many[i].key = "same";
+		many[i].fingerprint = "f";
+		many[i].on_done = on_one_of_many;
+		ck_assert_ptr_null(accept_submit(w.accept, &many[i]));
+	}
+	pump_until(all_told);
+	for (size_t i = 0; i < 20; i++) {
+		replayed += many[i].replayed;
+		free(many[i].command);
+	}
+	ck_assert_uint_eq(replayed, 19);
+	ck_assert_str_eq(ask("select count(*) from commands"), "1");
+}
+END_TEST
+
+START_TEST(waits_for_a_vehicle_that_is_away)
+{
+	struct accept a = draft(), b = draft();
+	ask("update vehicle_heads set reachable = false");
+	accept_now(&a);
+	accept_now(&b);
+	ck_assert_str_eq(statuses(), "waiting/none waiting/none");
+	ck_assert_uint_eq(w.published_count, 0);
+	/* It comes back: the oldest is claimed with the next transaction that concerns it, then the next one. */
+	ask("update vehicle_heads set reachable = true, session = 's2';"
+	    "insert into timers (kind, vehicle_id, due_at) values ('offer', '" VEHICLE "', now())");
+	deadline_start(w.deadline);
+	pump_until(one_published);
+	ck_assert_ptr_nonnull(strstr(w.published[0].payload, a.id));
+	dispatch_on_puback(w.dispatch, w.published[0].mid, 0);
+	while (w.published_count < 2)
+		uv_run(loop_uv(w.loop), UV_RUN_ONCE);
+	ck_assert_ptr_nonnull(strstr(w.published[1].payload, b.id));
+	puback(0);
+	ck_assert_str_eq(statuses(), "sent/out sent/out");
+	free(a.command);
+	free(b.command);
+}
+END_TEST
+
+START_TEST(queue_is_bounded)
+{
+	struct accept a;
+	ask("update vehicle_heads set reachable = false");
+	for (int i = 0; i < 5; i++) {
+		a = draft();
+		ck_assert_ptr_null(accept_now(&a));
+		free(a.command);
+	}
+	a = draft();
+	ck_assert_ptr_eq(accept_now(&a), &FAULT_QUEUE_FULL);
+}
+END_TEST
+
+START_TEST(newer_supersedes_what_has_not_left)
+{
+	struct accept a = draft(), b = draft();
+	ask("update vehicle_heads set reachable = false");
+	accept_now(&a);
+	b.name = "doors.lock";
+	b.supersedes = "doors.unlock";
+	accept_now(&b);
+	ck_assert_str_eq(statuses(), "canceled/none waiting/none");
+	ck_assert_str_eq(ask("select reason->>'by' from commands where status = 'canceled'"), b.id);
+	free(a.command);
+	free(b.command);
+}
+END_TEST
+
+static void on_cancelled(struct cancel *c, const struct fault *fault)
+{
+	free(c->command);
+	got = fault;
+	done = true;
+}
+
+static const struct fault *cancel_now(const char *id, const char *subject)
+{
+	struct cancel c = { .vehicle_id = VEHICLE, .id = id, .subject = subject, .on_done = on_cancelled };
+	done = false;
+	ck_assert_ptr_null(cancel_submit(w.cancel, &c));
+	pump_until(is_done);
+	return got;
+}
+
+START_TEST(cancel_before_it_leaves)
+{
+	struct accept a = draft();
+	ask("update vehicle_heads set reachable = false");
+	accept_now(&a);
+	free(a.command);
+	ck_assert_ptr_eq(cancel_now(a.id, "mallory"), &FAULT_VEHICLE_NOT_FOUND);
+	ck_assert_ptr_eq(cancel_now(a.id, "vera"), &FAULT_FORBIDDEN);
+	ck_assert_ptr_eq(cancel_now("0192f3c8-0000-7000-8000-000000000000", "alice"), &FAULT_COMMAND_NOT_FOUND);
+	ck_assert_ptr_null(cancel_now(a.id, "alice"));
+	ck_assert_ptr_null(cancel_now(a.id, "alice"));
+	ck_assert_str_eq(statuses(), "canceled/none");
+}
+END_TEST
+
+START_TEST(no_cancel_once_it_may_have_left)
+{
+	struct accept a = draft();
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	ck_assert_ptr_eq(cancel_now(a.id, "alice"), &FAULT_COMMAND_ALREADY_SENT);
+	puback(0);
+	ck_assert_ptr_eq(cancel_now(a.id, "alice"), &FAULT_COMMAND_ALREADY_SENT);
+	answer(a.id, "\"status\":\"succeeded\"");
+	ck_assert_ptr_eq(cancel_now(a.id, "alice"), &FAULT_COMMAND_ALREADY_FINAL);
+}
+END_TEST
+
+static bool is_over(void)
+{
+	return strcmp(ask("select count(*) from commands where status in ('expired', 'timed_out')"), "1") == 0;
+}
+
+START_TEST(expires_undelivered)
+{
+	struct accept a = draft();
+	a.ttl_s = 1;
+	ask("update vehicle_heads set reachable = false");
+	accept_now(&a);
+	free(a.command);
+	deadline_start(w.deadline);
+	pump_until(is_over);
+	ck_assert_str_eq(statuses(), "expired/none");
+	ck_assert_str_eq(ask("select reason->>'code' from commands"), "EXPIRED");
+}
+END_TEST
+
+START_TEST(times_out_and_keeps_a_late_answer)
+{
+	struct accept a = draft();
+	a.timeout_s = 1;
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	puback(0);
+	deadline_start(w.deadline);
+	pump_until(is_over);
+	ck_assert_str_eq(statuses(), "timed_out/out");
+	answer(a.id, "\"status\":\"succeeded\"");
+	ck_assert_str_eq(statuses(), "succeeded/out");
+	ck_assert_str_eq(ask("select late from commands"), "t");
+}
+END_TEST
+
+START_TEST(nobody_there)
+{
+	struct accept a = draft();
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	/* the port says that the vehicle is away, as state/ does in the same transaction */
+	ask("update vehicle_heads set reachable = false");
+	puback(0x10);
+	ck_assert_uint_eq(w.disproved, 1);
+	ck_assert_str_eq(statuses(), "waiting/none");
+	ck_assert_str_eq(ask("select attempts from commands"), "0");
+}
+END_TEST
+
+static bool two_published(void)
+{
+	return w.published_count == 2;
+}
+
+START_TEST(nobody_there_in_an_older_session)
+{
+	struct accept a = draft();
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	ask("update vehicle_heads set session = 's2'");
+	dispatch_on_puback(w.dispatch, w.published[0].mid, 0x10);
+	pump_until(two_published);
+	puback(0);
+	ck_assert_str_eq(statuses(), "sent/out");
+	ck_assert_str_eq(ask("select attempts from commands"), "1");
+}
+END_TEST
+
+START_TEST(link_lost_before_the_puback)
+{
+	struct accept a = draft();
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	dispatch_on_link_down(w.dispatch);
+	pump_until(two_published); /* offered again at once, by the same transaction */
+	ck_assert_ptr_nonnull(strstr(w.published[1].payload, "\"attempt\":2"));
+	puback(0);
+	ck_assert_str_eq(ask("select attempts from commands"), "2");
+}
+END_TEST
+
+START_TEST(never_is_published_at_most_once)
+{
+	struct accept a = draft(), b = draft();
+	a.redelivery = "never";
+	a.ttl_s = 2;
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	dispatch_on_link_down(w.dispatch);
+	pump_until(nothing_in_hand);
+	accept_now(&b); /* not held up */
+	free(b.command);
+	pump_until(two_published);
+	ck_assert_ptr_nonnull(strstr(w.published[1].payload, b.id));
+	puback(0);
+	deadline_start(w.deadline);
+	pump_until(is_over);
+	ck_assert_str_eq(statuses(), "timed_out/out sent/out");
+	ck_assert_uint_eq(w.published_count, 2);
+}
+END_TEST
+
+START_TEST(dead_workers_claim_is_taken_up)
+{
+	struct accept a = draft();
+	w.broker_is_up = false;
+	accept_now(&a);
+	free(a.command);
+	ask("update leases set expires_at = now() - interval '1 second' where name = 'worker/w2';"
+	    "select command_apply('w2', array['" VEHICLE "'], (select array_agg(id) from commands), array['claim'], array[null::json],"
+	    " array[null::json], array[null::text], array[null::jsonb])");
+	ck_assert_str_eq(statuses(), "accepted/claimed");
+	w.broker_is_up = true;
+	deadline_start(w.deadline);
+	pump_until(one_published);
+	ck_assert_ptr_nonnull(strstr(w.published[0].payload, "\"attempt\":2"));
+	puback(0);
+}
+END_TEST
+
+START_TEST(offered_again_in_another_session)
+{
+	struct accept a = draft();
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	puback(0);
+	ask("update vehicle_heads set session = 's2';"
+	    "insert into timers (kind, vehicle_id, due_at) values ('offer', '" VEHICLE "', now())");
+	deadline_start(w.deadline);
+	pump_until(two_published);
+	ck_assert_ptr_nonnull(strstr(w.published[1].payload, "\"attempt\":2"));
+	answer(a.id, "\"status\":\"succeeded\"");
+	ck_assert_str_eq(statuses(), "succeeded/out");
+}
+END_TEST
+
+static void start_server(void)
+{
+	test_postgres_start(&postgres);
+	ck_assert_int_eq(migrate_run(postgres.url), 0);
+}
+
+static void end_server(void)
+{
+	test_postgres_end(&postgres);
+}
+
+int main(void)
+{
+	Suite *suite = suite_create("journey");
+	TCase *tc = tcase_create("journey");
+
+	tcase_add_unchecked_fixture(tc, start_server, end_server);
+	tcase_add_checked_fixture(tc, worker_setup, worker_teardown);
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, goes_out_and_comes_back);
+	tcase_add_test(tc, answer_overtakes_the_puback);
+	tcase_add_test(tc, repeated_and_late_answers);
+	tcase_add_test(tc, progress_starts_the_timeout_anew);
+	tcase_add_test(tc, only_who_may_send);
+	tcase_add_test(tc, one_command_a_key);
+	tcase_add_test(tc, twenty_at_once_with_one_key);
+	tcase_add_test(tc, waits_for_a_vehicle_that_is_away);
+	tcase_add_test(tc, queue_is_bounded);
+	tcase_add_test(tc, newer_supersedes_what_has_not_left);
+	tcase_add_test(tc, cancel_before_it_leaves);
+	tcase_add_test(tc, no_cancel_once_it_may_have_left);
+	tcase_add_test(tc, expires_undelivered);
+	tcase_add_test(tc, times_out_and_keeps_a_late_answer);
+	tcase_add_test(tc, nobody_there);
+	tcase_add_test(tc, nobody_there_in_an_older_session);
+	tcase_add_test(tc, link_lost_before_the_puback);
+	tcase_add_test(tc, never_is_published_at_most_once);
+	tcase_add_test(tc, dead_workers_claim_is_taken_up);
+	tcase_add_test(tc, offered_again_in_another_session);
+	suite_add_tcase(suite, tc);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
