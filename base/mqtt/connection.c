@@ -114,7 +114,7 @@ static void read_in(struct connection *c)
 static bool has_room(const struct connection *c)
 {
 	const struct news *n = &c->news;
-	return n->harvest.count < c->batch_max && n->batch.bytes < BATCH_BYTES_MAX && n->puback_count < PUBACKS_MAX;
+	return n->batch.count < c->batch_max && n->batch.bytes < BATCH_BYTES_MAX && n->puback_count < PUBACKS_MAX;
 }
 
 /* libmosquitto may close the socket in any call. */

@@ -270,13 +270,13 @@ static void tell_pubacks(struct mqtt_link *l, const struct news *n)
 static void tell_messages(struct mqtt_link *l, const struct news *n)
 {
 	void *owner = l->options.owner;
-	if (l->state != LINK_UP || n->harvest.count == 0)
+	if (l->state != LINK_UP || n->batch.count == 0)
 		return;
 	if (l->options.feed) {
-		l->options.on_batch(owner, l, n->batch.messages, n->harvest.count);
+		l->options.on_batch(owner, l, n->batch.messages, n->batch.count);
 		return;
 	}
-	for (size_t i = 0; i < n->harvest.count && l->state == LINK_UP; i++)
+	for (size_t i = 0; i < n->batch.count && l->state == LINK_UP; i++)
 		if (l->options.on_message)
 			l->options.on_message(owner, l, &n->batch.messages[i]);
 }
