@@ -81,7 +81,7 @@ void connection_exchange(struct connection *c, int events)
 		write_out(c);
 	if (c->feed && c->is_lost)
 		harvest_clear(&c->news.batch); /* it could not be acknowledged; it comes again */
-	c->is_held = c->feed && c->news.harvest.count > 0;
+	c->is_held = c->feed && c->news.batch.count > 0;
 }
 
 /* One call writes all that the socket takes. */
