@@ -2,6 +2,7 @@
 #include "commands/vehicle/fleet.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,8 +118,10 @@ static void on_ready(void *owner, struct vehicle *vehicle)
 	struct fleet *fleet = owner;
 	if (++fleet->ready != fleet->options.count)
 		return;
-	log_info("fleet", "the vehicles are online", LOG_INT("vehicles", fleet->options.count),
-		LOG_INT("milliseconds", loop_monotonic_ms(fleet->loop) - fleet->woken_at_ms));
+	printf("%zu %s online after %" PRId64 " ms\n", fleet->options.count,
+		fleet->options.count == 1 ? "vehicle" : "vehicles",
+		loop_monotonic_ms(fleet->loop) - fleet->woken_at_ms);
+	fflush(stdout); /* a script may be waiting for it */
 }
 
 static void on_lost(void *owner, struct vehicle *vehicle, const char *reason)
@@ -128,7 +131,7 @@ static void on_lost(void *owner, struct vehicle *vehicle, const char *reason)
 	fleet->lost++;
 	if (loop_monotonic_ms(fleet->loop) - fleet->complained_at_ms < COMPLAINT_MS_MIN)
 		return;
-	log_warn(
+	log_error(
 		"fleet", "connections were lost or refused", LOG_INT("times", fleet->lost), LOG_TEXT("reason", reason));
 	fleet->complained_at_ms = loop_monotonic_ms(fleet->loop);
 	fleet->lost = 0;

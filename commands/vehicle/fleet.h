@@ -14,7 +14,7 @@ struct fleet;
 struct journal;
 struct loop;
 
-/* A process may have 20 000 descriptors at most on common systems; larger fleets take more processes. */
+/* Larger fleets take more processes; so do smaller ones where a process may have fewer descriptors than they need. */
 #define FLEET_SIZE_MAX 7500
 #define FLEET_CONNECTS_AT_ONCE 64
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "base/log.h"
 #include "base/loop.h"
 #include "commands/vehicle/fleet.h"
 #include "commands/vehicle/journal.h"
@@ -17,8 +18,9 @@
 enum { EXIT_FINE = 0, EXIT_RUNTIME = 1, EXIT_USAGE = 2 };
 
 #define PASSWORD_SIZE 4096
-#define CONNECT_THREADS "64" /* FLEET_CONNECTS_AT_ONCE: a connect blocks its thread */
-#define DESCRIPTORS_BESIDE 64
+#define CONNECT_THREADS "64"   /* FLEET_CONNECTS_AT_ONCE: a connect blocks its thread */
+#define DESCRIPTORS_EACH 4     /* a link's socket, the watched duplicate of it, and libmosquitto's socket pair */
+#define DESCRIPTORS_BESIDE 320 /* the process's own, and of those FLEET_CONNECTS_AT_ONCE that are being replaced */
 
 struct arguments {
 	struct fleet_options fleet;
@@ -62,7 +64,7 @@ static const struct option_row rows[] = {
 	{ "password-file", "FILE", take_password_file, "its first line is the password" },
 	{ "id", "ID", take_id, "one vehicle of this id" },
 	{ "prefix", "P", take_prefix, "or many: P00001, P00002 and on" },
-	{ "count", "N", take_count, "… so many of them, at most 7500 (1)" },
+	{ "count", "N", take_count, "… so many of them, at most 7500 (1); each takes 4 descriptors" },
 	{ "latency", "DURATION", take_latency, "from doing a command to its answer (50ms)" },
 	{ "fail-rate", "RATE", take_fail_rate, "the part of the commands that fail, 0 to 1 (0)" },
 	{ "progress", NULL, take_progress, "answers in_progress first" },
@@ -92,6 +94,8 @@ int main(int argc, char **argv)
 	check_arguments(&arguments);
 	arguments.fleet.broker.password = read_password(arguments.password_file, password);
 	make_room(arguments.fleet.count);
+	/* a line for each link that comes and goes would be thousands: the fleet speaks for all */
+	log_configure(LOG_LEVEL_ERROR, LOG_FORMAT_LOGFMT);
 
 	struct program program = { .loop = loop_new() };
 	srand48((long)(loop_unix_us(program.loop) ^ getpid()));
@@ -129,8 +133,11 @@ static void read_arguments(struct arguments *arguments, int argc, char **argv)
 	for (int seen; (seen = getopt_long(argc, argv, "", options, &index)) != -1;) {
 		if (seen != 0)
 			fail(EXIT_USAGE, NULL, NULL); /* getopt_long has said what is wrong */
-		if (!rows[index].take(arguments, optarg))
-			fail(EXIT_USAGE, rows[index].name, "an impossible value");
+		if (!rows[index].take(arguments, optarg)) {
+			char what[32];
+			snprintf(what, sizeof(what), "--%s", rows[index].name);
+			fail(EXIT_USAGE, what, "an impossible value");
+		}
 	}
 	if (optind < argc)
 		fail(EXIT_USAGE, argv[optind], "an unexpected argument");
@@ -295,8 +302,9 @@ static void make_room(size_t vehicles)
 	getrlimit(RLIMIT_NOFILE, &limit);
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
-	if (limit.rlim_cur < vehicles + DESCRIPTORS_BESIDE)
-		fail(EXIT_RUNTIME, "--count", "more vehicles than this process may have descriptors (ulimit -Hn)");
+	if (limit.rlim_cur < vehicles * DESCRIPTORS_EACH + DESCRIPTORS_BESIDE)
+		fail(EXIT_RUNTIME, "--count",
+			"each vehicle takes 4 descriptors, and this process may not have so many (ulimit -Hn)");
 }
 
 /* from here on the loop runs */

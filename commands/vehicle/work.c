@@ -251,8 +251,7 @@ void work_resume(struct work *work)
 {
 	if (work->acting != NULL && work->manner->tells_progress && !work->manner->is_silent)
 		tell_progress(work->acting);
-	list_for_each(node, &work->told)
-	{
+	list_for_each (node, &work->told) {
 		tell(container_of(node, struct request, node));
 	}
 }

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
@@ -20,12 +20,15 @@ const plugin = path.join(build, "lib/keyfob_broker.so");
 const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/usr/local/sbin` };
 const PREFIX = "$aws/events";
 const WAIT_MS = 10_000;
+const SUITE_MS = 60_000;
 
 // ---- the broker ----
 
 const running = new Set();
 process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
 ["SIGINT", "SIGTERM"].forEach((signal) => process.once(signal, () => process.exit(1)));
+// A failed test leaves its broker behind, and its clients with it: without this the run would never end.
+after(() => running.forEach((child) => child.kill("SIGKILL")));
 
 async function freePort() {
 	const server = createServer().listen(0, "127.0.0.1");
@@ -80,6 +83,9 @@ socket_domain ipv4
 		this.lines = createInterface({ input: this.process.stderr });
 		this.lines.on("line", (line) => this.log.push(line));
 		await this.logged(/ running$/);
+		// It says so just before its loop begins, and a SIGTERM in between is lost: wait until it serves.
+		const socket = connect(this.port, "127.0.0.1").resume().end();
+		await once(socket, "close");
 		return this;
 	}
 
@@ -241,7 +247,7 @@ async function drop(client) {
 
 // ---- identity ----
 
-describe("identity", () => {
+describe("identity", { timeout: SUITE_MS }, () => {
 	let broker, watcher;
 	const odd = ["car/1", "car+1", "car#1", "caf\u00e9", "a b", "x".repeat(65)];
 	before(async () => {
@@ -316,7 +322,7 @@ describe("identity", () => {
 
 // ---- topics ----
 
-describe("topics", () => {
+describe("topics", { timeout: SUITE_MS }, () => {
 	const id = "WKF00000000000001";
 	let broker, watcher, vehicle, gateway;
 	before(async () => {
@@ -421,7 +427,7 @@ describe("topics", () => {
 
 // ---- lifecycle events ----
 
-describe("lifecycle events", () => {
+describe("lifecycle events", { timeout: SUITE_MS }, () => {
 	let broker, watcher;
 	const fleet = Array.from({ length: 300 }, (_, i) => `F${String(i).padStart(5, "0")}`);
 	before(async () => {
@@ -634,7 +640,7 @@ describe("lifecycle events", () => {
 
 // ---- the broker's restart ----
 
-describe("restart", () => {
+describe("restart", { timeout: SUITE_MS }, () => {
 	test("versions rise, and restored sessions are told when they come back", async () => {
 		const broker = await Broker.make({ vehicles: ["R1", "R2"] });
 		const ahead = (Date.now() + 3_600_000) * 1000;
@@ -711,7 +717,7 @@ describe("restart", () => {
 
 // ---- certificates ----
 
-describe("certificates", () => {
+describe("certificates", { timeout: SUITE_MS }, () => {
 	let broker, certificates, identityPort;
 	const openssl = (...args) => execFileSync("openssl", args, { stdio: ["ignore", "ignore", "pipe"] });
 

@@ -599,7 +599,7 @@ static struct test_postgres other;
 START_TEST(commit_without_its_standby)
 {
 	struct heard hanging, broken_off;
-	char cancel[128], name[16];
+	char cancel[128], name[24];
 	int tries = 0;
 	test_postgres_start(&other);
 	test_postgres_ask(&other, SCHEMA);

@@ -1,0 +1,512 @@
+/* flows.c - builds the flows in order, connects them by their ports, and takes them down in the opposite order.
+ *
+ *   database up ─ installation read ─ send link, leases ─ feeds … running … drain: leases and feeds ─ what is in hand ─
+ *   send link ─ database */
+#include "gateway/flows.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ids.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/memory.h"
+#include "base/metrics.h"
+#include "base/mqtt/link.h"
+#include "base/receipt.h"
+#include "commands/accept.h"
+#include "commands/answer.h"
+#include "commands/cancel.h"
+#include "commands/deadline.h"
+#include "commands/dispatch.h"
+#include "commands/ports.h"
+#include "gateway/api_internal.h"
+#include "gateway/config.h"
+#include "gateway/feed.h"
+#include "gateway/lease.h"
+#include "gateway/operations/grants.h"
+#include "gateway/sender.h"
+#include "notifier/hub.h"
+#include "sql/batch.h"
+#include "sql/db.h"
+#include "sql/statements.h"
+#include "state/reachability.h"
+#include "state/registry.h"
+#include "state/shadow.h"
+
+#define FEEDS_MAX 64
+#define UNITS_MAX 20000 /* reads and writes waiting for a connection; past it callers get 503 */
+#define ITEMS_MAX 20000 /* units of work waiting for a transaction */
+#define DRAIN_LOOK_MS 10
+#define SWEEP_MS 60000
+#define PARTITIONS_EVERY 60 /* sweeps */
+
+enum drain { RUNNING, HANDING_OVER, RECORDING, CLOSING_LINK, CLOSING_DATABASE, DRAINED };
+
+struct flows {
+	struct loop *loop;
+	struct flows_options options;
+	struct api *api;
+	char worker[40], installation[40], resync_topic[256], resynced_topic[256];
+
+	struct db *writer, *reader;
+	size_t databases; /* open */
+	struct dispatch *dispatch;
+	struct accept_flow *accept;
+	struct cancel_flow *cancel;
+	struct answer_flow *answer;
+	struct deadline *deadline;
+	struct reachability *reachability;
+	struct shadow *shadow;
+	struct registry *registry;
+	struct grants *grants;
+	struct hub *hub;
+	struct batch *batch;
+	struct command_ports ports;
+
+	struct sender *sender;
+	struct leases *leases;
+	struct feed *feeds[FEEDS_MAX];
+	size_t feed_count, feeds_closing;
+	bool resync_due; /* asked for as soon as the send link is up */
+
+	struct loop_timer sweep, look;
+	unsigned sweeps, units;
+	enum drain drain;
+	void (*on_drained)(void *owner);
+};
+
+static void make_databases(struct flows *f);
+static void make_flows(struct flows *f);
+static void make_batch(struct flows *f);
+static void fill_api(struct flows *f);
+static void on_database_up(void *owner, struct db *db);
+static void on_database_down(void *owner, struct db *db);
+static void on_installation(struct db_unit *unit, void *context, const struct fault *fault);
+static void connect_broker(struct flows *f);
+static void ask_resync(struct flows *f);
+static void on_sweep(struct loop_timer *timer);
+static void on_look(struct loop_timer *timer);
+
+/* Building. */
+
+struct flows *flows_new(struct loop *loop, const struct flows_options *options, struct api *api)
+{
+	struct flows *f = memory_new(sizeof(*f));
+	const struct config *config = options->config;
+
+	f->loop = loop;
+	f->options = *options;
+	f->api = api;
+	random_hex(8, f->worker);
+	snprintf(f->resync_topic, sizeof(f->resync_topic), "%s/%s/resync", config->lifecycle.prefix, config->namespace);
+	snprintf(f->resynced_topic, sizeof(f->resynced_topic), "%s/%s/resynced", config->lifecycle.prefix, config->namespace);
+	loop_timer_init(loop, &f->sweep, on_sweep);
+	loop_timer_init(loop, &f->look, on_look);
+	make_databases(f);
+	make_flows(f);
+	make_batch(f);
+	fill_api(f);
+	return f;
+}
+
+static void make_databases(struct flows *f)
+{
+	struct db_options options = {
+		.url = f->options.config->database.url,
+		.queue_max = UNITS_MAX,
+		.owner = f,
+		.on_up = on_database_up,
+		.on_down = on_database_down,
+	};
+	f->writer = db_new(f->loop, &options, SQL_ALL, SQL_COUNT);
+	f->reader = db_new(f->loop, &options, SQL_ALL, SQL_COUNT);
+	f->databases = 2;
+}
+
+/* What commands need of their neighbours. */
+
+static bool can_publish(void *owner)
+{
+	const struct flows *f = owner;
+	return f->drain == RUNNING && f->sender && sender_is_up(f->sender) && lease_is_alive(f->leases);
+}
+
+static int publish(void *owner, const struct mqtt_publish *message)
+{
+	const struct flows *f = owner;
+	return f->sender ? sender_publish(f->sender, message) : -1;
+}
+
+static void disprove(void *owner, const char *vehicle_id, const char *session)
+{
+	const struct flows *f = owner;
+	reachability_disprove(f->reachability, vehicle_id, session);
+}
+
+static void prove(void *owner, const char *vehicle_id)
+{
+	const struct flows *f = owner;
+	reachability_prove(f->reachability, vehicle_id);
+}
+
+static void report_state(void *owner, const struct batch_fence *fence, const char *vehicle_id, const json_t *state,
+	int64_t version, struct receipt *receipt)
+{
+	const struct flows *f = owner;
+	shadow_report(f->shadow, fence, vehicle_id, state, version, receipt);
+}
+
+static bool forward(void *owner, const char *worker, const char *text, size_t len)
+{
+	const struct flows *f = owner;
+	return f->sender && sender_forward(f->sender, worker, text, len);
+}
+
+static void make_flows(struct flows *f)
+{
+	const struct config *config = f->options.config;
+
+	f->ports = (struct command_ports){
+		.owner = f,
+		.can_publish = can_publish,
+		.publish = publish,
+		.disprove = disprove,
+		.prove = prove,
+		.report_state = report_state,
+	};
+	f->dispatch = dispatch_new(f->loop, f->writer, f->worker, &f->ports);
+	f->accept = accept_new(f->loop, f->writer, config->limits.queue_per_vehicle);
+	f->cancel = cancel_new();
+	f->answer = answer_new(f->loop, &f->ports);
+	f->deadline = deadline_new(f->loop, f->reader, f->worker, f->dispatch);
+	f->hub = hub_new(f->loop, &(struct hub_options){
+					  .worker = f->worker,
+					  .writer = f->writer,
+					  .reader = f->reader,
+					  .synchronous = config->database.synchronous,
+					  .owner = f,
+					  .forward = forward,
+				  });
+}
+
+static void fill_api(struct flows *f)
+{
+	f->api->hub = f->hub;
+	f->api->batch = f->batch;
+	f->api->reader = f->reader;
+	f->api->accept = f->accept;
+	f->api->cancel = f->cancel;
+	f->api->registry = f->registry;
+	f->api->grants = f->grants;
+}
+
+void flows_start(struct flows *f)
+{
+	db_start(f->writer);
+	db_start(f->reader);
+}
+
+/* The database. */
+
+bool flows_has_database(const struct flows *f)
+{
+	return db_is_up(f->writer) && db_is_up(f->reader);
+}
+
+/* Interest is unlogged: it may be gone after any reconnect, and what came meanwhile was not told. */
+static void on_database_up(void *owner, struct db *db)
+{
+	struct flows *f = owner;
+
+	(void)db;
+	if (!flows_has_database(f) || f->drain != RUNNING)
+		return;
+	if (f->sender) {
+		hub_resync(f->hub);
+		return;
+	}
+	struct db_unit *unit = db_unit_new(f->reader, on_installation, f);
+	db_unit_add(unit, &SQL_installation);
+	f->units++;
+	db_unit_submit(unit);
+}
+
+static void on_database_down(void *owner, struct db *db)
+{
+	(void)owner;
+	(void)db;
+	metric_add(METRIC_DB_RECONNECTS, 1);
+}
+
+static void on_installation(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct flows *f = context;
+
+	f->units--;
+	if (fault || f->sender || f->drain != RUNNING)
+		return; /* the next connection asks again */
+	snprintf(f->installation, sizeof(f->installation), "%s", db_text(unit, 0, 0, 0));
+	connect_broker(f);
+	deadline_start(f->deadline);
+	reachability_start(f->reachability);
+	if (f->options.keeps_house)
+		loop_timer_start(&f->sweep, SWEEP_MS);
+}
+
+static void on_swept(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct flows *f = context;
+
+	(void)unit;
+	f->units--;
+	if (fault)
+		log_warn("node", "the sweep failed and is tried again", LOG_TEXT("fault", fault->name));
+}
+
+static void on_sweep(struct loop_timer *timer)
+{
+	struct flows *f = container_of(timer, struct flows, sweep);
+	struct db_unit *unit = db_unit_new(f->reader, on_swept, f);
+
+	db_unit_add(unit, &SQL_sweep);
+	if (++f->sweeps % PARTITIONS_EVERY == 0)
+		db_unit_add(unit, &SQL_partitions);
+	f->units++;
+	db_unit_submit(unit);
+	loop_timer_start(timer, SWEEP_MS);
+}
+
+/* The broker: the send link. */
+
+bool flows_has_broker(const struct flows *f)
+{
+	return f->sender && sender_is_up(f->sender);
+}
+
+static void on_sender_up(void *owner)
+{
+	struct flows *f = owner;
+	hub_resync(f->hub);
+	if (f->resync_due)
+		ask_resync(f);
+}
+
+static void on_sender_down(void *owner)
+{
+	struct flows *f = owner;
+	dispatch_on_link_down(f->dispatch);
+}
+
+static void on_puback(void *owner, int mid, int reason)
+{
+	struct flows *f = owner;
+	dispatch_on_puback(f->dispatch, mid, reason);
+}
+
+static void on_inbox(void *owner, const char *text, size_t len)
+{
+	struct flows *f = owner;
+	hub_receive(f->hub, text, len);
+}
+
+/* What it had not yet forwarded is in the table. */
+static void on_worker_gone(void *owner)
+{
+	struct flows *f = owner;
+	hub_resync(f->hub);
+}
+
+static void on_foreign(void *owner)
+{
+	struct flows *f = owner;
+	f->options.on_fatal(f->options.owner);
+}
+
+/* The broker: feeds. */
+
+static void on_message(void *owner, const struct batch_fence *fence, const struct mqtt_message *m, struct receipt *receipt)
+{
+	struct flows *f = owner;
+
+	if (strncmp(m->topic, "vehicles/", strlen("vehicles/")) == 0) {
+		if (strstr(m->topic, "/commands/response/"))
+			answer_receive(f->answer, fence, m, receipt);
+		else
+			shadow_receive(f->shadow, fence, m, receipt);
+	} else if (strcmp(m->topic, f->resynced_topic) == 0) {
+		reachability_resync_end(f->reachability, fence, receipt);
+	} else {
+		reachability_receive(f->reachability, fence, m, receipt);
+	}
+}
+
+static void on_session_lost(void *owner, const struct batch_fence *fence)
+{
+	struct flows *f = owner;
+	if (strcmp(fence->lease, "feed/lifecycle") == 0)
+		ask_resync(f);
+}
+
+static void ask_resync(struct flows *f)
+{
+	f->resync_due = true;
+	if (!sender_is_up(f->sender))
+		return;
+	f->resync_due = false;
+	reachability_resync_begin(f->reachability);
+	sender_publish(f->sender, &(struct mqtt_publish){ .topic = f->resync_topic, .payload = "{}", .len = 2, .qos = 1 });
+}
+
+static void on_feed_closed(void *owner)
+{
+	struct flows *f = owner;
+	f->feeds_closing--;
+}
+
+static void close_feed(struct flows *f, struct feed *feed)
+{
+	for (size_t i = 0; i < f->feed_count; i++) {
+		if (f->feeds[i] != feed)
+			continue;
+		f->feeds[i] = f->feeds[--f->feed_count];
+		f->feeds_closing++;
+		feed_close(feed, on_feed_closed);
+		return;
+	}
+}
+
+static void on_fenced(void *owner, struct feed *feed)
+{
+	struct flows *f = owner;
+	log_warn("feed", "another worker holds it by now", LOG_TEXT("feed", feed_name(feed)));
+	lease_forget(f->leases, feed_name(feed));
+	close_feed(f, feed);
+}
+
+static void on_taken(void *owner, const char *name, int64_t epoch)
+{
+	struct flows *f = owner;
+	struct feed_options options = {
+		.broker = f->options.broker,
+		.namespace = f->options.config->namespace,
+		.lifecycle_prefix = f->options.config->lifecycle.prefix,
+		.worker = f->worker,
+		.reader = f->reader,
+		.owner = f,
+		.on_message = on_message,
+		.on_session_lost = on_session_lost,
+		.on_fenced = on_fenced,
+	};
+
+	if (f->feed_count == FEEDS_MAX)
+		return; /* there are 34 in all */
+	struct feed *feed = f->feeds[f->feed_count++] = feed_new(f->loop, &options, name, epoch);
+	feed_start(feed);
+}
+
+static void on_dropped(void *owner, const char *name)
+{
+	struct flows *f = owner;
+	for (size_t i = 0; i < f->feed_count; i++) {
+		if (strcmp(feed_name(f->feeds[i]), name) == 0) {
+			close_feed(f, f->feeds[i]);
+			return;
+		}
+	}
+}
+
+static void on_lapsed(void *owner)
+{
+	struct flows *f = owner;
+	log_warn("lease", "this worker's own lease had lapsed", LOG_TEXT("worker", f->worker));
+	hub_resync(f->hub);
+}
+
+static void connect_broker(struct flows *f)
+{
+	f->sender = sender_new(f->loop, &(struct sender_options){
+						.broker = f->options.broker,
+						.namespace = f->options.config->namespace,
+						.worker = f->worker,
+						.installation = f->installation,
+						.owner = f,
+						.on_up = on_sender_up,
+						.on_down = on_sender_down,
+						.on_puback = on_puback,
+						.on_inbox = on_inbox,
+						.on_worker_gone = on_worker_gone,
+						.on_foreign = on_foreign,
+					});
+	f->leases = lease_new(f->loop, f->reader, &(struct lease_options){
+							  .worker = f->worker,
+							  .node = f->options.node,
+							  .owner = f,
+							  .on_taken = on_taken,
+							  .on_dropped = on_dropped,
+							  .on_lapsed = on_lapsed,
+						  });
+	sender_start(f->sender);
+	lease_start(f->leases);
+}
+
+/* Draining: a step at a time, looked at every few milliseconds. */
+
+static void on_leases_ended(void *owner)
+{
+	struct flows *f = owner;
+	f->drain = RECORDING;
+}
+
+static void on_database_closed(void *owner)
+{
+	struct flows *f = owner;
+	if (--f->databases == 0)
+		f->drain = DRAINED;
+}
+
+static void on_sender_closed(void *owner)
+{
+	struct flows *f = owner;
+	f->sender = NULL;
+	f->drain = CLOSING_DATABASE;
+	db_close(f->writer, on_database_closed);
+	db_close(f->reader, on_database_closed);
+}
+
+void flows_drain(struct flows *f, void (*on_drained)(void *owner))
+{
+	f->on_drained = on_drained;
+	f->drain = HANDING_OVER;
+	loop_timer_stop(&f->sweep);
+	deadline_stop(f->deadline);
+	reachability_stop(f->reachability);
+	if (f->leases)
+		lease_end(f->leases, on_leases_ended);
+	else
+		f->drain = RECORDING;
+	loop_timer_start(&f->look, 0);
+}
+
+static bool is_quiet(const struct flows *f)
+{
+	return f->feeds_closing == 0 && f->feed_count == 0 && f->units == 0 && batch_is_idle(f->batch) &&
+		dispatch_in_hand(f->dispatch) == 0 && hub_is_quiet(f->hub) && db_in_flight(f->reader) == 0;
+}
+
+static void on_look(struct loop_timer *timer)
+{
+	struct flows *f = container_of(timer, struct flows, look);
+
+	if (f->drain == RECORDING && is_quiet(f)) {
+		f->drain = CLOSING_LINK;
+		if (f->sender)
+			sender_close(f->sender, on_sender_closed);
+		else
+			on_sender_closed(f);
+	}
+	if (f->drain == DRAINED)
+		f->on_drained(f->options.owner);
+	else
+		loop_timer_start(timer, DRAIN_LOOK_MS);
+}

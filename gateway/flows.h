@@ -1,0 +1,35 @@
+/* flows.h - a worker's back: its database, its batch with every flow of commands, state and notifier, its feeds and its
+ * send link, and which MQTT topic goes to which flow. */
+#ifndef KEYFOB_GATEWAY_FLOWS_H
+#define KEYFOB_GATEWAY_FLOWS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct api;
+struct config;
+struct flows;
+struct loop;
+struct mqtt_broker;
+
+struct flows_options {          /* borrowed for life */
+	const struct config *config;
+	const struct mqtt_broker *broker;
+	const char *node;
+	bool keeps_house;       /* one worker of a node sweeps and makes partitions */
+	void *owner;
+	/* The node must not run on; the log says why. */
+	void (*on_fatal)(void *owner);
+};
+
+/* Fills its part of `api`, which it uses for the life of the flows. */
+struct flows *flows_new(struct loop *, const struct flows_options *, struct api *api);
+void flows_start(struct flows *);
+/* No new work: feeds are handed over, what is in hand is recorded, connections are closed; then `on_drained`. */
+void flows_drain(struct flows *, void (*on_drained)(void *owner));
+void flows_free(struct flows *);
+
+bool flows_has_database(const struct flows *);
+bool flows_has_broker(const struct flows *);
+
+#endif
