@@ -55,9 +55,12 @@ create table vehicle_heads (
 	since          timestamptz,
 	reason         text,
 	session        text,
-	version        bigint,                      -- versionNumber of the session's connect; null until it came
-	connected_at   timestamptz,                 -- timestamp of that connect
-	verifying      boolean not null default false,
+	version        bigint,                      -- versionNumber of the last connect that counted
+	connected_at   timestamptz,                 -- timestamp of the session's connect; null until it came
+	linked         boolean not null default false,-- the session's disconnect did not come yet
+	verifying      boolean not null default false,-- a disconnect is waited out (timers, 'verify')
+	leaving        text,                        -- why, while it is
+	seen_at        timestamptz,                 -- when the broker last named it as connected or subscribed
 	past_sessions  text[] not null default '{}',-- the last few that were stored before
 	-- the claim to publish: at most one command of a vehicle is between claim and PUBACK
 	claim_id       uuid,
@@ -132,6 +135,28 @@ create function vehicle_json(v vehicles, h vehicle_heads, is_manager boolean, ep
 create function is_manager(who text, fleet text) returns boolean language sql stable parallel safe as
 $$ select exists (select from grants g where g.subject = who and g.object_kind = 'fleet' and g.object_id = fleet and g.role = 'manager'
                   and (g.expires_at is null or g.expires_at > now())) $$;
+
+-- RFC 7396.
+create function json_merge_patch(target jsonb, patch jsonb) returns jsonb language plpgsql immutable parallel safe as $$
+declare
+	merged jsonb := case when jsonb_typeof(target) = 'object' then target else '{}' end;
+	k text;
+	v jsonb;
+begin
+	if jsonb_typeof(patch) <> 'object' then
+		return patch;
+	end if;
+	for k, v in select * from jsonb_each(patch) loop
+		if jsonb_typeof(v) = 'null' then
+			merged := merged - k;
+		elsif jsonb_typeof(v) = 'object' then
+			merged := jsonb_set(merged, array[k], json_merge_patch(merged -> k, v));
+		else
+			merged := jsonb_set(merged, array[k], v);
+		end if;
+	end loop;
+	return merged;
+end $$;
 
 -- ── commands ─────────────────────────────────────────────────────────────────
 

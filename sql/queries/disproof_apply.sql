@@ -1,0 +1,12 @@
+-- Nobody was subscribed: vehicles ($1) that are still stored under the session ($2) of that claim are away.
+with away as (
+	update vehicle_heads h set reachable = false, linked = false, verifying = false, since = clock_timestamp(), reason = 'NO_SUBSCRIBER', leaving = null,
+		seq = h.seq + case when v.vehicle_id is not null then 1 else 0 end
+	from unnest($1::text[], $2::text[]) as i(vehicle_id, session) left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
+	where h.vehicle_id = i.vehicle_id and coalesce(h.session, '') = i.session and h.reachable
+	returning h.vehicle_id, h.seq, h.since, h.reason, v.vehicle_id is not null as registered, v.fleet_id
+)
+insert into events (vehicle_id, seq, at, type, data, fleet_id)
+select a.vehicle_id, a.seq, clock_timestamp(), 'connectivity.changed',
+	json_build_object('state', 'disconnected', 'since', rfc3339(a.since), 'reason', a.reason), a.fleet_id
+from away a where a.registered
