@@ -1,0 +1,351 @@
+/* reachability.c - brings what is heard of a vehicle's presence into the batch. */
+#include "state/reachability.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/memory.h"
+#include "base/metrics.h"
+#include "base/mqtt/link.h"
+#include "base/receipt.h"
+#include "sql/batch.h"
+#include "sql/db.h"
+#include "sql/statements.h"
+#include "state/lifecycle_event.h"
+
+#define LOOK_MS 500
+#define LOOK_MAX 1000
+#define RESYNC_MS 10000 /* an end that takes longer is no answer to our question */
+
+enum stage { EVENTS, DISPROOFS, PROOFS, VERIFICATIONS };
+
+struct reachability {
+	struct loop *loop;
+	struct reachability_options options;
+	struct batch *batch;
+	struct batch_stage stages[REACHABILITY_STAGES];
+	struct loop_timer look;
+	struct receipt looking; /* open while a look is under way */
+	bool stopped;
+	size_t events_under_way;
+	int64_t resync_began_us, resync_began_ms; /* database clock; monotonic, 0: none is under way */
+	const struct batch_fence *resync_fence;
+	struct receipt *resync_receipt; /* the end has come, and waits for the events before it */
+};
+
+/* One thing heard of one vehicle. */
+struct heard {
+	struct reachability *owner;
+	struct batch_item item;
+	struct receipt *receipt; /* NULL: nobody waits */
+	struct lifecycle_event event;
+};
+
+static void submit(struct reachability *r, enum stage stage, struct heard *h, struct receipt *receipt);
+static void on_item_done(struct batch_item *item, const struct fault *fault);
+static void begin_events(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count);
+static void write_events(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count);
+static void write_disproofs(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count);
+static void write_proofs(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count);
+static void write_verifications(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count);
+static void on_look(struct loop_timer *timer);
+static void on_found(struct db_unit *unit, void *context, const struct fault *fault);
+static void on_look_over(struct receipt *looking);
+static void end_resync(struct reachability *r);
+static void on_resynced(struct db_unit *unit, void *context, const struct fault *fault);
+
+struct reachability *reachability_new(struct loop *loop, const struct reachability_options *options)
+{
+	struct reachability *r = memory_new(sizeof(*r));
+
+	r->loop = loop;
+	r->options = *options;
+	r->stages[EVENTS] = (struct batch_stage){ .name = "lifecycle", .owner = r, .begin = begin_events, .write = write_events };
+	r->stages[DISPROOFS] = (struct batch_stage){ .name = "disproof", .owner = r, .write = write_disproofs };
+	r->stages[PROOFS] = (struct batch_stage){ .name = "proof", .owner = r, .write = write_proofs };
+	r->stages[VERIFICATIONS] = (struct batch_stage){ .name = "verify", .owner = r, .write = write_verifications };
+	loop_timer_init(loop, &r->look, on_look);
+	return r;
+}
+
+void reachability_free(struct reachability *r)
+{
+	if (r)
+		loop_timer_stop(&r->look);
+	free(r);
+}
+
+void reachability_stages(struct reachability *r, struct batch_stage *ret[REACHABILITY_STAGES])
+{
+	for (size_t i = 0; i < REACHABILITY_STAGES; i++)
+		ret[i] = &r->stages[i];
+}
+
+void reachability_attach(struct reachability *r, struct batch *batch)
+{
+	r->batch = batch;
+}
+
+/* What is heard. */
+
+static struct heard *heard_new(struct reachability *r, const char *vehicle_id)
+{
+	struct heard *h = memory_new(sizeof(*h));
+	h->owner = r;
+	snprintf(h->event.vehicle_id, sizeof(h->event.vehicle_id), "%s", vehicle_id);
+	return h;
+}
+
+static void submit(struct reachability *r, enum stage stage, struct heard *h, struct receipt *receipt)
+{
+	h->item.stage = &r->stages[stage];
+	h->item.vehicle_id = h->event.vehicle_id;
+	h->item.on_done = on_item_done;
+	h->receipt = receipt;
+	list_init(&h->item.node);
+	if (receipt)
+		receipt_open(receipt);
+	if (stage == EVENTS)
+		r->events_under_way++;
+	const struct fault *fault = batch_submit(r->batch, &h->item);
+	if (fault)
+		on_item_done(&h->item, fault);
+}
+
+static struct heard *heard_of(struct batch_item *item)
+{
+	return container_of(item, struct heard, item);
+}
+
+static void on_item_done(struct batch_item *item, const struct fault *fault)
+{
+	struct heard *h = heard_of(item);
+	struct reachability *r = h->owner;
+
+	if (item->stage == &r->stages[EVENTS])
+		r->events_under_way--;
+	if (h->receipt)
+		receipt_close(h->receipt, fault == &FAULT_INTERNAL ? NULL : fault);
+	free(h);
+	if (r->resync_receipt && r->events_under_way == 0)
+		end_resync(r);
+}
+
+void reachability_receive(
+	struct reachability *r, const struct batch_fence *fence, const struct mqtt_message *m, struct receipt *receipt)
+{
+	struct lifecycle_event event;
+
+	metric_add(METRIC_LIFECYCLE_EVENTS, 1);
+	if (!lifecycle_event_read(r->options.prefix, m->topic, m->payload, m->len, &event)) {
+		metric_add(METRIC_LIFECYCLE_MALFORMED, 1);
+		log_debug("state", "a lifecycle event that cannot be read", LOG_TEXT("topic", m->topic));
+		return;
+	}
+	if (!strstr(event.kind, "connected") && !event.concerns_requests)
+		return; /* of another topic */
+	struct heard *h = heard_new(r, event.vehicle_id);
+	h->event = event;
+	h->item.fence = fence;
+	submit(r, EVENTS, h, receipt);
+}
+
+void reachability_disprove(struct reachability *r, const char *vehicle_id, const char *session)
+{
+	struct heard *h = heard_new(r, vehicle_id);
+	snprintf(h->event.session, sizeof(h->event.session), "%s", session);
+	submit(r, DISPROOFS, h, NULL);
+}
+
+void reachability_prove(struct reachability *r, const char *vehicle_id)
+{
+	submit(r, PROOFS, heard_new(r, vehicle_id), NULL);
+}
+
+/* Into the transaction. */
+
+static struct db_array vehicles_of(struct batch_item **items, size_t count)
+{
+	struct db_array vehicles = { 0 };
+	for (size_t i = 0; i < count; i++)
+		db_array_text(&vehicles, items[i]->vehicle_id);
+	return vehicles;
+}
+
+static int compare_vehicles(const void *a, const void *b)
+{
+	const struct batch_item *x = *(struct batch_item *const *)a, *y = *(struct batch_item *const *)b;
+	return strcmp(x->vehicle_id, y->vehicle_id);
+}
+
+static void begin_events(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	struct batch_item **sorted = memory_new(count * sizeof(*sorted));
+
+	(void)stage;
+	(void)cut;
+	memcpy(sorted, items, count * sizeof(*sorted));
+	qsort(sorted, count, sizeof(*sorted), compare_vehicles);
+	struct db_array vehicles = vehicles_of(sorted, count);
+	free(sorted);
+	db_unit_add(unit, &SQL_lifecycle_heads);
+	db_param_array(unit, &vehicles);
+}
+
+static void write_events(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	struct reachability *r = stage->owner;
+	struct db_array vehicles = vehicles_of(items, count), kinds = { 0 }, sessions = { 0 }, versions = { 0 }, times = { 0 },
+			reasons = { 0 };
+
+	(void)cut;
+	for (size_t i = 0; i < count; i++) {
+		const struct lifecycle_event *e = &heard_of(items[i])->event;
+		db_array_text(&kinds, e->kind);
+		db_array_text(&sessions, e->session);
+		db_array_int(&versions, e->version);
+		db_array_int(&times, e->timestamp_ms);
+		db_array_text(&reasons, e->reason[0] ? e->reason : NULL);
+	}
+	db_unit_add(unit, &SQL_lifecycle_apply);
+	db_param_array(unit, &vehicles);
+	db_param_array(unit, &kinds);
+	db_param_array(unit, &sessions);
+	db_param_array(unit, &versions);
+	db_param_array(unit, &times);
+	db_param_array(unit, &reasons);
+	db_param_int(unit, r->options.verify_delay_ms);
+}
+
+static void write_disproofs(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	struct db_array vehicles = vehicles_of(items, count), sessions = { 0 };
+
+	(void)stage;
+	(void)cut;
+	for (size_t i = 0; i < count; i++)
+		db_array_text(&sessions, heard_of(items[i])->event.session);
+	db_unit_add(unit, &SQL_disproof_apply);
+	db_param_array(unit, &vehicles);
+	db_param_array(unit, &sessions);
+}
+
+static void write_proofs(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	struct db_array vehicles = vehicles_of(items, count);
+
+	(void)stage;
+	(void)cut;
+	db_unit_add(unit, &SQL_proof_apply);
+	db_param_array(unit, &vehicles);
+}
+
+static void write_verifications(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	struct db_array vehicles = vehicles_of(items, count);
+
+	(void)stage;
+	(void)cut;
+	db_unit_add(unit, &SQL_verify_apply);
+	db_param_array(unit, &vehicles);
+}
+
+/* Verification: rows with a due time, which every worker looks for. */
+
+void reachability_start(struct reachability *r)
+{
+	loop_timer_start(&r->look, LOOK_MS);
+}
+
+void reachability_stop(struct reachability *r)
+{
+	r->stopped = true;
+	loop_timer_stop(&r->look);
+}
+
+static void on_look(struct loop_timer *timer)
+{
+	struct reachability *r = container_of(timer, struct reachability, look);
+	struct db_unit *unit = db_unit_new(r->options.reader, on_found, r);
+
+	receipt_init(&r->looking, on_look_over);
+	db_unit_add(unit, &SQL_due_timers);
+	db_param_text(unit, "verify");
+	db_param_int(unit, LOOK_MAX);
+	db_unit_submit(unit);
+}
+
+static void on_found(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct reachability *r = context;
+
+	for (size_t row = 0; !fault && !r->stopped && row < db_rows(unit, 0); row++)
+		submit(r, VERIFICATIONS, heard_new(r, db_text(unit, 0, row, 0)), &r->looking);
+	receipt_close(&r->looking, fault);
+}
+
+static void on_look_over(struct receipt *looking)
+{
+	struct reachability *r = container_of(looking, struct reachability, looking);
+	if (!r->stopped)
+		loop_timer_start(&r->look, LOOK_MS);
+}
+
+/* Resync. */
+
+void reachability_resync_begin(struct reachability *r)
+{
+	r->resync_began_us = loop_unix_us(r->loop) + db_clock_offset_us(r->options.writer);
+	r->resync_began_ms = loop_monotonic_ms(r->loop);
+}
+
+void reachability_resync_end(struct reachability *r, const struct batch_fence *fence, struct receipt *receipt)
+{
+	if (r->resync_began_ms == 0 || loop_monotonic_ms(r->loop) - r->resync_began_ms > RESYNC_MS || r->resync_receipt)
+		return;
+	receipt_open(receipt);
+	r->resync_fence = fence;
+	r->resync_receipt = receipt;
+	if (r->events_under_way == 0)
+		end_resync(r);
+}
+
+static void end_resync(struct reachability *r)
+{
+	struct db_unit *unit = db_unit_new(r->options.writer, on_resynced, r);
+
+	db_unit_add(unit, &SQL_resync_end);
+	db_param_int(unit, r->resync_began_us);
+	db_param_int(unit, r->options.verify_delay_ms);
+	db_param_text(unit, r->resync_fence->lease);
+	db_param_text(unit, r->options.worker);
+	db_param_int(unit, r->resync_fence->epoch);
+	r->events_under_way++; /* once */
+	db_unit_submit(unit);
+}
+
+static void on_resynced(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct reachability *r = context;
+	struct receipt *receipt = r->resync_receipt;
+
+	if (!fault)
+		log_info("state", "the broker has named who is there", LOG_INT("not_named", db_affected(unit, 0)));
+	r->events_under_way--;
+	r->resync_receipt = NULL;
+	r->resync_began_ms = 0;
+	receipt_close(receipt, fault == &FAULT_STATEMENT ? NULL : fault);
+}

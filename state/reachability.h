@@ -1,0 +1,47 @@
+/* reachability.h - whether a vehicle can be reached: from lifecycle events, verified absences, messages and PUBACKs.
+ *
+ * docs/reachability.md has the rules; sql/queries/lifecycle_apply.sql applies them under the head's lock. */
+#ifndef KEYFOB_STATE_REACHABILITY_H
+#define KEYFOB_STATE_REACHABILITY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct batch;
+struct batch_fence;
+struct batch_stage;
+struct db;
+struct loop;
+struct mqtt_message;
+struct reachability;
+struct receipt;
+
+struct reachability_options {   /* borrowed for life */
+	struct db *writer, *reader;
+	const char *prefix;     /* lifecycle.prefix */
+	const char *worker;
+	int64_t verify_delay_ms;
+};
+
+#define REACHABILITY_STAGES 4
+
+struct reachability *reachability_new(struct loop *, const struct reachability_options *);
+void reachability_free(struct reachability *);
+/* Its stages, in the order in which they run in a transaction. */
+void reachability_stages(struct reachability *, struct batch_stage *ret[REACHABILITY_STAGES]);
+void reachability_attach(struct reachability *, struct batch *);
+/* Looks for verifications that are due, whoever began them, until reachability_stop(). */
+void reachability_start(struct reachability *);
+void reachability_stop(struct reachability *);
+
+/* One message of the lifecycle feed. */
+void reachability_receive(struct reachability *, const struct batch_fence *, const struct mqtt_message *, struct receipt *);
+/* PUBACK 0x10: nobody had subscribed, as far as this session ("" for none) goes. */
+void reachability_disprove(struct reachability *, const char *vehicle_id, const char *session);
+/* A message came from this vehicle. */
+void reachability_prove(struct reachability *, const char *vehicle_id);
+/* The broker is asked to name everybody who is there; and it has. Who was not named in between is verified. */
+void reachability_resync_begin(struct reachability *);
+void reachability_resync_end(struct reachability *, const struct batch_fence *, struct receipt *);
+
+#endif

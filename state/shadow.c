@@ -1,0 +1,151 @@
+/* shadow.c - reads state reports and brings them into the batch. */
+#include "state/shadow.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ids.h"
+#include "base/json.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/metrics.h"
+#include "base/mqtt/link.h"
+#include "base/receipt.h"
+#include "sql/batch.h"
+#include "sql/db.h"
+#include "sql/statements.h"
+
+#define PAYLOAD_MAX (128 * 1024) /* contract §10 */
+#define FEED_COUNT 32
+
+struct shadow {
+	struct batch *batch;
+	struct batch_stage stage;
+};
+
+struct report {
+	struct batch_item item;
+	struct receipt *receipt;
+	char vehicle_id[65];
+	char *patch;
+	int64_t version;
+};
+
+static bool read_topic(const char *topic, char ret_vehicle_id[65]);
+static void write_round(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count);
+static void on_item_done(struct batch_item *item, const struct fault *fault);
+
+struct shadow *shadow_new(void)
+{
+	struct shadow *s = memory_new(sizeof(*s));
+	s->stage = (struct batch_stage){ .name = "shadow", .owner = s, .write = write_round };
+	return s;
+}
+
+void shadow_free(struct shadow *s)
+{
+	free(s);
+}
+
+struct batch_stage *shadow_stage(struct shadow *s)
+{
+	return &s->stage;
+}
+
+void shadow_attach(struct shadow *s, struct batch *batch)
+{
+	s->batch = batch;
+}
+
+/* vehicles/{id}/state, or with the vehicle's own feed behind it. */
+static bool read_topic(const char *topic, char ret_vehicle_id[65])
+{
+	char plain[128], fed[128], id[65];
+	const char *begin = topic + strlen("vehicles/");
+	size_t len = strcspn(begin, "/");
+
+	if (strncmp(topic, "vehicles/", strlen("vehicles/")) != 0 || len >= sizeof(id))
+		return false;
+	memcpy(id, begin, len);
+	id[len] = '\0';
+	if (!topic_level_is_safe(id))
+		return false;
+	snprintf(plain, sizeof(plain), "vehicles/%s/state", id);
+	snprintf(fed, sizeof(fed), "%s/%02u", plain, crc32_of(id, len) % FEED_COUNT);
+	memcpy(ret_vehicle_id, id, len + 1);
+	return strcmp(topic, plain) == 0 || strcmp(topic, fed) == 0;
+}
+
+bool shadow_receive(struct shadow *s, const struct batch_fence *fence, const struct mqtt_message *m, struct receipt *receipt,
+	char ret_vehicle_id[65])
+{
+	json_auto_t *body = NULL;
+	bool known = read_topic(m->topic, ret_vehicle_id);
+
+	metric_add(METRIC_STATE_REPORTS, 1);
+	if (known && m->len <= PAYLOAD_MAX)
+		body = json_read(m->payload, m->len);
+	if (!json_is_object(body)) {
+		metric_add(METRIC_STATE_MALFORMED, 1);
+		log_debug("state", "a state report that cannot be read", LOG_TEXT("topic", m->topic));
+		return known;
+	}
+	const json_t *state = json_object_get(body, "state"), *version = json_object_get(body, "version");
+	bool wrapped = json_is_object(state) && (!version || json_is_integer(version));
+	shadow_report(s, fence, ret_vehicle_id, wrapped ? state : body,
+		wrapped && version ? json_integer_value(version) : -1, receipt);
+	return known;
+}
+
+void shadow_report(struct shadow *s, const struct batch_fence *fence, const char *vehicle_id, const json_t *patch,
+	int64_t version, struct receipt *receipt)
+{
+	struct report *r = memory_new(sizeof(*r));
+
+	snprintf(r->vehicle_id, sizeof(r->vehicle_id), "%s", vehicle_id);
+	r->patch = json_canonical(patch);
+	r->version = version;
+	r->receipt = receipt;
+	r->item = (struct batch_item){
+		.stage = &s->stage, .vehicle_id = r->vehicle_id, .fence = fence, .on_done = on_item_done
+	};
+	list_init(&r->item.node);
+	receipt_open(receipt);
+	const struct fault *fault = batch_submit(s->batch, &r->item);
+	if (fault)
+		on_item_done(&r->item, fault);
+}
+
+static struct report *report_of(struct batch_item *item)
+{
+	return container_of(item, struct report, item);
+}
+
+static void on_item_done(struct batch_item *item, const struct fault *fault)
+{
+	struct report *r = report_of(item);
+	receipt_close(r->receipt, fault == &FAULT_INTERNAL ? NULL : fault);
+	free(r->patch);
+	free(r);
+}
+
+static void write_round(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	struct db_array vehicles = { 0 }, patches = { 0 }, versions = { 0 };
+
+	(void)stage;
+	(void)cut;
+	for (size_t i = 0; i < count; i++) {
+		const struct report *r = report_of(items[i]);
+		db_array_text(&vehicles, r->vehicle_id);
+		db_array_text(&patches, r->patch);
+		db_array_int(&versions, r->version);
+	}
+	db_unit_add(unit, &SQL_shadow_apply);
+	db_param_array(unit, &vehicles);
+	db_param_array(unit, &patches);
+	db_param_array(unit, &versions);
+}
