@@ -11,11 +11,11 @@ enum fault_executed { EXECUTED_NO, EXECUTED_UNKNOWN };
 enum fault_retry { RETRY_NEVER, RETRY_LATER };
 
 struct fault {
-	const char *name;    /* "vehicle-not-found": the end of urn:keyfob:problem:… */
-	int http;            /* status code */
+	const char *name; /* "vehicle-not-found": the end of urn:keyfob:problem:… */
+	int http;	  /* status code */
 	enum fault_executed executed;
 	enum fault_retry retry;
-	const char *title;   /* for the developer: what happened */
+	const char *title;	  /* for the developer: what happened */
 	const char *user_message; /* for the driver; NULL when no person reads it */
 };
 

@@ -67,8 +67,7 @@ static void merge_target(json_t *result, const json_t *target, const json_t *pat
 {
 	const char *key;
 	json_t *value;
-	json_object_foreach(iterable(target), key, value)
-	{
+	json_object_foreach (iterable(target), key, value) {
 		json_t *change = json_object_get(patch, key);
 		if (!change)
 			put(result, key, json_deep_copy(value));
@@ -81,8 +80,7 @@ static void merge_rest(json_t *result, const json_t *target, const json_t *patch
 {
 	const char *key;
 	json_t *value;
-	json_object_foreach(iterable(patch), key, value)
-	{
+	json_object_foreach (iterable(patch), key, value) {
 		if (!json_is_null(value) && !json_object_get(target, key))
 			put(result, key, json_merge_patch(NULL, value));
 	}
@@ -112,8 +110,7 @@ static void diff_gone(json_t *diff, const json_t *from, const json_t *to)
 {
 	const char *key;
 	json_t *value;
-	json_object_foreach(iterable(from), key, value)
-	{
+	json_object_foreach (iterable(from), key, value) {
 		if (!json_is_null(value) && !member(to, key))
 			put(diff, key, json_null());
 	}
@@ -123,8 +120,7 @@ static void diff_present(json_t *diff, const json_t *from, const json_t *to)
 {
 	const char *key;
 	json_t *value;
-	json_object_foreach(iterable(to), key, value)
-	{
+	json_object_foreach (iterable(to), key, value) {
 		if (json_is_null(value))
 			continue;
 		json_t *change = json_merge_diff(member(from, key), value);
@@ -150,8 +146,7 @@ const char *json_unknown_key(const json_t *object, const char *const *known)
 {
 	const char *key;
 	json_t *value;
-	json_object_foreach(iterable(object), key, value)
-	{
+	json_object_foreach (iterable(object), key, value) {
 		if (!is_listed(known, key))
 			return key;
 	}

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 struct list {
 	struct list *next, *prev;
@@ -65,6 +65,6 @@ static inline void list_append_all(struct list *to, struct list *from)
 /* As list_for_each; the body may remove `node`. */
 #define list_for_each_safe(node, head)                                                                                 \
 	for (struct list *node = (head)->next, *node##_next = node->next; node != (head);                              \
-	     node = node##_next, node##_next = node->next)
+		node = node##_next, node##_next = node->next)
 
 #endif

@@ -18,8 +18,14 @@ struct log_field {
 	int64_t number;
 };
 
-#define LOG_TEXT(k, v) { .key = (k), .type = LOG_FIELD_TEXT, .text = (v) }
-#define LOG_INT(k, v) { .key = (k), .type = LOG_FIELD_INT, .number = (int64_t)(v) }
+#define LOG_TEXT(k, v)                                                                                                 \
+	{                                                                                                              \
+		.key = (k), .type = LOG_FIELD_TEXT, .text = (v)                                                        \
+	}
+#define LOG_INT(k, v)                                                                                                  \
+	{                                                                                                              \
+		.key = (k), .type = LOG_FIELD_INT, .number = (int64_t)(v)                                              \
+	}
 
 void log_configure(enum log_level, enum log_format);
 bool log_is_on(enum log_level);
@@ -29,7 +35,8 @@ void log_write(enum log_level, const char *area, const char *message, const stru
 #define log_line(level, area, message, ...)                                                                            \
 	do {                                                                                                           \
 		if (log_is_on(level))                                                                                  \
-			log_write(level, area, message, (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(,) { .type = LOG_FIELD_END } }); \
+			log_write(level, area, message,                                                                \
+				(const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ){ .type = LOG_FIELD_END } });    \
 	} while (0)
 #define log_debug(area, ...) log_line(LOG_LEVEL_DEBUG, area, __VA_ARGS__)
 #define log_info(area, ...) log_line(LOG_LEVEL_INFO, area, __VA_ARGS__)

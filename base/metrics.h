@@ -19,10 +19,10 @@ enum metric {
 	METRIC_COUNT
 };
 
-void metric_add(enum metric, int64_t by);       /* counters and gauges */
-void metric_set(enum metric, int64_t value);    /* gauges */
-void metric_observe(enum metric, int64_t us);   /* histograms; microseconds in, seconds out */
-int64_t metric_value(enum metric);              /* for tests; a histogram's count */
+void metric_add(enum metric, int64_t by);     /* counters and gauges */
+void metric_set(enum metric, int64_t value);  /* gauges */
+void metric_observe(enum metric, int64_t us); /* histograms; microseconds in, seconds out */
+int64_t metric_value(enum metric);	      /* for tests; a histogram's count */
 /* The whole exposition, ending with "# EOF". */
 void metrics_write(FILE *);
 /* docs/metrics.md: a line a row. */

@@ -11,7 +11,7 @@
 
 struct receipt {
 	size_t open;
-	const struct fault *fault;      /* the first that any share brought */
+	const struct fault *fault; /* the first that any share brought */
 	void (*on_settled)(struct receipt *);
 };
 

@@ -15,27 +15,27 @@ struct db;
 struct accept {
 	/* the draft */
 	const char *vehicle_id, *subject, *name;
-	bool admin;                     /* keyfob:admin: no grant is needed */
-	int needs;                      /* the rank of role that the catalogue demands: 1 viewer … 3 owner */
-	const char *params;             /* JSON text, or NULL with sealed_params */
+	bool admin;	    /* keyfob:admin: no grant is needed */
+	int needs;	    /* the rank of role that the catalogue demands: 1 viewer … 3 owner */
+	const char *params; /* JSON text, or NULL with sealed_params */
 	const char *sealed_params;
 	int ttl_s, timeout_s;
 	bool wake;
-	const char *redelivery;         /* "on_reconnect" or "never" */
-	const char *supersedes;         /* names, comma-separated; may be empty */
-	const char *catalog;            /* JSON text: what the catalogue says of it */
-	const char *traceparent;        /* NULL: none */
-	const char *key, *fingerprint;  /* idempotency; both or neither */
+	const char *redelivery;	       /* "on_reconnect" or "never" */
+	const char *supersedes;	       /* names, comma-separated; may be empty */
+	const char *catalog;	       /* JSON text: what the catalogue says of it */
+	const char *traceparent;       /* NULL: none */
+	const char *key, *fingerprint; /* idempotency; both or neither */
 	/* NULL: it is durable, or an earlier one of the same key is. VEHICLE_NOT_FOUND, FORBIDDEN, QUEUE_FULL,
 	 * IDEMPOTENCY_KEY_REUSED, or a storage fault. */
 	void (*on_done)(struct accept *, const struct fault *);
 
 	/* the outcome */
-	char id[UUID_TEXT_SIZE];        /* a new command's; the command's own is in `command` */
-	char *command;                  /* JSON text; the caller frees it */
+	char id[UUID_TEXT_SIZE]; /* a new command's; the command's own is in `command` */
+	char *command;		 /* JSON text; the caller frees it */
 	bool replayed;
-	const struct fault *verdict;    /* the flow's: what the statement said */
-	struct batch_item item;         /* the flow's */
+	const struct fault *verdict; /* the flow's: what the statement said */
+	struct batch_item item;	     /* the flow's */
 	int64_t began_us;
 };
 

@@ -16,7 +16,7 @@ struct cancel {
 	 * COMMAND_ALREADY_FINAL, or a storage fault. */
 	void (*on_done)(struct cancel *, const struct fault *);
 
-	char *command;                  /* JSON text, when there is no fault; the caller frees it */
+	char *command; /* JSON text, when there is no fault; the caller frees it */
 	const struct fault *verdict;
 	struct batch_item item;
 };

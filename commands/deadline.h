@@ -15,8 +15,8 @@ struct loop;
 /* `reader` is the connection for looking; `worker` is borrowed for life. */
 struct deadline *deadline_new(struct loop *, struct db *reader, const char *worker, const struct dispatch *);
 void deadline_free(struct deadline *);
-struct batch_stage *deadline_stage(struct deadline *);  /* commands that are due */
-struct batch_stage *offer_stage(struct deadline *);     /* vehicles whose commands are offered again */
+struct batch_stage *deadline_stage(struct deadline *); /* commands that are due */
+struct batch_stage *offer_stage(struct deadline *);    /* vehicles whose commands are offered again */
 void deadline_attach(struct deadline *, struct batch *);
 void deadline_start(struct deadline *);
 /* No new look begins; what is under way ends by itself. */

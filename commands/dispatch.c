@@ -96,8 +96,7 @@ void dispatch_free(struct dispatch *d)
 		return;
 	loop_timer_stop(&d->retry);
 	struct flight *f, *next;
-	HASH_ITER(hh, d->flights, f, next)
-	{
+	HASH_ITER (hh, d->flights, f, next) {
 		flight_free(f);
 	}
 	free(d);
@@ -261,8 +260,7 @@ void dispatch_on_puback(struct dispatch *d, int mid, int reason)
 void dispatch_on_link_down(struct dispatch *d)
 {
 	struct flight *f, *next;
-	HASH_ITER(hh, d->flights, f, next)
-	{
+	HASH_ITER (hh, d->flights, f, next) {
 		if (f->verdict)
 			continue;
 		d->by_mid[f->mid] = NULL;

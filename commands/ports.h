@@ -21,7 +21,8 @@ struct command_ports {
 	/* A message came from this vehicle: it is there. */
 	void (*prove)(void *owner, const char *vehicle_id);
 	/* The vehicle's answer brought state; `version` -1: none. Opens and closes the receipt. */
-	void (*report_state)(void *owner, const struct batch_fence *, const char *vehicle_id, const json_t *state, int64_t version, struct receipt *);
+	void (*report_state)(void *owner, const struct batch_fence *, const char *vehicle_id, const json_t *state,
+		int64_t version, struct receipt *);
 };
 
 #endif

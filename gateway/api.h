@@ -13,15 +13,15 @@
 #include "base/fault.h"
 #include "gateway/access/token.h"
 
-struct api;     /* a worker's: made in gateway/worker.c, lives as long as the worker */
+struct api; /* a worker's: made in gateway/worker.c, lives as long as the worker */
 struct api_call;
 struct hub;
 struct verifier;
 
 struct api_operation {
-	const char *name;               /* "command.send": the JSON-RPC method, where it is one */
-	unsigned scope;                 /* SCOPE_… bits, any of which suffices (admin always may); 0: any valid token */
-	const char *const *params;      /* every parameter it knows, NULL-terminated; others are UNKNOWN_FIELD */
+	const char *name;	   /* "command.send": the JSON-RPC method, where it is one */
+	unsigned scope;		   /* SCOPE_… bits, any of which suffices (admin always may); 0: any valid token */
+	const char *const *params; /* every parameter it knows, NULL-terminated; others are UNKNOWN_FIELD */
 	void (*run)(struct api_call *);
 };
 
@@ -29,44 +29,45 @@ struct api_operation {
 struct api_call {
 	struct api *api;
 	const struct api_operation *operation;
-	struct caller caller;           /* copied */
+	struct caller caller; /* copied */
 	char request_id[37];
-	json_t *params;                 /* an object; owned */
-	void *transport;                /* the asker's */
+	json_t *params;			    /* an object; owned */
+	void *transport;		    /* the asker's */
 	void (*on_done)(struct api_call *); /* from the loop, once; NULL after api_call_cancel() */
 
 	/* the reply, complete when on_done runs; owned by the call */
-	const struct fault *fault;      /* NULL: `body` is the result */
-	char detail[256];               /* of the fault: for the developer; may be empty */
-	int retry_after_s;              /* of the fault; 0: none */
-	bool retriable_by_key;          /* an unknown outcome that an idempotency key makes safe to retry */
-	char *body;                     /* JSON text */
+	const struct fault *fault; /* NULL: `body` is the result */
+	char detail[256];	   /* of the fault: for the developer; may be empty */
+	int retry_after_s;	   /* of the fault; 0: none */
+	bool retriable_by_key;	   /* an unknown outcome that an idempotency key makes safe to retry */
+	char *body;		   /* JSON text */
 	size_t body_len;
-	bool replayed;                  /* command.send: Idempotency-Replayed */
-	bool settled;                   /* command.send with wait: the command is final or timed_out */
-	bool created;                   /* vehicle.put, grant.put: it did not exist before */
-	char next_cursor[128];          /* lists: empty when there is no more */
-	char resource_id[80];           /* command.send: the command's id, for Location */
+	bool replayed;	       /* command.send: Idempotency-Replayed */
+	bool settled;	       /* command.send with wait: the command is final or timed_out */
+	bool created;	       /* vehicle.put, grant.put: it did not exist before */
+	char next_cursor[128]; /* lists: empty when there is no more */
+	char resource_id[80];  /* command.send: the command's id, for Location */
 
-	void *state;                    /* the operation's own; freed with `free_state` */
+	void *state; /* the operation's own; freed with `free_state` */
 	void (*free_state)(void *);
 	bool running;
 };
 
 /* Every operation, by name. */
-extern const struct api_operation API_COMMAND_SEND;     /* vehicle_id name params sealed_params ttl_seconds timeout_seconds wake idempotency_key wait(seconds) traceparent */
-extern const struct api_operation API_COMMAND_GET;      /* vehicle_id id; with its timeline */
-extern const struct api_operation API_COMMAND_LIST;     /* vehicle_id status limit cursor */
-extern const struct api_operation API_COMMAND_CANCEL;   /* vehicle_id id */
-extern const struct api_operation API_VEHICLE_GET;      /* vehicle_id */
-extern const struct api_operation API_VEHICLE_LIST;     /* limit cursor */
-extern const struct api_operation API_VEHICLE_PUT;      /* vehicle_id display_name msisdn iccid fleet_id tags */
-extern const struct api_operation API_VEHICLE_DELETE;   /* vehicle_id */
-extern const struct api_operation API_EVENT_LIST;       /* vehicle_id after limit */
-extern const struct api_operation API_GRANT_LIST;       /* vehicle_id limit cursor */
-extern const struct api_operation API_GRANT_GET;        /* vehicle_id subject */
-extern const struct api_operation API_GRANT_PUT;        /* vehicle_id subject role expires_at */
-extern const struct api_operation API_GRANT_DELETE;     /* vehicle_id subject */
+extern const struct api_operation
+	API_COMMAND_SEND; /* vehicle_id name params sealed_params ttl_seconds timeout_seconds wake idempotency_key wait(seconds) traceparent */
+extern const struct api_operation API_COMMAND_GET;    /* vehicle_id id; with its timeline */
+extern const struct api_operation API_COMMAND_LIST;   /* vehicle_id status limit cursor */
+extern const struct api_operation API_COMMAND_CANCEL; /* vehicle_id id */
+extern const struct api_operation API_VEHICLE_GET;    /* vehicle_id */
+extern const struct api_operation API_VEHICLE_LIST;   /* limit cursor */
+extern const struct api_operation API_VEHICLE_PUT;    /* vehicle_id display_name msisdn iccid fleet_id tags */
+extern const struct api_operation API_VEHICLE_DELETE; /* vehicle_id */
+extern const struct api_operation API_EVENT_LIST;     /* vehicle_id after limit */
+extern const struct api_operation API_GRANT_LIST;     /* vehicle_id limit cursor */
+extern const struct api_operation API_GRANT_GET;      /* vehicle_id subject */
+extern const struct api_operation API_GRANT_PUT;      /* vehicle_id subject role expires_at */
+extern const struct api_operation API_GRANT_DELETE;   /* vehicle_id subject */
 extern const struct api_operation API_CATALOG_GET;
 extern const struct api_operation API_ME;
 
@@ -76,10 +77,11 @@ struct api_call *api_call_new(struct api *, const struct api_operation *, const 
 void api_call_start(struct api_call *);
 /* The asker is gone: on_done will not run; the work itself is not taken back. Frees it, now or when it is done. */
 void api_call_cancel(struct api_call *);
-void api_call_free(struct api_call *);          /* after on_done */
+void api_call_free(struct api_call *); /* after on_done */
 
 /* For operations: ends the call; on_done runs from the loop. */
-void api_call_fail(struct api_call *, const struct fault *, const char *detail_format, ...) __attribute__((format(printf, 3, 4)));
+void api_call_fail(struct api_call *, const struct fault *, const char *detail_format, ...)
+	__attribute__((format(printf, 3, 4)));
 void api_call_reply(struct api_call *, char *body, size_t len); /* eats the malloc'd text */
 
 /* The RFC 9457 problem object of a fault; the caller owns it. REST's body, JSON-RPC's `error.data`. */
@@ -88,7 +90,8 @@ json_t *api_problem(const struct fault *, const char *detail, const char *reques
 /* asking, for the transports */
 struct hub *api_hub(struct api *);
 /* Checks a bearer token (not NUL-terminated). NULL: `ret` is filled. */
-const struct fault *api_authenticate(struct api *, const char *token, size_t len, struct caller *ret, char *ret_why, size_t why_size);
+const struct fault *api_authenticate(
+	struct api *, const char *token, size_t len, struct caller *ret, char *ret_why, size_t why_size);
 bool api_is_draining(const struct api *);
 
 #endif

@@ -11,9 +11,8 @@ struct cancel_flow;
 struct catalog;
 struct config;
 struct db;
-struct grants;
+struct changes;
 struct loop;
-struct registry;
 
 /* Filled by gateway/worker.c; everything is borrowed for the worker's life, the catalogue until SIGHUP brings another. */
 struct api {
@@ -26,10 +25,9 @@ struct api {
 	struct db *reader;
 	struct accept_flow *accept;
 	struct cancel_flow *cancel;
-	struct registry *registry;
-	struct grants *grants;
-	char epoch[64];         /* of the database's history; "" until it is known */
-	struct list waiting;    /* command.send calls that wait for an outcome */
+	struct changes *changes;
+	char epoch[64];	     /* of the database's history; "" until it is known */
+	struct list waiting; /* command.send calls that wait for an outcome */
 	bool draining;
 };
 
@@ -40,7 +38,7 @@ void command_send_drain(struct api *);
 
 /* The parameter as text, integer, boolean; `absent` when it is not there. A parameter of another type ends the call with
  * INVALID_PARAMS and returns false. */
-bool api_param_text(struct api_call *, const char *name, const char **ret);             /* NULL when absent */
+bool api_param_text(struct api_call *, const char *name, const char **ret); /* NULL when absent */
 bool api_param_int(struct api_call *, const char *name, int64_t absent, int64_t min, int64_t max, int64_t *ret);
 bool api_param_bool(struct api_call *, const char *name, bool absent, bool *ret);
 /* The vehicle_id; one that cannot be an id is VEHICLE_NOT_FOUND: false, and the call has ended. */

@@ -14,7 +14,7 @@ struct mqtt_message;
 struct receipt;
 
 struct feed_options {
-	const struct mqtt_broker *broker;       /* all borrowed for life */
+	const struct mqtt_broker *broker; /* all borrowed for life */
 	const char *namespace, *lifecycle_prefix, *worker;
 	struct db *reader;
 	void *owner;

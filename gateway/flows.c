@@ -24,14 +24,13 @@
 #include "gateway/config.h"
 #include "gateway/feed.h"
 #include "gateway/lease.h"
-#include "gateway/operations/grants.h"
+#include "gateway/operations/changes.h"
 #include "gateway/sender.h"
 #include "notifier/hub.h"
 #include "sql/batch.h"
 #include "sql/db.h"
 #include "sql/statements.h"
 #include "state/reachability.h"
-#include "state/registry.h"
 #include "state/shadow.h"
 
 #define FEEDS_MAX 64
@@ -58,8 +57,7 @@ struct flows {
 	struct deadline *deadline;
 	struct reachability *reachability;
 	struct shadow *shadow;
-	struct registry *registry;
-	struct grants *grants;
+	struct changes *changes;
 	struct hub *hub;
 	struct batch *batch;
 	struct command_ports ports;
@@ -79,6 +77,39 @@ struct flows {
 static void make_databases(struct flows *f);
 static void make_flows(struct flows *f);
 static void make_batch(struct flows *f);
+/* What is heard of vehicles comes first, then what answers and people change; interest stands before everything that writes
+ * events, settling and telling after it. */
+static void make_batch(struct flows *f)
+{
+	struct batch_stage *stages[32];
+	size_t n = 0;
+
+	stages[n++] = hub_interest_stage(f->hub);
+	reachability_stages(f->reachability, &stages[n]);
+	n += REACHABILITY_STAGES;
+	stages[n++] = shadow_stage(f->shadow);
+	changes_stages(f->changes, &stages[n]);
+	n += CHANGES_STAGES;
+	stages[n++] = answer_stage(f->answer);
+	stages[n++] = dispatch_puback_stage(f->dispatch);
+	stages[n++] = cancel_stage(f->cancel);
+	stages[n++] = accept_stage(f->accept);
+	stages[n++] = deadline_stage(f->deadline);
+	stages[n++] = offer_stage(f->deadline);
+	stages[n++] = dispatch_settle_stage(f->dispatch);
+	stages[n++] = hub_tell_stage(f->hub);
+	f->batch = batch_new(f->loop, f->writer, &(struct batch_options){ .items_max = ITEMS_MAX, .holder = f->worker }, stages, n);
+	reachability_attach(f->reachability, f->batch);
+	shadow_attach(f->shadow, f->batch);
+	changes_attach(f->changes, f->batch);
+	answer_attach(f->answer, f->batch);
+	dispatch_attach(f->dispatch, f->batch);
+	cancel_attach(f->cancel, f->batch);
+	accept_attach(f->accept, f->batch);
+	deadline_attach(f->deadline, f->batch);
+	hub_attach(f->hub, f->batch);
+}
+
 static void fill_api(struct flows *f);
 static void on_database_up(void *owner, struct db *db);
 static void on_database_down(void *owner, struct db *db);
@@ -100,7 +131,8 @@ struct flows *flows_new(struct loop *loop, const struct flows_options *options, 
 	f->api = api;
 	random_hex(8, f->worker);
 	snprintf(f->resync_topic, sizeof(f->resync_topic), "%s/%s/resync", config->lifecycle.prefix, config->namespace);
-	snprintf(f->resynced_topic, sizeof(f->resynced_topic), "%s/%s/resynced", config->lifecycle.prefix, config->namespace);
+	snprintf(f->resynced_topic, sizeof(f->resynced_topic), "%s/%s/resynced", config->lifecycle.prefix,
+		config->namespace);
 	loop_timer_init(loop, &f->sweep, on_sweep);
 	loop_timer_init(loop, &f->look, on_look);
 	make_databases(f);
@@ -180,6 +212,15 @@ static void make_flows(struct flows *f)
 	f->cancel = cancel_new();
 	f->answer = answer_new(f->loop, &f->ports);
 	f->deadline = deadline_new(f->loop, f->reader, f->worker, f->dispatch);
+	f->reachability = reachability_new(f->loop, &(struct reachability_options){
+							    .writer = f->writer,
+							    .reader = f->reader,
+							    .prefix = config->lifecycle.prefix,
+							    .worker = f->worker,
+							    .verify_delay_ms = config->lifecycle.verify_delay_ms,
+						    });
+	f->shadow = shadow_new();
+	f->changes = changes_new(config->database.synchronous);
 	f->hub = hub_new(f->loop, &(struct hub_options){
 					  .worker = f->worker,
 					  .writer = f->writer,
@@ -197,8 +238,7 @@ static void fill_api(struct flows *f)
 	f->api->reader = f->reader;
 	f->api->accept = f->accept;
 	f->api->cancel = f->cancel;
-	f->api->registry = f->registry;
-	f->api->grants = f->grants;
+	f->api->changes = f->changes;
 }
 
 void flows_start(struct flows *f)
@@ -325,7 +365,8 @@ static void on_foreign(void *owner)
 
 /* The broker: feeds. */
 
-static void on_message(void *owner, const struct batch_fence *fence, const struct mqtt_message *m, struct receipt *receipt)
+static void on_message(
+	void *owner, const struct batch_fence *fence, const struct mqtt_message *m, struct receipt *receipt)
 {
 	struct flows *f = owner;
 
@@ -333,7 +374,7 @@ static void on_message(void *owner, const struct batch_fence *fence, const struc
 		if (strstr(m->topic, "/commands/response/"))
 			answer_receive(f->answer, fence, m, receipt);
 		else
-			shadow_receive(f->shadow, fence, m, receipt);
+			receive_state(f, fence, m, receipt);
 	} else if (strcmp(m->topic, f->resynced_topic) == 0) {
 		reachability_resync_end(f->reachability, fence, receipt);
 	} else {
@@ -355,7 +396,8 @@ static void ask_resync(struct flows *f)
 		return;
 	f->resync_due = false;
 	reachability_resync_begin(f->reachability);
-	sender_publish(f->sender, &(struct mqtt_publish){ .topic = f->resync_topic, .payload = "{}", .len = 2, .qos = 1 });
+	sender_publish(
+		f->sender, &(struct mqtt_publish){ .topic = f->resync_topic, .payload = "{}", .len = 2, .qos = 1 });
 }
 
 static void on_feed_closed(void *owner)
@@ -438,14 +480,15 @@ static void connect_broker(struct flows *f)
 						.on_worker_gone = on_worker_gone,
 						.on_foreign = on_foreign,
 					});
-	f->leases = lease_new(f->loop, f->reader, &(struct lease_options){
-							  .worker = f->worker,
-							  .node = f->options.node,
-							  .owner = f,
-							  .on_taken = on_taken,
-							  .on_dropped = on_dropped,
-							  .on_lapsed = on_lapsed,
-						  });
+	f->leases = lease_new(f->loop, f->reader,
+		&(struct lease_options){
+			.worker = f->worker,
+			.node = f->options.node,
+			.owner = f,
+			.on_taken = on_taken,
+			.on_dropped = on_dropped,
+			.on_lapsed = on_lapsed,
+		});
 	sender_start(f->sender);
 	lease_start(f->leases);
 }
@@ -491,7 +534,7 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 static bool is_quiet(const struct flows *f)
 {
 	return f->feeds_closing == 0 && f->feed_count == 0 && f->units == 0 && batch_is_idle(f->batch) &&
-		dispatch_in_hand(f->dispatch) == 0 && hub_is_quiet(f->hub) && db_in_flight(f->reader) == 0;
+	       dispatch_in_hand(f->dispatch) == 0 && hub_is_quiet(f->hub) && db_in_flight(f->reader) == 0;
 }
 
 static void on_look(struct loop_timer *timer)
@@ -509,4 +552,22 @@ static void on_look(struct loop_timer *timer)
 		f->on_drained(f->options.owner);
 	else
 		loop_timer_start(timer, DRAIN_LOOK_MS);
+}
+
+void flows_free(struct flows *f)
+{
+	loop_timer_stop(&f->sweep);
+	loop_timer_stop(&f->look);
+	hub_free(f->hub);
+	batch_free(f->batch);
+	changes_free(f->changes);
+	shadow_free(f->shadow);
+	reachability_free(f->reachability);
+	deadline_free(f->deadline);
+	answer_free(f->answer);
+	cancel_free(f->cancel);
+	accept_free(f->accept);
+	dispatch_free(f->dispatch);
+	lease_free(f->leases);
+	free(f);
 }

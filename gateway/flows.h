@@ -12,11 +12,11 @@ struct flows;
 struct loop;
 struct mqtt_broker;
 
-struct flows_options {          /* borrowed for life */
+struct flows_options { /* borrowed for life */
 	const struct config *config;
 	const struct mqtt_broker *broker;
 	const char *node;
-	bool keeps_house;       /* one worker of a node sweeps and makes partitions */
+	bool keeps_house; /* one worker of a node sweeps and makes partitions */
 	void *owner;
 	/* The node must not run on; the log says why. */
 	void (*on_fatal)(void *owner);

@@ -10,9 +10,9 @@ struct config;
 struct front;
 struct loop;
 
-struct front_options {          /* borrowed for life */
+struct front_options { /* borrowed for life */
 	const struct config *config;
-	bool answers_admin;     /* one worker of a node */
+	bool answers_admin; /* one worker of a node */
 	void *owner;
 	/* Whether the node can do its work; `ret_details` gets an object that says what it lacks, the caller's. */
 	bool (*is_ready)(void *owner, json_t **ret_details);

@@ -16,7 +16,7 @@ struct loop;
 #define LEASE_MS 5000
 
 struct lease_options {
-	const char *worker, *node;      /* borrowed for life */
+	const char *worker, *node; /* borrowed for life */
 	void *owner;
 	void (*on_taken)(void *owner, const char *name, int64_t epoch); /* "feed/07" */
 	/* To be given back, or lost already: the owner stops the feed at once. */

@@ -11,14 +11,14 @@ struct mqtt_publish;
 struct sender;
 
 struct sender_options {
-	const struct mqtt_broker *broker;       /* all borrowed for life */
+	const struct mqtt_broker *broker; /* all borrowed for life */
 	const char *namespace, *worker, *installation;
 	void *owner;
-	void (*on_up)(void *owner);             /* connected and subscribed to the inbox */
+	void (*on_up)(void *owner); /* connected and subscribed to the inbox */
 	void (*on_down)(void *owner);
 	void (*on_puback)(void *owner, int mid, int reason);
 	void (*on_inbox)(void *owner, const char *text, size_t len);
-	void (*on_worker_gone)(void *owner);    /* another worker's last will */
+	void (*on_worker_gone)(void *owner); /* another worker's last will */
 	/* The broker's namespace belongs to another installation (another database): this node must stop. */
 	void (*on_foreign)(void *owner);
 };

@@ -85,7 +85,10 @@ struct worker *worker_start(const struct worker_options *options)
 			.on_fatal = on_fatal },
 		&w->api);
 	w->front = front_new(w->loop,
-		&(struct front_options){ .config = options->config, .answers_admin = options->index == 0, .owner = w, .is_ready = is_ready },
+		&(struct front_options){ .config = options->config,
+			.answers_admin = options->index == 0,
+			.owner = w,
+			.is_ready = is_ready },
 		&w->api);
 	if (!w->front || pthread_create(&w->thread, NULL, run, w) != 0)
 		return NULL; /* the process ends: what was made goes with it */

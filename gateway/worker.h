@@ -14,13 +14,13 @@ struct timespec;
 struct token_trust;
 struct worker;
 
-struct worker_options {         /* everything is borrowed and outlives the worker */
+struct worker_options { /* everything is borrowed and outlives the worker */
 	const struct config *config;
 	const struct catalog *catalog;
 	struct token_trust *trust;
 	const struct mqtt_broker *broker;
 	const char *node;
-	size_t index;           /* worker 0 answers the admin listener and keeps the house */
+	size_t index; /* worker 0 answers the admin listener and keeps the house */
 };
 
 /* NULL: it cannot listen; the log says why. */

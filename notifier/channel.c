@@ -66,7 +66,7 @@ void channel_register(struct hub_channel *ch)
 
 void channel_end_beginners(struct hub_channel *ch, const struct fault *fault)
 {
-	list_for_each_safe(node, &ch->subscribers) {
+	list_for_each_safe (node, &ch->subscribers) {
 		struct hub_subscriber *s = container_of(node, struct hub_subscriber, node);
 		if (s->subscribing)
 			subscriber_end(s, fault);
@@ -93,7 +93,7 @@ void channel_on_registered(struct hub_channel *ch, int64_t head_seq)
 		ch->seq = ch->seen = head_seq;
 	else
 		channel_catch_up(ch, head_seq);
-	list_for_each_safe(node, &ch->subscribers)
+	list_for_each_safe (node, &ch->subscribers)
 		subscribe_begin(container_of(node, struct hub_subscriber, node));
 }
 
@@ -126,12 +126,12 @@ static bool is_about(const struct hub_event *event, const char *command_id)
 	size_t len = strlen(begin);
 
 	return strcmp(event->type, "command.updated") == 0 && event->data_len > len + 36 &&
-		memcmp(event->data, begin, len) == 0 && memcmp(event->data + len, command_id, 36) == 0;
+	       memcmp(event->data, begin, len) == 0 && memcmp(event->data + len, command_id, 36) == 0;
 }
 
 static void deliver_to_watches(struct hub_channel *ch, const struct hub_event *event)
 {
-	list_for_each_safe(node, &ch->watches) {
+	list_for_each_safe (node, &ch->watches) {
 		struct hub_watch *w = container_of(node, struct hub_watch, node);
 		if (!w->command_id[0] || !is_about(event, w->command_id))
 			continue;
@@ -145,7 +145,7 @@ static void deliver_to_watches(struct hub_channel *ch, const struct hub_event *e
 static void deliver(struct hub_channel *ch, struct hub_event *event)
 {
 	ch->seq = event->seq;
-	list_for_each_safe(node, &ch->subscribers) {
+	list_for_each_safe (node, &ch->subscribers) {
 		struct hub_subscriber *s = container_of(node, struct hub_subscriber, node);
 		if (s->subscribing)
 			subscribe_keep(s, event);

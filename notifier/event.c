@@ -19,14 +19,14 @@ static char *put(char **at, const char *text)
 struct hub_event *event_new(
 	const char *vehicle_id, int64_t seq, const char *type, const char *time, const char *data, size_t data_len)
 {
-	static const char head[] = "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"vehicle_id\":\"%s\",\"seq\":%lld,"
-				   "\"type\":\"%s\",\"time\":\"%s\",\"data\":";
+	static const char head[] =
+		"{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"vehicle_id\":\"%s\",\"seq\":%lld,"
+		"\"type\":\"%s\",\"time\":\"%s\",\"data\":";
 	char begin[512];
-	size_t begin_len =
-		(size_t)snprintf(begin, sizeof(begin), head, vehicle_id, (long long)seq, type, time);
+	size_t begin_len = (size_t)snprintf(begin, sizeof(begin), head, vehicle_id, (long long)seq, type, time);
 	size_t frame_len = begin_len + data_len + 2;
-	struct hub_event *e = memory_new(
-		sizeof(*e) + frame_len + 1 + strlen(vehicle_id) + strlen(type) + strlen(time) + 3);
+	struct hub_event *e =
+		memory_new(sizeof(*e) + frame_len + 1 + strlen(vehicle_id) + strlen(type) + strlen(time) + 3);
 	char *at = (char *)(e + 1);
 
 	memcpy(at, begin, begin_len);

@@ -39,8 +39,7 @@ void hub_free(struct hub *hub)
 		return;
 	assert(hub->subscribers == 0 && hub->units == 0);
 	loop_timer_stop(&hub->tidy);
-	HASH_ITER(hh, hub->channels, ch, next)
-	{
+	HASH_ITER (hh, hub->channels, ch, next) {
 		channel_free(ch);
 	}
 	free(hub);
@@ -94,8 +93,7 @@ void hub_unwatch(struct hub *hub, struct hub_watch *watch)
 void hub_resync(struct hub *hub)
 {
 	struct hub_channel *ch, *next;
-	HASH_ITER(hh, hub->channels, ch, next)
-	{
+	HASH_ITER (hh, hub->channels, ch, next) {
 		ch->stale = true;
 		channel_register(ch);
 	}
@@ -107,8 +105,7 @@ static void on_tidy(struct loop_timer *timer)
 	struct hub *hub = container_of(timer, struct hub, tidy);
 	struct hub_channel *ch, *next;
 
-	HASH_ITER(hh, hub->channels, ch, next)
-	{
+	HASH_ITER (hh, hub->channels, ch, next) {
 		channel_register(ch);
 		if (ch->stale && !ch->registering)
 			channel_end_beginners(ch, &FAULT_STORAGE_UNAVAILABLE);
@@ -121,7 +118,7 @@ static void on_tidy(struct loop_timer *timer)
 static bool is_droppable(const struct hub_channel *ch)
 {
 	return ch->idle_since_ms > 0 && loop_monotonic_ms(ch->hub->loop) - ch->idle_since_ms >= IDLE_MS &&
-		!ch->registering && !ch->filling;
+	       !ch->registering && !ch->filling;
 }
 
 /* On the writer, behind whatever wrote the interest: a later one of the same vehicle comes after. */
@@ -130,8 +127,7 @@ static void drop_idle(struct hub *hub)
 	struct db_array vehicles = { 0 };
 	struct hub_channel *ch, *next;
 
-	HASH_ITER(hh, hub->channels, ch, next)
-	{
+	HASH_ITER (hh, hub->channels, ch, next) {
 		if (!is_droppable(ch))
 			continue;
 		db_array_text(&vehicles, ch->vehicle_id);
@@ -165,8 +161,7 @@ static void reconcile(struct hub *hub)
 
 	if (hub->reconciling)
 		return;
-	HASH_ITER(hh, hub->channels, ch, next)
-	{
+	HASH_ITER (hh, hub->channels, ch, next) {
 		if (seen++ < hub->reconciled)
 			continue;
 		if (vehicles.count == RECONCILE_MAX)

@@ -25,11 +25,11 @@ struct subscribing;
 struct hub_event {
 	const char *vehicle_id;
 	int64_t seq;
-	const char *type;       /* "command.updated" */
-	const char *time;       /* RFC 3339 */
-	const char *data;       /* JSON text */
+	const char *type; /* "command.updated" */
+	const char *time; /* RFC 3339 */
+	const char *data; /* JSON text */
 	size_t data_len;
-	const char *frame;      /* the WebSocket notification: {"jsonrpc":"2.0","method":"event","params":{…}} */
+	const char *frame; /* the WebSocket notification: {"jsonrpc":"2.0","method":"event","params":{…}} */
 	size_t frame_len;
 	unsigned refs;
 };
@@ -38,19 +38,19 @@ void hub_event_unref(struct hub_event *);
 
 /* What a subscriber begins with; borrowed until on_ready returns. */
 struct hub_snapshot {
-	const char *vehicle;    /* the vehicle's JSON, as GET /v1/vehicles/{id} shows it to this subject */
+	const char *vehicle; /* the vehicle's JSON, as GET /v1/vehicles/{id} shows it to this subject */
 	const char *epoch;
-	int64_t seq;            /* events with a greater seq follow, or greater than `after` when recovered */
+	int64_t seq; /* events with a greater seq follow, or greater than `after` when recovered */
 	bool recovered;
 };
 
 /* One app's interest in one vehicle. Embedded in its owner; every callback comes from the loop. */
 struct hub_subscriber {
 	/* set by the owner before hub_subscribe() */
-	const char *subject;            /* borrowed while subscribed */
+	const char *subject; /* borrowed while subscribed */
 	bool admin;
-	const char *epoch;              /* with `after`: resume; borrowed until on_ready; NULL: none */
-	int64_t after;                  /* -1: none */
+	const char *epoch; /* with `after`: resume; borrowed until on_ready; NULL: none */
+	int64_t after;	   /* -1: none */
 	void (*on_ready)(struct hub_subscriber *, const struct hub_snapshot *);
 	void (*on_event)(struct hub_subscriber *, const struct hub_event *);
 	/* It is over: VEHICLE_NOT_FOUND or a storage fault before on_ready, FORBIDDEN when the grant ended later. Never
@@ -59,26 +59,27 @@ struct hub_subscriber {
 
 	/* the hub's */
 	struct list node;
-	struct hub_channel *channel;    /* NULL: not subscribed, or ended */
-	struct subscribing *subscribing;/* until it is ready */
-	int64_t next_seq;               /* the next event it may see */
-	int rank;                       /* of its role: from 3 on it sees everybody's access.changed */
-	struct loop_timer expiry;       /* of its grant */
+	struct hub_channel *channel;	 /* NULL: not subscribed, or ended */
+	struct subscribing *subscribing; /* until it is ready */
+	int64_t next_seq;		 /* the next event it may see */
+	int rank;			 /* of its role: from 3 on it sees everybody's access.changed */
+	struct loop_timer expiry;	 /* of its grant */
 };
 
 /* One command that somebody waits for (Prefer: wait). Embedded in its owner. It watches from the moment of
  * hub_watch(), whose interest goes into the same transaction as an accept that follows in the same turn. */
 struct hub_watch {
-	void (*on_command)(struct hub_watch *, const char *command_json);  /* each command.updated of the vehicle whose id is `command_id` */
+	void (*on_command)(struct hub_watch *,
+		const char *command_json); /* each command.updated of the vehicle whose id is `command_id` */
 	char command_id[37];
 	struct list node;
 	struct hub_channel *channel;
 };
 
 struct hub_options {
-	const char *worker;             /* this worker's id */
-	struct db *writer, *reader;     /* the batch's connection, and the one for reading */
-	bool synchronous;               /* database.synchronous: a promoted standby continues the history */
+	const char *worker;	    /* this worker's id */
+	struct db *writer, *reader; /* the batch's connection, and the one for reading */
+	bool synchronous;	    /* database.synchronous: a promoted standby continues the history */
 	void *owner;
 	/* Sends `text` (lines, see inbox.c) to another worker's inbox; false when it cannot now: the other fills the hole. */
 	bool (*forward)(void *owner, const char *worker, const char *text, size_t len);
@@ -86,7 +87,7 @@ struct hub_options {
 
 /* making */
 struct hub *hub_new(struct loop *, const struct hub_options *);
-void hub_free(struct hub *);                    /* no subscriber may be left */
+void hub_free(struct hub *); /* no subscriber may be left */
 /* Its two stages of the batch: interest (before anything that writes events) and tell (after everything). */
 struct batch_stage *hub_interest_stage(struct hub *);
 struct batch_stage *hub_tell_stage(struct hub *);
@@ -94,11 +95,11 @@ void hub_attach(struct hub *, struct batch *);
 
 /* asking */
 size_t hub_subscribers(const struct hub *);
-bool hub_is_quiet(const struct hub *);          /* nothing of its own is with the database */
+bool hub_is_quiet(const struct hub *); /* nothing of its own is with the database */
 
 /* changing */
 void hub_subscribe(struct hub *, struct hub_subscriber *, const char *vehicle_id);
-void hub_unsubscribe(struct hub *, struct hub_subscriber *);    /* also one that has ended; never calls back */
+void hub_unsubscribe(struct hub *, struct hub_subscriber *); /* also one that has ended; never calls back */
 void hub_watch(struct hub *, struct hub_watch *, const char *vehicle_id);
 void hub_unwatch(struct hub *, struct hub_watch *);
 /* An inbox message of another worker. */

@@ -21,10 +21,10 @@ struct parcels {
 	size_t count;
 };
 
-static void write_interest(
-	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count);
-static void read_interest(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items,
-	size_t count, size_t first);
+static void write_interest(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count);
+static void read_interest(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count, size_t first);
 static void write_tell(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit);
 static void read_tell(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, size_t first);
 static void tell(struct hub *hub, struct hub_event *event, char *workers, struct parcels *parcels);
@@ -34,7 +34,8 @@ void hub_stages_init(struct hub *hub)
 	hub->interest = (struct batch_stage){
 		.name = "interest", .owner = hub, .write = write_interest, .read = read_interest
 	};
-	hub->tell = (struct batch_stage){ .name = "tell", .owner = hub, .finish = write_tell, .read_finish = read_tell };
+	hub->tell =
+		(struct batch_stage){ .name = "tell", .owner = hub, .finish = write_tell, .read_finish = read_tell };
 }
 
 static void write_interest(
@@ -51,8 +52,8 @@ static void write_interest(
 	db_param_text(unit, hub->options.worker);
 }
 
-static void read_interest(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items,
-	size_t count, size_t first)
+static void read_interest(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count, size_t first)
 {
 	struct hub *hub = stage->owner;
 

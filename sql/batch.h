@@ -32,17 +32,17 @@ struct loop;
 struct batch_item {
 	struct list node;
 	struct batch_stage *stage;
-	const char *vehicle_id;         /* whose head is locked; borrowed from the owner */
+	const char *vehicle_id;		 /* whose head is locked; borrowed from the owner */
 	const struct batch_fence *fence; /* NULL: none. The lease that this item's right to act rests on */
 	void (*on_done)(struct batch_item *, const struct fault *); /* NULL: done */
-	size_t number;                  /* its place in the round, for stages that match rows to items */
+	size_t number; /* its place in the round, for stages that match rows to items */
 	bool retried;
 };
 
 /* A lease as it was when it was taken. Checked in the transaction's first statement, and held until its end: if the
  * row is another's by now, no item that leans on the lease has any effect, and they hear FAULT_FENCED. */
 struct batch_fence {
-	const char *lease;              /* "feed/07" */
+	const char *lease; /* "feed/07" */
 	int64_t epoch;
 };
 extern const struct fault FAULT_FENCED;
@@ -52,25 +52,30 @@ struct batch_stage {
 	const char *name;
 	void *owner;
 	/* Once for the cut, when the stage has items, before the first round and after the heads are locked: all of them. May be NULL. */
-	void (*begin)(struct batch_stage *, struct batch_cut *, struct db_unit *, struct batch_item **items, size_t count);
+	void (*begin)(
+		struct batch_stage *, struct batch_cut *, struct db_unit *, struct batch_item **items, size_t count);
 	/* One round: `items` are of this stage, no vehicle twice, ascending by vehicle. May be NULL for stages without items. */
-	void (*write)(struct batch_stage *, struct batch_cut *, struct db_unit *, struct batch_item **items, size_t count);
+	void (*write)(
+		struct batch_stage *, struct batch_cut *, struct db_unit *, struct batch_item **items, size_t count);
 	/* Once for the cut, after all stages wrote: what concerns all vehicles of the cut (claims, events). May be NULL. */
 	void (*finish)(struct batch_stage *, struct batch_cut *, struct db_unit *);
 	/* Committed: reads what its statements brought, in the order of begin, write…, finish. Each may be NULL. */
-	void (*read_begin)(struct batch_stage *, struct batch_cut *, struct db_unit *, struct batch_item **items, size_t count, size_t first_statement);
-	void (*read)(struct batch_stage *, struct batch_cut *, struct db_unit *, struct batch_item **items, size_t count, size_t first_statement);
+	void (*read_begin)(struct batch_stage *, struct batch_cut *, struct db_unit *, struct batch_item **items,
+		size_t count, size_t first_statement);
+	void (*read)(struct batch_stage *, struct batch_cut *, struct db_unit *, struct batch_item **items,
+		size_t count, size_t first_statement);
 	void (*read_finish)(struct batch_stage *, struct batch_cut *, struct db_unit *, size_t first_statement);
 };
 
 struct batch_options {
-	size_t items_max;               /* waiting; past it batch_submit() refuses */
-	size_t cut_max;                 /* items in one transaction; 0: 512 */
-	const char *holder;             /* the worker's id, for the fence */
+	size_t items_max;   /* waiting; past it batch_submit() refuses */
+	size_t cut_max;	    /* items in one transaction; 0: 512 */
+	const char *holder; /* the worker's id, for the fence */
 };
 
 /* making: stages run in the order of the array */
-struct batch *batch_new(struct loop *, struct db *, const struct batch_options *, struct batch_stage *const *stages, size_t count);
+struct batch *batch_new(
+	struct loop *, struct db *, const struct batch_options *, struct batch_stage *const *stages, size_t count);
 void batch_free(struct batch *);
 
 /* asking */

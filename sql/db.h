@@ -31,11 +31,11 @@ struct db_statement {
 extern const struct fault FAULT_STATEMENT; /* db_unit_sqlstate() says which */
 
 struct db_options {
-	const char *url;            /* borrowed */
-	size_t queue_max;           /* units waiting or in flight; past it db_unit_submit() answers FAULT_OVERLOADED */
-	int commit_timeout_ms;      /* a unit without answer for so long is STORAGE_UNKNOWN; 0: 5000 */
+	const char *url;       /* borrowed */
+	size_t queue_max;      /* units waiting or in flight; past it db_unit_submit() answers FAULT_OVERLOADED */
+	int commit_timeout_ms; /* a unit without answer for so long is STORAGE_UNKNOWN; 0: 5000 */
 	void *owner;
-	void (*on_up)(void *owner, struct db *);   /* connected, statements prepared; also after each reconnect */
+	void (*on_up)(void *owner, struct db *); /* connected, statements prepared; also after each reconnect */
 	void (*on_down)(void *owner, struct db *);
 };
 
@@ -52,12 +52,12 @@ size_t db_in_flight(const struct db *); /* units sent or waiting */
  * `on_done` once, from the loop, and frees it with its results when that returns. */
 typedef void db_done(struct db_unit *, void *context, const struct fault *);
 struct db_unit *db_unit_new(struct db *, db_done *on_done, void *context);
-void db_unit_free(struct db_unit *);    /* one that was not submitted */
+void db_unit_free(struct db_unit *); /* one that was not submitted */
 /* Starts a statement; its number (0, 1, …) asks for its rows later. Parameters follow in order. */
 size_t db_unit_add(struct db_unit *, const struct db_statement *);
 /* How many statements it has so far: the number of the next one. */
 size_t db_unit_size(const struct db_unit *);
-void db_param_text(struct db_unit *, const char *text);  /* copied; NULL is SQL null */
+void db_param_text(struct db_unit *, const char *text); /* copied; NULL is SQL null */
 void db_param_int(struct db_unit *, int64_t);
 void db_param_bool(struct db_unit *, bool);
 /* Eats the array: *a is empty afterwards. */
@@ -80,7 +80,7 @@ size_t db_rows(const struct db_unit *, size_t statement);
 size_t db_affected(const struct db_unit *, size_t statement);
 const char *db_text(const struct db_unit *, size_t statement, size_t row, int column); /* NULL: SQL null */
 int64_t db_int(const struct db_unit *, size_t statement, size_t row, int column);      /* 0 for null */
-bool db_bool(const struct db_unit *, size_t statement, size_t row, int column);        /* 't' */
+bool db_bool(const struct db_unit *, size_t statement, size_t row, int column);	       /* 't' */
 /* With FAULT_STATEMENT: the five characters of the error, and the server's message. */
 const char *db_unit_sqlstate(const struct db_unit *);
 const char *db_unit_message(const struct db_unit *);

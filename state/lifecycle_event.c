@@ -43,8 +43,8 @@ bool topic_filter_matches(const char *filter, const char *topic)
 		if (*filter++ != *topic++)
 			return false;
 	}
-	return (*filter == '\0' && *topic == '\0') || strcmp(filter, "/#") == 0 || (*topic == '\0' && strcmp(filter, "#") == 0) ||
-		(*topic == '\0' && strcmp(filter, "+") == 0);
+	return (*filter == '\0' && *topic == '\0') || strcmp(filter, "/#") == 0 ||
+	       (*topic == '\0' && strcmp(filter, "#") == 0) || (*topic == '\0' && strcmp(filter, "+") == 0);
 }
 
 static bool names_requests(const json_t *topics, const char *vehicle_id)
@@ -54,14 +54,15 @@ static bool names_requests(const json_t *topics, const char *vehicle_id)
 	json_t *filter;
 
 	snprintf(request, sizeof(request), "vehicles/%s/commands/request", vehicle_id);
-	json_array_foreach(topics, i, filter) {
+	json_array_foreach (topics, i, filter) {
 		if (json_is_string(filter) && topic_filter_matches(json_string_value(filter), request))
 			return true;
 	}
 	return false;
 }
 
-bool lifecycle_event_read(const char *prefix, const char *topic, const char *payload, size_t len, struct lifecycle_event *ret)
+bool lifecycle_event_read(
+	const char *prefix, const char *topic, const char *payload, size_t len, struct lifecycle_event *ret)
 {
 	*ret = (struct lifecycle_event){ 0 };
 	ret->kind = read_topic(prefix, topic, ret->vehicle_id);
@@ -72,8 +73,8 @@ bool lifecycle_event_read(const char *prefix, const char *topic, const char *pay
 		   *reason = json_text_at(body, "disconnectReason");
 	const json_t *timestamp = json_object_get(body, "timestamp"), *version = json_object_get(body, "versionNumber");
 
-	if (!id || strcmp(id, ret->vehicle_id) != 0 || !session || !session[0] || strlen(session) >= sizeof(ret->session) ||
-		!json_is_integer(timestamp))
+	if (!id || strcmp(id, ret->vehicle_id) != 0 || !session || !session[0] ||
+		strlen(session) >= sizeof(ret->session) || !json_is_integer(timestamp))
 		return false;
 	snprintf(ret->session, sizeof(ret->session), "%s", session);
 	snprintf(ret->reason, sizeof(ret->reason), "%s", reason ? reason : "");
@@ -81,5 +82,6 @@ bool lifecycle_event_read(const char *prefix, const char *topic, const char *pay
 	ret->version = json_integer_value(version);
 	ret->concerns_requests = names_requests(json_object_get(body, "topics"), ret->vehicle_id);
 	/* Presence events bear a version, subscribe events the topics that they are about. */
-	return strstr(ret->kind, "connected") ? json_is_integer(version) : json_is_array(json_object_get(body, "topics"));
+	return strstr(ret->kind, "connected") ? json_is_integer(version)
+					      : json_is_array(json_object_get(body, "topics"));
 }

@@ -46,16 +46,16 @@ struct heard {
 
 static void submit(struct reachability *r, enum stage stage, struct heard *h, struct receipt *receipt);
 static void on_item_done(struct batch_item *item, const struct fault *fault);
-static void begin_events(
-	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count);
-static void write_events(
-	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count);
-static void write_disproofs(
-	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count);
-static void write_proofs(
-	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count);
-static void write_verifications(
-	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count);
+static void begin_events(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count);
+static void write_events(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count);
+static void write_disproofs(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count);
+static void write_proofs(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count);
+static void write_verifications(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count);
 static void on_look(struct loop_timer *timer);
 static void on_found(struct db_unit *unit, void *context, const struct fault *fault);
 static void on_look_over(struct receipt *looking);
@@ -68,7 +68,8 @@ struct reachability *reachability_new(struct loop *loop, const struct reachabili
 
 	r->loop = loop;
 	r->options = *options;
-	r->stages[EVENTS] = (struct batch_stage){ .name = "lifecycle", .owner = r, .begin = begin_events, .write = write_events };
+	r->stages[EVENTS] =
+		(struct batch_stage){ .name = "lifecycle", .owner = r, .begin = begin_events, .write = write_events };
 	r->stages[DISPROOFS] = (struct batch_stage){ .name = "disproof", .owner = r, .write = write_disproofs };
 	r->stages[PROOFS] = (struct batch_stage){ .name = "proof", .owner = r, .write = write_proofs };
 	r->stages[VERIFICATIONS] = (struct batch_stage){ .name = "verify", .owner = r, .write = write_verifications };
@@ -205,8 +206,8 @@ static void write_events(
 	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
 {
 	struct reachability *r = stage->owner;
-	struct db_array vehicles = vehicles_of(items, count), kinds = { 0 }, sessions = { 0 }, versions = { 0 }, times = { 0 },
-			reasons = { 0 };
+	struct db_array vehicles = vehicles_of(items, count), kinds = { 0 }, sessions = { 0 }, versions = { 0 },
+			times = { 0 }, reasons = { 0 };
 
 	(void)cut;
 	for (size_t i = 0; i < count; i++) {

@@ -16,9 +16,9 @@ struct mqtt_message;
 struct reachability;
 struct receipt;
 
-struct reachability_options {   /* borrowed for life */
+struct reachability_options { /* borrowed for life */
 	struct db *writer, *reader;
-	const char *prefix;     /* lifecycle.prefix */
+	const char *prefix; /* lifecycle.prefix */
 	const char *worker;
 	int64_t verify_delay_ms;
 };
@@ -35,7 +35,8 @@ void reachability_start(struct reachability *);
 void reachability_stop(struct reachability *);
 
 /* One message of the lifecycle feed. */
-void reachability_receive(struct reachability *, const struct batch_fence *, const struct mqtt_message *, struct receipt *);
+void reachability_receive(
+	struct reachability *, const struct batch_fence *, const struct mqtt_message *, struct receipt *);
 /* PUBACK 0x10: nobody had subscribed, as far as this session ("" for none) goes. */
 void reachability_disprove(struct reachability *, const char *vehicle_id, const char *session);
 /* A message came from this vehicle. */

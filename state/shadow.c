@@ -33,8 +33,8 @@ struct report {
 };
 
 static bool read_topic(const char *topic, char ret_vehicle_id[65]);
-static void write_round(
-	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count);
+static void write_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count);
 static void on_item_done(struct batch_item *item, const struct fault *fault);
 
 struct shadow *shadow_new(void)
@@ -62,7 +62,7 @@ void shadow_attach(struct shadow *s, struct batch *batch)
 /* vehicles/{id}/state, or with the vehicle's own feed behind it. */
 static bool read_topic(const char *topic, char ret_vehicle_id[65])
 {
-	char plain[128], fed[128], id[65];
+	char plain[128], fed[160], id[65];
 	const char *begin = topic + strlen("vehicles/");
 	size_t len = strcspn(begin, "/");
 
@@ -78,8 +78,8 @@ static bool read_topic(const char *topic, char ret_vehicle_id[65])
 	return strcmp(topic, plain) == 0 || strcmp(topic, fed) == 0;
 }
 
-bool shadow_receive(struct shadow *s, const struct batch_fence *fence, const struct mqtt_message *m, struct receipt *receipt,
-	char ret_vehicle_id[65])
+bool shadow_receive(struct shadow *s, const struct batch_fence *fence, const struct mqtt_message *m,
+	struct receipt *receipt, char ret_vehicle_id[65])
 {
 	json_auto_t *body = NULL;
 	bool known = read_topic(m->topic, ret_vehicle_id);

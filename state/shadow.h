@@ -3,6 +3,7 @@
 #define KEYFOB_STATE_SHADOW_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct batch;
@@ -17,10 +18,10 @@ void shadow_free(struct shadow *);
 struct batch_stage *shadow_stage(struct shadow *);
 void shadow_attach(struct shadow *, struct batch *);
 /* One message of vehicles/{id}/state or vehicles/{id}/state/{feed}. True and the vehicle's id when it came from a vehicle. */
-bool shadow_receive(
-	struct shadow *, const struct batch_fence *, const struct mqtt_message *, struct receipt *, char ret_vehicle_id[65]);
+bool shadow_receive(struct shadow *, const struct batch_fence *, const struct mqtt_message *, struct receipt *,
+	char ret_vehicle_id[65]);
 /* `version` -1: none. Opens the receipt, and closes its share when the report is durable. */
-void shadow_report(struct shadow *, const struct batch_fence *, const char *vehicle_id, const json_t *patch, int64_t version,
-	struct receipt *);
+void shadow_report(struct shadow *, const struct batch_fence *, const char *vehicle_id, const json_t *patch,
+	int64_t version, struct receipt *);
 
 #endif

@@ -20,24 +20,24 @@
 struct loop;
 struct mqtt_link;
 
-struct mqtt_broker {            /* where; borrowed for the life of the link */
+struct mqtt_broker { /* where; borrowed for the life of the link */
 	const char *host;
 	int port;
-	const char *username, *password;      /* NULL: none */
+	const char *username, *password; /* NULL: none */
 	bool tls;
-	const char *ca, *certificate, *key;   /* files; NULL: the system's CAs, no client certificate */
+	const char *ca, *certificate, *key; /* files; NULL: the system's CAs, no client certificate */
 };
 
 /* Borrowed until the callback returns; on feed links until link_acknowledge(), link_reconnect() or link_close(). Of any
  * size that the broker lets through. */
 struct mqtt_message {
 	const char *topic;
-	const char *payload;    /* not NUL-terminated */
+	const char *payload; /* not NUL-terminated */
 	size_t len;
-	const char *correlation;/* Correlation Data, NULL when absent; not NUL-terminated */
+	const char *correlation; /* Correlation Data, NULL when absent; not NUL-terminated */
 	size_t correlation_len;
 	bool retained;
-	uint32_t expiry_seconds;/* what the broker says is left of its life (MQTT 5 §3.3.2.3.3), 0: no limit */
+	uint32_t expiry_seconds; /* what the broker says is left of its life (MQTT 5 §3.3.2.3.3), 0: no limit */
 };
 
 /* Properties of a publish; zeroed fields are not sent. */
@@ -46,24 +46,26 @@ struct mqtt_publish {
 	const void *payload;
 	size_t len;
 	bool retain;
-	int qos;                        /* 0 or 1 */
+	int qos; /* 0 or 1 */
 	const char *response_topic;
-	const char *correlation;        /* text */
+	const char *correlation; /* text */
 	const char *content_type;
-	uint32_t expiry_seconds;        /* 0: none */
-	struct mqtt_user_property { const char *name, *value; } user[4];
+	uint32_t expiry_seconds; /* 0: none */
+	struct mqtt_user_property {
+		const char *name, *value;
+	} user[4];
 };
 
 struct mqtt_link_options {
 	const char *client_id;
-	bool feed;                      /* a feed link; else a send link */
-	uint32_t session_expiry_seconds;/* feed links */
-	uint16_t receive_maximum;       /* feed links: how much a batch may hold; 0: 512 */
-	int keepalive_seconds;          /* 0: 10 */
-	const char *will_topic;         /* NULL: none */
+	bool feed;			 /* a feed link; else a send link */
+	uint32_t session_expiry_seconds; /* feed links */
+	uint16_t receive_maximum;	 /* feed links: how much a batch may hold; 0: 512 */
+	int keepalive_seconds;		 /* 0: 10 */
+	const char *will_topic;		 /* NULL: none */
 	const char *will_payload;
 	bool will_retain;
-	void *owner;                    /* handed to every callback */
+	void *owner; /* handed to every callback */
 
 	/* asked before every CONNECT, may be NULL: answer by link_may_connect(), now or later */
 	void (*may_connect)(void *owner, struct mqtt_link *);
@@ -94,13 +96,13 @@ bool link_is_up(const struct mqtt_link *);
 size_t link_unacknowledged(const struct mqtt_link *); /* QoS 1 publishes whose PUBACK is out */
 
 /* changing */
-void link_may_connect(struct mqtt_link *, bool yes);  /* no: it waits and asks again */
+void link_may_connect(struct mqtt_link *, bool yes); /* no: it waits and asks again */
 /* From on_up on; does nothing when the link is down. */
 void link_subscribe(struct mqtt_link *, const char *const *filters, size_t count, int qos);
 /* The message id (for on_puback), or -1 when the link is down, 16 384 publishes are outstanding, or this cannot be a
  * message (its topic, its size): then nothing was and nothing will be sent. */
 int link_publish(struct mqtt_link *, const struct mqtt_publish *);
-void link_acknowledge(struct mqtt_link *);            /* feed links: the batch is committed */
+void link_acknowledge(struct mqtt_link *); /* feed links: the batch is committed */
 /* Drops the connection and connects again: what was read and not acknowledged comes again. The batch is gone, and
  * must not be acknowledged any more. Does nothing when there is no connection. */
 void link_reconnect(struct mqtt_link *);

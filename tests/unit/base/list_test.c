@@ -26,8 +26,7 @@ static const char *names_in(struct list *ring)
 {
 	static char names[8];
 	size_t count = 0;
-	list_for_each(node, ring)
-	{
+	list_for_each (node, ring) {
 		names[count++] = container_of(node, struct item, node)->name;
 	}
 	names[count] = '\0';
@@ -77,8 +76,7 @@ END_TEST
 START_TEST(may_be_emptied_while_it_is_walked)
 {
 	size_t seen = 0;
-	list_for_each_safe(node, &head)
-	{
+	list_for_each_safe (node, &head) {
 		list_remove(node);
 		seen++;
 	}

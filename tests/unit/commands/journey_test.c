@@ -72,7 +72,8 @@ static int publish(void *owner, const struct mqtt_publish *m)
 	size_t i = self->published_count++;
 	ck_assert_uint_lt(i, sizeof(self->published) / sizeof(self->published[0]));
 	snprintf(self->published[i].topic, sizeof(self->published[i].topic), "%s", m->topic);
-	snprintf(self->published[i].payload, sizeof(self->published[i].payload), "%.*s", (int)m->len, (const char *)m->payload);
+	snprintf(self->published[i].payload, sizeof(self->published[i].payload), "%.*s", (int)m->len,
+		(const char *)m->payload);
 	return self->published[i].mid = ++self->mid;
 }
 
@@ -122,18 +123,25 @@ static void worker_setup(void)
 	memset(&w, 0, sizeof(w));
 	w.loop = loop_new();
 	w.broker_is_up = true;
-	struct db_options options = { .url = postgres.url, .queue_max = 100, .owner = &w, .on_up = on_up, .on_down = on_down };
+	struct db_options options = {
+		.url = postgres.url, .queue_max = 100, .owner = &w, .on_up = on_up, .on_down = on_down
+	};
 	w.writer = db_new(w.loop, &options, SQL_ALL, SQL_COUNT);
 	w.reader = db_new(w.loop, &options, SQL_ALL, SQL_COUNT);
-	w.ports = (struct command_ports){ .owner = &w, .can_publish = can_publish, .publish = publish, .disprove = disprove,
-		.prove = prove, .report_state = report_state };
+	w.ports = (struct command_ports){ .owner = &w,
+		.can_publish = can_publish,
+		.publish = publish,
+		.disprove = disprove,
+		.prove = prove,
+		.report_state = report_state };
 	w.dispatch = dispatch_new(w.loop, w.writer, "w1", &w.ports);
 	w.accept = accept_new(w.loop, w.writer, 5);
 	w.cancel = cancel_new();
 	w.answer = answer_new(w.loop, &w.ports);
 	w.deadline = deadline_new(w.loop, w.reader, "w1", w.dispatch);
-	struct batch_stage *stages[] = { answer_stage(w.answer), dispatch_puback_stage(w.dispatch), cancel_stage(w.cancel),
-		accept_stage(w.accept), deadline_stage(w.deadline), offer_stage(w.deadline), dispatch_settle_stage(w.dispatch) };
+	struct batch_stage *stages[] = { answer_stage(w.answer), dispatch_puback_stage(w.dispatch),
+		cancel_stage(w.cancel), accept_stage(w.accept), deadline_stage(w.deadline), offer_stage(w.deadline),
+		dispatch_settle_stage(w.dispatch) };
 	w.batch = batch_new(w.loop, w.writer, &(struct batch_options){ .items_max = 1000, .holder = "w1" }, stages,
 		sizeof(stages) / sizeof(stages[0]));
 	dispatch_attach(w.dispatch, w.batch);
@@ -145,13 +153,17 @@ static void worker_setup(void)
 	db_start(w.reader);
 	pump_until(both_up);
 	test_postgres_ask(&postgres,
-		"truncate commands, events, vehicle_heads, idempotency, timers; delete from grants; delete from vehicles;"
+		"truncate commands, events, vehicle_heads, idempotency, timers; delete from grants; delete from "
+		"vehicles;"
 		"insert into vehicles (vehicle_id) values ('" VEHICLE "');"
-		"insert into vehicle_heads (vehicle_id, reachable, session, since) values ('" VEHICLE "', true, 's1', now());"
+		"insert into vehicle_heads (vehicle_id, reachable, session, since) values ('" VEHICLE
+		"', true, 's1', now());"
 		"insert into grants (object_kind, object_id, subject, role, granted_by) values"
-		" ('vehicle', '" VEHICLE "', 'alice', 'owner', 'test'), ('vehicle', '" VEHICLE "', 'vera', 'viewer', 'test');"
+		" ('vehicle', '" VEHICLE "', 'alice', 'owner', 'test'), ('vehicle', '" VEHICLE
+		"', 'vera', 'viewer', 'test');"
 		"update leases set subscribed = true; delete from leases where name like 'worker/%';"
-		"insert into leases (name, holder, epoch, expires_at) values ('worker/w1', 'w1', 1, now() + interval '1 hour')");
+		"insert into leases (name, holder, epoch, expires_at) values ('worker/w1', 'w1', 1, now() + interval "
+		"'1 hour')");
 }
 
 static size_t closed;
@@ -206,8 +218,17 @@ static void on_accepted(struct accept *accept, const struct fault *fault)
 
 static struct accept draft(void)
 {
-	return (struct accept){ .vehicle_id = VEHICLE, .subject = "alice", .name = "doors.unlock", .needs = 2, .params = "{\"door\":\"all\"}",
-		.ttl_s = 30, .timeout_s = 20, .wake = true, .redelivery = "on_reconnect", .supersedes = "", .catalog = "{}",
+	return (struct accept){ .vehicle_id = VEHICLE,
+		.subject = "alice",
+		.name = "doors.unlock",
+		.needs = 2,
+		.params = "{\"door\":\"all\"}",
+		.ttl_s = 30,
+		.timeout_s = 20,
+		.wake = true,
+		.redelivery = "on_reconnect",
+		.supersedes = "",
+		.catalog = "{}",
 		.on_done = on_accepted };
 }
 
@@ -262,7 +283,8 @@ static void answer(const char *id, const char *rest)
 	snprintf(payload, sizeof(payload), "{\"request_id\":\"%s\",%s}", id, rest);
 	done = false;
 	receipt_init(&receipt, on_settled);
-	answer_receive(w.answer, NULL, &(struct mqtt_message){ .topic = topic, .payload = payload, .len = strlen(payload) }, &receipt);
+	answer_receive(w.answer, NULL,
+		&(struct mqtt_message){ .topic = topic, .payload = payload, .len = strlen(payload) }, &receipt);
 	receipt_close(&receipt, NULL);
 	pump_until(is_done);
 	ck_assert_ptr_null(got);
@@ -272,7 +294,8 @@ static void answer(const char *id, const char *rest)
 static void assert_told(const char *topic_end, const char *part)
 {
 	ck_assert_uint_gt(w.published_count, 0);
-	const char *topic = w.published[w.published_count - 1].topic, *payload = w.published[w.published_count - 1].payload;
+	const char *topic = w.published[w.published_count - 1].topic,
+		   *payload = w.published[w.published_count - 1].payload;
 	ck_assert_msg(strstr(topic, topic_end) != NULL, "%s is not on …%s", topic, topic_end);
 	ck_assert_msg(strstr(payload, part) != NULL, "%s lacks %s", payload, part);
 }
@@ -292,7 +315,8 @@ START_TEST(goes_out_and_comes_back)
 	answer(a.id, "\"status\":\"succeeded\",\"result\":{\"doors\":\"open\"}");
 	ck_assert_str_eq(statuses(), "succeeded/out");
 	assert_told("commands/accepted", a.id);
-	ck_assert_str_eq(ask("select string_agg(data->>'status', ' ' order by seq) from events"), "accepted sent succeeded");
+	ck_assert_str_eq(
+		ask("select string_agg(data->>'status', ' ' order by seq) from events"), "accepted sent succeeded");
 	ck_assert_str_eq(ask("select string_agg(seq::text, ' ' order by seq) from events"), "1 2 3");
 	ck_assert_str_eq(ask("select string_agg(s->>'step', ' ') from commands, jsonb_array_elements(timeline) s"),
 		"accepted reachability claimed published puback answer");
@@ -309,7 +333,8 @@ START_TEST(answer_overtakes_the_puback)
 	int mid = w.published[0].mid;
 	answer(a.id, "\"status\":\"succeeded\"");
 	ck_assert_str_eq(statuses(), "succeeded/out");
-	ck_assert_str_eq(ask("select string_agg(data->>'status', ' ' order by seq) from events"), "accepted sent succeeded");
+	ck_assert_str_eq(
+		ask("select string_agg(data->>'status', ' ' order by seq) from events"), "accepted sent succeeded");
 	dispatch_on_puback(w.dispatch, mid, 0);
 	pump_until(nothing_in_hand);
 	ck_assert_str_eq(statuses(), "succeeded/out");
@@ -647,7 +672,8 @@ START_TEST(dead_workers_claim_is_taken_up)
 	accept_now(&a);
 	free(a.command);
 	ask("update leases set expires_at = now() - interval '1 second' where name = 'worker/w2';"
-	    "select command_apply('w2', array['" VEHICLE "'], (select array_agg(id) from commands), array['claim'], array[null::json],"
+	    "select command_apply('w2', array['" VEHICLE
+	    "'], (select array_agg(id) from commands), array['claim'], array[null::json],"
 	    " array[null::json], array[null::text], array[null::jsonb])");
 	ck_assert_str_eq(statuses(), "accepted/claimed");
 	w.broker_is_up = true;

@@ -1,0 +1,70 @@
+/* http_internal.h - one request between h2o and the operations, for this room's files. */
+#ifndef KEYFOB_GATEWAY_HTTP_INTERNAL_H
+#define KEYFOB_GATEWAY_HTTP_INTERNAL_H
+
+#define H2O_USE_LIBUV 1
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#pragma GCC diagnostic ignored "-Wshadow"
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#pragma GCC diagnostic ignored "-Wstrict-prototypes"
+#pragma GCC diagnostic ignored "-Wcast-function-type"
+#include <h2o.h>
+#pragma GCC diagnostic pop
+
+#include "base/json.h"
+#include "gateway/api.h"
+#include "gateway/http/http.h"
+#include "notifier/hub.h"
+
+enum route_flag { PLAIN, SENDS, STREAMS };
+
+struct route {
+	const char *method, *path;
+	const struct api_operation *operation;
+	int status;
+	const char *query;      /* names, comma-separated */
+	enum route_flag flag;
+};
+extern const struct route routes[];
+extern const size_t route_count;
+
+struct http {
+	struct loop *loop;
+	struct http_options options;
+	h2o_globalconf_t config;
+	h2o_context_t context;
+	h2o_accept_ctx_t accept;
+	struct list listeners, streams;
+	size_t requests, connections;
+	bool draining;
+};
+
+/* One request under way. Lives in the request's pool; dies with it. */
+struct http_request {
+	h2o_handler_t *handler;
+	struct http *http;
+	h2o_req_t *req;
+	const struct route *route;
+	struct api_call *call;
+	struct caller caller;
+	char request_id[37];
+	int64_t wait;           /* Prefer: wait=N; -1: none */
+	struct stream *stream;
+};
+
+/* Answers with a problem (RFC 9457). `call` may be NULL. */
+void http_problem(struct http_request *, const struct fault *, const char *detail, const struct api_call *call);
+void http_reply(struct http_request *, int status, const char *type, const char *body, size_t len);
+void http_header(struct http_request *, const char *name, const char *value);
+
+/* head.c: NULL, or why the raw head (RFC 9112) is refused. */
+const char *head_check(const char *head, size_t len);
+
+/* stream.c: an event stream instead of a page */
+void stream_begin(struct http_request *, json_t *params);
+void stream_abandon(struct http_request *);
+void stream_end_all(struct http *);
+
+#endif

@@ -1,0 +1,189 @@
+/* stream.c - server-sent events: GET …/events with Accept: text/event-stream, over the hub, resumed by Last-Event-ID.
+ *
+ *   snapshot ─ events … ─ a comment every 15 s ─ the grant, the token or the node ends it */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/loop.h"
+#include "base/memory.h"
+#include "gateway/http/http_internal.h"
+
+#define COMMENT_MS 15000
+
+struct stream {
+	h2o_generator_t generator;
+	struct list node;
+	struct http_request *request;
+	struct hub_subscriber subscriber;
+	bool subscribed, started, sending, ending;
+	char epoch[64];
+	struct text waiting, under_way;
+	struct loop_timer comment, expiry;
+};
+
+static void on_ready(struct hub_subscriber *s, const struct hub_snapshot *snapshot);
+static void on_event(struct hub_subscriber *s, const struct hub_event *event);
+static void on_end(struct hub_subscriber *s, const struct fault *fault);
+static void on_proceed(h2o_generator_t *generator, h2o_req_t *req);
+static void on_comment(struct loop_timer *timer);
+static void on_expiry(struct loop_timer *timer);
+static void flush(struct stream *st);
+
+/* "EPOCH:SEQ" of Last-Event-ID; false when it is none. */
+static bool read_position(h2o_req_t *req, struct stream *st)
+{
+	ssize_t at = h2o_find_header_by_str(&req->headers, H2O_STRLIT("last-event-id"), -1);
+	if (at < 0)
+		return false;
+	h2o_iovec_t value = req->headers.entries[at].value;
+	const char *colon = memchr(value.base, ':', value.len);
+	if (!colon || (size_t)(colon - value.base) >= sizeof(st->epoch))
+		return false;
+	memcpy(st->epoch, value.base, (size_t)(colon - value.base));
+	char seq[24] = "";
+	size_t len = value.len - (size_t)(colon - value.base) - 1;
+	memcpy(seq, colon + 1, len < sizeof(seq) - 1 ? len : sizeof(seq) - 1);
+	st->subscriber.after = strtoll(seq, NULL, 10);
+	return st->subscriber.after >= 0;
+}
+
+void stream_begin(struct http_request *r, json_t *params)
+{
+	struct stream *st = memory_new(sizeof(*st));
+	struct loop *loop = r->http->loop;
+
+	r->stream = st;
+	st->request = r;
+	st->generator.proceed = on_proceed;
+	st->subscriber = (struct hub_subscriber){
+		.subject = r->caller.subject, .admin = r->caller.scopes & SCOPE_ADMIN, .after = -1,
+		.on_ready = on_ready, .on_event = on_event, .on_end = on_end
+	};
+	if (!read_position(r->req, st))
+		st->subscriber.after = -1;
+	st->subscriber.epoch = st->epoch;
+	loop_timer_init(loop, &st->comment, on_comment);
+	loop_timer_init(loop, &st->expiry, on_expiry);
+	list_append(&r->http->streams, &st->node);
+	st->subscribed = true;
+	hub_subscribe(api_hub(r->http->options.api), &st->subscriber, json_text_at(params, "vehicle_id"));
+	json_decref(params);
+}
+
+static void leave(struct stream *st)
+{
+	if (st->subscribed)
+		hub_unsubscribe(api_hub(st->request->http->options.api), &st->subscriber);
+	st->subscribed = false;
+	loop_timer_stop(&st->comment);
+	loop_timer_stop(&st->expiry);
+}
+
+void stream_abandon(struct http_request *r)
+{
+	struct stream *st = r->stream;
+	if (!st)
+		return;
+	leave(st);
+	list_remove(&st->node);
+	text_free(&st->waiting);
+	text_free(&st->under_way);
+	free(st);
+	r->stream = NULL;
+}
+
+static void on_ready(struct hub_subscriber *s, const struct hub_snapshot *snapshot)
+{
+	struct stream *st = container_of(s, struct stream, subscriber);
+	struct http_request *r = st->request;
+	int64_t left_ms = (r->caller.expires_at_us - loop_unix_us(r->http->loop)) / 1000;
+
+	snprintf(st->epoch, sizeof(st->epoch), "%s", snapshot->epoch);
+	text_addf(&st->waiting, "event: snapshot\nid: %s:%lld\ndata: {\"vehicle\":%s,\"epoch\":\"%s\",\"seq\":%lld,\"recovered\":%s}\n\n",
+		snapshot->epoch, (long long)(snapshot->recovered ? s->after : snapshot->seq), snapshot->vehicle, snapshot->epoch,
+		(long long)snapshot->seq, snapshot->recovered ? "true" : "false");
+	r->req->res.status = 200;
+	r->req->res.reason = "OK";
+	http_header(r, "content-type", "text/event-stream");
+	http_header(r, "cache-control", "no-store");
+	http_header(r, "x-request-id", r->request_id);
+	h2o_start_response(r->req, &st->generator);
+	st->started = true;
+	loop_timer_start(&st->comment, COMMENT_MS);
+	loop_timer_start(&st->expiry, left_ms > 0 ? left_ms : 0);
+	flush(st);
+}
+
+static void on_event(struct hub_subscriber *s, const struct hub_event *event)
+{
+	struct stream *st = container_of(s, struct stream, subscriber);
+
+	text_addf(&st->waiting, "event: %s\nid: %s:%lld\ndata: {\"vehicle_id\":\"%s\",\"seq\":%lld,\"type\":\"%s\",\"time\":\"%s\",\"data\":",
+		event->type, st->epoch, (long long)event->seq, event->vehicle_id, (long long)event->seq, event->type, event->time);
+	text_add_bytes(&st->waiting, event->data, event->data_len);
+	text_add(&st->waiting, "}\n\n");
+	if (st->waiting.len > st->request->http->options.max_queue)
+		st->ending = true; /* too slow: it resumes when it can */
+	flush(st);
+}
+
+static void on_end(struct hub_subscriber *s, const struct fault *fault)
+{
+	struct stream *st = container_of(s, struct stream, subscriber);
+	struct http_request *r = st->request;
+
+	st->subscribed = false;
+	if (st->started) {
+		st->ending = true;
+		flush(st);
+		return;
+	}
+	stream_abandon(r);
+	http_problem(r, fault, "", NULL);
+}
+
+static void flush(struct stream *st)
+{
+	if (st->sending || !st->started || (st->waiting.len == 0 && !st->ending))
+		return;
+	text_free(&st->under_way);
+	st->under_way = st->waiting;
+	st->waiting = (struct text){ 0 };
+	st->sending = true;
+	h2o_iovec_t out = h2o_iovec_init(st->under_way.data ? st->under_way.data : "", st->under_way.len);
+	if (st->ending)
+		leave(st);
+	h2o_send(st->request->req, &out, 1, st->ending ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
+}
+
+static void on_proceed(h2o_generator_t *generator, h2o_req_t *req)
+{
+	struct stream *st = container_of(generator, struct stream, generator);
+	(void)req;
+	st->sending = false;
+	flush(st);
+}
+
+static void on_comment(struct loop_timer *timer)
+{
+	struct stream *st = container_of(timer, struct stream, comment);
+	text_add(&st->waiting, ": here\n\n");
+	flush(st);
+	loop_timer_start(timer, COMMENT_MS);
+}
+
+static void on_expiry(struct loop_timer *timer)
+{
+	struct stream *st = container_of(timer, struct stream, expiry);
+	st->ending = true;
+	flush(st);
+}
+
+void stream_end_all(struct http *http)
+{
+	list_for_each_safe(node, &http->streams) {
+		struct stream *st = container_of(node, struct stream, node);
+		st->ending = true;
+		flush(st);
+	}
+}

@@ -1,0 +1,324 @@
+/* changes.c - the operations that change vehicles and grants: a stage each, a statement each.
+ *
+ * Every statement takes arrays of vehicle, subject, admin and body, and answers with a row for each: its number, the
+ * outcome, the body, and whether it is new. */
+#include "gateway/operations/changes.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ids.h"
+#include "base/json.h"
+#include "base/list.h"
+#include "base/loop.h"
+#include "base/memory.h"
+#include "base/rfc3339.h"
+#include "gateway/api_internal.h"
+#include "sql/batch.h"
+#include "sql/db.h"
+#include "sql/statements.h"
+
+#define SUBJECT_MAX 255
+
+static void run(struct api_call *call);
+static bool check_vehicle(struct api_call *call);
+static bool check_nothing(struct api_call *call);
+static bool check_grant(struct api_call *call);
+static bool check_subject(struct api_call *call);
+
+#define OPERATION(id, name, ...)                                                                                       \
+	static const char *const params_##id[] = { __VA_ARGS__, NULL };                                                \
+	const struct api_operation API_##id = { name, SCOPE_COMMANDS_WRITE, params_##id, run };
+OPERATION(VEHICLE_PUT, "vehicle.put", "vehicle_id", "display_name", "msisdn", "iccid", "fleet_id", "tags")
+OPERATION(VEHICLE_DELETE, "vehicle.delete", "vehicle_id")
+OPERATION(GRANT_PUT, "grant.put", "vehicle_id", "subject", "role", "expires_at")
+OPERATION(GRANT_DELETE, "grant.delete", "vehicle_id", "subject")
+
+static const struct {
+	const struct api_operation *operation;
+	const struct db_statement *statement;
+	bool makes_heads;
+	bool (*check)(struct api_call *);
+} kinds[CHANGES_STAGES] = {
+	{ &API_VEHICLE_PUT, &SQL_vehicle_put, true, check_vehicle },
+	{ &API_VEHICLE_DELETE, &SQL_vehicle_retire, false, check_nothing },
+	{ &API_GRANT_PUT, &SQL_grant_put, false, check_grant },
+	{ &API_GRANT_DELETE, &SQL_grant_end, false, check_subject },
+};
+
+static const struct {
+	const char *outcome;
+	const struct fault *fault;
+	const char *detail;
+} verdicts[] = {
+	{ "done", NULL, "" },
+	{ "not_found", &FAULT_VEHICLE_NOT_FOUND, "" },
+	{ "forbidden", &FAULT_FORBIDDEN, "your role does not allow this" },
+	{ "last_owner", &FAULT_FORBIDDEN, "the last owner can be removed by an administrator alone" },
+	{ "no_grant", &FAULT_GRANT_NOT_FOUND, "" },
+	{ "no_fleet", &FAULT_FLEET_NOT_FOUND, "" },
+	{ "invalid", &FAULT_INVALID_VEHICLE, "there is no such fleet" },
+};
+
+struct changes {
+	struct batch *batch;
+	struct batch_stage stages[CHANGES_STAGES];
+	bool synchronous;
+};
+
+/* One change under way; the call's state. */
+struct change {
+	struct api_call *call;
+	struct batch_item item;
+	const char *vehicle_id;
+	char *body, *reply;
+	size_t verdict;
+	bool is_new;
+};
+
+static void write_begin(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count);
+static void write_round(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count);
+static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items,
+	size_t count, size_t first);
+static void on_item_done(struct batch_item *item, const struct fault *fault);
+
+struct changes *changes_new(bool synchronous)
+{
+	struct changes *c = memory_new(sizeof(*c));
+	c->synchronous = synchronous;
+	for (size_t i = 0; i < CHANGES_STAGES; i++)
+		c->stages[i] = (struct batch_stage){
+			.name = kinds[i].operation->name, .owner = c, .begin = write_begin, .write = write_round, .read = read_round
+		};
+	return c;
+}
+
+void changes_free(struct changes *c)
+{
+	free(c);
+}
+
+void changes_stages(struct changes *c, struct batch_stage *ret[CHANGES_STAGES])
+{
+	for (size_t i = 0; i < CHANGES_STAGES; i++)
+		ret[i] = &c->stages[i];
+}
+
+void changes_attach(struct changes *c, struct batch *batch)
+{
+	c->batch = batch;
+}
+
+static void change_free(void *state)
+{
+	struct change *c = state;
+	free(c->body);
+	free(c->reply);
+	free(c);
+}
+
+static size_t kind_of(const struct api_operation *operation)
+{
+	size_t i = 0;
+	while (kinds[i].operation != operation)
+		i++;
+	return i;
+}
+
+static void run(struct api_call *call)
+{
+	struct changes *changes = call->api->changes;
+	size_t kind = kind_of(call->operation);
+	struct change *c = memory_new(sizeof(*c));
+
+	c->call = call;
+	call->state = c;
+	call->free_state = change_free;
+	if (!kinds[kind].check(call))
+		return;
+	c->vehicle_id = json_text_at(call->params, "vehicle_id");
+	c->body = json_canonical(call->params);
+	c->item = (struct batch_item){
+		.stage = &changes->stages[kind], .vehicle_id = c->vehicle_id, .on_done = on_item_done
+	};
+	list_init(&c->item.node);
+	const struct fault *fault = batch_submit(changes->batch, &c->item);
+	if (fault)
+		api_call_fail(call, fault, "%s", "");
+}
+
+/* What a caller may write. */
+
+static bool refuse(struct api_call *call, const struct fault *fault, const char *why)
+{
+	api_call_fail(call, fault, "%s", why);
+	return false;
+}
+
+static bool check_nothing(struct api_call *call)
+{
+	const char *vehicle_id;
+	return api_param_vehicle(call, &vehicle_id);
+}
+
+static bool is_digits(const char *text, size_t min, size_t max)
+{
+	size_t len = strspn(text, "0123456789");
+	return text[len] == '\0' && len >= min && len <= max;
+}
+
+static bool are_tags(const json_t *tags)
+{
+	size_t i;
+	json_t *tag;
+
+	if (!tags || json_is_null(tags))
+		return true;
+	if (!json_is_array(tags) || json_array_size(tags) > 64)
+		return false;
+	json_array_foreach(tags, i, tag) {
+		if (!json_is_string(tag) || json_string_length(tag) > 64)
+			return false;
+	}
+	return true;
+}
+
+static bool check_vehicle(struct api_call *call)
+{
+	const char *id = json_text_at(call->params, "vehicle_id"), *name, *msisdn, *iccid, *fleet;
+	const char *namespace = "keyfob-";
+
+	if (!id || !topic_level_is_safe(id) || strncmp(id, namespace, strlen(namespace)) == 0)
+		return refuse(call, &FAULT_INVALID_VEHICLE, "vehicle_id has 1 to 64 of A-Z a-z 0-9 . _ : - and is not the gateway's");
+	if (!api_param_text(call, "display_name", &name) || !api_param_text(call, "msisdn", &msisdn) ||
+		!api_param_text(call, "iccid", &iccid) || !api_param_text(call, "fleet_id", &fleet))
+		return false;
+	if (msisdn && (msisdn[0] != '+' || !is_digits(msisdn + 1, 5, 15)))
+		return refuse(call, &FAULT_INVALID_VEHICLE, "msisdn is E.164: + and 5 to 15 digits");
+	if (iccid && !is_digits(iccid, 18, 22))
+		return refuse(call, &FAULT_INVALID_VEHICLE, "iccid has 18 to 22 digits");
+	if (name && strlen(name) > 256)
+		return refuse(call, &FAULT_INVALID_VEHICLE, "display_name has at most 256 bytes");
+	return are_tags(json_object_get(call->params, "tags")) ? true : refuse(call, &FAULT_INVALID_VEHICLE, "tags is a list of at most 64 texts");
+}
+
+static bool check_subject(struct api_call *call)
+{
+	const char *subject;
+
+	if (!check_nothing(call) || !api_param_text(call, "subject", &subject))
+		return false;
+	if (!subject || !subject[0] || strlen(subject) > SUBJECT_MAX)
+		return refuse(call, &FAULT_INVALID_PARAMS, "subject has 1 to 255 bytes");
+	return true;
+}
+
+static bool check_grant(struct api_call *call)
+{
+	static const char *const roles[] = { "owner", "driver", "viewer" };
+	const char *role, *expires;
+	int64_t at;
+	bool known = false;
+
+	if (!check_subject(call) || !api_param_text(call, "role", &role) || !api_param_text(call, "expires_at", &expires))
+		return false;
+	for (size_t i = 0; role && i < sizeof(roles) / sizeof(roles[0]); i++)
+		known = known || strcmp(role, roles[i]) == 0;
+	if (!known)
+		return refuse(call, &FAULT_INVALID_PARAMS, "role is owner, driver or viewer");
+	if (expires && (!rfc3339_read(expires, &at) || at <= loop_unix_us(call->api->loop)))
+		return refuse(call, &FAULT_INVALID_PARAMS, "expires_at is an RFC 3339 time in the future, or null");
+	return true;
+}
+
+/* Into the transaction. */
+
+static struct change *change_of(struct batch_item *item)
+{
+	return container_of(item, struct change, item);
+}
+
+static int compare_vehicles(const void *a, const void *b)
+{
+	const struct batch_item *x = *(struct batch_item *const *)a, *y = *(struct batch_item *const *)b;
+	return strcmp(x->vehicle_id, y->vehicle_id);
+}
+
+static size_t stage_index(const struct batch_stage *stage)
+{
+	const struct changes *c = stage->owner;
+	return (size_t)(stage - c->stages);
+}
+
+static void write_begin(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	struct db_array vehicles = { 0 };
+
+	(void)cut;
+	if (!kinds[stage_index(stage)].makes_heads)
+		return;
+	struct batch_item **sorted = memory_new(count * sizeof(*sorted));
+	memcpy(sorted, items, count * sizeof(*sorted));
+	qsort(sorted, count, sizeof(*sorted), compare_vehicles);
+	for (size_t i = 0; i < count; i++)
+		db_array_text(&vehicles, sorted[i]->vehicle_id);
+	free(sorted);
+	db_unit_add(unit, &SQL_lifecycle_heads);
+	db_param_array(unit, &vehicles);
+}
+
+static void write_round(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	const struct changes *changes = stage->owner;
+	struct db_array vehicles = { 0 }, subjects = { 0 }, admins = { 0 }, bodies = { 0 };
+
+	(void)cut;
+	for (size_t i = 0; i < count; i++) {
+		const struct change *c = change_of(items[i]);
+		db_array_text(&vehicles, c->vehicle_id);
+		db_array_text(&subjects, c->call->caller.subject);
+		db_array_bool(&admins, api_caller_is_admin(c->call));
+		db_array_text(&bodies, c->body);
+	}
+	db_unit_add(unit, kinds[stage_index(stage)].statement);
+	db_param_array(unit, &vehicles);
+	db_param_array(unit, &subjects);
+	db_param_array(unit, &admins);
+	db_param_array(unit, &bodies);
+	db_param_bool(unit, changes->synchronous);
+}
+
+static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items,
+	size_t count, size_t first)
+{
+	(void)stage;
+	(void)cut;
+	for (size_t i = 0; i < count; i++) {
+		struct change *c = change_of(items[i]);
+		const char *outcome = db_text(unit, first, i, 1), *reply = db_text(unit, first, i, 2);
+		for (c->verdict = 0; strcmp(verdicts[c->verdict].outcome, outcome) != 0;)
+			c->verdict++;
+		c->reply = memory_need(strdup(reply ? reply : "{}"));
+		c->is_new = db_bool(unit, first, i, 3);
+	}
+}
+
+static void on_item_done(struct batch_item *item, const struct fault *fault)
+{
+	struct change *c = change_of(item);
+
+	if (fault) {
+		api_call_fail(c->call, fault, "%s", "");
+	} else if (verdicts[c->verdict].fault) {
+		api_call_fail(c->call, verdicts[c->verdict].fault, "%s", verdicts[c->verdict].detail);
+	} else {
+		char *reply = c->reply;
+		c->reply = NULL;
+		c->call->created = c->is_new;
+		api_call_reply(c->call, reply, strlen(reply));
+	}
+}

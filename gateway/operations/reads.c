@@ -1,0 +1,226 @@
+/* reads.c - the operations that only look: a row each in a table, a statement each in sql/queries/read_*.sql.
+ *
+ * Every statement takes the subject, whether it is admin, and database.synchronous, then the operation's own
+ * parameters; it answers with the subject's rank (no row or 0: the vehicle is not to be seen), a body and a cursor. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ids.h"
+#include "base/json.h"
+#include "base/memory.h"
+#include "commands/lifecycle.h"
+#include "gateway/api_internal.h"
+#include "gateway/catalog.h"
+#include "gateway/config.h"
+#include "sql/db.h"
+#include "sql/statements.h"
+
+#define LIMIT_MAX 200
+#define LIMIT_DEFAULT 50
+#define NO_ID "00000000-0000-0000-0000-000000000000"
+
+enum need { NEED_VEHICLE, NEED_ID, NEED_LIMIT, NEED_CURSOR, NEED_CURSOR_ID, NEED_STATUS, NEED_AFTER, NEED_SUBJECT, NEED_NULL, NEED_SCOPES, NEED_END };
+
+struct read {
+	const struct api_operation *operation;
+	const struct db_statement *statement;
+	int rank;                       /* the least that may read it */
+	const struct fault *missing;    /* when there is no body */
+	enum need needs[6];
+};
+
+static void run(struct api_call *call);
+
+#define OPERATION(id, name, scopes, ...)                                                                               \
+	static const char *const params_##id[] = { __VA_ARGS__, NULL };                                                \
+	const struct api_operation API_##id = { name, scopes, params_##id, run };
+OPERATION(VEHICLE_GET, "vehicle.get", SCOPE_VEHICLES_READ, "vehicle_id")
+OPERATION(VEHICLE_LIST, "vehicle.list", SCOPE_VEHICLES_READ, "limit", "cursor")
+OPERATION(COMMAND_GET, "command.get", SCOPE_VEHICLES_READ | SCOPE_COMMANDS_WRITE, "vehicle_id", "id")
+OPERATION(COMMAND_LIST, "command.list", SCOPE_VEHICLES_READ | SCOPE_COMMANDS_WRITE, "vehicle_id", "status", "limit", "cursor")
+OPERATION(EVENT_LIST, "event.list", SCOPE_VEHICLES_READ, "vehicle_id", "after", "limit")
+OPERATION(GRANT_LIST, "grant.list", SCOPE_VEHICLES_READ, "vehicle_id", "limit", "cursor")
+OPERATION(GRANT_GET, "grant.get", SCOPE_VEHICLES_READ, "vehicle_id", "subject")
+OPERATION(ME, "me", 0, "")
+
+static const struct read reads[] = {
+	{ &API_VEHICLE_GET, &SQL_read_vehicle, 1, &FAULT_VEHICLE_NOT_FOUND, { NEED_VEHICLE, NEED_END } },
+	{ &API_VEHICLE_LIST, &SQL_read_vehicles, 0, &FAULT_INTERNAL, { NEED_LIMIT, NEED_CURSOR, NEED_END } },
+	{ &API_COMMAND_GET, &SQL_read_command, 1, &FAULT_COMMAND_NOT_FOUND, { NEED_VEHICLE, NEED_ID, NEED_END } },
+	{ &API_COMMAND_LIST, &SQL_read_commands, 1, &FAULT_INTERNAL,
+		{ NEED_VEHICLE, NEED_LIMIT, NEED_CURSOR_ID, NEED_STATUS, NEED_END } },
+	{ &API_EVENT_LIST, &SQL_read_events, 1, &FAULT_INTERNAL, { NEED_VEHICLE, NEED_LIMIT, NEED_AFTER, NEED_END } },
+	{ &API_GRANT_LIST, &SQL_read_grants, 3, &FAULT_INTERNAL, { NEED_VEHICLE, NEED_LIMIT, NEED_CURSOR, NEED_NULL, NEED_END } },
+	{ &API_GRANT_GET, &SQL_read_grants, 3, &FAULT_GRANT_NOT_FOUND,
+		{ NEED_VEHICLE, NEED_LIMIT, NEED_NULL, NEED_SUBJECT, NEED_END } },
+	{ &API_ME, &SQL_read_me, 0, &FAULT_INTERNAL, { NEED_SCOPES, NEED_END } },
+};
+
+static const struct read *read_of(const struct api_operation *operation)
+{
+	size_t i = 0;
+	while (reads[i].operation != operation)
+		i++;
+	return &reads[i];
+}
+
+static char *scopes_json(const struct api_call *call)
+{
+	struct text out = { 0 };
+	const char *comma = "";
+
+	text_add(&out, "[");
+	for (unsigned bit = 1; bit <= SCOPE_ADMIN; bit <<= 1) {
+		if (!(call->caller.scopes & bit))
+			continue;
+		text_addf(&out, "%s\"%s\"", comma, token_scope_name(bit));
+		comma = ",";
+	}
+	text_add(&out, "]");
+	return text_take(&out);
+}
+
+/* An id as it may stand in a statement: one that is no UUID is none's. */
+static bool add_id(struct api_call *call, struct db_unit *unit, const char *name, const char *absent)
+{
+	const char *text;
+	if (!api_param_text(call, name, &text))
+		return false;
+	db_param_text(unit, !text ? absent : uuid_is_text(text) ? text : NO_ID);
+	return true;
+}
+
+static bool add_text(struct api_call *call, struct db_unit *unit, const char *name)
+{
+	const char *text;
+	if (!api_param_text(call, name, &text))
+		return false;
+	db_param_text(unit, text);
+	return true;
+}
+
+static bool add_int(struct api_call *call, struct db_unit *unit, const char *name, int64_t absent, int64_t min, int64_t max)
+{
+	int64_t value;
+	if (!api_param_int(call, name, absent, min, max, &value))
+		return false;
+	db_param_int(unit, value);
+	return true;
+}
+
+static bool add_status(struct api_call *call, struct db_unit *unit)
+{
+	const char *status;
+	if (!api_param_text(call, "status", &status))
+		return false;
+	if (status && status_of(status) == STATUS_COUNT) {
+		api_call_fail(call, &FAULT_INVALID_QUERY, "status: there is no %.32s", status);
+		return false;
+	}
+	db_param_text(unit, status);
+	return true;
+}
+
+static bool add_vehicle(struct api_call *call, struct db_unit *unit)
+{
+	const char *vehicle_id;
+	if (!api_param_vehicle(call, &vehicle_id))
+		return false;
+	db_param_text(unit, vehicle_id);
+	return true;
+}
+
+static bool add_scopes(struct api_call *call, struct db_unit *unit)
+{
+	char *scopes = scopes_json(call);
+	db_param_text(unit, scopes);
+	free(scopes);
+	return true;
+}
+
+static bool add_null(struct db_unit *unit)
+{
+	db_param_text(unit, NULL);
+	return true;
+}
+
+static bool add_need(struct api_call *call, struct db_unit *unit, enum need need)
+{
+	switch (need) {
+	case NEED_VEHICLE:
+		return add_vehicle(call, unit);
+	case NEED_ID:
+		return add_id(call, unit, "id", NO_ID);
+	case NEED_LIMIT:
+		return add_int(call, unit, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX);
+	case NEED_CURSOR:
+		return add_text(call, unit, "cursor");
+	case NEED_CURSOR_ID:
+		return add_id(call, unit, "cursor", NULL);
+	case NEED_STATUS:
+		return add_status(call, unit);
+	case NEED_AFTER:
+		return add_int(call, unit, "after", 0, 0, INT64_MAX);
+	case NEED_SUBJECT:
+		return add_text(call, unit, "subject");
+	case NEED_SCOPES:
+		return add_scopes(call, unit);
+	case NEED_NULL:
+	case NEED_END:
+		break;
+	}
+	return add_null(unit);
+}
+
+static void on_read(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct api_call *call = context;
+	const struct read *read = read_of(call->operation);
+	bool found = !fault && db_rows(unit, 0) > 0;
+	int rank = found ? (int)db_int(unit, 0, 0, 0) : 0;
+
+	if (fault) {
+		api_call_fail(call, fault == &FAULT_STATEMENT ? &FAULT_INTERNAL : fault, "%s", "");
+	} else if (rank == 0) {
+		api_call_fail(call, &FAULT_VEHICLE_NOT_FOUND, "%s", "");
+	} else if (rank < read->rank) {
+		api_call_fail(call, &FAULT_FORBIDDEN, "%s", "your role does not allow this");
+	} else if (!db_text(unit, 0, 0, 1)) {
+		api_call_fail(call, read->missing, "%s", "");
+	} else {
+		const char *cursor = db_text(unit, 0, 0, 2);
+		snprintf(call->next_cursor, sizeof(call->next_cursor), "%s", cursor ? cursor : "");
+		char *body = memory_need(strdup(db_text(unit, 0, 0, 1)));
+		api_call_reply(call, body, strlen(body));
+	}
+}
+
+static void run(struct api_call *call)
+{
+	const struct read *read = read_of(call->operation);
+	struct db_unit *unit = db_unit_new(call->api->reader, on_read, call);
+
+	db_unit_add(unit, read->statement);
+	db_param_text(unit, call->caller.subject);
+	db_param_bool(unit, api_caller_is_admin(call));
+	db_param_bool(unit, call->api->config->database.synchronous);
+	for (size_t i = 0; read->needs[i] != NEED_END; i++) {
+		if (!add_need(call, unit, read->needs[i])) {
+			db_unit_free(unit);
+			return;
+		}
+	}
+	db_unit_submit(unit);
+}
+
+/* The catalogue needs no database. */
+
+static void run_catalog(struct api_call *call)
+{
+	json_auto_t *catalog = catalog_to_json(call->api->catalog);
+	char *body = memory_need(json_dumps(catalog, JSON_COMPACT));
+	api_call_reply(call, body, strlen(body));
+}
+
+static const char *const params_catalog[] = { NULL };
+const struct api_operation API_CATALOG_GET = { "catalog.get", 0, params_catalog, run_catalog };

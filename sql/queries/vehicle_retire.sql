@@ -1,0 +1,32 @@
+-- Retires vehicles: $1 vehicle, $2 subject, $3 admin, $4 unused, $5 unused. What is unsent is cancelled, grants end and are told,
+-- the shadow is cleared; the head stays, so that seq goes on should it be registered anew.
+with i as materialized (
+	select i.*, v.fleet_id, case
+		when v.vehicle_id is null then 'not_found'
+		when i.admin or is_manager(i.subject, v.fleet_id) then 'done'
+		when grant_rank(i.subject, i.vehicle_id, v.fleet_id) > 0 then 'forbidden' else 'not_found' end as outcome
+	from unnest($1::text[], $2::text[], $3::bool[], $4::text[]) with ordinality as i(vehicle_id, subject, admin, body, n)
+	left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
+	where $5::bool is not null
+), unsent as materialized (
+	select c.vehicle_id, c.id, i.subject from i join commands c on c.vehicle_id = i.vehicle_id and c.status in ('accepted', 'waiting') and c.flight = 'none'
+	where i.outcome = 'done' order by c.vehicle_id, c.accepted_seq
+), cancelled as materialized (
+	select count(*) as n from command_apply(null, array(select vehicle_id from unsent), array(select id from unsent), array(select 'cancel' from unsent),
+		array(select json_build_object('code', 'CANCELED', 'by', subject) from unsent), array(select null::json from unsent),
+		array(select null::text from unsent), array(select step('canceled', jsonb_build_object('by', subject)) from unsent))
+), ended as materialized (
+	select g.object_id as vehicle_id, g.subject,
+		event_add(g.object_id, 'access.changed', json_build_object('subject', g.subject, 'role', null, 'expires_at', null)) as seq
+	from i join grants g on g.object_kind = 'vehicle' and g.object_id = i.vehicle_id
+	where i.outcome = 'done' and (select n from cancelled) >= 0
+), removed as (
+	delete from grants g using ended e where g.object_kind = 'vehicle' and g.object_id = e.vehicle_id and g.subject = e.subject
+), retired as (
+	update vehicles v set retired_at = clock_timestamp(), reported = '{}', reported_version = null, desired = '{}', tags = '{}',
+		display_name = null, msisdn = null, iccid = null
+	from i where i.outcome = 'done' and v.vehicle_id = i.vehicle_id and (select count(*) from ended) >= 0
+), noted as (
+	insert into audit (subject, action, object, allowed) select i.subject, 'vehicle.retire', i.vehicle_id, i.outcome = 'done' from i
+)
+select i.n, i.outcome, null::json, false from i order by i.n
