@@ -365,6 +365,15 @@ static void on_foreign(void *owner)
 
 /* The broker: feeds. */
 
+/* A state report proves that its vehicle is there. */
+static void receive_state(
+	struct flows *f, const struct batch_fence *fence, const struct mqtt_message *m, struct receipt *receipt)
+{
+	char vehicle_id[65];
+	if (shadow_receive(f->shadow, fence, m, receipt, vehicle_id))
+		reachability_prove(f->reachability, vehicle_id);
+}
+
 static void on_message(
 	void *owner, const struct batch_fence *fence, const struct mqtt_message *m, struct receipt *receipt)
 {
@@ -552,22 +561,4 @@ static void on_look(struct loop_timer *timer)
 		f->on_drained(f->options.owner);
 	else
 		loop_timer_start(timer, DRAIN_LOOK_MS);
-}
-
-void flows_free(struct flows *f)
-{
-	loop_timer_stop(&f->sweep);
-	loop_timer_stop(&f->look);
-	hub_free(f->hub);
-	batch_free(f->batch);
-	changes_free(f->changes);
-	shadow_free(f->shadow);
-	reachability_free(f->reachability);
-	deadline_free(f->deadline);
-	answer_free(f->answer);
-	cancel_free(f->cancel);
-	accept_free(f->accept);
-	dispatch_free(f->dispatch);
-	lease_free(f->leases);
-	free(f);
 }

@@ -27,7 +27,6 @@ struct flows *flows_new(struct loop *, const struct flows_options *, struct api 
 void flows_start(struct flows *);
 /* No new work: feeds are handed over, what is in hand is recorded, connections are closed; then `on_drained`. */
 void flows_drain(struct flows *, void (*on_drained)(void *owner));
-void flows_free(struct flows *);
 
 bool flows_has_database(const struct flows *);
 bool flows_has_broker(const struct flows *);

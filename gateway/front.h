@@ -22,8 +22,7 @@ struct front_options { /* borrowed for life */
 struct front *front_new(struct loop *, const struct front_options *, struct api *);
 /* Nothing new comes in; WebSockets are closed with 1012, requests under way are answered. */
 void front_drain(struct front *);
-/* Everybody has gone. */
+/* No request is under way. */
 bool front_is_empty(const struct front *);
-void front_free(struct front *);
 
 #endif

@@ -43,14 +43,14 @@ static bool start_workers(struct node *node);
 static int wait_for_end(struct node *node, const sigset_t *signals);
 static void reload(struct node *node);
 static int stop_workers(struct node *node, int code);
-static void node_done(struct node *node);
 
 int node_run(const struct config *config)
 {
-	struct node node = { .config = config };
+	static struct node node; /* the workers look at it until the process ends */
 	sigset_t signals;
 	int code = 1;
 
+	node.config = config;
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
@@ -61,7 +61,6 @@ int node_run(const struct config *config)
 	if (prepare(&node) && start_workers(&node))
 		code = wait_for_end(&node, &signals);
 	code = stop_workers(&node, code);
-	node_done(&node);
 	return code;
 }
 
@@ -241,12 +240,4 @@ static int stop_workers(struct node *node, int code)
 	if (code == 0)
 		log_info("node", "stopped", LOG_TEXT("node", node->id));
 	return code;
-}
-
-static void node_done(struct node *node)
-{
-	free(node->workers);
-	token_trust_free(node->trust);
-	catalog_free(node->catalog);
-	free((char *)(uintptr_t)node->broker.host);
 }

@@ -34,7 +34,7 @@ struct worker {
 	pthread_mutex_t lock; /* of what follows: the node's orders */
 	pthread_cond_t obeyed;
 	const struct catalog *fresh_catalog;
-	bool drain_ordered, draining;
+	bool drain_ordered, draining, drained;
 };
 
 static void *run(void *arg);
@@ -42,7 +42,6 @@ static void on_wake(uv_async_t *wake);
 static void drain(struct worker *w);
 static void on_farewell(struct loop_timer *timer);
 static void on_flows_drained(void *owner);
-static void worker_free(struct worker *w);
 
 /* The node's word for "this cannot go on": its main thread waits for it. */
 static void on_fatal(void *owner)
@@ -161,28 +160,26 @@ static void on_farewell(struct loop_timer *timer)
 		flows_drain(w->flows, on_flows_drained);
 }
 
+/* h2o keeps timers of its own on the loop for ever: the thread is left to the end of the process. */
 static void on_flows_drained(void *owner)
 {
 	struct worker *w = owner;
-	front_free(w->front);
-	flows_free(w->flows);
-	uv_close((uv_handle_t *)&w->wake, NULL);
-	loop_stop(w->loop);
+
+	pthread_mutex_lock(&w->lock);
+	w->drained = true;
+	pthread_cond_signal(&w->obeyed);
+	pthread_mutex_unlock(&w->lock);
+	for (;;)
+		pause(); /* nothing of this loop may run any more */
 }
 
 bool worker_join(struct worker *w, const struct timespec *until)
 {
-	if (pthread_timedjoin_np(w->thread, NULL, until) != 0)
-		return false;
-	worker_free(w);
-	return true;
-}
+	int failed = 0;
 
-static void worker_free(struct worker *w)
-{
-	verifier_free(w->api.verifier);
-	loop_free(w->loop);
-	pthread_mutex_destroy(&w->lock);
-	pthread_cond_destroy(&w->obeyed);
-	free(w);
+	pthread_mutex_lock(&w->lock);
+	while (!w->drained && failed == 0)
+		failed = pthread_cond_timedwait(&w->obeyed, &w->lock, until);
+	pthread_mutex_unlock(&w->lock);
+	return failed == 0;
 }

@@ -32,7 +32,7 @@ struct worker *worker_start(const struct worker_options *);
 void worker_set_catalog(struct worker *, const struct catalog *);
 /* Begins the end: no new work, what was accepted is recorded, leases are handed over, sockets are closed. */
 void worker_drain(struct worker *);
-/* Waits for the end and frees it; false when it has not come by `until` (CLOCK_REALTIME). */
+/* Waits until it has drained; false when that has not come by `until` (CLOCK_REALTIME). Its thread ends with the process. */
 bool worker_join(struct worker *, const struct timespec *until);
 
 #endif

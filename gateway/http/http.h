@@ -26,6 +26,5 @@ bool http_listen(struct http *, const struct address *);
 /* No new connections; streams end. */
 void http_drain(struct http *);
 bool http_is_empty(const struct http *);        /* no request is under way */
-void http_free(struct http *);
 
 #endif

@@ -38,7 +38,6 @@ struct http {
 	h2o_accept_ctx_t accept;
 	struct list listeners, streams;
 	size_t requests, connections;
-	bool draining;
 };
 
 /* One request under way. Lives in the request's pool; dies with it. */

@@ -77,7 +77,7 @@ class Broker {
 			'autosave_on_changes true',
 			'autosave_interval 1000',
 			'set_tcp_nodelay true',
-			'max_queued_messages 0',
+			'max_queued_messages 1000000',
 			'max_inflight_messages 512',
 			'log_type error',
 			'log_type warning',

@@ -40,7 +40,7 @@ void test_broker_make(struct test_broker *b, const char *config)
 	FILE *file = fopen(path, "w");
 	ck_assert_ptr_nonnull(file);
 	fprintf(file, "user root\nlistener %d 127.0.0.1\nlog_dest stderr\nset_tcp_nodelay true\n", b->port);
-	fprintf(file, "max_inflight_messages 1000\nmax_queued_messages 0\n%s\n",
+	fprintf(file, "max_inflight_messages 1000\nmax_queued_messages 1000000\n%s\n",
 		config ? config : "allow_anonymous true");
 	fclose(file);
 }
