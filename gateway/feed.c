@@ -30,7 +30,7 @@ struct feed {
 	struct batch_fence fence;
 	struct mqtt_link *link; /* NULL once it is closed */
 	struct receipt receipt; /* open while a batch is with the flows */
-	bool reading, closing, link_closed, subscribed, session_present, announced;
+	bool reading, closing, link_closed, subscribed, session_present;
 	unsigned units; /* database units whose answer is out */
 	void (*on_closed)(void *owner);
 };
@@ -160,9 +160,8 @@ static void on_subscribed(void *owner, struct mqtt_link *link)
 	(void)link;
 	log_debug("feed", "subscribed", LOG_TEXT("feed", f->name), LOG_INT("session_present", f->session_present));
 	db_unit_submit(lease_unit(f, &SQL_lease_subscribed, on_marked));
-	if (!f->announced || !f->session_present)
+	if (!f->session_present)
 		f->options.on_session_lost(f->options.owner, &f->fence);
-	f->announced = true;
 }
 
 static void on_marked(struct db_unit *unit, void *context, const struct fault *fault)

@@ -98,7 +98,8 @@ static void make_batch(struct flows *f)
 	stages[n++] = offer_stage(f->deadline);
 	stages[n++] = dispatch_settle_stage(f->dispatch);
 	stages[n++] = hub_tell_stage(f->hub);
-	f->batch = batch_new(f->loop, f->writer, &(struct batch_options){ .items_max = ITEMS_MAX, .holder = f->worker }, stages, n);
+	f->batch = batch_new(
+		f->loop, f->writer, &(struct batch_options){ .items_max = ITEMS_MAX, .holder = f->worker }, stages, n);
 	reachability_attach(f->reachability, f->batch);
 	shadow_attach(f->shadow, f->batch);
 	changes_attach(f->changes, f->batch);

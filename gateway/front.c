@@ -25,10 +25,13 @@ struct front *front_new(struct loop *loop, const struct front_options *options, 
 	const struct config *config = options->config;
 	struct front *f = memory_new(sizeof(*f));
 
-	f->rest = http_new(loop, &(struct http_options){ .api = api, .max_connections = (size_t)config->http.max_connections,
+	f->rest = http_new(loop, &(struct http_options){ .api = api,
+					 .max_connections = (size_t)config->http.max_connections,
 					 .max_queue = config->websocket.max_queue });
 	if (options->answers_admin)
-		f->admin = http_new(loop, &(struct http_options){ .max_connections = 100, .owner = options->owner, .is_ready = options->is_ready });
+		f->admin = http_new(
+			loop, &(struct http_options){
+				      .max_connections = 100, .owner = options->owner, .is_ready = options->is_ready });
 	if (!listen_all(f->rest, &config->http.listen) || (f->admin && !listen_all(f->admin, &config->admin.listen)))
 		return NULL; /* the process ends */
 	return f;

@@ -310,7 +310,7 @@ static bool read_numbers(const struct item *it, void *member)
 	if (!items)
 		return false;
 	for (const struct value *v = it->value->first; v; v = v->next) {
-		int64_t n;
+		int64_t n = 0;
 		if (!read_quantity(it, v, &n))
 			return false;
 		items[i++] = (int)n;

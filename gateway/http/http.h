@@ -12,9 +12,9 @@ struct http;
 struct loop;
 
 struct http_options {
-	struct api *api;                /* borrowed; NULL for the admin listener */
+	struct api *api; /* borrowed; NULL for the admin listener */
 	size_t max_connections;
-	size_t max_queue;               /* bytes that an event stream may be behind */
+	size_t max_queue; /* bytes that an event stream may be behind */
 	/* the admin listener's: whether the node can work */
 	void *owner;
 	bool (*is_ready)(void *owner, json_t **ret_details);
@@ -25,6 +25,6 @@ struct http *http_new(struct loop *, const struct http_options *);
 bool http_listen(struct http *, const struct address *);
 /* No new connections; streams end. */
 void http_drain(struct http *);
-bool http_is_empty(const struct http *);        /* no request is under way */
+bool http_is_empty(const struct http *); /* no request is under way */
 
 #endif

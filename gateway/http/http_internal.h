@@ -24,7 +24,7 @@ struct route {
 	const char *method, *path;
 	const struct api_operation *operation;
 	int status;
-	const char *query;      /* names, comma-separated */
+	const char *query; /* names, comma-separated */
 	enum route_flag flag;
 };
 extern const struct route routes[];
@@ -49,7 +49,7 @@ struct http_request {
 	struct api_call *call;
 	struct caller caller;
 	char request_id[37];
-	int64_t wait;           /* Prefer: wait=N; -1: none */
+	int64_t wait; /* Prefer: wait=N; -1: none */
 	struct stream *stream;
 };
 

@@ -38,10 +38,11 @@ static const char *reason_of(int status)
 	static const struct {
 		int status;
 		const char *reason;
-	} reasons[] = { { 200, "OK" }, { 201, "Created" }, { 202, "Accepted" }, { 204, "No Content" }, { 400, "Bad Request" },
-		{ 401, "Unauthorized" }, { 403, "Forbidden" }, { 404, "Not Found" }, { 405, "Method Not Allowed" }, { 409, "Conflict" },
-		{ 413, "Content Too Large" }, { 415, "Unsupported Media Type" }, { 422, "Unprocessable Content" },
-		{ 429, "Too Many Requests" }, { 503, "Service Unavailable" } };
+	} reasons[] = { { 200, "OK" }, { 201, "Created" }, { 202, "Accepted" }, { 204, "No Content" },
+		{ 400, "Bad Request" }, { 401, "Unauthorized" }, { 403, "Forbidden" }, { 404, "Not Found" },
+		{ 405, "Method Not Allowed" }, { 409, "Conflict" }, { 413, "Content Too Large" },
+		{ 415, "Unsupported Media Type" }, { 422, "Unprocessable Content" }, { 429, "Too Many Requests" },
+		{ 503, "Service Unavailable" } };
 	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
 		if (reasons[i].status == status)
 			return reasons[i].reason;
@@ -87,7 +88,9 @@ void http_problem(struct http_request *r, const struct fault *fault, const char 
 
 static int hex_of(char c)
 {
-	return isdigit((unsigned char)c) ? c - '0' : isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10 : -1;
+	return isdigit((unsigned char)c)    ? c - '0'
+	       : isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10
+					    : -1;
 }
 
 /* Percent-decoded; NULL when it is no text (RFC 3986 §2.1). The caller frees it. */
@@ -144,7 +147,8 @@ static bool read_query(struct http_request *r, json_t *params)
 
 	if (req->query_at == SIZE_MAX)
 		return true;
-	char *query = memory_need(strndup(req->path.base + req->query_at + 1, req->path.len - req->query_at - 1)), *rest = query, *pair;
+	char *query = memory_need(strndup(req->path.base + req->query_at + 1, req->path.len - req->query_at - 1)),
+	     *rest = query, *pair;
 	bool fine = true;
 	while (fine && (pair = strsep(&rest, "&")) != NULL) {
 		char *equals = strchr(pair, '='), *end;
@@ -152,13 +156,15 @@ static bool read_query(struct http_request *r, json_t *params)
 			continue;
 		size_t n = equals ? (size_t)(equals - pair) : 0;
 		const char *known = equals ? strstr(r->route->query, (*equals = '\0', pair)) : NULL;
-		fine = n > 0 && known && (known == r->route->query || known[-1] == ',') && (known[n] == ',' || known[n] == '\0');
+		fine = n > 0 && known && (known == r->route->query || known[-1] == ',') &&
+		       (known[n] == ',' || known[n] == '\0');
 		char *value = fine ? decode(equals + 1, strlen(equals + 1)) : NULL;
 		fine = value != NULL;
 		long long number = fine ? strtoll(value, &end, 10) : 0;
 		bool counts = strcmp(pair, "limit") == 0 || strcmp(pair, "after") == 0;
 		if (fine && counts)
-			fine = *value && *end == '\0' && number >= (pair[0] == 'l') && (pair[0] == 'a' || number <= 200);
+			fine = *value && *end == '\0' && number >= (pair[0] == 'l') &&
+			       (pair[0] == 'a' || number <= 200);
 		json_t *parsed = fine ? (counts ? json_integer(number) : json_string(value)) : NULL;
 		fine = parsed && json_object_set_new(params, pair, parsed) == 0;
 		free(value);
@@ -192,7 +198,7 @@ static bool read_body(struct http_request *r, json_t *params)
 		http_problem(r, &FAULT_MALFORMED_REQUEST, "the body is no JSON object", NULL);
 		return false;
 	}
-	json_object_foreach(object, key, value) {
+	json_object_foreach (object, key, value) {
 		if (json_object_get(params, key) || strcmp(key, "wait") == 0 || strcmp(key, "idempotency_key") == 0) {
 			http_problem(r, &FAULT_UNKNOWN_FIELD, key, NULL);
 			return false;
@@ -205,7 +211,8 @@ static bool read_body(struct http_request *r, json_t *params)
 /* What command.send takes from headers. */
 static void read_send_headers(struct http_request *r, json_t *params)
 {
-	h2o_iovec_t key = header(r->req, "idempotency-key"), prefer = header(r->req, "prefer"), trace = header(r->req, "traceparent");
+	h2o_iovec_t key = header(r->req, "idempotency-key"), prefer = header(r->req, "prefer"),
+		    trace = header(r->req, "traceparent");
 
 	if (key.base)
 		json_object_set_new(params, "idempotency_key", json_stringn(key.base, key.len));
@@ -243,7 +250,8 @@ static bool find_route(struct http_request *r, json_t *params)
 			r->route = &routes[i];
 			return true;
 		}
-		snprintf(allowed + strlen(allowed), sizeof(allowed) - strlen(allowed), "%s%s", allowed[0] ? ", " : "", routes[i].method);
+		snprintf(allowed + strlen(allowed), sizeof(allowed) - strlen(allowed), "%s%s", allowed[0] ? ", " : "",
+			routes[i].method);
 	}
 	if (allowed[0])
 		http_header(r, "allow", allowed);
@@ -296,7 +304,8 @@ static bool authenticate(struct http_request *r)
 static bool wants_stream(const struct http_request *r)
 {
 	h2o_iovec_t accept = header(r->req, "accept");
-	return r->route->flag == STREAMS && accept.len >= 17 && memmem(accept.base, accept.len, "text/event-stream", 17);
+	return r->route->flag == STREAMS && accept.len >= 17 &&
+	       memmem(accept.base, accept.len, "text/event-stream", 17);
 }
 
 static void authenticate_and_run(struct http_request *r, json_t *params)
@@ -316,7 +325,8 @@ static void authenticate_and_run(struct http_request *r, json_t *params)
 		http_problem(r, &FAULT_FORBIDDEN, "the token lacks the scope vehicles:read", NULL);
 		return;
 	}
-	r->call = api_call_new(r->http->options.api, r->route->operation, &r->caller, params, r->request_id, r, on_done);
+	r->call =
+		api_call_new(r->http->options.api, r->route->operation, &r->caller, params, r->request_id, r, on_done);
 	api_call_start(r->call);
 }
 
@@ -326,8 +336,8 @@ static void add_links(struct http_request *r, const struct api_call *call)
 	const char *vehicle = json_text_at(call->params, "vehicle_id");
 
 	if (call->next_cursor[0]) {
-		snprintf(text, sizeof(text), "<%.*s?cursor=%s>; rel=\"next\"", (int)r->req->path_normalized.len, r->req->path_normalized.base,
-			call->next_cursor);
+		snprintf(text, sizeof(text), "<%.*s?cursor=%s>; rel=\"next\"", (int)r->req->path_normalized.len,
+			r->req->path_normalized.base, call->next_cursor);
 		http_header(r, "link", text);
 	}
 	if (r->route->flag == SENDS) {

@@ -55,10 +55,12 @@ void stream_begin(struct http_request *r, json_t *params)
 	r->stream = st;
 	st->request = r;
 	st->generator.proceed = on_proceed;
-	st->subscriber = (struct hub_subscriber){
-		.subject = r->caller.subject, .admin = r->caller.scopes & SCOPE_ADMIN, .after = -1,
-		.on_ready = on_ready, .on_event = on_event, .on_end = on_end
-	};
+	st->subscriber = (struct hub_subscriber){ .subject = r->caller.subject,
+		.admin = r->caller.scopes & SCOPE_ADMIN,
+		.after = -1,
+		.on_ready = on_ready,
+		.on_event = on_event,
+		.on_end = on_end };
 	if (!read_position(r->req, st))
 		st->subscriber.after = -1;
 	st->subscriber.epoch = st->epoch;
@@ -99,9 +101,11 @@ static void on_ready(struct hub_subscriber *s, const struct hub_snapshot *snapsh
 	int64_t left_ms = (r->caller.expires_at_us - loop_unix_us(r->http->loop)) / 1000;
 
 	snprintf(st->epoch, sizeof(st->epoch), "%s", snapshot->epoch);
-	text_addf(&st->waiting, "event: snapshot\nid: %s:%lld\ndata: {\"vehicle\":%s,\"epoch\":\"%s\",\"seq\":%lld,\"recovered\":%s}\n\n",
-		snapshot->epoch, (long long)(snapshot->recovered ? s->after : snapshot->seq), snapshot->vehicle, snapshot->epoch,
-		(long long)snapshot->seq, snapshot->recovered ? "true" : "false");
+	text_addf(&st->waiting,
+		"event: snapshot\nid: %s:%lld\ndata: "
+		"{\"vehicle\":%s,\"epoch\":\"%s\",\"seq\":%lld,\"recovered\":%s}\n\n",
+		snapshot->epoch, (long long)(snapshot->recovered ? s->after : snapshot->seq), snapshot->vehicle,
+		snapshot->epoch, (long long)snapshot->seq, snapshot->recovered ? "true" : "false");
 	r->req->res.status = 200;
 	r->req->res.reason = "OK";
 	http_header(r, "content-type", "text/event-stream");
@@ -118,8 +122,11 @@ static void on_event(struct hub_subscriber *s, const struct hub_event *event)
 {
 	struct stream *st = container_of(s, struct stream, subscriber);
 
-	text_addf(&st->waiting, "event: %s\nid: %s:%lld\ndata: {\"vehicle_id\":\"%s\",\"seq\":%lld,\"type\":\"%s\",\"time\":\"%s\",\"data\":",
-		event->type, st->epoch, (long long)event->seq, event->vehicle_id, (long long)event->seq, event->type, event->time);
+	text_addf(&st->waiting,
+		"event: %s\nid: %s:%lld\ndata: "
+		"{\"vehicle_id\":\"%s\",\"seq\":%lld,\"type\":\"%s\",\"time\":\"%s\",\"data\":",
+		event->type, st->epoch, (long long)event->seq, event->vehicle_id, (long long)event->seq, event->type,
+		event->time);
 	text_add_bytes(&st->waiting, event->data, event->data_len);
 	text_add(&st->waiting, "}\n\n");
 	if (st->waiting.len > st->request->http->options.max_queue)
@@ -181,7 +188,7 @@ static void on_expiry(struct loop_timer *timer)
 
 void stream_end_all(struct http *http)
 {
-	list_for_each_safe(node, &http->streams) {
+	list_for_each_safe (node, &http->streams) {
 		struct stream *st = container_of(node, struct stream, node);
 		st->ending = true;
 		flush(st);

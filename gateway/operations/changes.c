@@ -76,12 +76,12 @@ struct change {
 	bool is_new;
 };
 
-static void write_begin(
-	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count);
-static void write_round(
-	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count);
-static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items,
-	size_t count, size_t first);
+static void write_begin(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count);
+static void write_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count);
+static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count, size_t first);
 static void on_item_done(struct batch_item *item, const struct fault *fault);
 
 struct changes *changes_new(bool synchronous)
@@ -89,9 +89,11 @@ struct changes *changes_new(bool synchronous)
 	struct changes *c = memory_new(sizeof(*c));
 	c->synchronous = synchronous;
 	for (size_t i = 0; i < CHANGES_STAGES; i++)
-		c->stages[i] = (struct batch_stage){
-			.name = kinds[i].operation->name, .owner = c, .begin = write_begin, .write = write_round, .read = read_round
-		};
+		c->stages[i] = (struct batch_stage){ .name = kinds[i].operation->name,
+			.owner = c,
+			.begin = write_begin,
+			.write = write_round,
+			.read = read_round };
 	return c;
 }
 
@@ -178,7 +180,7 @@ static bool are_tags(const json_t *tags)
 		return true;
 	if (!json_is_array(tags) || json_array_size(tags) > 64)
 		return false;
-	json_array_foreach(tags, i, tag) {
+	json_array_foreach (tags, i, tag) {
 		if (!json_is_string(tag) || json_string_length(tag) > 64)
 			return false;
 	}
@@ -191,7 +193,8 @@ static bool check_vehicle(struct api_call *call)
 	const char *namespace = "keyfob-";
 
 	if (!id || !topic_level_is_safe(id) || strncmp(id, namespace, strlen(namespace)) == 0)
-		return refuse(call, &FAULT_INVALID_VEHICLE, "vehicle_id has 1 to 64 of A-Z a-z 0-9 . _ : - and is not the gateway's");
+		return refuse(call, &FAULT_INVALID_VEHICLE,
+			"vehicle_id has 1 to 64 of A-Z a-z 0-9 . _ : - and is not the gateway's");
 	if (!api_param_text(call, "display_name", &name) || !api_param_text(call, "msisdn", &msisdn) ||
 		!api_param_text(call, "iccid", &iccid) || !api_param_text(call, "fleet_id", &fleet))
 		return false;
@@ -201,7 +204,9 @@ static bool check_vehicle(struct api_call *call)
 		return refuse(call, &FAULT_INVALID_VEHICLE, "iccid has 18 to 22 digits");
 	if (name && strlen(name) > 256)
 		return refuse(call, &FAULT_INVALID_VEHICLE, "display_name has at most 256 bytes");
-	return are_tags(json_object_get(call->params, "tags")) ? true : refuse(call, &FAULT_INVALID_VEHICLE, "tags is a list of at most 64 texts");
+	return are_tags(json_object_get(call->params, "tags"))
+		       ? true
+		       : refuse(call, &FAULT_INVALID_VEHICLE, "tags is a list of at most 64 texts");
 }
 
 static bool check_subject(struct api_call *call)
@@ -222,7 +227,8 @@ static bool check_grant(struct api_call *call)
 	int64_t at;
 	bool known = false;
 
-	if (!check_subject(call) || !api_param_text(call, "role", &role) || !api_param_text(call, "expires_at", &expires))
+	if (!check_subject(call) || !api_param_text(call, "role", &role) ||
+		!api_param_text(call, "expires_at", &expires))
 		return false;
 	for (size_t i = 0; role && i < sizeof(roles) / sizeof(roles[0]); i++)
 		known = known || strcmp(role, roles[i]) == 0;
@@ -292,8 +298,8 @@ static void write_round(
 	db_param_bool(unit, changes->synchronous);
 }
 
-static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items,
-	size_t count, size_t first)
+static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count, size_t first)
 {
 	(void)stage;
 	(void)cut;

@@ -19,13 +19,25 @@
 #define LIMIT_DEFAULT 50
 #define NO_ID "00000000-0000-0000-0000-000000000000"
 
-enum need { NEED_VEHICLE, NEED_ID, NEED_LIMIT, NEED_CURSOR, NEED_CURSOR_ID, NEED_STATUS, NEED_AFTER, NEED_SUBJECT, NEED_NULL, NEED_SCOPES, NEED_END };
+enum need {
+	NEED_VEHICLE,
+	NEED_ID,
+	NEED_LIMIT,
+	NEED_CURSOR,
+	NEED_CURSOR_ID,
+	NEED_STATUS,
+	NEED_AFTER,
+	NEED_SUBJECT,
+	NEED_NULL,
+	NEED_SCOPES,
+	NEED_END
+};
 
 struct read {
 	const struct api_operation *operation;
 	const struct db_statement *statement;
-	int rank;                       /* the least that may read it */
-	const struct fault *missing;    /* when there is no body */
+	int rank;		     /* the least that may read it */
+	const struct fault *missing; /* when there is no body */
 	enum need needs[6];
 };
 
@@ -37,7 +49,8 @@ static void run(struct api_call *call);
 OPERATION(VEHICLE_GET, "vehicle.get", SCOPE_VEHICLES_READ, "vehicle_id")
 OPERATION(VEHICLE_LIST, "vehicle.list", SCOPE_VEHICLES_READ, "limit", "cursor")
 OPERATION(COMMAND_GET, "command.get", SCOPE_VEHICLES_READ | SCOPE_COMMANDS_WRITE, "vehicle_id", "id")
-OPERATION(COMMAND_LIST, "command.list", SCOPE_VEHICLES_READ | SCOPE_COMMANDS_WRITE, "vehicle_id", "status", "limit", "cursor")
+OPERATION(COMMAND_LIST, "command.list", SCOPE_VEHICLES_READ | SCOPE_COMMANDS_WRITE, "vehicle_id", "status", "limit",
+	"cursor")
 OPERATION(EVENT_LIST, "event.list", SCOPE_VEHICLES_READ, "vehicle_id", "after", "limit")
 OPERATION(GRANT_LIST, "grant.list", SCOPE_VEHICLES_READ, "vehicle_id", "limit", "cursor")
 OPERATION(GRANT_GET, "grant.get", SCOPE_VEHICLES_READ, "vehicle_id", "subject")
@@ -50,7 +63,8 @@ static const struct read reads[] = {
 	{ &API_COMMAND_LIST, &SQL_read_commands, 1, &FAULT_INTERNAL,
 		{ NEED_VEHICLE, NEED_LIMIT, NEED_CURSOR_ID, NEED_STATUS, NEED_END } },
 	{ &API_EVENT_LIST, &SQL_read_events, 1, &FAULT_INTERNAL, { NEED_VEHICLE, NEED_LIMIT, NEED_AFTER, NEED_END } },
-	{ &API_GRANT_LIST, &SQL_read_grants, 3, &FAULT_INTERNAL, { NEED_VEHICLE, NEED_LIMIT, NEED_CURSOR, NEED_NULL, NEED_END } },
+	{ &API_GRANT_LIST, &SQL_read_grants, 3, &FAULT_INTERNAL,
+		{ NEED_VEHICLE, NEED_LIMIT, NEED_CURSOR, NEED_NULL, NEED_END } },
 	{ &API_GRANT_GET, &SQL_read_grants, 3, &FAULT_GRANT_NOT_FOUND,
 		{ NEED_VEHICLE, NEED_LIMIT, NEED_NULL, NEED_SUBJECT, NEED_END } },
 	{ &API_ME, &SQL_read_me, 0, &FAULT_INTERNAL, { NEED_SCOPES, NEED_END } },
@@ -99,7 +113,8 @@ static bool add_text(struct api_call *call, struct db_unit *unit, const char *na
 	return true;
 }
 
-static bool add_int(struct api_call *call, struct db_unit *unit, const char *name, int64_t absent, int64_t min, int64_t max)
+static bool add_int(
+	struct api_call *call, struct db_unit *unit, const char *name, int64_t absent, int64_t min, int64_t max)
 {
 	int64_t value;
 	if (!api_param_int(call, name, absent, min, max, &value))
