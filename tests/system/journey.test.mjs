@@ -1,0 +1,76 @@
+// journey.test.mjs - one command over REST, through the broker, to a vehicle and back, on real parts.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { adminToken, connectVehicle, grant, poll, registerVehicle, rest, startInstallation, token, vehicleIds } from './harness.mjs';
+
+const ids = vehicleIds(4);
+const { broker, node } = await startInstallation({ ids });
+const admin = await adminToken();
+const alice = await token({ sub: 'alice' });
+const path = (id, more = '') => `/v1/vehicles/${id}${more}`;
+const send = (id, body, headers = {}, by = alice) => rest(node, 'POST', path(id, '/commands'), { token: by, body, headers });
+
+async function register(id) {
+	await registerVehicle(node, admin, id);
+	await grant(node, admin, id, 'alice', 'owner');
+}
+
+async function connect(id) {
+	const vehicle = await connectVehicle(broker, { id });
+	await poll(
+		() => rest(node, 'GET', path(id), { token: alice }),
+		({ body }) => body.connectivity.state === 'connected',
+		{ what: 'the vehicle is connected' },
+	);
+	return vehicle;
+}
+
+test('a command is sent, answered, and told with its timeline', { timeout: 60_000 }, async () => {
+	const id = ids[0];
+	await register(id);
+	await connect(id);
+	const answer = await send(id, { name: 'doors.unlock' }, { Prefer: 'wait=10' });
+	assert.equal(answer.status, 200, JSON.stringify(answer.body));
+	assert.equal(answer.body.status, 'succeeded');
+	const command = await poll(
+		() => rest(node, 'GET', path(id, `/commands/${answer.body.id}`), { token: alice }),
+		({ body }) => body.timeline.some((item) => item.step === 'puback'),
+		{ what: 'the PUBACK is in the timeline' },
+	);
+	const steps = command.body.timeline.map((item) => item.step);
+	for (const step of ['accepted', 'reachability', 'claimed', 'published', 'puback', 'answer']) assert.ok(steps.includes(step), `${step} in ${steps}`);
+});
+
+test('a command waits for a vehicle that is away, and leaves when it comes', { timeout: 60_000 }, async () => {
+	const id = ids[1];
+	await register(id);
+	const sent = await send(id, { name: 'doors.unlock' });
+	assert.equal(sent.status, 202);
+	await connect(id);
+	const command = await poll(
+		() => rest(node, 'GET', path(id, `/commands/${sent.body.id}`), { token: alice }),
+		({ body }) => body.status === 'succeeded',
+		{ what: 'the waiting command succeeded' },
+	);
+	assert.equal(command.body.attempts, 1);
+});
+
+test('twenty simultaneous sends with one key make one command', { timeout: 60_000 }, async () => {
+	const id = ids[2];
+	await register(id);
+	const answers = await Promise.all(Array.from({ length: 20 }, () => send(id, { name: 'doors.unlock' }, { 'Idempotency-Key': 'one' })));
+	assert.deepEqual([...new Set(answers.map(({ status }) => status))], [202]);
+	assert.equal(new Set(answers.map(({ body }) => body.id)).size, 1);
+});
+
+test('a foreign vehicle answers as one that does not exist', { timeout: 60_000 }, async () => {
+	const id = ids[3];
+	await register(id);
+	const mallory = await token({ sub: 'mallory' });
+	const foreign = await send(id, { name: 'doors.unlock' }, {}, mallory);
+	const absent = await send('NOBODY', { name: 'doors.unlock' }, {}, mallory);
+	assert.equal(foreign.status, 404);
+	delete foreign.body.instance;
+	delete absent.body.instance;
+	assert.deepEqual(foreign.body, absent.body);
+});
