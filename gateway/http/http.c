@@ -14,7 +14,7 @@
 #include "gateway/config_lists.h"
 #include "gateway/http/http_internal.h"
 
-#define BODY_MAX (64 * 1024)
+#define READ_MAX (1024 * 1024) /* what is larger h2o refuses by itself, in plain text */
 #define TIMEOUT_MS 10000
 #define BACKLOG 1024
 
@@ -50,7 +50,7 @@ struct http *http_new(struct loop *loop, const struct http_options *options)
 	list_init(&http->streams);
 	h2o_config_init(&http->config);
 	http->config.server_name = h2o_iovec_init(H2O_STRLIT("keyfob"));
-	http->config.max_request_entity_size = BODY_MAX;
+	http->config.max_request_entity_size = READ_MAX;
 	http->config.http1.upgrade_to_http2 = 0;
 	http->config.http1.req_timeout = TIMEOUT_MS;
 	h2o_hostconf_t *host = h2o_config_register_host(&http->config, h2o_iovec_init(H2O_STRLIT("default")), 65535);

@@ -13,6 +13,7 @@
 #include "gateway/http/http_internal.h"
 
 #define WAIT_MAX_S 60
+#define BODY_MAX (64 * 1024)
 
 static void authenticate_and_run(struct http_request *r, json_t *params);
 static void on_done(struct api_call *call);
@@ -189,6 +190,10 @@ static bool read_body(struct http_request *r, json_t *params)
 
 	if (body.len == 0)
 		return true;
+	if (body.len > BODY_MAX) {
+		http_problem(r, &FAULT_TOO_LARGE, "", NULL);
+		return false;
+	}
 	if (type.len < 16 || strncasecmp(type.base, "application/json", 16) != 0) {
 		http_problem(r, &FAULT_UNSUPPORTED_MEDIA_TYPE, "", NULL);
 		return false;

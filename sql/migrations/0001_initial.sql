@@ -304,15 +304,18 @@ end $$;
 create trigger commands_guard_insert before insert on commands for each row
 	when (new.status <> 'accepted' or new.flight <> 'none') execute function command_guard_insert();
 
--- The command as the outside sees it, without its timeline.
+-- The command as the outside sees it, without its timeline; it begins with its id, and what is sealed shows only when it is there.
 create function command_json(c commands) returns json language sql stable as $$
-	select json_build_object(
-		'id', c.id, 'vehicle_id', c.vehicle_id, 'name', c.name, 'params', c.params, 'sealed_params', c.sealed_params,
-		'status', c.status, 'reason', c.reason, 'result', c.result, 'sealed_result', c.sealed_result, 'late', c.late,
+	select case when c.sealed_params is null and c.sealed_result is null then j else
+		(left(j::text, -1) || coalesce(', "sealed_params" : ' || to_json(c.sealed_params), '')
+			|| coalesce(', "sealed_result" : ' || to_json(c.sealed_result), '') || '}')::json end
+	from (select json_build_object(
+		'id', c.id, 'vehicle_id', c.vehicle_id, 'name', c.name, 'params', c.params,
+		'status', c.status, 'reason', c.reason, 'result', c.result, 'late', c.late,
 		'may_have_executed', c.flight <> 'none' and c.status in ('accepted', 'waiting', 'sent', 'in_progress', 'timed_out'),
-		'issued_by', c.issued_by, 'attempts', c.attempts, 'wake', c.wake, 'timeout_seconds', c.timeout_seconds,
+		'issued_by', c.issued_by, 'attempts', c.attempts, 'timeout_seconds', c.timeout_seconds,
 		'created_at', rfc3339(c.created_at), 'expires_at', rfc3339(c.expires_at), 'updated_at', rfc3339(c.updated_at),
-		'sent_at', rfc3339(c.sent_at), 'finished_at', rfc3339(c.finished_at)) $$;
+		'sent_at', rfc3339(c.sent_at), 'finished_at', rfc3339(c.finished_at)) as j) x $$;
 
 -- When a command has to be looked at next: its deadline, or sooner where somebody may have died over it.
 create function command_due(status command_status, flight command_flight, at timestamptz, expires_at timestamptz,

@@ -7,8 +7,8 @@ with i as materialized (
 		when i.b->>'fleet_id' is not null and not exists (select from fleets f where f.fleet_id = i.b->>'fleet_id')
 			then case when i.admin then 'invalid' else 'no_fleet' end
 		when i.admin then 'done'
-		when v.vehicle_id is not null and v.retired_at is null and not is_manager(i.subject, v.fleet_id)
-			then case when grant_rank(i.subject, i.vehicle_id, v.fleet_id) > 0 then 'forbidden' else 'not_found' end
+		-- the same answer whether it exists or not
+		when v.vehicle_id is not null and v.retired_at is null and not is_manager(i.subject, v.fleet_id) then 'forbidden'
 		when i.b->>'fleet_id' is null then 'forbidden'
 		when not is_manager(i.subject, i.b->>'fleet_id') then 'no_fleet'
 		else 'done' end as outcome

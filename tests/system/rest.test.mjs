@@ -477,11 +477,14 @@ test('reported state becomes part of the vehicle and an event', options, async (
 	await vehicle.publish(`vehicles/${id}/state/${vehicle.feed}`, { version: 2, state: { doors: { locked: false }, fuel: null } });
 	await vehicle.publish(`vehicles/${id}/state/${vehicle.feed}`, { version: 1, state: { doors: { locked: true } } });
 	await vehicle.publish(`vehicles/${id}/state`, { odometer: 12 });
-	const { body } = await poll(() => rest(node, 'GET', path(id), { token: alice }), (answer) => answer.body.state.reported?.odometer === 12);
+	const { body } = await poll(() => rest(node, 'GET', path(id), { token: alice }), ({ body: seen }) => seen.state.reported?.odometer === 12 && seen.state.reported.doors?.locked === false);
 	assert.deepEqual(body.state.reported, { doors: { locked: false }, odometer: 12 });
 	const events = await rest(node, 'GET', path(id, '/events?after=0'), { token: admin });
 	const reports = events.body.items.filter((event) => event.type === 'state.reported').map((event) => event.data.patch);
-	assert.deepEqual(reports, [{ doors: { locked: true }, fuel: 40 }, { doors: { locked: false }, fuel: null }, { odometer: 12 }]);
+	// The plain topic is a feed of its own: its report may come between the others.
+	const fed = reports.filter((patch) => !('odometer' in patch));
+	assert.deepEqual(fed, [{ doors: { locked: true }, fuel: 40 }, { doors: { locked: false }, fuel: null }]);
+	assert.equal(reports.length, 3);
 });
 
 // ---- operators
