@@ -45,7 +45,7 @@ struct api_call {
 	bool replayed;	       /* command.send: Idempotency-Replayed */
 	bool settled;	       /* command.send with wait: the command is final or timed_out */
 	bool created;	       /* vehicle.put, grant.put: it did not exist before */
-	char next_cursor[128]; /* lists: empty when there is no more */
+	char next_cursor[256]; /* lists: empty when there is no more; a grant's is its subject */
 	char resource_id[80];  /* command.send: the command's id, for Location */
 
 	void *state; /* the operation's own; freed with `free_state` */
@@ -63,7 +63,7 @@ extern const struct api_operation API_VEHICLE_GET;    /* vehicle_id */
 extern const struct api_operation API_VEHICLE_LIST;   /* limit cursor */
 extern const struct api_operation API_VEHICLE_PUT;    /* vehicle_id display_name msisdn iccid fleet_id tags */
 extern const struct api_operation API_VEHICLE_DELETE; /* vehicle_id */
-extern const struct api_operation API_EVENT_LIST;     /* vehicle_id after limit */
+extern const struct api_operation API_EVENT_LIST;     /* vehicle_id after limit cursor */
 extern const struct api_operation API_GRANT_LIST;     /* vehicle_id limit cursor */
 extern const struct api_operation API_GRANT_GET;      /* vehicle_id subject */
 extern const struct api_operation API_GRANT_PUT;      /* vehicle_id subject role expires_at */

@@ -3,42 +3,77 @@
 
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "base/memory.h"
 #include "gateway/config.h"
+#include "gateway/door/door.h"
+#include "gateway/door/guests.h"
 #include "gateway/http/http.h"
 
 struct front {
 	struct http *rest, *admin;
+	struct door *door, *admin_door;
 };
 
-static bool listen_all(struct http *http, const struct addresses *addresses)
+static bool listen_all(struct door *door, const struct addresses *addresses)
 {
 	for (size_t i = 0; i < addresses->count; i++) {
-		if (!http_listen(http, &addresses->items[i]))
+		if (!door_listen(door, &addresses->items[i]))
 			return false;
 	}
 	return true;
 }
 
+static void on_rest(void *owner, int fd, const char *peer)
+{
+	http_accept(((struct front *)owner)->rest, fd, peer);
+}
+
+static void on_admin(void *owner, int fd, const char *peer)
+{
+	http_accept(((struct front *)owner)->admin, fd, peer);
+}
+
+static bool open_public(struct front *f, struct loop *loop, const struct config *config, struct api *api)
+{
+	f->rest = http_new(loop, &(struct http_options){ .api = api,
+					 .max_queue = config->websocket.max_queue,
+					 .cors_origins = &config->http.cors_origins,
+					 .web_root = config->http.web_root,
+					 .on_closed = guests_leave });
+	f->door = door_new(loop, &(struct door_options){ .counts = true,
+					 .max_connections = (size_t)config->http.max_connections,
+					 .max_per_address = (size_t)config->http.per_address,
+					 .owner = f,
+					 .on_http = on_rest });
+	return listen_all(f->door, &config->http.listen);
+}
+
+static bool open_admin(struct front *f, struct loop *loop, const struct front_options *options)
+{
+	f->admin = http_new(loop, &(struct http_options){ .owner = options->owner, .is_ready = options->is_ready });
+	f->admin_door = door_new(loop, &(struct door_options){ .owner = f, .on_http = on_admin });
+	return listen_all(f->admin_door, &options->config->admin.listen);
+}
+
+/* When this fails the process ends. */
 struct front *front_new(struct loop *loop, const struct front_options *options, struct api *api)
 {
-	const struct config *config = options->config;
 	struct front *f = memory_new(sizeof(*f));
 
-	f->rest = http_new(loop, &(struct http_options){ .api = api,
-					 .max_connections = (size_t)config->http.max_connections,
-					 .max_queue = config->websocket.max_queue });
-	if (options->answers_admin)
-		f->admin = http_new(
-			loop, &(struct http_options){
-				      .max_connections = 100, .owner = options->owner, .is_ready = options->is_ready });
-	if (!listen_all(f->rest, &config->http.listen) || (f->admin && !listen_all(f->admin, &config->admin.listen)))
-		return NULL; /* the process ends */
-	return f;
+	if (options->config->http.tls.certificate) { /* never in the clear what was meant to be secret */
+		log_error("http", "the node does not end TLS yet: unset http.tls, or let a proxy end it");
+		return NULL;
+	}
+	if (!open_public(f, loop, options->config, api))
+		return NULL;
+	return options->answers_admin && !open_admin(f, loop, options) ? NULL : f;
 }
 
 void front_drain(struct front *f)
 {
+	door_close(f->door);
+	f->door = NULL;
 	http_drain(f->rest);
 }
 

@@ -21,7 +21,7 @@
 #include "gateway/access/jwks.h"
 #include "gateway/access/token_cache.h"
 
-#define LEEWAY_US (30LL * 1000 * 1000)
+#define LEEWAY_US TOKEN_LEEWAY_US
 #define TIME_MAX_S 253402300799.0 /* the last second of the year 9999: RFC 3339 ends there */
 
 struct issuer {

@@ -16,6 +16,7 @@ struct verifier;
 
 #define TOKEN_BYTES_MAX 8192
 #define SUBJECT_SIZE 256
+#define TOKEN_LEEWAY_US (30LL * 1000 * 1000) /* two clocks may differ by so much: a token is good until then */
 
 enum token_scope {
 	SCOPE_VEHICLES_READ = 1 << 0,

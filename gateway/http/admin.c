@@ -6,13 +6,6 @@
 #include "base/metrics.h"
 #include "gateway/http/http_internal.h"
 
-int http_on_admin(h2o_handler_t *handler, h2o_req_t *req);
-
-struct admin_handler {
-	h2o_handler_t super;
-	struct http *http;
-};
-
 static void answer(h2o_req_t *req, int status, const char *type, char *body)
 {
 	h2o_iovec_t copy = h2o_strdup(&req->pool, body, SIZE_MAX);
@@ -42,7 +35,7 @@ static bool is_path(const h2o_req_t *req, const char *path)
 
 int http_on_admin(h2o_handler_t *handler, h2o_req_t *req)
 {
-	struct http *http = ((struct admin_handler *)(void *)handler)->http;
+	struct http *http = ((struct http_handler *)(void *)handler)->http;
 	json_auto_t *details = NULL;
 
 	if (is_path(req, "/healthz")) {

@@ -1,44 +1,29 @@
-/* http.c - h2o on the worker's loop: its configuration, its listeners, its end. */
+/* http.c - h2o on the worker's loop: its configuration, its connections, its end. */
 #include "gateway/http/http.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "base/loop.h"
 #include "base/memory.h"
-#include "base/metrics.h"
-#include "gateway/config_lists.h"
 #include "gateway/http/http_internal.h"
 
-#define READ_MAX (1024 * 1024) /* what is larger h2o refuses by itself, in plain text */
+#define READ_MAX                                                                                                       \
+	(1024 * 1024) /* a client that sends more than it may still gets to read why; past this h2o hangs up on it */
 #define TIMEOUT_MS 10000
-#define BACKLOG 1024
-
-int http_on_request(h2o_handler_t *handler, h2o_req_t *req);
-int http_on_admin(h2o_handler_t *handler, h2o_req_t *req);
-
-struct handler {
-	h2o_handler_t super;
-	struct http *http;
-};
-
-struct listener {
-	struct list node;
-	struct http *http;
-	uv_tcp_t tcp;
-};
 
 /* One accepted connection, until h2o closes it. */
 struct connection {
 	uv_tcp_t tcp;
-	struct http *http;
+	void (*on_closed)(const char *peer);
+	char peer[INET6_ADDRSTRLEN];
 };
 
-static void on_connection(uv_stream_t *stream, int status);
+static void add_handler(struct http *http, h2o_pathconf_t *path, int (*on_req)(h2o_handler_t *, h2o_req_t *));
+static void add_files(struct http *http, h2o_pathconf_t *path);
 
 struct http *http_new(struct loop *loop, const struct http_options *options)
 {
@@ -46,7 +31,6 @@ struct http *http_new(struct loop *loop, const struct http_options *options)
 
 	http->loop = loop;
 	http->options = *options;
-	list_init(&http->listeners);
 	list_init(&http->streams);
 	h2o_config_init(&http->config);
 	http->config.server_name = h2o_iovec_init(H2O_STRLIT("keyfob"));
@@ -55,88 +39,67 @@ struct http *http_new(struct loop *loop, const struct http_options *options)
 	http->config.http1.req_timeout = TIMEOUT_MS;
 	h2o_hostconf_t *host = h2o_config_register_host(&http->config, h2o_iovec_init(H2O_STRLIT("default")), 65535);
 	h2o_pathconf_t *path = h2o_config_register_path(host, "/", 0);
-	struct handler *handler = (struct handler *)(void *)h2o_create_handler(path, sizeof(*handler));
-	handler->http = http;
-	handler->super.on_req = options->api ? http_on_request : http_on_admin;
+	http_dress_refusals(http, &host->fallback_path);
+	if (options->api) {
+		add_handler(http, path, http_on_any);
+		if (options->web_root)
+			add_files(http, path);
+	}
+	add_handler(http, path, options->api ? http_on_request : http_on_admin);
 	h2o_context_init(&http->context, loop_uv(loop), &http->config);
 	http->accept.ctx = &http->context;
 	http->accept.hosts = http->config.hosts;
 	return http;
 }
 
-static int open_socket(const struct address *a)
+static void add_handler(struct http *http, h2o_pathconf_t *path, int (*on_req)(h2o_handler_t *, h2o_req_t *))
 {
-	bool v6 = strchr(a->host, ':') != NULL;
-	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(a->port) };
-	struct sockaddr_in in4 = { .sin_family = AF_INET, .sin_port = htons(a->port) };
-	int fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
+	struct http_handler *handler = (struct http_handler *)(void *)h2o_create_handler(path, sizeof(*handler));
 
-	inet_pton(v6 ? AF_INET6 : AF_INET, a->host, v6 ? (void *)&in6.sin6_addr : (void *)&in4.sin_addr);
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
-	int bound =
-		v6 ? bind(fd, (struct sockaddr *)&in6, sizeof(in6)) : bind(fd, (struct sockaddr *)&in4, sizeof(in4));
-	if (bound == 0)
-		return fd;
-	close(fd);
-	return -1;
+	handler->http = http;
+	handler->super.on_req = on_req;
 }
 
-bool http_listen(struct http *http, const struct address *address)
+/* Browsers keep the files and ask whether they have changed. */
+static void add_files(struct http *http, h2o_pathconf_t *path)
 {
-	struct listener *l = memory_new(sizeof(*l));
-	int fd = open_socket(address);
+	static const char *index_files[] = { "index.html", NULL };
+	h2o_headers_command_t *headers = NULL;
 
-	l->http = http;
-	uv_tcp_init(loop_uv(http->loop), &l->tcp);
-	list_append(&http->listeners, &l->node);
-	if (fd >= 0 && uv_tcp_open(&l->tcp, fd) == 0 && uv_listen((uv_stream_t *)&l->tcp, BACKLOG, on_connection) == 0)
-		return true;
-	log_error("http", "cannot listen", LOG_TEXT("address", address->text), LOG_TEXT("why", strerror(errno)));
-	return false;
+	h2o_file_register(path, http->options.web_root, index_files, http->config.mimemap, 0);
+	h2o_headers_append_command(&headers, H2O_HEADERS_CMD_SETIFEMPTY, (h2o_iovec_t *)H2O_TOKEN_CACHE_CONTROL,
+		h2o_iovec_init(H2O_STRLIT("no-cache")));
+	h2o_headers_register(path, headers);
 }
 
 static void on_connection_closed(uv_handle_t *handle)
 {
-	struct connection *c = (struct connection *)(void *)handle;
-	c->http->connections--;
-	metric_add(METRIC_CONNECTIONS, -1);
+	struct connection *c = container_of(handle, struct connection, tcp);
+
+	if (c->on_closed)
+		c->on_closed(c->peer);
 	free(c);
 }
 
-static void on_connection(uv_stream_t *stream, int status)
+void http_accept(struct http *http, int fd, const char *peer)
 {
-	struct http *http = container_of(stream, struct listener, tcp)->http;
-
-	if (status != 0)
-		return;
 	struct connection *c = memory_new(sizeof(*c));
-	c->http = http;
-	http->connections++;
-	metric_add(METRIC_CONNECTIONS, 1);
+
+	c->on_closed = http->options.on_closed;
+	snprintf(c->peer, sizeof(c->peer), "%s", peer);
 	uv_tcp_init(loop_uv(http->loop), &c->tcp);
-	if (uv_accept(stream, (uv_stream_t *)&c->tcp) != 0 || http->connections > http->options.max_connections) {
-		metric_add(METRIC_DOOR_REFUSED, 1);
+	if (uv_tcp_open(&c->tcp, fd) != 0) {
+		close(fd);
 		uv_close((uv_handle_t *)&c->tcp, on_connection_closed);
 		return;
 	}
-	uv_tcp_nodelay(&c->tcp, 1);
 	h2o_accept(&http->accept, h2o_uv_socket_create((uv_stream_t *)&c->tcp, on_connection_closed));
-}
-
-static void on_listener_closed(uv_handle_t *handle)
-{
-	free(container_of(handle, struct listener, tcp));
 }
 
 void http_drain(struct http *http)
 {
 	stream_end_all(http);
 	h2o_context_request_shutdown(&http->context);
-	while (!list_is_empty(&http->listeners)) {
-		struct listener *l = container_of(list_take_first(&http->listeners), struct listener, node);
-		uv_close((uv_handle_t *)&l->tcp, on_listener_closed);
-	}
 }
 
 bool http_is_empty(const struct http *http)

@@ -6,24 +6,27 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct address;
 struct api;
 struct http;
 struct loop;
+struct texts;
 
 struct http_options {
-	struct api *api; /* borrowed; NULL for the admin listener */
-	size_t max_connections;
-	size_t max_queue; /* bytes that an event stream may be behind */
+	struct api *api;		  /* borrowed; NULL for the admin listener */
+	size_t max_queue;		  /* bytes that an event stream may be behind */
+	const struct texts *cors_origins; /* borrowed; NULL: none */
+	const char *web_root;		  /* a folder whose files are served outside /v1; NULL: none */
+	/* A connection from `peer` is closed. May be NULL. */
+	void (*on_closed)(const char *peer);
 	/* the admin listener's: whether the node can work */
 	void *owner;
 	bool (*is_ready)(void *owner, json_t **ret_details);
 };
 
 struct http *http_new(struct loop *, const struct http_options *);
-/* Listens besides the node's other workers (SO_REUSEPORT); false: the log says why not. */
-bool http_listen(struct http *, const struct address *);
-/* No new connections; streams end. */
+/* Takes a connection of which nothing was read yet. `peer` is the client's numeric address, borrowed. */
+void http_accept(struct http *, int fd, const char *peer);
+/* Each connection ends with the answer under way; streams end. */
 void http_drain(struct http *);
 bool http_is_empty(const struct http *); /* no request is under way */
 

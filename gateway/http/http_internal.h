@@ -30,14 +30,20 @@ struct route {
 extern const struct route routes[];
 extern const size_t route_count;
 
+/* Every handler of ours begins so; h2o made the first part. */
+struct http_handler {
+	h2o_handler_t super;
+	struct http *http;
+};
+
 struct http {
 	struct loop *loop;
 	struct http_options options;
 	h2o_globalconf_t config;
 	h2o_context_t context;
 	h2o_accept_ctx_t accept;
-	struct list listeners, streams;
-	size_t requests, connections;
+	struct list streams;
+	size_t requests;
 };
 
 /* One request under way. Lives in the request's pool; dies with it. */
@@ -53,13 +59,26 @@ struct http_request {
 	struct stream *stream;
 };
 
+/* A new one for h2o's request, in its pool. */
+struct http_request *http_request_new(struct http *, h2o_req_t *);
+/* The path as it was sent, without the query. */
+h2o_iovec_t http_path(const h2o_req_t *);
+h2o_iovec_t http_field(const h2o_req_t *, const char *name); /* of the head; .base is NULL when it is not there */
+
 /* Answers with a problem (RFC 9457). `call` may be NULL. */
 void http_problem(struct http_request *, const struct fault *, const char *detail, const struct api_call *call);
 void http_reply(struct http_request *, int status, const char *type, const char *body, size_t len);
 void http_header(struct http_request *, const char *name, const char *value);
 
-/* head.c: NULL, or why the raw head (RFC 9112) is refused. */
-const char *head_check(const char *head, size_t len);
+/* admin.c, request.c, strict.c: what h2o calls. The last passes on what it does not refuse. */
+int http_on_admin(h2o_handler_t *, h2o_req_t *);
+int http_on_request(h2o_handler_t *, h2o_req_t *);
+int http_on_any(h2o_handler_t *, h2o_req_t *);
+/* strict.c: what h2o refuses by itself becomes a problem, too. */
+void http_dress_refusals(struct http *, h2o_pathconf_t *);
+
+/* cors.c: true when it was a preflight, which is answered then. */
+bool cors_handle(struct http_request *);
 
 /* stream.c: an event stream instead of a page */
 void stream_begin(struct http_request *, json_t *params);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/ids.h"
+#include "base/log.h"
 #include "base/loop.h"
 #include "base/memory.h"
 #include "base/metrics.h"
@@ -51,18 +52,33 @@ static const char *reason_of(int status)
 	return "Internal Server Error";
 }
 
+static void log_answer(const struct http_request *r, int status)
+{
+	h2o_iovec_t path = http_path(r->req);
+
+	if (!log_is_on(LOG_LEVEL_DEBUG))
+		return;
+	char *method = memory_need(strndup(r->req->method.base, r->req->method.len));
+	char *name = memory_need(strndup(path.base, path.len));
+	log_debug("http", "answered", LOG_TEXT("method", method), LOG_TEXT("path", name), LOG_INT("status", status),
+		LOG_TEXT("subject", r->caller.subject), LOG_TEXT("request_id", r->request_id));
+	free(method);
+	free(name);
+}
+
 void http_reply(struct http_request *r, int status, const char *type, const char *body, size_t len)
 {
 	h2o_req_t *req = r->req;
 
 	metric_add(METRIC_HTTP_REQUESTS, 1);
+	log_answer(r, status);
 	req->res.status = status;
 	req->res.reason = reason_of(status);
 	req->res.content_length = len;
 	if (len > 0)
 		http_header(r, "content-type", type);
-	if (r->request_id[0])
-		http_header(r, "x-request-id", r->request_id);
+	http_header(r, "cache-control", "no-store");
+	http_header(r, "x-request-id", r->request_id);
 	h2o_send_inline(req, body, len);
 }
 
@@ -100,7 +116,7 @@ static char *decode(const char *from, size_t len)
 	char *out = memory_new(len + 1), *at = out;
 
 	for (size_t i = 0; i < len; i++) {
-		int high = from[i] == '%' && i + 2 < len + 0 ? hex_of(from[i + 1]) : -1;
+		int high = from[i] == '%' && i + 2 < len ? hex_of(from[i + 1]) : -1;
 		int low = high >= 0 ? hex_of(from[i + 2]) : -1;
 		if (from[i] == '%' && low < 0)
 			goto bad;
@@ -176,7 +192,7 @@ static bool read_query(struct http_request *r, json_t *params)
 	return fine;
 }
 
-static h2o_iovec_t header(const h2o_req_t *req, const char *name)
+h2o_iovec_t http_field(const h2o_req_t *req, const char *name)
 {
 	ssize_t at = h2o_find_header_by_str(&req->headers, name, strlen(name), -1);
 	return at < 0 ? (h2o_iovec_t){ 0 } : req->headers.entries[at].value;
@@ -184,7 +200,7 @@ static h2o_iovec_t header(const h2o_req_t *req, const char *name)
 
 static bool read_body(struct http_request *r, json_t *params)
 {
-	h2o_iovec_t body = r->req->entity, type = header(r->req, "content-type");
+	h2o_iovec_t body = r->req->entity, type = http_field(r->req, "content-type");
 	const char *key;
 	json_t *value;
 
@@ -194,7 +210,8 @@ static bool read_body(struct http_request *r, json_t *params)
 		http_problem(r, &FAULT_TOO_LARGE, "", NULL);
 		return false;
 	}
-	if (type.len < 16 || strncasecmp(type.base, "application/json", 16) != 0) {
+	if (type.len < 16 || strncasecmp(type.base, "application/json", 16) != 0 ||
+		(type.len > 16 && !strchr("; \t", type.base[16]))) {
 		http_problem(r, &FAULT_UNSUPPORTED_MEDIA_TYPE, "", NULL);
 		return false;
 	}
@@ -213,21 +230,58 @@ static bool read_body(struct http_request *r, json_t *params)
 	return true;
 }
 
-/* What command.send takes from headers. */
-static void read_send_headers(struct http_request *r, json_t *params)
+/* RFC 7240 §4.3: the `wait` among the preferences; -1 when there is none that can be read. */
+static int64_t wait_of(h2o_iovec_t prefer)
 {
-	h2o_iovec_t key = header(r->req, "idempotency-key"), prefer = header(r->req, "prefer"),
-		    trace = header(r->req, "traceparent");
+	const char *at = prefer.base, *end = at + prefer.len;
 
-	if (key.base)
-		json_object_set_new(params, "idempotency_key", json_stringn(key.base, key.len));
+	while (at < end) {
+		const char *comma = memchr(at, ',', (size_t)(end - at)), *stop = comma ? comma : end;
+		for (; at < stop && (*at == ' ' || *at == '\t'); at++)
+			;
+		int64_t seconds = -1;
+		if (stop - at > 5 && strncasecmp(at, "wait=", 5) == 0) {
+			for (at += 5; at < stop && isdigit((unsigned char)*at) && seconds <= WAIT_MAX_S; at++)
+				seconds = (seconds < 0 ? 0 : seconds * 10) + (*at - '0');
+		}
+		if (seconds >= 0)
+			return seconds < WAIT_MAX_S ? seconds : WAIT_MAX_S;
+		at = stop + 1;
+	}
+	return -1;
+}
+
+/* 1 to 255 printable characters, and one header of that name. */
+static bool read_key(struct http_request *r, json_t *params)
+{
+	static const char name[] = "idempotency-key";
+	h2o_headers_t *all = &r->req->headers;
+	ssize_t first = h2o_find_header_by_str(all, name, sizeof(name) - 1, -1);
+	bool fine = first < 0 || h2o_find_header_by_str(all, name, sizeof(name) - 1, first) < 0;
+
+	if (first < 0)
+		return true;
+	h2o_iovec_t key = all->entries[first].value;
+	for (size_t i = 0; i < key.len; i++)
+		fine = fine && key.base[i] >= ' ' && key.base[i] <= '~';
+	if (fine && key.len >= 1 && key.len <= 255)
+		return json_object_set_new(params, "idempotency_key", json_stringn(key.base, key.len)) == 0;
+	http_problem(
+		r, &FAULT_MALFORMED_REQUEST, "Idempotency-Key must be one text of 1 to 255 printable characters", NULL);
+	return false;
+}
+
+/* What command.send takes from headers. */
+static bool read_send_headers(struct http_request *r, json_t *params)
+{
+	h2o_iovec_t prefer = http_field(r->req, "prefer"), trace = http_field(r->req, "traceparent");
+
 	if (trace.base && trace.len < 128)
 		json_object_set_new(params, "traceparent", json_stringn(trace.base, trace.len));
-	if (prefer.len > 5 && strncasecmp(prefer.base, "wait=", 5) == 0) {
-		r->wait = strtoll(prefer.base + 5, NULL, 10);
-		r->wait = r->wait < 0 ? 0 : r->wait > WAIT_MAX_S ? WAIT_MAX_S : r->wait;
+	r->wait = wait_of(prefer);
+	if (r->wait >= 0)
 		json_object_set_new(params, "wait", json_integer(r->wait));
-	}
+	return read_key(r, params);
 }
 
 /* Routing. */
@@ -242,14 +296,21 @@ static void dispose(void *data)
 	r->http->requests--;
 }
 
+/* Not h2o's path_normalized: there %2F is a slash already, and what was escaped twice would be read twice. */
+h2o_iovec_t http_path(const h2o_req_t *req)
+{
+	return h2o_iovec_init(req->path.base, req->query_at == SIZE_MAX ? req->path.len : req->query_at);
+}
+
 static bool find_route(struct http_request *r, json_t *params)
 {
 	h2o_req_t *req = r->req;
+	h2o_iovec_t path = http_path(req);
 	char allowed[64] = "";
 
 	for (size_t i = 0; i < route_count; i++) {
 		json_object_clear(params);
-		if (!match(routes[i].path, req->path_normalized.base, req->path_normalized.len, params))
+		if (!match(routes[i].path, path.base, path.len, params))
 			continue;
 		if (h2o_memis(req->method.base, req->method.len, routes[i].method, strlen(routes[i].method))) {
 			r->route = &routes[i];
@@ -264,28 +325,22 @@ static bool find_route(struct http_request *r, json_t *params)
 	return false;
 }
 
-int http_on_request(h2o_handler_t *handler, h2o_req_t *req);
+struct http_request *http_request_new(struct http *http, h2o_req_t *req)
+{
+	struct http_request *r = h2o_mem_alloc_shared(&req->pool, sizeof(*r), dispose);
 
-struct rest_handler {
-	h2o_handler_t super;
-	struct http *http;
-};
+	*r = (struct http_request){ .http = http, .req = req, .wait = -1 };
+	http->requests++;
+	uuid7_make(loop_unix_us(http->loop), r->request_id);
+	return r;
+}
 
 int http_on_request(h2o_handler_t *handler, h2o_req_t *req)
 {
-	struct http_request *r = h2o_mem_alloc_shared(&req->pool, sizeof(*r), dispose);
-	h2o_socket_t *socket = req->conn->callbacks->get_socket(req->conn);
+	struct http_request *r = http_request_new(((struct http_handler *)(void *)handler)->http, req);
 
-	*r = (struct http_request){ .http = ((struct rest_handler *)(void *)handler)->http, .req = req, .wait = -1 };
-	r->http->requests++;
-	uuid7_make(loop_unix_us(r->http->loop), r->request_id);
-	const char *refused = head_check(socket->input->bytes, socket->input->size);
-	if (refused) {
-		metric_add(METRIC_HTTP_REFUSED, 1);
-		req->http1_is_persistent = 0;
-		http_problem(r, &FAULT_MALFORMED_REQUEST, refused, NULL);
+	if (cors_handle(r))
 		return 0;
-	}
 	json_t *params = json_object();
 	if (find_route(r, params))
 		authenticate_and_run(r, params);
@@ -296,7 +351,7 @@ int http_on_request(h2o_handler_t *handler, h2o_req_t *req)
 
 static bool authenticate(struct http_request *r)
 {
-	h2o_iovec_t given = header(r->req, "authorization");
+	h2o_iovec_t given = http_field(r->req, "authorization");
 	char why[256] = "";
 
 	if (given.len > 7 && strncasecmp(given.base, "Bearer ", 7) == 0 &&
@@ -308,19 +363,18 @@ static bool authenticate(struct http_request *r)
 
 static bool wants_stream(const struct http_request *r)
 {
-	h2o_iovec_t accept = header(r->req, "accept");
+	h2o_iovec_t accept = http_field(r->req, "accept");
 	return r->route->flag == STREAMS && accept.len >= 17 &&
 	       memmem(accept.base, accept.len, "text/event-stream", 17);
 }
 
 static void authenticate_and_run(struct http_request *r, json_t *params)
 {
-	if (!authenticate(r) || !read_query(r, params) || !read_body(r, params)) {
+	if (!authenticate(r) || !read_query(r, params) || !read_body(r, params) ||
+		(r->route->flag == SENDS && !read_send_headers(r, params))) {
 		json_decref(params);
 		return;
 	}
-	if (r->route->flag == SENDS)
-		read_send_headers(r, params);
 	if (wants_stream(r)) {
 		if (r->caller.scopes & (SCOPE_VEHICLES_READ | SCOPE_ADMIN)) {
 			stream_begin(r, params);
@@ -335,16 +389,43 @@ static void authenticate_and_run(struct http_request *r, json_t *params)
 	api_call_start(r->call);
 }
 
+/* The same query with another cursor (RFC 8288). */
+/* RFC 3986 §2.3: what is not unreserved is percent-encoded. */
+static void add_encoded(struct text *out, const char *value)
+{
+	for (; *value; value++)
+		text_addf(out, isalnum((unsigned char)*value) || strchr("-._~", *value) ? "%c" : "%%%02X",
+			(unsigned char)*value);
+}
+
+static void add_next(struct http_request *r, const char *cursor)
+{
+	h2o_req_t *req = r->req;
+	h2o_iovec_t path = http_path(req);
+	struct text link = { 0 };
+
+	text_add(&link, "<");
+	text_add_bytes(&link, path.base, path.len);
+	text_add(&link, "?cursor=");
+	add_encoded(&link, cursor);
+	char *query = memory_need(strndup(path.base + path.len, req->path.len - path.len)), *rest = query, *pair;
+	while ((pair = strsep(&rest, "?&")) != NULL) {
+		if (*pair && strncmp(pair, "cursor=", 7) != 0)
+			text_addf(&link, "&%s", pair);
+	}
+	text_add(&link, ">; rel=\"next\"");
+	http_header(r, "link", link.data);
+	free(query);
+	text_free(&link);
+}
+
 static void add_links(struct http_request *r, const struct api_call *call)
 {
 	char text[512];
 	const char *vehicle = json_text_at(call->params, "vehicle_id");
 
-	if (call->next_cursor[0]) {
-		snprintf(text, sizeof(text), "<%.*s?cursor=%s>; rel=\"next\"", (int)r->req->path_normalized.len,
-			r->req->path_normalized.base, call->next_cursor);
-		http_header(r, "link", text);
-	}
+	if (call->next_cursor[0])
+		add_next(r, call->next_cursor);
 	if (r->route->flag == SENDS) {
 		snprintf(text, sizeof(text), "/v1/vehicles/%s/commands/%s", vehicle, call->resource_id);
 		http_header(r, "location", text);

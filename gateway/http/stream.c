@@ -3,7 +3,9 @@
  *   snapshot ─ events … ─ a comment every 15 s ─ the grant, the token or the node ends it */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
+#include "base/ids.h"
 #include "base/loop.h"
 #include "base/memory.h"
 #include "gateway/http/http_internal.h"
@@ -21,12 +23,14 @@ struct stream {
 	struct loop_timer comment, expiry;
 };
 
+static void subscribe(struct http_request *r, const char *vehicle, const json_t *after);
 static void on_ready(struct hub_subscriber *s, const struct hub_snapshot *snapshot);
 static void on_event(struct hub_subscriber *s, const struct hub_event *event);
 static void on_end(struct hub_subscriber *s, const struct fault *fault);
 static void on_proceed(h2o_generator_t *generator, h2o_req_t *req);
 static void on_comment(struct loop_timer *timer);
 static void on_expiry(struct loop_timer *timer);
+static void cut(struct stream *st);
 static void flush(struct stream *st);
 
 /* "EPOCH:SEQ" of Last-Event-ID; false when it is none. */
@@ -49,6 +53,19 @@ static bool read_position(h2o_req_t *req, struct stream *st)
 
 void stream_begin(struct http_request *r, json_t *params)
 {
+	const char *vehicle = json_text_at(params, "vehicle_id");
+
+	if (api_is_draining(r->http->options.api))
+		http_problem(r, &FAULT_DRAINING, "the node is shutting down", NULL);
+	else if (!topic_level_is_safe(vehicle))
+		http_problem(r, &FAULT_VEHICLE_NOT_FOUND, "", NULL);
+	else
+		subscribe(r, vehicle, json_object_get(params, "after"));
+	json_decref(params);
+}
+
+static void subscribe(struct http_request *r, const char *vehicle, const json_t *after)
+{
 	struct stream *st = memory_new(sizeof(*st));
 	struct loop *loop = r->http->loop;
 
@@ -61,15 +78,15 @@ void stream_begin(struct http_request *r, json_t *params)
 		.on_ready = on_ready,
 		.on_event = on_event,
 		.on_end = on_end };
-	if (!read_position(r->req, st))
-		st->subscriber.after = -1;
-	st->subscriber.epoch = st->epoch;
+	if (read_position(r->req, st))
+		st->subscriber.epoch = st->epoch;
+	else
+		st->subscriber.after = after ? json_integer_value(after) : -1;
 	loop_timer_init(loop, &st->comment, on_comment);
 	loop_timer_init(loop, &st->expiry, on_expiry);
 	list_append(&r->http->streams, &st->node);
 	st->subscribed = true;
-	hub_subscribe(api_hub(r->http->options.api), &st->subscriber, json_text_at(params, "vehicle_id"));
-	json_decref(params);
+	hub_subscribe(api_hub(r->http->options.api), &st->subscriber, vehicle);
 }
 
 static void leave(struct stream *st)
@@ -129,9 +146,22 @@ static void on_event(struct hub_subscriber *s, const struct hub_event *event)
 		event->time);
 	text_add_bytes(&st->waiting, event->data, event->data_len);
 	text_add(&st->waiting, "}\n\n");
-	if (st->waiting.len > st->request->http->options.max_queue)
-		st->ending = true; /* too slow: it resumes when it can */
-	flush(st);
+	if (st->sending && st->waiting.len > st->request->http->options.max_queue)
+		cut(st);
+	else
+		flush(st);
+}
+
+/* Too slow. What is under way may never be read, so the connection is closed below h2o, which then disposes of the
+ * request. The reader resumes where it was. */
+static void cut(struct stream *st)
+{
+	h2o_conn_t *conn = st->request->req->conn;
+
+	leave(st);
+	text_free(&st->waiting);
+	st->ending = true;
+	shutdown(h2o_socket_get_fd(conn->callbacks->get_socket(conn)), SHUT_RDWR);
 }
 
 static void on_end(struct hub_subscriber *s, const struct fault *fault)

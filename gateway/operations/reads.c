@@ -7,6 +7,7 @@
 
 #include "base/ids.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "commands/lifecycle.h"
 #include "gateway/api_internal.h"
@@ -17,6 +18,7 @@
 
 #define LIMIT_MAX 200
 #define LIMIT_DEFAULT 50
+#define SEQ_DIGITS_MAX 18
 #define NO_ID "00000000-0000-0000-0000-000000000000"
 
 enum need {
@@ -51,7 +53,7 @@ OPERATION(VEHICLE_LIST, "vehicle.list", SCOPE_VEHICLES_READ, "limit", "cursor")
 OPERATION(COMMAND_GET, "command.get", SCOPE_VEHICLES_READ | SCOPE_COMMANDS_WRITE, "vehicle_id", "id")
 OPERATION(COMMAND_LIST, "command.list", SCOPE_VEHICLES_READ | SCOPE_COMMANDS_WRITE, "vehicle_id", "status", "limit",
 	"cursor")
-OPERATION(EVENT_LIST, "event.list", SCOPE_VEHICLES_READ, "vehicle_id", "after", "limit")
+OPERATION(EVENT_LIST, "event.list", SCOPE_VEHICLES_READ, "vehicle_id", "after", "limit", "cursor")
 OPERATION(GRANT_LIST, "grant.list", SCOPE_VEHICLES_READ, "vehicle_id", "limit", "cursor")
 OPERATION(GRANT_GET, "grant.get", SCOPE_VEHICLES_READ, "vehicle_id", "subject")
 OPERATION(ME, "me", 0, "")
@@ -94,13 +96,30 @@ static char *scopes_json(const struct api_call *call)
 	return text_take(&out);
 }
 
-/* An id as it may stand in a statement: one that is no UUID is none's. */
-static bool add_id(struct api_call *call, struct db_unit *unit, const char *name, const char *absent)
+/* An id that is no UUID is none's. */
+static bool add_id(struct api_call *call, struct db_unit *unit)
 {
-	const char *text;
-	if (!api_param_text(call, name, &text))
+	const char *id;
+	if (!api_param_text(call, "id", &id))
 		return false;
-	db_param_text(unit, !text ? absent : uuid_is_text(text) ? text : NO_ID);
+	db_param_text(unit, id && uuid_is_text(id) ? id : NO_ID);
+	return true;
+}
+
+static bool refuse_cursor(struct api_call *call)
+{
+	api_call_fail(call, &FAULT_INVALID_QUERY, "cursor is none that a list has given");
+	return false;
+}
+
+static bool add_cursor_id(struct api_call *call, struct db_unit *unit)
+{
+	const char *cursor;
+	if (!api_param_text(call, "cursor", &cursor))
+		return false;
+	if (cursor && !uuid_is_text(cursor))
+		return refuse_cursor(call);
+	db_param_text(unit, cursor);
 	return true;
 }
 
@@ -120,6 +139,34 @@ static bool add_int(
 	if (!api_param_int(call, name, absent, min, max, &value))
 		return false;
 	db_param_int(unit, value);
+	return true;
+}
+
+/* The event log's cursor is the seq of the last event seen; it counts before `after`. */
+static bool add_after(struct api_call *call, struct db_unit *unit)
+{
+	const char *cursor;
+	if (!api_param_text(call, "cursor", &cursor))
+		return false;
+	if (!cursor)
+		return add_int(call, unit, "after", 0, 0, INT64_MAX);
+	size_t digits = strspn(cursor, "0123456789");
+	if (digits < 1 || digits > SEQ_DIGITS_MAX || cursor[digits])
+		return refuse_cursor(call);
+	db_param_text(unit, cursor);
+	return true;
+}
+
+static bool add_subject(struct api_call *call, struct db_unit *unit)
+{
+	const char *subject;
+	if (!api_param_text(call, "subject", &subject))
+		return false;
+	if (!subject) {
+		api_call_fail(call, &FAULT_INVALID_PARAMS, "subject is missing");
+		return false;
+	}
+	db_param_text(unit, subject);
 	return true;
 }
 
@@ -165,19 +212,19 @@ static bool add_need(struct api_call *call, struct db_unit *unit, enum need need
 	case NEED_VEHICLE:
 		return add_vehicle(call, unit);
 	case NEED_ID:
-		return add_id(call, unit, "id", NO_ID);
+		return add_id(call, unit);
 	case NEED_LIMIT:
 		return add_int(call, unit, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX);
 	case NEED_CURSOR:
 		return add_text(call, unit, "cursor");
 	case NEED_CURSOR_ID:
-		return add_id(call, unit, "cursor", NULL);
+		return add_cursor_id(call, unit);
 	case NEED_STATUS:
 		return add_status(call, unit);
 	case NEED_AFTER:
-		return add_int(call, unit, "after", 0, 0, INT64_MAX);
+		return add_after(call, unit);
 	case NEED_SUBJECT:
-		return add_text(call, unit, "subject");
+		return add_subject(call, unit);
 	case NEED_SCOPES:
 		return add_scopes(call, unit);
 	case NEED_NULL:
@@ -185,6 +232,18 @@ static bool add_need(struct api_call *call, struct db_unit *unit, enum need need
 		break;
 	}
 	return add_null(unit);
+}
+
+/* A read that was lost changed nothing: it is never unknown. A statement that failed is our mistake. */
+static const struct fault *fault_of_read(const struct read *read, const struct db_unit *unit, const struct fault *fault)
+{
+	if (fault == &FAULT_STORAGE_UNKNOWN)
+		return &FAULT_STORAGE_UNAVAILABLE;
+	if (fault != &FAULT_STATEMENT)
+		return fault;
+	log_warn("api", "a read failed", LOG_TEXT("operation", read->operation->name),
+		LOG_TEXT("sqlstate", db_unit_sqlstate(unit)), LOG_TEXT("detail", db_unit_message(unit)));
+	return &FAULT_INTERNAL;
 }
 
 static void on_read(struct db_unit *unit, void *context, const struct fault *fault)
@@ -195,7 +254,7 @@ static void on_read(struct db_unit *unit, void *context, const struct fault *fau
 	int rank = found ? (int)db_int(unit, 0, 0, 0) : 0;
 
 	if (fault) {
-		api_call_fail(call, fault == &FAULT_STATEMENT ? &FAULT_INTERNAL : fault, "%s", "");
+		api_call_fail(call, fault_of_read(read, unit, fault), "%s", "");
 	} else if (rank == 0) {
 		api_call_fail(call, &FAULT_VEHICLE_NOT_FOUND, "%s", "");
 	} else if (rank < read->rank) {

@@ -1,30 +1,39 @@
--- Ends grants, at most one of a vehicle: $1 vehicle, $2 subject who asks, $3 admin, $4 body {"subject"}, $5 unused. Unsent commands of
--- the subject are cancelled with it. The last owner can be removed by admin alone.
+-- Ends grants, at most one of a vehicle: $1 vehicle, $2 subject who asks, $3 admin, $4 body {"subject"}, $5 unused. What the
+-- subject has not sent yet and may not send any more is cancelled with it. The last owner can be removed by admin alone.
 with i as materialized (
-	select i.*, g.subject as whose, g.role, case
-		when v.vehicle_id is null then 'not_found'
-		when not i.admin and grant_rank(i.subject, i.vehicle_id, v.fleet_id) = 0 then 'not_found'
-		when not i.admin and grant_rank(i.subject, i.vehicle_id, v.fleet_id) < 3 then 'forbidden'
-		when g.subject is null then 'no_grant'
-		when not i.admin and g.role = 'owner' and (select count(*) from grants o where o.object_kind = 'vehicle' and o.object_id = i.vehicle_id and o.role = 'owner') = 1
-			then 'last_owner'
-		else 'done' end as outcome
+	select i.*, g.subject as whose, g.role, v.vehicle_id is not null as there,
+		grant_rank(i.subject, i.vehicle_id, v.fleet_id) as rank, grant_rank(g.subject, null, v.fleet_id) as left_rank,
+		exists (select from grants o where o.object_kind = 'vehicle' and o.object_id = i.vehicle_id and o.subject <> g.subject
+		        and o.role = 'owner' and (o.expires_at is null or o.expires_at > now())) as others_own
 	from unnest($1::text[], $2::text[], $3::bool[], $4::text[]) with ordinality as i(vehicle_id, subject, admin, body, n)
 	left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
-	left join grants g on g.object_kind = 'vehicle' and g.object_id = i.vehicle_id and g.subject = i.body::jsonb->>'subject'
+	left join grants g on g.object_kind = 'vehicle' and g.object_id = i.vehicle_id and g.subject = i.body::json->>'subject'
+		and (g.expires_at is null or g.expires_at > now())
 	where $5::bool is not null
+), judged as materialized (
+	select i.*, case
+		when not i.there then 'not_found'
+		when not i.admin and i.rank = 0 then 'not_found'
+		when not i.admin and i.rank < 3 then 'forbidden'
+		when i.whose is null then 'no_grant'
+		when not i.admin and i.role = 'owner' and not i.others_own then 'last_owner'
+		else 'done' end as outcome
+	from i
 ), unsent as materialized (
-	select c.vehicle_id, c.id from i join commands c on c.vehicle_id = i.vehicle_id and c.issued_by = i.whose and c.status in ('accepted', 'waiting') and c.flight = 'none'
-	where i.outcome = 'done' order by c.vehicle_id, c.accepted_seq
+	select c.vehicle_id, c.id
+	from judged j join commands c on c.vehicle_id = j.vehicle_id and c.id >= uuid7_floor(now() - interval '8 days')
+		and c.issued_by = j.whose and c.status in ('accepted', 'waiting') and c.flight = 'none'
+		and greatest(role_rank(c.catalog->>'role'), 1) > j.left_rank
+	where j.outcome = 'done' order by c.vehicle_id, c.accepted_seq
 ), cancelled as materialized (
 	select count(*) as n from command_apply(null, array(select vehicle_id from unsent), array(select id from unsent), array(select 'cancel' from unsent),
 		array(select json_build_object('code', 'ACCESS_REVOKED') from unsent), array(select null::json from unsent),
 		array(select null::text from unsent), array(select step('canceled', '{"code": "ACCESS_REVOKED"}') from unsent))
 ), removed as (
-	delete from grants g using i where i.outcome = 'done' and g.object_kind = 'vehicle' and g.object_id = i.vehicle_id and g.subject = i.whose
+	delete from grants g using judged j where j.outcome = 'done' and g.object_kind = 'vehicle' and g.object_id = j.vehicle_id and g.subject = j.whose
 		and (select n from cancelled) >= 0
 	returning event_add(g.object_id, 'access.changed', json_build_object('subject', g.subject, 'role', null, 'expires_at', null))
 ), noted as (
-	insert into audit (subject, action, object, allowed, detail) select i.subject, 'grant.end', i.vehicle_id, i.outcome = 'done', i.body::json from i
+	insert into audit (subject, action, object, allowed, detail) select j.subject, 'grant.end', j.vehicle_id, j.outcome = 'done', j.body::json from judged j
 )
-select i.n, i.outcome, null::json, false from i order by i.n
+select j.n, j.outcome, null::json, false from judged j order by j.n

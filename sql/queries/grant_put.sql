@@ -1,38 +1,51 @@
 -- Makes or changes grants, at most one of a vehicle: $1 vehicle, $2 subject who asks, $3 admin, $4 body {"subject","role","expires_at"},
--- $5 unused. A weaker role takes back what its subject has not sent yet.
+-- $5 unused. What the subject has not sent yet and may not send any more is cancelled with it; a grant whose time was over
+-- begins anew. The last owner can be made less by admin alone.
 with i as materialized (
-	select i.*, i.body::jsonb as b, v.fleet_id, g.created_at as made, case
-		when v.vehicle_id is null then 'not_found'
-		when i.admin or grant_rank(i.subject, i.vehicle_id, v.fleet_id) >= 3 then 'done'
-		when grant_rank(i.subject, i.vehicle_id, v.fleet_id) > 0 then 'forbidden' else 'not_found' end as outcome
+	select i.*, b.*, v.vehicle_id is not null as there, grant_rank(i.subject, i.vehicle_id, v.fleet_id) as rank,
+		greatest(role_rank(b.role), grant_rank(b.whose, null, v.fleet_id)) as left_rank,
+		exists (select from grants g where g.object_kind = 'vehicle' and g.object_id = i.vehicle_id and g.subject = b.whose
+		        and (g.expires_at is null or g.expires_at > now())) as alive,
+		exists (select from grants g where g.object_kind = 'vehicle' and g.object_id = i.vehicle_id and g.subject = b.whose
+		        and g.role = 'owner' and (g.expires_at is null or g.expires_at > now())) as owns,
+		exists (select from grants g where g.object_kind = 'vehicle' and g.object_id = i.vehicle_id and g.subject <> b.whose
+		        and g.role = 'owner' and (g.expires_at is null or g.expires_at > now())) as others_own
 	from unnest($1::text[], $2::text[], $3::bool[], $4::text[]) with ordinality as i(vehicle_id, subject, admin, body, n)
+	cross join lateral (select i.body::json->>'subject' as whose, i.body::json->>'role' as role,
+	                           (i.body::json->>'expires_at')::timestamptz as expires_at) b
 	left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
-	left join grants g on g.object_kind = 'vehicle' and g.object_id = i.vehicle_id and g.subject = i.body::jsonb->>'subject'
 	where $5::bool is not null
 ), judged as materialized (
-	select i.*, case when i.outcome = 'done' and not i.admin and i.b->>'role' <> 'owner' and not exists (
-			select from grants g where g.object_kind = 'vehicle' and g.object_id = i.vehicle_id and g.role = 'owner' and g.subject <> i.b->>'subject')
-		and exists (select from grants g where g.object_kind = 'vehicle' and g.object_id = i.vehicle_id and g.role = 'owner' and g.subject = i.b->>'subject')
-		then 'last_owner' else i.outcome end as verdict
+	select i.*, case
+		when not i.there then 'not_found'
+		when i.admin then 'done'
+		when i.rank = 0 then 'not_found'
+		when i.rank < 3 then 'forbidden'
+		when i.owns and i.role <> 'owner' and not i.others_own then 'last_owner'
+		else 'done' end as outcome
 	from i
 ), unsent as materialized (
-	select c.vehicle_id, c.id from judged j join commands c on c.vehicle_id = j.vehicle_id and c.issued_by = j.b->>'subject'
-		and c.status in ('accepted', 'waiting') and c.flight = 'none'
-	where j.verdict = 'done' and j.b->>'role' = 'viewer' order by c.vehicle_id, c.accepted_seq
+	select c.vehicle_id, c.id
+	from judged j join commands c on c.vehicle_id = j.vehicle_id and c.id >= uuid7_floor(now() - interval '8 days')
+		and c.issued_by = j.whose and c.status in ('accepted', 'waiting') and c.flight = 'none'
+		and greatest(role_rank(c.catalog->>'role'), 1) > j.left_rank
+	where j.outcome = 'done' order by c.vehicle_id, c.accepted_seq
 ), cancelled as materialized (
 	select count(*) as n from command_apply(null, array(select vehicle_id from unsent), array(select id from unsent), array(select 'cancel' from unsent),
 		array(select json_build_object('code', 'ACCESS_REVOKED') from unsent), array(select null::json from unsent),
 		array(select null::text from unsent), array(select step('canceled', '{"code": "ACCESS_REVOKED"}') from unsent))
 ), stored as (
-	insert into grants as g (object_kind, object_id, subject, role, expires_at, granted_by)
-	select 'vehicle', j.vehicle_id, j.b->>'subject', j.b->>'role', (j.b->>'expires_at')::timestamptz, j.subject from judged j
-	where j.verdict = 'done' and (select n from cancelled) >= 0
-	on conflict (object_kind, object_id, subject) do update set role = excluded.role, expires_at = excluded.expires_at, granted_by = excluded.granted_by
+	-- the head's lock may have been waited for: now() is older than what it was waited for
+	insert into grants as g (object_kind, object_id, subject, role, expires_at, granted_by, created_at)
+	select 'vehicle', j.vehicle_id, j.whose, j.role, j.expires_at, j.subject, clock_timestamp() from judged j
+	where j.outcome = 'done' and (select n from cancelled) >= 0
+	on conflict (object_kind, object_id, subject) do update set role = excluded.role, expires_at = excluded.expires_at, granted_by = excluded.granted_by,
+		created_at = case when g.expires_at <= now() then excluded.created_at else g.created_at end
 	returning g.object_id, g.subject, g.role, g.expires_at, g.granted_by, g.created_at,
 		event_add(g.object_id, 'access.changed', json_build_object('subject', g.subject, 'role', g.role, 'expires_at', rfc3339(g.expires_at))) as seq
 ), noted as (
-	insert into audit (subject, action, object, allowed, detail) select j.subject, 'grant.put', j.vehicle_id, j.verdict = 'done', j.b::json from judged j
+	insert into audit (subject, action, object, allowed, detail) select j.subject, 'grant.put', j.vehicle_id, j.outcome = 'done', j.body::json from judged j
 )
-select j.n, j.verdict, case when s.object_id is not null then json_build_object('subject', s.subject, 'role', s.role, 'expires_at', rfc3339(s.expires_at),
-	'granted_by', s.granted_by, 'created_at', rfc3339(s.created_at)) end, j.made is null
+select j.n, j.outcome, case when s.object_id is not null then json_build_object('subject', s.subject, 'role', s.role, 'expires_at', rfc3339(s.expires_at),
+	'granted_by', s.granted_by, 'created_at', rfc3339(s.created_at)) end, not j.alive
 from judged j left join stored s on s.object_id = j.vehicle_id order by j.n

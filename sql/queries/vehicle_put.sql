@@ -2,17 +2,22 @@
 -- Admin may, and a manager of the fleet it is in and of the fleet it goes to.
 with i as materialized (
 	select i.*, i.body::jsonb as b from unnest($1::text[], $2::text[], $3::bool[], $4::text[]) with ordinality as i(vehicle_id, subject, admin, body, n)
+), seen as materialized (
+	select i.*, v.vehicle_id is not null as there, is_manager(i.subject, v.fleet_id) as manages, i.b->>'fleet_id' as goes_to,
+		grant_rank(i.subject, i.vehicle_id, v.fleet_id) as rank, h.vehicle_id is not null as has_head
+	from i left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
+		left join vehicle_heads h on h.vehicle_id = i.vehicle_id
 ), judged as materialized (
-	select i.*, v.vehicle_id is not null as known, v.retired_at is null and v.vehicle_id is not null as there, v.fleet_id as was_in, case
-		when i.b->>'fleet_id' is not null and not exists (select from fleets f where f.fleet_id = i.b->>'fleet_id')
-			then case when i.admin then 'invalid' else 'no_fleet' end
-		when i.admin then 'done'
-		-- the same answer whether it exists or not
-		when v.vehicle_id is not null and v.retired_at is null and not is_manager(i.subject, v.fleet_id) then 'forbidden'
-		when i.b->>'fleet_id' is null then 'forbidden'
-		when not is_manager(i.subject, i.b->>'fleet_id') then 'no_fleet'
+	select s.*, case
+		when s.admin and s.goes_to is not null and not exists (select from fleets f where f.fleet_id = s.goes_to) then 'invalid'
+		when s.admin then 'done'
+		when s.there and s.rank > 0 and not s.manages then 'forbidden'
+		-- from here a stranger hears the same whether the vehicle exists or not
+		when s.goes_to is null then 'forbidden'
+		when not is_manager(s.subject, s.goes_to) then 'no_fleet'
+		when s.there and not s.manages or not s.has_head then 'forbidden'
 		else 'done' end as outcome
-	from i left join vehicles v on v.vehicle_id = i.vehicle_id
+	from seen s
 ), stored as (
 	insert into vehicles as v (vehicle_id, display_name, msisdn, iccid, fleet_id, tags)
 	select j.vehicle_id, j.b->>'display_name', j.b->>'msisdn', j.b->>'iccid', j.b->>'fleet_id',

@@ -1,0 +1,186 @@
+/* door.c - the listening sockets, and who may come in. */
+#include "gateway/door/door.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/memory.h"
+#include "base/metrics.h"
+#include "gateway/config_lists.h"
+#include "gateway/door/door_internal.h"
+#include "gateway/door/guests.h"
+
+#define BACKLOG 1024
+#define AT_ONCE 64	 /* accepted in one turn of the loop */
+#define EXHAUSTED_MS 100 /* without descriptors nothing is accepted for so long */
+
+static const char FULL[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
+			   "Content-Length: 0\r\n\r\n";
+
+struct listener {
+	struct list node;
+	struct door *door;
+	int fd, port;
+	uv_poll_t poll;
+	struct loop_timer rest;
+};
+
+union any_address {
+	struct sockaddr any;
+	struct sockaddr_in in4;
+	struct sockaddr_in6 in6;
+};
+
+static bool listener_start(struct listener *l, const struct address *address);
+static void on_newcomers(uv_poll_t *poll, int status, int events);
+static void on_rested(struct loop_timer *timer);
+static void let_in(struct door *door, int fd, const union any_address *from);
+
+struct door *door_new(struct loop *loop, const struct door_options *options)
+{
+	struct door *door = memory_new(sizeof(*door));
+
+	door->loop = loop;
+	door->options = *options;
+	list_init(&door->listeners);
+	list_init(&door->visitors);
+	return door;
+}
+
+bool door_listen(struct door *door, const struct address *address)
+{
+	struct listener *l = memory_new(sizeof(*l));
+
+	l->door = door;
+	if (!listener_start(l, address)) {
+		log_error(
+			"door", "cannot listen", LOG_TEXT("address", address->text), LOG_TEXT("why", strerror(errno)));
+		if (l->fd >= 0)
+			close(l->fd);
+		free(l);
+		return false;
+	}
+	loop_timer_init(door->loop, &l->rest, on_rested);
+	uv_poll_init(loop_uv(door->loop), &l->poll, l->fd);
+	uv_poll_start(&l->poll, UV_READABLE, on_newcomers);
+	list_append(&door->listeners, &l->node);
+	log_debug("door", "listening", LOG_TEXT("address", address->text), LOG_INT("port", l->port));
+	return true;
+}
+
+static socklen_t address_read(const struct address *a, union any_address *ret)
+{
+	*ret = (union any_address){ 0 };
+	if (inet_pton(AF_INET6, a->host, &ret->in6.sin6_addr) == 1) {
+		ret->in6.sin6_family = AF_INET6;
+		ret->in6.sin6_port = htons(a->port);
+		return sizeof(ret->in6);
+	}
+	inet_pton(AF_INET, a->host, &ret->in4.sin_addr);
+	ret->in4.sin_family = AF_INET;
+	ret->in4.sin_port = htons(a->port);
+	return sizeof(ret->in4);
+}
+
+static bool listener_start(struct listener *l, const struct address *address)
+{
+	union any_address at;
+	socklen_t len = address_read(address, &at);
+	int one = 1;
+
+	l->fd = socket(at.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (l->fd < 0)
+		return false;
+	setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	setsockopt(l->fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+	if (bind(l->fd, &at.any, len) != 0 || listen(l->fd, BACKLOG) != 0)
+		return false;
+	getsockname(l->fd, &at.any, &len);
+	l->port = ntohs(at.any.sa_family == AF_INET6 ? at.in6.sin6_port : at.in4.sin_port);
+	return true;
+}
+
+static void on_newcomers(uv_poll_t *poll, int status, int events)
+{
+	struct listener *l = container_of(poll, struct listener, poll);
+	union any_address from;
+
+	(void)status, (void)events;
+	for (int i = 0; i < AT_ONCE; i++) {
+		socklen_t len = sizeof(from);
+		int fd = accept4(l->fd, &from.any, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd >= 0)
+			let_in(l->door, fd, &from);
+		else if (errno == EAGAIN)
+			return;
+		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			break;
+		/* Any other error is of that one connection, and it is gone. */
+	}
+	if (errno == EMFILE || errno == ENFILE) {
+		log_warn("door", "out of descriptors", LOG_INT("connections", guests_count()));
+		uv_poll_stop(poll);
+		loop_timer_start(&l->rest, EXHAUSTED_MS);
+	}
+}
+
+static void on_rested(struct loop_timer *timer)
+{
+	struct listener *l = container_of(timer, struct listener, rest);
+	uv_poll_start(&l->poll, UV_READABLE, on_newcomers);
+}
+
+static void let_in(struct door *door, int fd, const union any_address *from)
+{
+	char peer[INET6_ADDRSTRLEN] = "";
+	int one = 1;
+
+	if (from->any.sa_family == AF_INET6)
+		inet_ntop(AF_INET6, &from->in6.sin6_addr, peer, sizeof(peer));
+	else
+		inet_ntop(AF_INET, &from->in4.sin_addr, peer, sizeof(peer));
+	if (door->options.counts && !guests_enter(peer, door->options.max_connections, door->options.max_per_address)) {
+		metric_add(METRIC_DOOR_REFUSED, 1);
+		send(fd, FULL, sizeof(FULL) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+		close(fd);
+		return;
+	}
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	visitor_begin(door, fd, peer);
+}
+
+static void on_listener_closed(uv_handle_t *handle)
+{
+	free(container_of(handle, struct listener, poll));
+}
+
+void door_close(struct door *door)
+{
+	struct list *node;
+
+	if (!door)
+		return;
+	while ((node = list_take_first(&door->listeners)) != NULL) {
+		struct listener *l = container_of(node, struct listener, node);
+		loop_timer_stop(&l->rest);
+		uv_close((uv_handle_t *)&l->poll, on_listener_closed);
+		close(l->fd);
+	}
+	while ((node = list_take_first(&door->visitors)) != NULL)
+		visitor_refuse(node);
+	free(door);
+}
+
+int door_port(const struct door *door)
+{
+	return list_is_empty(&door->listeners) ? 0 : container_of(door->listeners.next, struct listener, node)->port;
+}

@@ -1,0 +1,38 @@
+/* door.h - accepts connections, counts them, and sends each to the room that its first head asks for.
+ *
+ * Every worker has a door of its own and listens beside the others (SO_REUSEPORT). The head is only looked at
+ * (MSG_PEEK): whoever gets the socket reads it from the beginning. */
+#ifndef KEYFOB_GATEWAY_DOOR_H
+#define KEYFOB_GATEWAY_DOOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct address;
+struct door;
+struct loop;
+
+/* `fd` is the room's from now on; whoever closes it says guests_leave(peer) when the door counts. `peer` is the
+ * client's numeric address, borrowed. */
+typedef void door_room(void *owner, int fd, const char *peer);
+
+struct door_options {
+	bool counts;				 /* the limits hold; guests.h has the numbers */
+	size_t max_connections, max_per_address; /* of the process */
+	void *owner;
+	door_room *on_http;	 /* NULL: this door is for WebSockets alone; others get 426 */
+	door_room *on_websocket; /* NULL: an upgrade is a request like any other */
+};
+
+/* making */
+struct door *door_new(struct loop *, const struct door_options *);
+/* False: the log says why. */
+bool door_listen(struct door *, const struct address *);
+/* Stops listening and closes who has not asked for anything yet; frees it. NULL is fine. */
+void door_close(struct door *);
+
+/* asking */
+/* Of the listener made first; for a listener on port 0. */
+int door_port(const struct door *);
+
+#endif

@@ -1,0 +1,132 @@
+/* visitor.c - one newcomer at the door, from accept until its head says where it belongs.
+ *
+ *   accepted ─ head arrives ─┬─ no WebSocket, as soon as that is plain ─ on_http
+ *                            ├─ whole, and asks for one ─ on_websocket
+ *                            └─ 10 s without a whole head ─ closed */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/loop.h"
+#include "base/memory.h"
+#include "gateway/door/door_internal.h"
+#include "gateway/door/guests.h"
+#include "gateway/door/head.h"
+
+#define PATIENCE_MS 10000
+
+static const char ONLY_WEBSOCKETS[] = "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: close\r\n"
+				      "Content-Length: 0\r\n\r\n";
+
+struct visitor {
+	struct list node;
+	struct door *door;
+	int fd;
+	size_t seen; /* of the head, when it was last looked at */
+	char peer[INET6_ADDRSTRLEN];
+	uv_poll_t poll;
+	struct loop_timer patience;
+};
+
+static void on_readable(uv_poll_t *poll, int status, int events);
+static void on_patience_over(struct loop_timer *timer);
+static void look(struct visitor *v, const char *head, size_t len);
+static void send_to(struct visitor *v, door_room *room);
+static void refuse(struct visitor *v);
+
+void visitor_begin(struct door *door, int fd, const char *peer)
+{
+	struct visitor *v = memory_new(sizeof(*v));
+
+	v->door = door;
+	v->fd = fd;
+	snprintf(v->peer, sizeof(v->peer), "%s", peer);
+	list_append(&door->visitors, &v->node);
+	loop_timer_init(door->loop, &v->patience, on_patience_over);
+	loop_timer_start(&v->patience, PATIENCE_MS);
+	uv_poll_init(loop_uv(door->loop), &v->poll, fd);
+	uv_poll_start(&v->poll, UV_READABLE, on_readable);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	struct visitor *v = container_of(poll, struct visitor, poll);
+	char head[HEAD_MAX];
+
+	(void)events;
+	ssize_t len = recv(v->fd, head, sizeof(head), MSG_PEEK | MSG_DONTWAIT);
+	if (len < 0 && errno == EAGAIN && status == 0)
+		return;
+	if (len <= 0 || (size_t)len <= v->seen) { /* woken without more: the other side has closed */
+		refuse(v);
+		return;
+	}
+	v->seen = (size_t)len;
+	look(v, head, v->seen);
+}
+
+/* A half head that may still ask for a WebSocket waits. The kernel wakes us only when there is more of it: a
+ * level-triggered poll of a socket that is merely peeked would spin. */
+static void look(struct visitor *v, const char *head, size_t len)
+{
+	if (head_asks_websocket(head, len)) {
+		send_to(v, v->door->options.on_websocket);
+	} else if (!v->door->options.on_websocket || !head_may_ask_websocket(head, len) || len == HEAD_MAX ||
+		   head_is_whole(head, len)) {
+		send_to(v, v->door->options.on_http);
+	} else {
+		int more = (int)len + 1;
+		setsockopt(v->fd, SOL_SOCKET, SO_RCVLOWAT, &more, sizeof(more));
+	}
+}
+
+static void on_patience_over(struct loop_timer *timer)
+{
+	refuse(container_of(timer, struct visitor, patience));
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+	free(container_of(handle, struct visitor, poll));
+}
+
+/* The poll handle lets go of the descriptor at once; the visitor is freed a turn later. */
+static void let_go(struct visitor *v)
+{
+	list_remove(&v->node);
+	loop_timer_stop(&v->patience);
+	uv_close((uv_handle_t *)&v->poll, on_poll_closed);
+}
+
+static void send_to(struct visitor *v, door_room *room)
+{
+	int one = 1;
+
+	if (!room)
+		room = v->door->options.on_http;
+	if (!room) {
+		send(v->fd, ONLY_WEBSOCKETS, sizeof(ONLY_WEBSOCKETS) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+		refuse(v);
+		return;
+	}
+	let_go(v);
+	setsockopt(v->fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
+	room(v->door->options.owner, v->fd, v->peer);
+}
+
+static void refuse(struct visitor *v)
+{
+	let_go(v);
+	close(v->fd);
+	if (v->door->options.counts)
+		guests_leave(v->peer);
+}
+
+void visitor_refuse(struct list *node)
+{
+	refuse(container_of(node, struct visitor, node));
+}

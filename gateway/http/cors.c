@@ -1,0 +1,44 @@
+/* cors.c - lets pages of the listed origins call REST (Fetch standard, "CORS protocol"). */
+#include <string.h>
+
+#include "gateway/config_lists.h"
+#include "gateway/http/http_internal.h"
+
+static bool is_allowed(const struct texts *origins, h2o_iovec_t origin)
+{
+	for (size_t i = 0; origins && i < origins->count; i++) {
+		if (h2o_memis(origin.base, origin.len, origins->items[i], strlen(origins->items[i])))
+			return true;
+	}
+	return false;
+}
+
+static void allow(struct http_request *r, h2o_iovec_t origin)
+{
+	h2o_iovec_t copy = h2o_strdup(&r->req->pool, origin.base, origin.len);
+
+	http_header(r, "access-control-allow-origin", copy.base);
+	http_header(r, "access-control-expose-headers",
+		"Location, Link, Retry-After, X-Request-Id, Idempotency-Replayed, Preference-Applied");
+}
+
+bool cors_handle(struct http_request *r)
+{
+	const struct texts *origins = r->http->options.cors_origins;
+	h2o_iovec_t origin = http_field(r->req, "origin");
+	bool allowed = origin.base && is_allowed(origins, origin);
+
+	if (origins && origins->count > 0)
+		http_header(r, "vary", "Origin");
+	if (allowed)
+		allow(r, origin);
+	if (!allowed || !http_field(r->req, "access-control-request-method").base ||
+		!h2o_memis(r->req->method.base, r->req->method.len, H2O_STRLIT("OPTIONS")))
+		return false;
+	http_header(r, "access-control-allow-methods", "GET, POST, PUT, PATCH, DELETE");
+	http_header(r, "access-control-allow-headers",
+		"Authorization, Content-Type, Idempotency-Key, Prefer, Last-Event-ID, traceparent");
+	http_header(r, "access-control-max-age", "600");
+	http_reply(r, 204, NULL, NULL, 0);
+	return true;
+}

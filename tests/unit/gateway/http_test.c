@@ -1,0 +1,496 @@
+/* http_test.c - the door and REST against raw sockets: routing, smuggling, limits, and the framing of event streams.
+ * The operations, the tokens and the hub are scripted here. */
+#include <arpa/inet.h>
+#include <check.h>
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/loop.h"
+#include "base/memory.h"
+#include "gateway/api_internal.h"
+#include "gateway/config_lists.h"
+#include "gateway/door/door.h"
+#include "gateway/door/guests.h"
+#include "gateway/door/head.h"
+#include "gateway/http/http.h"
+#include "notifier/hub.h"
+
+#define PATIENCE_S 8
+#define PER_ADDRESS 4
+#define FLOOD_EVENTS 4000
+#define FLOOD_BYTES 4000
+
+static struct loop *loop;
+static struct api api;
+static struct http *http;
+static struct door *door;
+static pthread_t server;
+
+/* The scripted operations: each answers with its own name and parameters. */
+
+static void run_echo(struct api_call *call)
+{
+	json_auto_t *echo = json_pack("{s:s, s:O}", "operation", call->operation->name, "params", call->params);
+	char *text = memory_need(json_dumps(echo, JSON_COMPACT | JSON_SORT_KEYS));
+
+	snprintf(call->resource_id, sizeof(call->resource_id), "%s", "0192f3c8-0000-7000-8000-000000000001");
+	if (call->operation == &API_COMMAND_LIST)
+		snprintf(call->next_cursor, sizeof(call->next_cursor), "%s", "NEXT");
+	call->settled = json_object_get(call->params, "settle") != NULL;
+	api_call_reply(call, text, strlen(text));
+}
+
+static const char *const everything[] = { "vehicle_id", "id", "name", "params", "wait", "idempotency_key", "limit",
+	"cursor", "status", "after", "subject", "settle", "display_name", NULL };
+#define OPERATION(id) const struct api_operation id = { .name = #id, .params = everything, .run = run_echo };
+OPERATION(API_COMMAND_SEND)
+OPERATION(API_COMMAND_GET)
+OPERATION(API_COMMAND_LIST)
+OPERATION(API_COMMAND_CANCEL)
+OPERATION(API_VEHICLE_GET)
+OPERATION(API_VEHICLE_LIST)
+OPERATION(API_VEHICLE_PUT)
+OPERATION(API_VEHICLE_DELETE)
+OPERATION(API_EVENT_LIST)
+OPERATION(API_GRANT_LIST)
+OPERATION(API_GRANT_GET)
+OPERATION(API_GRANT_PUT)
+OPERATION(API_GRANT_DELETE)
+OPERATION(API_CATALOG_GET)
+OPERATION(API_ME)
+
+const struct fault *token_verify(struct verifier *verifier, const char *token, size_t len, int64_t now_unix_us,
+	struct caller *ret, char *ret_why, size_t why_size)
+{
+	(void)verifier;
+	snprintf(ret_why, why_size, "the test does not know it");
+	if (len != 4 || memcmp(token, "good", 4) != 0)
+		return &FAULT_UNAUTHENTICATED;
+	*ret = (struct caller){ .subject = "alice", .scopes = SCOPES_ALL, .expires_at_us = now_unix_us + 60000000 };
+	return NULL;
+}
+
+const char *token_scope_name(unsigned scope)
+{
+	return scope ? "a scope" : NULL;
+}
+
+/* The scripted hub: a snapshot, then two events; FLOOD gets more than anyone would read. */
+
+static struct hub_subscriber *subscriber;
+static struct loop_soon telling;
+static bool floods;
+static atomic_bool unsubscribed;
+
+static void tell(int64_t seq, const char *data)
+{
+	struct hub_event event = { .vehicle_id = "CAR1",
+		.seq = seq,
+		.type = "command.updated",
+		.time = "2026-01-31T08:09:10.123456Z",
+		.data = data,
+		.data_len = strlen(data) };
+	if (subscriber)
+		subscriber->on_event(subscriber, &event);
+}
+
+static void flood(void)
+{
+	char data[FLOOD_BYTES];
+
+	memset(data, '1', sizeof(data));
+	data[sizeof(data) - 1] = '\0';
+	for (int64_t i = 0; i < FLOOD_EVENTS; i++)
+		tell(8 + i, data);
+}
+
+static void on_telling(struct loop_soon *soon)
+{
+	struct hub_snapshot snapshot = { .vehicle = "{}",
+		.epoch = "e1",
+		.seq = 7,
+		.recovered = subscriber->epoch && strcmp(subscriber->epoch, "e1") == 0 && subscriber->after == 5 };
+	(void)soon;
+	subscriber->on_ready(subscriber, &snapshot);
+	if (floods) {
+		flood();
+		return;
+	}
+	tell(8, "{\"a\":1}");
+	tell(9, "{\"a\":2}");
+	subscriber->on_end(subscriber, &FAULT_FORBIDDEN);
+}
+
+void hub_subscribe(struct hub *hub, struct hub_subscriber *s, const char *vehicle_id)
+{
+	(void)hub;
+	subscriber = s;
+	floods = strcmp(vehicle_id, "FLOOD") == 0;
+	loop_soon_init(&telling, on_telling);
+	loop_soon_call(loop, &telling);
+}
+
+void hub_unsubscribe(struct hub *hub, struct hub_subscriber *s)
+{
+	(void)hub, (void)s;
+	subscriber = NULL;
+	loop_soon_cancel(&telling);
+	unsubscribed = true;
+}
+
+/* The node, on a thread of its own; it ends with the test's process. */
+
+static void on_http(void *owner, int fd, const char *peer)
+{
+	http_accept(owner, fd, peer);
+}
+
+static void on_websocket(void *owner, int fd, const char *peer)
+{
+	char head[HEAD_MAX];
+
+	(void)owner;
+	ssize_t n = recv(fd, head, sizeof(head), MSG_DONTWAIT);
+	ck_assert(n > 0 && head_is_whole(head, (size_t)n));
+	ck_assert_int_eq(write(fd, "WEBSOCKET", 9), 9);
+	close(fd);
+	guests_leave(peer);
+}
+
+static void *serve(void *arg)
+{
+	loop_run(loop);
+	return arg;
+}
+
+static char web_root[] = "/tmp/keyfob-web-XXXXXX";
+
+static void put_file(const char *name, const char *text)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", web_root, name);
+	FILE *file = fopen(path, "w");
+	ck_assert(file && fputs(text, file) >= 0 && fclose(file) == 0);
+}
+
+static void tear_down(void)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/index.html", web_root);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/app.js", web_root);
+	unlink(path);
+	rmdir(web_root);
+}
+
+static void set_up(void)
+{
+	static const char *const origin = "https://app.example";
+	static const struct texts origins = { &origin, 1 };
+	struct address address = { .text = "127.0.0.1:0", .host = "127.0.0.1" };
+
+	signal(SIGPIPE, SIG_IGN); /* as keyfobd does */
+	loop = loop_new();
+	api.loop = loop;
+	ck_assert_ptr_nonnull(mkdtemp(web_root));
+	list_init(&api.waiting);
+	http = http_new(loop, &(struct http_options){ .api = &api,
+				      .max_queue = 65536,
+				      .cors_origins = &origins,
+				      .web_root = web_root,
+				      .on_closed = guests_leave });
+	door = door_new(loop, &(struct door_options){ .counts = true,
+				      .max_connections = 100,
+				      .max_per_address = PER_ADDRESS,
+				      .owner = http,
+				      .on_http = on_http,
+				      .on_websocket = on_websocket });
+	ck_assert(door_listen(door, &address));
+	ck_assert_int_eq(pthread_create(&server, NULL, serve, NULL), 0);
+}
+
+/* A client of bytes. */
+
+static int dial(void)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+		.sin_port = htons((uint16_t)door_port(door)) };
+	struct timeval patience = { .tv_sec = PATIENCE_S };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	return fd;
+}
+
+static void say(int fd, const char *text)
+{
+	ck_assert_int_eq(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+}
+
+/* Everything until the node closes. */
+static const char *hear(int fd)
+{
+	static struct text all;
+	char piece[65536];
+	ssize_t n;
+
+	text_free(&all);
+	text_add(&all, "");
+	while ((n = recv(fd, piece, sizeof(piece), 0)) > 0)
+		text_add_bytes(&all, piece, (size_t)n);
+	ck_assert_msg(n == 0 || errno == ECONNRESET, "the node does not close the connection: %.200s", all.data);
+	close(fd);
+	return all.data;
+}
+
+static const char *ask(const char *request)
+{
+	int fd = dial();
+	say(fd, request);
+	return hear(fd);
+}
+
+static void expect(const char *answer, const char *what)
+{
+	ck_assert_msg(strstr(answer, what) != NULL, "no \"%s\" in:\n%.2000s", what, answer);
+}
+
+#define HEAD "Host: h\r\nAuthorization: Bearer good\r\n"
+#define LAST HEAD "Connection: close\r\n\r\n"
+
+static void ask_expect(const char *request, const char *status, const char *what)
+{
+	const char *answer = ask(request);
+	char line[64];
+
+	snprintf(line, sizeof(line), "HTTP/1.1 %s ", status);
+	ck_assert_msg(strncmp(answer, line, strlen(line)) == 0, "not %s:\n%.2000s", status, answer);
+	expect(answer, what);
+}
+
+START_TEST(finds_what_a_path_names)
+{
+	ask_expect("GET /v1/vehicles/CAR1 HTTP/1.1\r\n" LAST, "200", "\"API_VEHICLE_GET\"");
+	ask_expect("GET /v1/vehicles/C%2f%2541/grants/a%7Cb HTTP/1.1\r\n" LAST, "200",
+		"{\"subject\":\"a|b\",\"vehicle_id\":\"C/%41\"}");
+	ask_expect("GET /v1/vehicles/C%00/commands HTTP/1.1\r\n" LAST, "404", "problem:not-found");
+	ask_expect("GET /v2 HTTP/1.1\r\n" LAST, "404", "application/problem+json");
+	ask_expect("PATCH /v1/vehicles/CAR1 HTTP/1.1\r\n" LAST, "405", "allow: GET, PUT, DELETE");
+	ask_expect("GET /v1/me HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "401", "www-authenticate: Bearer");
+}
+END_TEST
+
+START_TEST(reads_queries)
+{
+	ask_expect("GET /v1/vehicles/C/commands?limit=5&status=sent&cursor=OLD HTTP/1.1\r\n" LAST, "200",
+		"link: </v1/vehicles/C/commands?cursor=NEXT&limit=5&status=sent>; rel=\"next\"");
+	ask_expect("GET /v1/vehicles/C/commands?limit=0 HTTP/1.1\r\n" LAST, "400", "invalid-query");
+	ask_expect("GET /v1/vehicles/C/commands?limit=x HTTP/1.1\r\n" LAST, "400", "invalid-query");
+	ask_expect("GET /v1/vehicles/C/commands?color=red HTTP/1.1\r\n" LAST, "400", "invalid-query");
+}
+END_TEST
+
+static const char *post(const char *headers, const char *body)
+{
+	static char request[4096];
+
+	snprintf(request, sizeof(request),
+		"POST /v1/vehicles/C/commands HTTP/1.1\r\n%sContent-Length: %zu\r\n" LAST "%s", headers, strlen(body),
+		body);
+	return request;
+}
+
+START_TEST(reads_bodies_and_headers)
+{
+	const char *type = "Content-Type: application/json\r\n";
+	char both[600], long_key[400];
+
+	ask_expect(post(type, "{\"name\":\"x\"}"), "202", "location: /v1/vehicles/C/commands/0192f3c8-");
+	ask_expect(post(type, "{\"name\":"), "400", "malformed-request");
+	ask_expect(post(type, "{\"vehicle_id\":\"D\"}"), "422", "unknown-field");
+	ask_expect(post("Content-Type: application/jsonx\r\n", "{}"), "415", "unsupported-media-type");
+	snprintf(both, sizeof(both), "%sPrefer: respond-async, wait=7\r\nIdempotency-Key: k\r\n", type);
+	ask_expect(post(both, "{}"), "202", "preference-applied: wait=7");
+	ask_expect(post(both, "{\"settle\":1}"), "200", "\"idempotency_key\":\"k\"");
+	memset(long_key, 'k', 256);
+	snprintf(both, sizeof(both), "%sIdempotency-Key: %.256s\r\n", type, long_key);
+	ask_expect(post(both, "{}"), "400", "Idempotency-Key");
+	snprintf(both, sizeof(both), "%sIdempotency-Key: a\r\nIdempotency-Key: b\r\n", type);
+	ask_expect(post(both, "{}"), "400", "Idempotency-Key");
+}
+END_TEST
+
+START_TEST(refuses_too_large_bodies)
+{
+	ask_expect("POST /v1/vehicles/C/commands HTTP/1.1\r\nContent-Length: 9999999\r\n" HEAD "\r\n", "413",
+		"urn:keyfob:problem:too-large");
+}
+END_TEST
+
+/* Each of them must be refused as a connection's first request, its second, and pipelined behind another. */
+static const char *const smuggled[] = {
+	"POST /v1/me HTTP/1.1\r\n" HEAD "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+	"POST /v1/me HTTP/1.1\r\n" HEAD "Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+	"GET /v1/me HTTP/1.1\r\nHost: other\r\n" HEAD "\r\n",
+	"GET /v1/me HTTP/1.1\r\nAuthorization: Bearer good\r\n\r\n",
+	"GET /v1/me HTTP/1.1\nHost: h\nAuthorization: Bearer good\n\n",
+	"GET /v1/me HTTP/1.1\r\nX-A: b\n" HEAD "\r\n",
+	"GET /v1/me HTTP/1.1\r\n" HEAD "X-A : b\r\n\r\n",
+	"GET /v1/me HTTP/1.1\r\n" HEAD "X-A: b\r\n folded\r\n\r\n",
+	"POST /v1/me HTTP/1.1\r\n" HEAD "Content-Length: -1\r\n\r\n",
+	"POST /v1/me HTTP/1.1\r\n" HEAD "Content-Length: 1x\r\n\r\n{}",
+	"POST /v1/me HTTP/1.1\r\n" HEAD "Transfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n",
+};
+static const char good[] = "GET /v1/me HTTP/1.1\r\n" HEAD "\r\n";
+
+START_TEST(refuses_what_two_readers_read_differently)
+{
+	const char *bad = smuggled[_i];
+	char both[4096], piece[4096];
+
+	expect(ask(bad), "HTTP/1.1 400 ");
+
+	snprintf(both, sizeof(both), "%s%s%s", good, bad, good);
+	const char *answer = ask(both);
+	expect(answer, "HTTP/1.1 200 ");
+	expect(answer, "HTTP/1.1 400 ");
+	ck_assert_ptr_null(strstr(strstr(answer, "HTTP/1.1 400 "), "HTTP/1.1 200 "));
+
+	int fd = dial();
+	say(fd, good);
+	ck_assert_int_gt(recv(fd, piece, sizeof(piece), 0), 0);
+	say(fd, bad);
+	expect(hear(fd), "HTTP/1.1 400 ");
+}
+END_TEST
+
+START_TEST(sends_upgrades_to_the_websocket_room)
+{
+	static const char upgrade[] =
+		"GET /v1/ws HTTP/1.1\r\nHost: h\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n"
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+	int fd = dial();
+
+	ck_assert_str_eq(ask(upgrade), "WEBSOCKET");
+	for (const char *at = upgrade; *at; at++)
+		ck_assert_int_eq(send(fd, at, 1, MSG_NOSIGNAL), 1);
+	ck_assert_str_eq(hear(fd), "WEBSOCKET");
+	ask_expect("GET /v1/ws HTTP/1.1\r\n" LAST, "404", "not-found");
+	ask_expect("GET /v1/ws HTTP/1.1\r\nUpgrade: h2c\r\n" LAST, "404", "not-found");
+	ask_expect("GET /v1/ws HTTP/1.1\nHost: h\nUpgrade: websocket\nSec-WebSocket-Key: x\n\n", "400", "bare LF");
+}
+END_TEST
+
+START_TEST(has_so_much_room_for_an_address)
+{
+	int fds[PER_ADDRESS];
+	char piece[4096];
+
+	for (size_t i = 0; i < PER_ADDRESS; i++) {
+		fds[i] = dial();
+		say(fds[i], good);
+		ck_assert_int_gt(recv(fds[i], piece, sizeof(piece), 0), 0);
+	}
+	expect(hear(dial()), "HTTP/1.1 503 ");
+	shutdown(fds[0], SHUT_WR); /* the node sees it and closes, and then there is room again */
+	hear(fds[0]);
+	while (guests_count() == PER_ADDRESS)
+		sched_yield();
+	ask_expect("GET /v1/me HTTP/1.1\r\n" LAST, "200", "API_ME");
+}
+END_TEST
+
+START_TEST(frames_event_streams)
+{
+	const char *answer = ask("GET /v1/vehicles/CAR1/events HTTP/1.1\r\nAccept: text/event-stream\r\n"
+				 "Last-Event-ID: e1:5\r\n" LAST);
+
+	expect(answer, "content-type: text/event-stream");
+	expect(answer, "event: snapshot\nid: e1:5\ndata: "
+		       "{\"vehicle\":{},\"epoch\":\"e1\",\"seq\":7,\"recovered\":true}\n\n");
+	expect(answer, "event: command.updated\nid: e1:8\ndata: {\"vehicle_id\":\"CAR1\",\"seq\":8,"
+		       "\"type\":\"command.updated\",\"time\":\"2026-01-31T08:09:10.123456Z\",\"data\":{\"a\":1}}\n\n");
+	expect(answer, "id: e1:9\n");
+	answer = ask("GET /v1/vehicles/CAR1/events?after=5 HTTP/1.1\r\nAccept: text/event-stream\r\n" LAST);
+	expect(answer, "id: e1:7\ndata: {\"vehicle\":{},\"epoch\":\"e1\",\"seq\":7,\"recovered\":false}");
+	ask_expect("GET /v1/vehicles/a%2fb/events HTTP/1.1\r\nAccept: text/event-stream\r\n" LAST, "404",
+		"vehicle-not-found");
+}
+END_TEST
+
+START_TEST(cuts_a_stream_that_is_not_read)
+{
+	int fd = dial();
+
+	say(fd, "GET /v1/vehicles/FLOOD/events HTTP/1.1\r\nAccept: text/event-stream\r\n" LAST);
+	while (!unsubscribed)
+		sched_yield();
+	ck_assert_uint_lt(strlen(hear(fd)), (size_t)FLOOD_EVENTS * FLOOD_BYTES);
+}
+END_TEST
+
+START_TEST(lets_listed_origins_in)
+{
+	ask_expect(
+		"OPTIONS /v1/me HTTP/1.1\r\nOrigin: https://app.example\r\nAccess-Control-Request-Method: GET\r\n" LAST,
+		"204", "access-control-allow-origin: https://app.example");
+	ask_expect("OPTIONS /v1/me HTTP/1.1\r\nOrigin: https://evil.example\r\nAccess-Control-Request-Method: "
+		   "GET\r\n" LAST,
+		"405", "vary: Origin");
+	ck_assert_ptr_null(strstr(ask("GET /v1/me HTTP/1.1\r\nOrigin: https://evil.example\r\n" LAST), "allow-origin"));
+}
+END_TEST
+
+START_TEST(serves_the_console)
+{
+	put_file("index.html", "<p>console");
+	put_file("app.js", "go()");
+	ask_expect("GET / HTTP/1.1\r\n" LAST, "200", "content-type: text/html");
+	const char *script = ask("GET /app.js HTTP/1.1\r\n" LAST);
+	expect(script, "javascript");
+	expect(script, "cache-control: no-cache");
+	ask_expect("GET /nothing.js HTTP/1.1\r\n" LAST, "404", "problem:not-found");
+	ask_expect("GET /../../etc/passwd HTTP/1.1\r\n" LAST, "404", "problem:not-found");
+	ask_expect("GET / HTTP/1.1\r\nHost: other\r\n" LAST, "400", "two Hosts");
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("http");
+	TCase *tests = tcase_create("http");
+
+	tcase_add_checked_fixture(tests, set_up, tear_down);
+	tcase_set_timeout(tests, 30);
+	tcase_add_test(tests, finds_what_a_path_names);
+	tcase_add_test(tests, reads_queries);
+	tcase_add_test(tests, reads_bodies_and_headers);
+	tcase_add_test(tests, refuses_too_large_bodies);
+	tcase_add_loop_test(
+		tests, refuses_what_two_readers_read_differently, 0, (int)(sizeof(smuggled) / sizeof(smuggled[0])));
+	tcase_add_test(tests, sends_upgrades_to_the_websocket_room);
+	tcase_add_test(tests, has_so_much_room_for_an_address);
+	tcase_add_test(tests, frames_event_streams);
+	tcase_add_test(tests, cuts_a_stream_that_is_not_read);
+	tcase_add_test(tests, lets_listed_origins_in);
+	tcase_add_test(tests, serves_the_console);
+	suite_add_tcase(suite, tests);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}

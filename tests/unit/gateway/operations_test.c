@@ -1,0 +1,1169 @@
+/* operations_test.c - who may do what, what they then see, and what a change takes with it, on a real PostgreSQL:
+ * the operations as the transports call them. */
+#include <check.h>
+#include <libpq-fe.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "base/json.h"
+#include "base/loop.h"
+#include "commands/accept.h"
+#include "commands/cancel.h"
+#include "gateway/api_internal.h"
+#include "gateway/catalog.h"
+#include "gateway/config.h"
+#include "gateway/operations/changes.h"
+#include "sql/batch.h"
+#include "sql/db.h"
+#include "sql/migrate.h"
+#include "sql/statements.h"
+#include "tests/servers.h"
+
+#define WAIT_NS 8000000000ull
+#define FIRST_COMMAND "019a0000-0000-7000-8000-000000000001"
+#define SCOPES_USER (SCOPE_VEHICLES_READ | SCOPE_COMMANDS_WRITE)
+
+static struct test_postgres postgres;
+
+static struct worker {
+	struct loop *loop;
+	struct config config;
+	struct db *writer, *reader;
+	struct accept_flow *accept;
+	struct cancel_flow *cancel;
+	struct changes *changes;
+	struct batch *batch;
+	struct api api;
+	int ups, downs;
+	size_t closed;
+} w;
+
+/* The call that was made last, with its reply. */
+static struct api_call *call;
+static json_t *reply;
+static size_t open_calls;
+
+/* A worker's part of this, without vehicles and brokers. */
+
+static void pump_until(bool (*reached)(void))
+{
+	uint64_t until = uv_hrtime() + WAIT_NS;
+	while (!reached()) {
+		ck_assert_msg(uv_hrtime() < until, "what the test waits for did not happen in 8 s");
+		uv_run(loop_uv(w.loop), UV_RUN_ONCE);
+	}
+}
+
+static void on_up(void *owner, struct db *db)
+{
+	(void)db;
+	((struct worker *)owner)->ups++;
+}
+
+static void on_down(void *owner, struct db *db)
+{
+	(void)db;
+	((struct worker *)owner)->downs++;
+}
+
+static void on_closed(void *owner)
+{
+	((struct worker *)owner)->closed++;
+}
+
+static bool both_up(void)
+{
+	return db_is_up(w.writer) && db_is_up(w.reader);
+}
+
+static bool both_down(void)
+{
+	return !db_is_up(w.writer) && !db_is_up(w.reader);
+}
+
+static bool both_closed(void)
+{
+	return w.closed == 2;
+}
+
+static bool is_idle(void)
+{
+	return batch_is_idle(w.batch) && db_in_flight(w.reader) == 0 && open_calls == 0;
+}
+
+static const char *ask(const char *sql)
+{
+	return test_postgres_ask(&postgres, sql);
+}
+
+static void make_batch(void)
+{
+	struct batch_stage *stages[CHANGES_STAGES + 2];
+
+	changes_stages(w.changes, stages);
+	stages[CHANGES_STAGES] = cancel_stage(w.cancel);
+	stages[CHANGES_STAGES + 1] = accept_stage(w.accept);
+	w.batch = batch_new(w.loop, w.writer, &(struct batch_options){ .items_max = 1000, .holder = "w1" }, stages,
+		CHANGES_STAGES + 2);
+	changes_attach(w.changes, w.batch);
+	cancel_attach(w.cancel, w.batch);
+	accept_attach(w.accept, w.batch);
+}
+
+/* CAR1 is in fleet F1 and has an owner, a driver, a viewer, and somebody whose time is over; CAR2 is in no fleet, CAR3 in F2.
+ * All began an hour ago; half an hour ago the driver sent a command that waits. */
+static const char seed[] =
+	"delete from events; delete from commands; delete from vehicle_heads; delete from grants; delete from "
+	"vehicles; "
+	"delete from fleets;"
+	"insert into fleets (fleet_id) values ('F1'), ('F2');"
+	"insert into vehicles (vehicle_id, fleet_id, msisdn) values ('CAR1', 'F1', '+4915559990001'), ('CAR2', null, "
+	"null), "
+	"('CAR3', 'F2', null);"
+	"insert into vehicle_heads (vehicle_id, seq) values ('CAR1', 1), ('CAR2', 0), ('CAR3', 0);"
+	"insert into grants (object_kind, object_id, subject, role, expires_at, granted_by, created_at)"
+	" select k, o, s, r, e, 'test', now() - interval '1 hour' from (values"
+	" ('vehicle', 'CAR1', 'olga', 'owner', null), ('vehicle', 'CAR1', 'dan', 'driver', null),"
+	" ('vehicle', 'CAR1', 'vera', 'viewer', null), ('vehicle', 'CAR1', 'ed', 'driver', now() - interval '1 "
+	"minute'),"
+	" ('fleet', 'F1', 'max', 'manager', null), ('fleet', 'F1', 'otto', 'operator', null),"
+	" ('fleet', 'F2', 'mia', 'manager', null)) as v(k, o, s, r, e);"
+	"insert into commands (vehicle_id, id, name, issued_by, wake, redelivery, catalog, accepted_seq, "
+	"timeout_seconds, timeline, "
+	"created_at, expires_at, updated_at, due_at) select 'CAR1', uuid7_floor(t), 'doors.unlock', 'dan', true, "
+	"'on_reconnect', "
+	"'{\"role\":\"driver\"}', 1, 20, step('accepted'), t, now() + interval '1 hour', t, now() + interval '1 hour'"
+	" from (select now() - interval '30 minutes') as n(t);"
+	"insert into events (vehicle_id, seq, at, type, data, fleet_id)"
+	" select vehicle_id, 1, created_at, 'command.updated', command_json(commands), 'F1' from commands";
+
+static void worker_setup(void)
+{
+	memset(&w, 0, sizeof(w));
+	w.loop = loop_new();
+	w.config.namespace = "acme";
+	struct db_options options = {
+		.url = postgres.url, .queue_max = 1000, .owner = &w, .on_up = on_up, .on_down = on_down
+	};
+	w.writer = db_new(w.loop, &options, SQL_ALL, SQL_COUNT);
+	w.reader = db_new(w.loop, &options, SQL_ALL, SQL_COUNT);
+	w.accept = accept_new(w.loop, w.writer, 100);
+	w.cancel = cancel_new();
+	w.changes = changes_new(false);
+	make_batch();
+	w.api = (struct api){ .loop = w.loop,
+		.config = &w.config,
+		.batch = w.batch,
+		.reader = w.reader,
+		.accept = w.accept,
+		.cancel = w.cancel,
+		.changes = w.changes };
+	list_init(&w.api.waiting);
+	db_start(w.writer);
+	db_start(w.reader);
+	pump_until(both_up);
+	ask(seed);
+}
+
+static void forget_call(void)
+{
+	json_decref(reply);
+	reply = NULL;
+	api_call_free(call);
+	call = NULL;
+}
+
+static void worker_teardown(void)
+{
+	if (call)
+		forget_call();
+	pump_until(is_idle);
+	db_close(w.writer, on_closed);
+	db_close(w.reader, on_closed);
+	pump_until(both_closed);
+	batch_free(w.batch);
+	changes_free(w.changes);
+	cancel_free(w.cancel);
+	accept_free(w.accept);
+	loop_stop(w.loop);
+	loop_run(w.loop);
+	loop_free(w.loop);
+}
+
+/* Calling. */
+
+static void on_done(struct api_call *c)
+{
+	(void)c;
+	open_calls--;
+}
+
+static bool is_answered(void)
+{
+	return open_calls == 0;
+}
+
+static struct api_call *start(
+	const struct api_operation *operation, const char *subject, unsigned scopes, const char *json)
+{
+	struct caller caller = { .scopes = scopes };
+	json_t *params = json_loads(json, 0, NULL);
+
+	ck_assert_msg(params != NULL, "the test's own JSON is broken: %s", json);
+	snprintf(caller.subject, sizeof(caller.subject), "%s", subject);
+	struct api_call *c = api_call_new(&w.api, operation, &caller, params, NULL, NULL, on_done);
+	open_calls++;
+	api_call_start(c);
+	return c;
+}
+
+static unsigned scopes_of(const char *subject)
+{
+	return strcmp(subject, "admin") == 0 ? SCOPE_ADMIN : SCOPES_USER;
+}
+
+/* "ok", or the problem's name. */
+static const char *verdict_of(const struct api_call *c)
+{
+	return c->fault ? c->fault->name : "ok";
+}
+
+static const char *call_with(
+	const struct api_operation *operation, const char *subject, unsigned scopes, const char *json)
+{
+	if (call)
+		forget_call();
+	call = start(operation, subject, scopes, json);
+	pump_until(is_answered);
+	if (!call->fault) {
+		reply = json_loadb(call->body, call->body_len, 0, NULL);
+		ck_assert_msg(reply != NULL, "%s answered with what is no JSON: %s", operation->name, call->body);
+	}
+	return verdict_of(call);
+}
+
+static const char *try_as(const char *subject, const struct api_operation *operation, const char *json)
+{
+	return call_with(operation, subject, scopes_of(subject), json);
+}
+
+#define assert_ok(subject, operation, json) ck_assert_str_eq(try_as(subject, &(operation), json), "ok")
+#define assert_refused(subject, operation, json, name) ck_assert_str_eq(try_as(subject, &(operation), json), name)
+
+static size_t items(void)
+{
+	return json_array_size(json_object_get(reply, "items"));
+}
+
+/* A member of every item, joined by spaces; valid until the next call. */
+static const char *each(const char *member)
+{
+	static char out[2048];
+	size_t i;
+	json_t *item;
+
+	out[0] = '\0';
+	json_array_foreach (json_object_get(reply, "items"), i, item) {
+		const json_t *value = json_object_get(item, member);
+		char number[32];
+		snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(value));
+		strcat(out, i ? " " : "");
+		strcat(out, json_is_integer(value) ? number : json_string_value(value));
+	}
+	return out;
+}
+
+static const char *at(const char *member)
+{
+	return json_text_at(reply, member);
+}
+
+/* Who may do what. */
+
+static const char *const callers[] = { "admin", "olga", "max", "otto", "dan", "vera", "ed", "sam", "mia" };
+#define CALLERS (sizeof(callers) / sizeof(callers[0]))
+
+/* What each of them hears: . fine, F forbidden, V vehicle-not-found, f fleet-not-found. */
+static const struct right {
+	const struct api_operation *operation;
+	const char *params;
+	const char
+		*verdicts; /* admin owner manager operator driver viewer, expired, stranger, another fleet's manager */
+} rights[] = {
+	{ &API_ME, "{}", "........." },
+	{ &API_VEHICLE_LIST, "{}", "........." },
+	{ &API_VEHICLE_GET, "{'vehicle_id':'CAR1'}", "......VVV" },
+	{ &API_COMMAND_GET, "{'vehicle_id':'CAR1','id':'@'}", "......VVV" },
+	{ &API_COMMAND_LIST, "{'vehicle_id':'CAR1'}", "......VVV" },
+	{ &API_EVENT_LIST, "{'vehicle_id':'CAR1'}", "......VVV" },
+	{ &API_COMMAND_CANCEL, "{'vehicle_id':'CAR1','id':'@'}", ".....FVVV" },
+	{ &API_GRANT_LIST, "{'vehicle_id':'CAR1'}", "...FFFVVV" },
+	{ &API_GRANT_GET, "{'vehicle_id':'CAR1','subject':'dan'}", "...FFFVVV" },
+	{ &API_GRANT_PUT, "{'vehicle_id':'CAR1','subject':'eve','role':'viewer'}", "...FFFVVV" },
+	{ &API_GRANT_DELETE, "{'vehicle_id':'CAR1','subject':'vera'}", "...FFFVVV" },
+	{ &API_VEHICLE_PUT, "{'vehicle_id':'CAR1','fleet_id':'F1'}", ".F.FFFfff" },
+	{ &API_VEHICLE_PUT, "{'vehicle_id':'CAR1'}", ".FFFFFFFF" },
+	{ &API_VEHICLE_PUT, "{'vehicle_id':'NEW1','fleet_id':'F1'}", ".f.ffffff" },
+	{ &API_VEHICLE_PUT, "{'vehicle_id':'NEW1'}", ".FFFFFFFF" },
+	{ &API_VEHICLE_DELETE, "{'vehicle_id':'CAR1'}", ".F.FFFVVV" },
+};
+
+static char letter_of(const struct api_call *c)
+{
+	static const struct {
+		const struct fault *fault;
+		char letter;
+	} letters[] = { { NULL, '.' }, { &FAULT_FORBIDDEN, 'F' }, { &FAULT_VEHICLE_NOT_FOUND, 'V' },
+		{ &FAULT_FLEET_NOT_FOUND, 'f' } };
+
+	for (size_t i = 0; i < sizeof(letters) / sizeof(letters[0]); i++) {
+		if (letters[i].fault == c->fault)
+			return letters[i].letter;
+	}
+	return '?';
+}
+
+/* Single quotes for double ones, and the seeded command's id for @. */
+static const char *params_of(const char *pattern)
+{
+	static char out[512];
+	char *to = out;
+	const char *id = ask("select id from commands");
+
+	for (; *pattern; pattern++) {
+		if (*pattern == '@')
+			to += sprintf(to, "%s", id);
+		else
+			*to++ = *pattern == '\'' ? '"' : *pattern;
+	}
+	*to = '\0';
+	return out;
+}
+
+START_TEST(everybody_may_do_what_their_role_says)
+{
+	const struct right *right = &rights[_i];
+	bool changes = right->operation->scope == SCOPE_COMMANDS_WRITE;
+	char heard[CALLERS + 1] = "";
+
+	for (size_t i = 0; i < CALLERS; i++) {
+		if (changes && call && !call->fault)
+			ask(seed);
+		try_as(callers[i], right->operation, params_of(right->params));
+		heard[i] = letter_of(call);
+	}
+	ck_assert_msg(strcmp(heard, right->verdicts) == 0, "%s %s: %s, not %s", right->operation->name, right->params,
+		heard, right->verdicts);
+}
+END_TEST
+
+static char *problem_text(void)
+{
+	json_auto_t *problem = api_problem(call->fault, call->detail, "request", call->retriable_by_key);
+	return json_canonical(problem);
+}
+
+/* Nobody learns from an answer whether a vehicle exists that is not theirs to see. */
+START_TEST(hidden_is_as_absent)
+{
+	const struct right *right = &rights[_i];
+	char absent[512];
+
+	if (!strstr(right->params, "CAR1"))
+		return;
+	snprintf(absent, sizeof(absent), "%s", params_of(right->params));
+	memcpy(strstr(absent, "CAR1"), "CAR9", 4);
+	try_as("sam", right->operation, params_of(right->params));
+	char *of_hidden = problem_text();
+	try_as("sam", right->operation, absent);
+	char *of_absent = problem_text();
+	ck_assert_str_eq(of_hidden, of_absent);
+	free(of_hidden);
+	free(of_absent);
+}
+END_TEST
+
+START_TEST(scope_and_grant_are_both_needed)
+{
+	static const struct {
+		const struct api_operation *operation;
+		const char *params;
+		bool read, write; /* suffices */
+	} rows[] = {
+		{ &API_ME, "{}", true, true },
+		{ &API_VEHICLE_GET, "{'vehicle_id':'CAR1'}", true, false },
+		{ &API_VEHICLE_LIST, "{}", true, false },
+		{ &API_EVENT_LIST, "{'vehicle_id':'CAR1'}", true, false },
+		{ &API_COMMAND_GET, "{'vehicle_id':'CAR1','id':'@'}", true, true },
+		{ &API_COMMAND_LIST, "{'vehicle_id':'CAR1'}", true, true },
+		{ &API_GRANT_LIST, "{'vehicle_id':'CAR1'}", true, false },
+		{ &API_COMMAND_CANCEL, "{'vehicle_id':'CAR1','id':'@'}", false, true },
+		{ &API_GRANT_PUT, "{'vehicle_id':'CAR1','subject':'eve','role':'viewer'}", false, true },
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const char *params = params_of(rows[i].params);
+		const char *reads = call_with(rows[i].operation, "olga", SCOPE_VEHICLES_READ, params);
+		ck_assert_msg(strcmp(reads, rows[i].read ? "ok" : "forbidden") == 0, "%s: %s", rows[i].operation->name,
+			reads);
+		const char *writes = call_with(rows[i].operation, "olga", SCOPE_COMMANDS_WRITE, params);
+		ck_assert_msg(strcmp(writes, rows[i].write ? "ok" : "forbidden") == 0, "%s: %s",
+			rows[i].operation->name, writes);
+	}
+	ck_assert_str_eq(call_with(&API_ME, "olga", 0, "{}"), "ok");
+	ck_assert_str_eq(call_with(&API_VEHICLE_GET, "olga", 0, "{\"vehicle_id\":\"CAR1\"}"), "forbidden");
+}
+END_TEST
+
+START_TEST(malformed_ids)
+{
+	assert_refused("admin", API_VEHICLE_GET, "{\"vehicle_id\":\"a b\"}", "vehicle-not-found");
+	assert_refused("admin", API_VEHICLE_GET, "{\"vehicle_id\":7}", "vehicle-not-found");
+	assert_refused("admin", API_GRANT_LIST, "{\"vehicle_id\":\"a/b\"}", "vehicle-not-found");
+	assert_refused("admin", API_VEHICLE_PUT, "{\"vehicle_id\":\"a b\"}", "invalid-vehicle");
+	assert_refused("olga", API_COMMAND_GET, "{\"vehicle_id\":\"CAR1\",\"id\":\"seven\"}", "command-not-found");
+	assert_refused(
+		"olga", API_COMMAND_GET, "{\"vehicle_id\":\"CAR1\",\"id\":\"" FIRST_COMMAND "\"}", "command-not-found");
+	assert_refused("sam", API_COMMAND_GET, "{\"vehicle_id\":\"CAR1\",\"id\":\"seven\"}", "vehicle-not-found");
+	assert_refused("olga", API_VEHICLE_GET, "{\"vehicle_id\":\"CAR1\",\"colour\":1}", "unknown-field");
+}
+END_TEST
+
+/* What they see. */
+
+START_TEST(command_comes_with_its_timeline)
+{
+	assert_ok("dan", API_COMMAND_GET, params_of("{'vehicle_id':'CAR1','id':'@'}"));
+	ck_assert_str_eq(at("status"), "accepted");
+	ck_assert_str_eq(at("issued_by"), "dan");
+	const json_t *timeline = json_object_get(reply, "timeline");
+	ck_assert_uint_eq(json_array_size(timeline), 1);
+	const json_t *first = json_array_get(timeline, 0);
+	ck_assert_str_eq(json_text_at(first, "step"), "accepted");
+	ck_assert_ptr_nonnull(json_text_at(first, "time"));
+	ck_assert(json_is_object(json_object_get(first, "detail")));
+}
+END_TEST
+
+START_TEST(vehicle_has_the_shape_of_the_contract)
+{
+	static const char *const members[] = { "vehicle_id", "display_name", "msisdn", "iccid", "fleet_id", "tags",
+		"connectivity", "state", "seq", "epoch", "created_at", "updated_at", NULL };
+
+	assert_ok("max", API_VEHICLE_GET, "{\"vehicle_id\":\"CAR1\"}");
+	for (size_t i = 0; members[i]; i++)
+		ck_assert_msg(json_object_get(reply, members[i]) != NULL, "%s is missing", members[i]);
+	ck_assert_ptr_null(json_unknown_key(reply, members));
+	ck_assert_str_eq(at("msisdn"), "+4915559990001");
+	ck_assert_str_ne(at("epoch"), "");
+	const json_t *connectivity = json_object_get(reply, "connectivity");
+	ck_assert_str_eq(json_text_at(connectivity, "state"), "disconnected");
+	ck_assert(json_is_null(json_object_get(connectivity, "since")));
+
+	assert_ok("olga", API_VEHICLE_GET, "{\"vehicle_id\":\"CAR1\"}");
+	ck_assert(json_is_null(json_object_get(reply, "msisdn")));
+}
+END_TEST
+
+START_TEST(lists_hold_what_the_caller_may_see)
+{
+	static const struct {
+		const char *subject, *vehicles;
+	} rows[] = { { "admin", "CAR1 CAR2 CAR3" }, { "olga", "CAR1" }, { "max", "CAR1" }, { "mia", "CAR3" },
+		{ "ed", "" }, { "sam", "" } };
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_ok(rows[i].subject, API_VEHICLE_LIST, "{}");
+		ck_assert_str_eq(each("vehicle_id"), rows[i].vehicles);
+	}
+	/* by two grants, once */
+	ask("insert into grants (object_kind, object_id, subject, role, granted_by) values ('vehicle', 'CAR1', 'max', "
+	    "'viewer', 't'),"
+	    " ('vehicle', 'CAR3', 'max', 'viewer', 't')");
+	assert_ok("max", API_VEHICLE_LIST, "{}");
+	ck_assert_str_eq(each("vehicle_id"), "CAR1 CAR3");
+	ck_assert_str_eq(json_text_at(json_array_get(json_object_get(reply, "items"), 0), "msisdn"), "+4915559990001");
+}
+END_TEST
+
+START_TEST(me_names_scopes_and_living_grants)
+{
+	ask("update grants set expires_at = '2099-01-01 00:00:00Z' where subject = 'max'");
+	assert_ok("max", API_ME, "{}");
+	json_auto_t *expected = json_loads(
+		"{\"subject\":\"max\",\"scopes\":[\"vehicles:read\",\"commands:write\"],\"grants\":"
+		"[{\"fleet_id\":\"F1\",\"role\":\"manager\",\"expires_at\":\"2099-01-01T00:00:00.000000Z\"}]}",
+		0, NULL);
+	ck_assert(json_equal(reply, expected));
+	assert_ok("ed", API_ME, "{}");
+	ck_assert_uint_eq(json_array_size(json_object_get(reply, "grants")), 0);
+	assert_ok("admin", API_ME, "{}");
+	ck_assert_str_eq(json_string_value(json_array_get(json_object_get(reply, "scopes"), 0)), "keyfob:admin");
+}
+END_TEST
+
+/* A grant shows what happened since it was made; managers and admin see all. */
+START_TEST(newcomers_do_not_see_the_past)
+{
+	assert_ok("olga", API_GRANT_PUT, "{\"vehicle_id\":\"CAR1\",\"subject\":\"nina\",\"role\":\"driver\"}");
+	assert_refused("nina", API_COMMAND_GET, params_of("{'vehicle_id':'CAR1','id':'@'}"), "command-not-found");
+	assert_ok("nina", API_COMMAND_LIST, "{\"vehicle_id\":\"CAR1\"}");
+	ck_assert_uint_eq(items(), 0);
+	assert_ok("nina", API_EVENT_LIST, "{\"vehicle_id\":\"CAR1\"}");
+	ck_assert_str_eq(each("type"), "access.changed");
+
+	ask("update grants set created_at = now() where subject in ('max', 'vera')");
+	assert_ok("max", API_EVENT_LIST, "{\"vehicle_id\":\"CAR1\"}");
+	ck_assert_str_eq(each("type"), "command.updated access.changed");
+	assert_ok("max", API_COMMAND_LIST, "{\"vehicle_id\":\"CAR1\"}");
+	ck_assert_uint_eq(items(), 1);
+	assert_ok("vera", API_COMMAND_LIST, "{\"vehicle_id\":\"CAR1\"}");
+	ck_assert_uint_eq(items(), 0);
+}
+END_TEST
+
+START_TEST(access_of_others_is_skipped)
+{
+	assert_ok("olga", API_GRANT_PUT, "{\"vehicle_id\":\"CAR1\",\"subject\":\"vera\",\"role\":\"driver\"}");
+	assert_ok("dan", API_EVENT_LIST, "{\"vehicle_id\":\"CAR1\"}");
+	ck_assert_str_eq(each("type"), "command.updated skipped");
+	ck_assert_ptr_null(strstr(call->body, "vera"));
+	assert_ok("vera", API_EVENT_LIST, "{\"vehicle_id\":\"CAR1\"}");
+	ck_assert_str_eq(each("type"), "command.updated access.changed");
+	ck_assert_str_eq(each("seq"), "1 2");
+}
+END_TEST
+
+/* Pages. */
+
+/* Asks page by page, two items each, until there is no more; all of `member`, and how many pages. */
+static size_t read_pages(
+	const char *subject, const struct api_operation *operation, const char *fields, const char *member, char *out)
+{
+	char cursor[512] = "null", params[1024];
+	size_t pages = 0;
+
+	out[0] = '\0';
+	do {
+		snprintf(params, sizeof(params), "{%s,\"limit\":2,\"cursor\":%s}", fields, cursor);
+		ck_assert_str_eq(try_as(subject, operation, params), "ok");
+		ck_assert_uint_le(items(), 2);
+		strcat(strcat(out, pages ? " " : ""), each(member));
+		const char *next = at("next_cursor");
+		ck_assert_str_eq(next ? next : "", call->next_cursor);
+		snprintf(cursor, sizeof(cursor), "\"%s\"", next ? next : "");
+		ck_assert_uint_lt(++pages, 10);
+	} while (call->next_cursor[0]);
+	return pages;
+}
+
+static const char more_commands[] =
+	"insert into commands (vehicle_id, id, name, issued_by, wake, redelivery, catalog, accepted_seq, "
+	"timeout_seconds, "
+	"created_at, expires_at, updated_at, due_at) select 'CAR1', uuid7_floor(t), 'c' || n, 'olga', true, "
+	"'on_reconnect', '{}', "
+	"n, 20, t, now() + interval '1 hour', t, now() + interval '1 hour'"
+	" from generate_series(2, 5) n cross join lateral (select now() - make_interval(mins => 30 - n)) as x(t)";
+
+START_TEST(commands_newest_first_in_pages)
+{
+	char all[4096];
+
+	ask(more_commands);
+	ck_assert_uint_eq(read_pages("olga", &API_COMMAND_LIST, "\"vehicle_id\":\"CAR1\"", "name", all), 3);
+	ck_assert_str_eq(all, "c5 c4 c3 c2 doors.unlock");
+	ask("update commands set status = 'canceled', finished_at = now(), due_at = null where name in ('c2', 'c3', "
+	    "'c5')");
+	ck_assert_uint_eq(
+		read_pages("olga", &API_COMMAND_LIST, "\"vehicle_id\":\"CAR1\",\"status\":\"canceled\"", "name", all),
+		2);
+	ck_assert_str_eq(all, "c5 c3 c2");
+}
+END_TEST
+
+START_TEST(a_full_last_page_has_no_next)
+{
+	ask(more_commands);
+	assert_ok("olga", API_COMMAND_LIST, "{\"vehicle_id\":\"CAR1\",\"limit\":5}");
+	ck_assert_uint_eq(items(), 5);
+	ck_assert(json_is_null(json_object_get(reply, "next_cursor")));
+}
+END_TEST
+
+START_TEST(vehicles_grants_and_events_in_pages)
+{
+	char all[4096];
+
+	ck_assert_uint_eq(read_pages("admin", &API_VEHICLE_LIST, "\"limit\":2", "vehicle_id", all), 2);
+	ck_assert_str_eq(all, "CAR1 CAR2 CAR3");
+	ask("update vehicles set fleet_id = 'F1'");
+	ck_assert_uint_eq(read_pages("otto", &API_VEHICLE_LIST, "\"limit\":2", "vehicle_id", all), 2);
+	ck_assert_str_eq(all, "CAR1 CAR2 CAR3");
+	ask("select event_add('CAR1', 'state.reported', '{}') from generate_series(1, 4)");
+	ck_assert_uint_eq(read_pages("olga", &API_EVENT_LIST, "\"vehicle_id\":\"CAR1\"", "seq", all), 3);
+	ck_assert_str_eq(all, "1 2 3 4 5");
+	/* the longest subjects, also as a cursor */
+	ask("insert into grants (object_kind, object_id, subject, role, granted_by) select 'vehicle', 'CAR2', n || "
+	    "repeat('x', 254), "
+	    "'viewer', 't' from generate_series(1, 3) n");
+	ck_assert_uint_eq(read_pages("admin", &API_GRANT_LIST, "\"vehicle_id\":\"CAR2\"", "role", all), 2);
+	ck_assert_str_eq(all, "viewer viewer viewer");
+}
+END_TEST
+
+START_TEST(events_after)
+{
+	ask("select event_add('CAR1', 'state.reported', '{}') from generate_series(1, 4)");
+	assert_ok("olga", API_EVENT_LIST, "{\"vehicle_id\":\"CAR1\",\"after\":3}");
+	ck_assert_str_eq(each("seq"), "4 5");
+	assert_ok("olga", API_EVENT_LIST, "{\"vehicle_id\":\"CAR1\",\"after\":99}");
+	ck_assert_uint_eq(items(), 0);
+}
+END_TEST
+
+START_TEST(impossible_queries)
+{
+	static const struct {
+		const struct api_operation *operation;
+		const char *params, *name;
+	} rows[] = {
+		{ &API_COMMAND_LIST, "{\"vehicle_id\":\"CAR1\",\"limit\":201}", "invalid-params" },
+		{ &API_COMMAND_LIST, "{\"vehicle_id\":\"CAR1\",\"limit\":0}", "invalid-params" },
+		{ &API_COMMAND_LIST, "{\"vehicle_id\":\"CAR1\",\"limit\":\"2\"}", "invalid-params" },
+		{ &API_COMMAND_LIST, "{\"vehicle_id\":\"CAR1\",\"status\":\"lost\"}", "invalid-query" },
+		{ &API_COMMAND_LIST, "{\"vehicle_id\":\"CAR1\",\"cursor\":\"x\"}", "invalid-query" },
+		{ &API_EVENT_LIST, "{\"vehicle_id\":\"CAR1\",\"cursor\":\"x\"}", "invalid-query" },
+		{ &API_EVENT_LIST, "{\"vehicle_id\":\"CAR1\",\"cursor\":\"99999999999999999999\"}", "invalid-query" },
+		{ &API_EVENT_LIST, "{\"vehicle_id\":\"CAR1\",\"after\":-1}", "invalid-params" },
+		{ &API_GRANT_GET, "{\"vehicle_id\":\"CAR1\"}", "invalid-params" },
+	};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const char *heard = try_as("olga", rows[i].operation, rows[i].params);
+		ck_assert_msg(strcmp(heard, rows[i].name) == 0, "%s: %s", rows[i].params, heard);
+	}
+}
+END_TEST
+
+/* Grants. */
+
+START_TEST(grant_is_made_changed_and_ended)
+{
+	assert_ok("olga", API_GRANT_PUT,
+		"{\"vehicle_id\":\"CAR1\",\"subject\":\"nina\",\"role\":\"viewer\",\"expires_at\":\"2099-01-01T00:00:"
+		"00Z\"}");
+	ck_assert(call->created);
+	ck_assert_str_eq(at("subject"), "nina");
+	ck_assert_str_eq(at("role"), "viewer");
+	ck_assert_str_eq(at("expires_at"), "2099-01-01T00:00:00.000000Z");
+	ck_assert_str_eq(at("granted_by"), "olga");
+	ck_assert_ptr_nonnull(at("created_at"));
+
+	assert_ok("max", API_GRANT_PUT,
+		"{\"vehicle_id\":\"CAR1\",\"subject\":\"nina\",\"role\":\"driver\",\"expires_at\":null}");
+	ck_assert(!call->created);
+	assert_ok("olga", API_GRANT_GET, "{\"vehicle_id\":\"CAR1\",\"subject\":\"nina\"}");
+	ck_assert_str_eq(at("role"), "driver");
+	ck_assert_str_eq(at("granted_by"), "max");
+	ck_assert(json_is_null(json_object_get(reply, "expires_at")));
+
+	assert_ok("olga", API_GRANT_DELETE, "{\"vehicle_id\":\"CAR1\",\"subject\":\"nina\"}");
+	assert_refused("olga", API_GRANT_GET, "{\"vehicle_id\":\"CAR1\",\"subject\":\"nina\"}", "grant-not-found");
+	assert_refused("olga", API_GRANT_DELETE, "{\"vehicle_id\":\"CAR1\",\"subject\":\"nina\"}", "grant-not-found");
+	assert_refused("nina", API_VEHICLE_GET, "{\"vehicle_id\":\"CAR1\"}", "vehicle-not-found");
+
+	ck_assert_str_eq(ask("select string_agg(seq || ' ' || (data->>'subject') || ' ' || coalesce(data->>'role', "
+			     "'null') || ' ' || "
+			     "coalesce(data->>'expires_at', 'null'), ', ' order by seq) from events where type = "
+			     "'access.changed'"),
+		"2 nina viewer 2099-01-01T00:00:00.000000Z, 3 nina driver null, 4 nina null null");
+	ck_assert_str_eq(ask("select seq from vehicle_heads where vehicle_id = 'CAR1'"), "4");
+}
+END_TEST
+
+START_TEST(changes_are_audited)
+{
+	ck_assert_str_eq(ask("select count(*) from audit where object = 'AUD1'"), "0");
+	assert_ok("admin", API_VEHICLE_PUT, "{\"vehicle_id\":\"AUD1\"}");
+	assert_ok("admin", API_GRANT_PUT, "{\"vehicle_id\":\"AUD1\",\"subject\":\"nina\",\"role\":\"driver\"}");
+	assert_refused("nina", API_GRANT_PUT, "{\"vehicle_id\":\"AUD1\",\"subject\":\"nina\",\"role\":\"owner\"}",
+		"forbidden");
+	assert_ok("admin", API_GRANT_DELETE, "{\"vehicle_id\":\"AUD1\",\"subject\":\"nina\"}");
+	assert_ok("admin", API_VEHICLE_DELETE, "{\"vehicle_id\":\"AUD1\"}");
+	ck_assert_str_eq(ask("select string_agg(subject || ' ' || action || ' ' || allowed, ', ' order by id) from "
+			     "audit where object "
+			     "= 'AUD1'"),
+		"admin vehicle.put true, admin grant.put true, nina grant.put false, admin grant.end true, admin "
+		"vehicle.retire true");
+}
+END_TEST
+
+START_TEST(impossible_grants)
+{
+	static const char *const bad[] = {
+		"\"subject\":\"nina\"",
+		"\"subject\":\"nina\",\"role\":\"manager\"",
+		"\"subject\":\"nina\",\"role\":7",
+		"\"subject\":\"\",\"role\":\"viewer\"",
+		"\"subject\":\"two\\nlines\",\"role\":\"viewer\"",
+		"\"subject\":\"nina\",\"role\":\"viewer\",\"expires_at\":\"tomorrow\"",
+		"\"subject\":\"nina\",\"role\":\"viewer\",\"expires_at\":\"2020-01-01T00:00:00Z\"",
+		"\"subject\":\"nina\",\"role\":\"viewer\",\"expires_at\":4070908800",
+	};
+	char params[512];
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(params, sizeof(params), "{\"vehicle_id\":\"CAR1\",%s}", bad[i]);
+		const char *heard = try_as("olga", &API_GRANT_PUT, params);
+		ck_assert_msg(strcmp(heard, "invalid-params") == 0, "%s: %s", bad[i], heard);
+	}
+	char *subject = calloc(1, 257);
+	memset(subject, 'x', 256);
+	snprintf(params, sizeof(params), "{\"vehicle_id\":\"CAR1\",\"subject\":\"%s\",\"role\":\"viewer\"}", subject);
+	assert_refused("olga", API_GRANT_PUT, params, "invalid-params");
+	free(subject);
+}
+END_TEST
+
+/* RFC 3339 knows times that PostgreSQL does not read; one of them must not undo everybody's transaction. */
+START_TEST(strange_but_valid_times)
+{
+	static const char *const times[][2] = {
+		{ "2099-01-01T00:00:00+23:59", "2098-12-31T00:01:00.000000Z" },
+		{ "2098-12-31T23:59:60Z", "2099-01-01T00:00:00.000000Z" },
+		{ "2099-01-01t00:00:00.123456789z", "2099-01-01T00:00:00.123456Z" },
+	};
+	char params[256];
+
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+		snprintf(params, sizeof(params),
+			"{\"vehicle_id\":\"CAR1\",\"subject\":\"nina\",\"role\":\"viewer\",\"expires_at\":\"%s\"}",
+			times[i][0]);
+		struct api_call *beside =
+			start(&API_GRANT_DELETE, "admin", SCOPE_ADMIN, "{\"vehicle_id\":\"CAR3\",\"subject\":\"x\"}");
+		assert_ok("olga", API_GRANT_PUT, params);
+		ck_assert_str_eq(at("expires_at"), times[i][1]);
+		ck_assert_str_eq(verdict_of(beside), "grant-not-found");
+		api_call_free(beside);
+	}
+}
+END_TEST
+
+START_TEST(renewed_after_its_end_a_grant_is_new)
+{
+	assert_refused("olga", API_GRANT_GET, "{\"vehicle_id\":\"CAR1\",\"subject\":\"ed\"}", "grant-not-found");
+	assert_refused("olga", API_GRANT_DELETE, "{\"vehicle_id\":\"CAR1\",\"subject\":\"ed\"}", "grant-not-found");
+	assert_ok("olga", API_GRANT_PUT, "{\"vehicle_id\":\"CAR1\",\"subject\":\"ed\",\"role\":\"driver\"}");
+	ck_assert(call->created);
+	assert_ok("ed", API_COMMAND_LIST, "{\"vehicle_id\":\"CAR1\"}");
+	ck_assert_uint_eq(items(), 0);
+}
+END_TEST
+
+START_TEST(last_owner_stays)
+{
+	static const char end[] = "{\"vehicle_id\":\"CAR1\",\"subject\":\"olga\"}";
+	static const char sink[] = "{\"vehicle_id\":\"CAR1\",\"subject\":\"olga\",\"role\":\"driver\"}";
+
+	assert_refused("olga", API_GRANT_DELETE, end, "forbidden");
+	ck_assert_str_ne(call->detail, "");
+	assert_refused("olga", API_GRANT_PUT, sink, "forbidden");
+	assert_refused("max", API_GRANT_DELETE, end, "forbidden");
+	/* one whose time is over does not count */
+	ask("insert into grants (object_kind, object_id, subject, role, expires_at, granted_by) values ('vehicle', "
+	    "'CAR1', 'oscar', "
+	    "'owner', now() - interval '1 minute', 't')");
+	assert_refused("olga", API_GRANT_DELETE, end, "forbidden");
+	assert_refused("olga", API_GRANT_PUT, sink, "forbidden");
+	assert_ok("admin", API_GRANT_PUT, sink);
+	assert_ok("admin", API_GRANT_DELETE, end);
+}
+END_TEST
+
+START_TEST(one_of_two_owners_may_go)
+{
+	assert_ok("olga", API_GRANT_PUT, "{\"vehicle_id\":\"CAR1\",\"subject\":\"oscar\",\"role\":\"owner\"}");
+	struct api_call *other =
+		start(&API_GRANT_DELETE, "oscar", SCOPES_USER, "{\"vehicle_id\":\"CAR1\",\"subject\":\"oscar\"}");
+	try_as("olga", &API_GRANT_DELETE, "{\"vehicle_id\":\"CAR1\",\"subject\":\"olga\"}");
+	/* both at once: one of them stays */
+	ck_assert_str_eq(verdict_of(other), "ok");
+	ck_assert_str_eq(verdict_of(call), "forbidden");
+	api_call_free(other);
+}
+END_TEST
+
+/* What a change takes with it. */
+
+static const char *statuses(void)
+{
+	return ask("select string_agg(name || ' ' || status || coalesce(' ' || (reason->>'code'), ''), ', ' order by "
+		   "name) from commands");
+}
+
+static const char three_needs[] =
+	"delete from commands; insert into commands (vehicle_id, id, name, issued_by, wake, redelivery, catalog, "
+	"accepted_seq, "
+	"timeout_seconds, created_at, expires_at, updated_at, due_at) select 'CAR1', uuid7_floor(now() - "
+	"make_interval(mins => n)), role, "
+	"who, true, 'on_reconnect', json_build_object('role', role), n, 20, now(), now() + interval '1 hour', now(), "
+	"now() + interval "
+	"'1 hour' from (values (1, 'driver', '%s'), (2, 'owner', '%s'), (3, 'viewer', '%s')) as v(n, role, who)";
+
+static void three_commands_of(const char *who)
+{
+	char sql[1024];
+	snprintf(sql, sizeof(sql), three_needs, who, who, who);
+	ask(sql);
+}
+
+START_TEST(ended_grant_takes_back_what_is_unsent)
+{
+	ask(more_commands);
+	ask("insert into commands (vehicle_id, id, name, issued_by, wake, redelivery, catalog, accepted_seq, "
+	    "timeout_seconds, "
+	    "created_at, expires_at, updated_at, due_at) select vehicle_id, uuid7_floor(now()), 'left', issued_by, "
+	    "wake, redelivery, "
+	    "catalog, 9, 20, now(), expires_at, now(), due_at from commands where issued_by = 'dan';"
+	    "update commands set flight = 'claimed' where name = 'left'");
+	assert_ok("olga", API_GRANT_DELETE, "{\"vehicle_id\":\"CAR1\",\"subject\":\"dan\"}");
+	ck_assert_str_eq(statuses(), "c2 accepted, c3 accepted, c4 accepted, c5 accepted, doors.unlock canceled "
+				     "ACCESS_REVOKED, left accepted");
+	ck_assert_str_eq(ask("select string_agg(type, ' ' order by seq) from events where seq > 1"),
+		"command.updated access.changed");
+	ck_assert_str_eq(ask("select timeline->-1->>'step' from commands where name = 'doors.unlock'"), "canceled");
+}
+END_TEST
+
+START_TEST(weaker_role_takes_back_what_it_may_not_send)
+{
+	three_commands_of("oscar");
+	assert_ok("olga", API_GRANT_PUT, "{\"vehicle_id\":\"CAR1\",\"subject\":\"oscar\",\"role\":\"owner\"}");
+	ck_assert_str_eq(statuses(), "driver accepted, owner accepted, viewer accepted");
+	assert_ok("olga", API_GRANT_PUT, "{\"vehicle_id\":\"CAR1\",\"subject\":\"oscar\",\"role\":\"driver\"}");
+	ck_assert_str_eq(statuses(), "driver accepted, owner canceled ACCESS_REVOKED, viewer accepted");
+	assert_ok("olga", API_GRANT_PUT, "{\"vehicle_id\":\"CAR1\",\"subject\":\"oscar\",\"role\":\"viewer\"}");
+	ck_assert_str_eq(statuses(), "driver canceled ACCESS_REVOKED, owner canceled ACCESS_REVOKED, viewer accepted");
+	assert_ok("olga", API_GRANT_DELETE, "{\"vehicle_id\":\"CAR1\",\"subject\":\"oscar\"}");
+	ck_assert_str_eq(statuses(),
+		"driver canceled ACCESS_REVOKED, owner canceled ACCESS_REVOKED, viewer canceled ACCESS_REVOKED");
+}
+END_TEST
+
+START_TEST(what_the_fleet_still_allows_stays)
+{
+	three_commands_of("otto");
+	assert_ok("olga", API_GRANT_PUT, "{\"vehicle_id\":\"CAR1\",\"subject\":\"otto\",\"role\":\"owner\"}");
+	assert_ok("olga", API_GRANT_DELETE, "{\"vehicle_id\":\"CAR1\",\"subject\":\"otto\"}");
+	ck_assert_str_eq(statuses(), "driver accepted, owner canceled ACCESS_REVOKED, viewer accepted");
+}
+END_TEST
+
+/* Vehicles. */
+
+START_TEST(vehicle_is_registered_and_changed)
+{
+	assert_ok("admin", API_VEHICLE_PUT,
+		"{\"vehicle_id\":\"NEW1\",\"display_name\":\"Van\",\"msisdn\":\"+4915559990002\",\"iccid\":"
+		"\"894900000000000001\","
+		"\"fleet_id\":\"F1\",\"tags\":[\"a\",\"b\"]}");
+	ck_assert(call->created);
+	ck_assert_str_eq(at("display_name"), "Van");
+	ck_assert_str_eq(at("msisdn"), "+4915559990002");
+	assert_ok("max", API_VEHICLE_GET, "{\"vehicle_id\":\"NEW1\"}");
+	ck_assert_uint_eq(json_array_size(json_object_get(reply, "tags")), 2);
+	/* a PUT replaces all */
+	assert_ok("max", API_VEHICLE_PUT, "{\"vehicle_id\":\"NEW1\",\"fleet_id\":\"F1\"}");
+	ck_assert(!call->created);
+	ck_assert(json_is_null(json_object_get(reply, "display_name")));
+	ck_assert_uint_eq(json_array_size(json_object_get(reply, "tags")), 0);
+}
+END_TEST
+
+START_TEST(two_register_at_once)
+{
+	struct api_call *other =
+		start(&API_VEHICLE_PUT, "admin", SCOPE_ADMIN, "{\"vehicle_id\":\"NEW1\",\"display_name\":\"A\"}");
+	assert_ok("admin", API_VEHICLE_PUT, "{\"vehicle_id\":\"NEW1\",\"display_name\":\"B\"}");
+	ck_assert_str_eq(verdict_of(other), "ok");
+	ck_assert_int_eq(other->created + call->created, 1);
+	api_call_free(other);
+}
+END_TEST
+
+START_TEST(impossible_vehicles)
+{
+	static const char *const bad[] = {
+		"\"vehicle_id\":\"acme-1\"",
+		"\"vehicle_id\":\"NEW1\",\"msisdn\":\"015559990001\"",
+		"\"vehicle_id\":\"NEW1\",\"msisdn\":\"+1234\"",
+		"\"vehicle_id\":\"NEW1\",\"iccid\":\"12345678901234567\"",
+		"\"vehicle_id\":\"NEW1\",\"tags\":\"a\"",
+		"\"vehicle_id\":\"NEW1\",\"tags\":[7]",
+		"\"vehicle_id\":\"NEW1\",\"tags\":[\"a\\u0000b\"]",
+		"\"vehicle_id\":\"NEW1\",\"fleet_id\":\"F9\"",
+	};
+	char params[256];
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		json_error_t error;
+		snprintf(params, sizeof(params), "{%s}", bad[i]);
+		json_t *parsed = json_loads(params, JSON_ALLOW_NUL, &error);
+		struct caller caller = { .subject = "admin", .scopes = SCOPE_ADMIN };
+		struct api_call *c = api_call_new(&w.api, &API_VEHICLE_PUT, &caller, parsed, NULL, NULL, on_done);
+		open_calls++;
+		api_call_start(c);
+		pump_until(is_answered);
+		ck_assert_msg(c->fault == &FAULT_INVALID_VEHICLE, "%s: %s", bad[i], verdict_of(c));
+		api_call_free(c);
+	}
+	assert_ok("admin", API_VEHICLE_PUT, "{\"vehicle_id\":\"keyfob-1\"}"); /* another installation's name is free */
+}
+END_TEST
+
+/* Refused registrations leave no row behind: else strangers could fill the table. */
+START_TEST(strangers_leave_nothing)
+{
+	assert_refused("sam", API_VEHICLE_PUT, "{\"vehicle_id\":\"NEW1\"}", "forbidden");
+	assert_refused("olga", API_VEHICLE_PUT, "{\"vehicle_id\":\"NEW2\",\"fleet_id\":\"F1\"}", "fleet-not-found");
+	ck_assert_str_eq(ask("select count(*) from vehicle_heads where vehicle_id like 'NEW%'"), "0");
+	assert_ok("max", API_VEHICLE_PUT, "{\"vehicle_id\":\"NEW2\",\"fleet_id\":\"F1\"}");
+	ck_assert_str_eq(ask("select count(*) from vehicle_heads where vehicle_id like 'NEW%'"), "1");
+}
+END_TEST
+
+START_TEST(manager_moves_between_own_fleets)
+{
+	assert_refused("max", API_VEHICLE_PUT, "{\"vehicle_id\":\"CAR1\",\"fleet_id\":\"F2\"}", "fleet-not-found");
+	assert_refused("mia", API_VEHICLE_PUT, "{\"vehicle_id\":\"CAR1\",\"fleet_id\":\"F2\"}", "forbidden");
+	ask("insert into grants (object_kind, object_id, subject, role, granted_by) values ('fleet', 'F2', 'max', "
+	    "'manager', 't')");
+	assert_ok("max", API_VEHICLE_PUT, "{\"vehicle_id\":\"CAR1\",\"fleet_id\":\"F2\"}");
+	assert_ok("mia", API_VEHICLE_GET, "{\"vehicle_id\":\"CAR1\"}");
+	assert_refused("otto", API_VEHICLE_GET, "{\"vehicle_id\":\"CAR1\"}", "vehicle-not-found");
+}
+END_TEST
+
+START_TEST(retired_vehicle_is_gone)
+{
+	assert_ok("max", API_VEHICLE_DELETE, "{\"vehicle_id\":\"CAR1\"}");
+	ck_assert_str_eq(statuses(), "doors.unlock canceled CANCELED");
+	ck_assert_str_eq(ask("select count(*) from grants where object_kind = 'vehicle' and object_id = 'CAR1'"), "0");
+	ck_assert_str_eq(ask("select count(*) from events where type = 'access.changed' and data->>'role' is null and "
+			     "data->>'subject' in ('olga', 'dan', 'vera')"),
+		"3");
+	assert_refused("admin", API_VEHICLE_GET, "{\"vehicle_id\":\"CAR1\"}", "vehicle-not-found");
+	assert_refused("admin", API_VEHICLE_DELETE, "{\"vehicle_id\":\"CAR1\"}", "vehicle-not-found");
+	assert_ok("max", API_VEHICLE_LIST, "{}");
+	ck_assert_uint_eq(items(), 0);
+}
+END_TEST
+
+START_TEST(registered_anew_it_begins_anew)
+{
+	assert_ok("admin", API_VEHICLE_DELETE, "{\"vehicle_id\":\"CAR1\"}");
+	long long seq = atoll(ask("select seq from vehicle_heads where vehicle_id = 'CAR1'"));
+	assert_ok("admin", API_VEHICLE_PUT, "{\"vehicle_id\":\"CAR1\"}");
+	ck_assert(call->created);
+	ck_assert_int_eq(json_integer_value(json_object_get(reply, "seq")), seq);
+	assert_ok("admin", API_GRANT_PUT, "{\"vehicle_id\":\"CAR1\",\"subject\":\"olga\",\"role\":\"owner\"}");
+	assert_ok("olga", API_COMMAND_LIST, "{\"vehicle_id\":\"CAR1\"}");
+	ck_assert_uint_eq(items(), 0);
+	assert_ok("olga", API_EVENT_LIST, "{\"vehicle_id\":\"CAR1\"}");
+	ck_assert_str_eq(each("type"), "access.changed");
+}
+END_TEST
+
+/* The rest. */
+
+START_TEST(catalogue_is_for_everybody)
+{
+	struct config_error error = { 0 };
+	w.api.catalog = catalog_read(SOURCE_FOLDER "/gateway/catalog.example.yaml", &error);
+	ck_assert_ptr_nonnull(w.api.catalog);
+	assert_ok("sam", API_CATALOG_GET, "{}");
+	ck_assert_ptr_nonnull(json_object_get(json_object_get(reply, "commands"), "doors.unlock"));
+	catalog_free(w.api.catalog);
+}
+END_TEST
+
+START_TEST(asker_who_left_hears_nothing)
+{
+	static const struct api_operation *const operations[] = { &API_VEHICLE_GET, &API_VEHICLE_DELETE };
+	for (size_t i = 0; i < 2; i++) {
+		struct api_call *c = start(operations[i], "admin", SCOPE_ADMIN, "{\"vehicle_id\":\"CAR1\"}");
+		api_call_cancel(c);
+		open_calls--;
+	}
+	pump_until(is_idle);
+	ck_assert_str_eq(
+		ask("select count(*) from vehicles where vehicle_id = 'CAR1' and retired_at is not null"), "1");
+}
+END_TEST
+
+START_TEST(draining_node_takes_nothing)
+{
+	w.api.draining = true;
+	assert_refused("admin", API_VEHICLE_LIST, "{}", "draining");
+}
+END_TEST
+
+START_TEST(without_database)
+{
+	static const struct {
+		const struct api_operation *operation;
+		const char *params;
+	} rows[] = { { &API_VEHICLE_GET, "{\"vehicle_id\":\"CAR1\"}" }, { &API_ME, "{}" },
+		{ &API_GRANT_DELETE, "{\"vehicle_id\":\"CAR1\",\"subject\":\"dan\"}" } };
+
+	test_postgres_halt(&postgres, SIGQUIT);
+	pump_until(both_down);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		ck_assert_str_eq(try_as("admin", rows[i].operation, rows[i].params), "storage-unavailable");
+		ck_assert_int_eq(call->fault->executed, EXECUTED_NO);
+		ck_assert_int_gt(call->retry_after_s, 0);
+	}
+	test_postgres_resume(&postgres);
+	pump_until(both_up);
+	assert_ok("admin", API_VEHICLE_GET, "{\"vehicle_id\":\"CAR1\"}");
+}
+END_TEST
+
+/* Whoever holds this lock keeps every reader of vehicles waiting. */
+static PGconn *lock_vehicles(void)
+{
+	PGconn *conn = PQconnectdb(postgres.url);
+	ck_assert_int_eq(PQstatus(conn), CONNECTION_OK);
+	PQclear(PQexec(conn, "begin"));
+	PQclear(PQexec(conn, "lock table vehicles in access exclusive mode"));
+	return conn;
+}
+
+static bool is_held_up(void)
+{
+	return strcmp(ask("select count(*) from pg_locks where not granted"), "1") == 0;
+}
+
+/* A read that was lost under way has changed nothing, whatever became of it. */
+START_TEST(read_lost_under_way)
+{
+	PGconn *lock = lock_vehicles();
+
+	call = start(&API_VEHICLE_GET, "admin", SCOPE_ADMIN, "{\"vehicle_id\":\"CAR1\"}");
+	uint64_t until = uv_hrtime() + WAIT_NS;
+	while (!is_held_up()) {
+		ck_assert_uint_lt(uv_hrtime(), until);
+		uv_run(loop_uv(w.loop), UV_RUN_NOWAIT);
+	}
+	test_postgres_halt(&postgres, SIGQUIT);
+	pump_until(is_answered);
+	ck_assert_str_eq(verdict_of(call), "storage-unavailable");
+	ck_assert_int_eq(call->fault->executed, EXECUTED_NO);
+	PQfinish(lock);
+}
+END_TEST
+
+static void start_server(void)
+{
+	test_postgres_start(&postgres);
+	ck_assert_int_eq(migrate_run(postgres.url), 0);
+}
+
+static void end_server(void)
+{
+	test_postgres_end(&postgres);
+}
+
+static TCase *case_new(Suite *suite, const char *name)
+{
+	TCase *tc = tcase_create(name);
+	tcase_set_timeout(tc, 60);
+	suite_add_tcase(suite, tc);
+	return tc;
+}
+
+static void add_access(Suite *suite)
+{
+	TCase *tc = case_new(suite, "access");
+	int rows = (int)(sizeof(rights) / sizeof(rights[0]));
+
+	tcase_add_unchecked_fixture(tc, start_server, end_server);
+	tcase_add_checked_fixture(tc, worker_setup, worker_teardown);
+	tcase_add_loop_test(tc, everybody_may_do_what_their_role_says, 0, rows);
+	tcase_add_loop_test(tc, hidden_is_as_absent, 0, rows);
+	tcase_add_test(tc, scope_and_grant_are_both_needed);
+	tcase_add_test(tc, malformed_ids);
+	tcase_add_test(tc, newcomers_do_not_see_the_past);
+	tcase_add_test(tc, access_of_others_is_skipped);
+	tcase_add_test(tc, strangers_leave_nothing);
+}
+
+static void add_reads(Suite *suite)
+{
+	TCase *tc = case_new(suite, "reads");
+
+	tcase_add_unchecked_fixture(tc, start_server, end_server);
+	tcase_add_checked_fixture(tc, worker_setup, worker_teardown);
+	tcase_add_test(tc, command_comes_with_its_timeline);
+	tcase_add_test(tc, vehicle_has_the_shape_of_the_contract);
+	tcase_add_test(tc, lists_hold_what_the_caller_may_see);
+	tcase_add_test(tc, me_names_scopes_and_living_grants);
+	tcase_add_test(tc, commands_newest_first_in_pages);
+	tcase_add_test(tc, a_full_last_page_has_no_next);
+	tcase_add_test(tc, vehicles_grants_and_events_in_pages);
+	tcase_add_test(tc, events_after);
+	tcase_add_test(tc, impossible_queries);
+	tcase_add_test(tc, catalogue_is_for_everybody);
+	tcase_add_test(tc, draining_node_takes_nothing);
+}
+
+static void add_changes(Suite *suite)
+{
+	TCase *tc = case_new(suite, "changes");
+
+	tcase_add_unchecked_fixture(tc, start_server, end_server);
+	tcase_add_checked_fixture(tc, worker_setup, worker_teardown);
+	tcase_add_test(tc, grant_is_made_changed_and_ended);
+	tcase_add_test(tc, changes_are_audited);
+	tcase_add_test(tc, impossible_grants);
+	tcase_add_test(tc, strange_but_valid_times);
+	tcase_add_test(tc, renewed_after_its_end_a_grant_is_new);
+	tcase_add_test(tc, last_owner_stays);
+	tcase_add_test(tc, one_of_two_owners_may_go);
+	tcase_add_test(tc, ended_grant_takes_back_what_is_unsent);
+	tcase_add_test(tc, weaker_role_takes_back_what_it_may_not_send);
+	tcase_add_test(tc, what_the_fleet_still_allows_stays);
+	tcase_add_test(tc, vehicle_is_registered_and_changed);
+	tcase_add_test(tc, two_register_at_once);
+	tcase_add_test(tc, impossible_vehicles);
+	tcase_add_test(tc, manager_moves_between_own_fleets);
+	tcase_add_test(tc, retired_vehicle_is_gone);
+	tcase_add_test(tc, registered_anew_it_begins_anew);
+	tcase_add_test(tc, asker_who_left_hears_nothing);
+}
+
+/* These halt the server, so each has its own. */
+static void add_failures(Suite *suite)
+{
+	TCase *tc = case_new(suite, "failures");
+
+	tcase_add_checked_fixture(tc, start_server, end_server);
+	tcase_add_checked_fixture(tc, worker_setup, worker_teardown);
+	tcase_add_test(tc, without_database);
+	tcase_add_test(tc, read_lost_under_way);
+}
+
+int main(void)
+{
+	Suite *suite = suite_create("gateway/operations");
+
+	add_access(suite);
+	add_reads(suite);
+	add_changes(suite);
+	add_failures(suite);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? 1 : 0;
+}
