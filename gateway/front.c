@@ -9,10 +9,12 @@
 #include "gateway/door/door.h"
 #include "gateway/door/guests.h"
 #include "gateway/http/http.h"
+#include "gateway/ws/ws.h"
 
 struct front {
 	struct http *rest, *admin;
-	struct door *door, *admin_door;
+	struct ws *ws;
+	struct door *door, *ws_door, *admin_door;
 };
 
 static bool listen_all(struct door *door, const struct addresses *addresses)
@@ -29,24 +31,54 @@ static void on_rest(void *owner, int fd, const char *peer)
 	http_accept(((struct front *)owner)->rest, fd, peer);
 }
 
+static void on_websocket(void *owner, int fd, const char *peer)
+{
+	ws_adopt(((struct front *)owner)->ws, fd, peer);
+}
+
+static void on_websocket_gone(void *owner, const char *peer)
+{
+	(void)owner;
+	guests_leave(peer);
+}
+
 static void on_admin(void *owner, int fd, const char *peer)
 {
 	http_accept(((struct front *)owner)->admin, fd, peer);
 }
 
-static bool open_public(struct front *f, struct loop *loop, const struct config *config, struct api *api)
+static void make_rooms(struct front *f, struct loop *loop, const struct config *config, struct api *api)
 {
 	f->rest = http_new(loop, &(struct http_options){ .api = api,
 					 .max_queue = config->websocket.max_queue,
 					 .cors_origins = &config->http.cors_origins,
 					 .web_root = config->http.web_root,
 					 .on_closed = guests_leave });
-	f->door = door_new(loop, &(struct door_options){ .counts = true,
-					 .max_connections = (size_t)config->http.max_connections,
-					 .max_per_address = (size_t)config->http.per_address,
-					 .owner = f,
-					 .on_http = on_rest });
-	return listen_all(f->door, &config->http.listen);
+	f->ws = ws_new(loop, api,
+		&(struct ws_options){ .max_message = config->websocket.max_message,
+			.max_queue = config->websocket.max_queue,
+			.ping_interval_ms = config->websocket.ping_interval_ms,
+			.per_socket = config->limits.per_socket,
+			.cors_origins = &config->http.cors_origins,
+			.trusted_proxies = &config->http.trusted_proxies,
+			.owner = f,
+			.on_gone = on_websocket_gone });
+}
+
+/* http.listen takes both; websocket.listen is for WebSockets alone. */
+static bool open_public(struct front *f, struct loop *loop, const struct config *config)
+{
+	struct door_options options = { .counts = true,
+		.max_connections = (size_t)config->http.max_connections,
+		.max_per_address = (size_t)config->http.per_address,
+		.owner = f,
+		.on_http = on_rest,
+		.on_websocket = on_websocket };
+
+	f->door = door_new(loop, &options);
+	options.on_http = NULL;
+	f->ws_door = door_new(loop, &options);
+	return f->ws && listen_all(f->door, &config->http.listen) && listen_all(f->ws_door, &config->websocket.listen);
 }
 
 static bool open_admin(struct front *f, struct loop *loop, const struct front_options *options)
@@ -65,7 +97,8 @@ struct front *front_new(struct loop *loop, const struct front_options *options, 
 		log_error("http", "the node does not end TLS yet: unset http.tls, or let a proxy end it");
 		return NULL;
 	}
-	if (!open_public(f, loop, options->config, api))
+	make_rooms(f, loop, options->config, api);
+	if (!open_public(f, loop, options->config))
 		return NULL;
 	return options->answers_admin && !open_admin(f, loop, options) ? NULL : f;
 }
@@ -73,11 +106,13 @@ struct front *front_new(struct loop *loop, const struct front_options *options, 
 void front_drain(struct front *f)
 {
 	door_close(f->door);
-	f->door = NULL;
+	door_close(f->ws_door);
+	f->door = f->ws_door = NULL;
 	http_drain(f->rest);
+	ws_drain(f->ws);
 }
 
 bool front_is_empty(const struct front *f)
 {
-	return http_is_empty(f->rest);
+	return http_is_empty(f->rest) && ws_is_empty(f->ws);
 }

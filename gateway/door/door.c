@@ -20,6 +20,7 @@
 #include "gateway/door/guests.h"
 
 #define BACKLOG 1024
+#define UNREAD_MS 30000	 /* a peer that takes nothing in for so long is gone */
 #define AT_ONCE 64	 /* accepted in one turn of the loop */
 #define EXHAUSTED_MS 100 /* without descriptors nothing is accepted for so long */
 
@@ -112,7 +113,7 @@ static bool listener_start(struct listener *l, const struct address *address)
 static void on_newcomers(uv_poll_t *poll, int status, int events)
 {
 	struct listener *l = container_of(poll, struct listener, poll);
-	union any_address from;
+	union any_address from = { 0 };
 
 	(void)status, (void)events;
 	for (int i = 0; i < AT_ONCE; i++) {
@@ -142,7 +143,7 @@ static void on_rested(struct loop_timer *timer)
 static void let_in(struct door *door, int fd, const union any_address *from)
 {
 	char peer[INET6_ADDRSTRLEN] = "";
-	int one = 1;
+	int one = 1, unread_ms = UNREAD_MS;
 
 	if (from->any.sa_family == AF_INET6)
 		inet_ntop(AF_INET6, &from->in6.sin6_addr, peer, sizeof(peer));
@@ -155,6 +156,7 @@ static void let_in(struct door *door, int fd, const union any_address *from)
 		return;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unread_ms, sizeof(unread_ms));
 	visitor_begin(door, fd, peer);
 }
 

@@ -74,8 +74,10 @@ void http_header(struct http_request *, const char *name, const char *value);
 int http_on_admin(h2o_handler_t *, h2o_req_t *);
 int http_on_request(h2o_handler_t *, h2o_req_t *);
 int http_on_any(h2o_handler_t *, h2o_req_t *);
-/* strict.c: what h2o refuses by itself becomes a problem, too. */
-void http_dress_refusals(struct http *, h2o_pathconf_t *);
+/* dress.c: what h2o answers by itself gets a request id, and what it refuses becomes a problem. */
+void http_dress(struct http *, h2o_pathconf_t *);
+/* request_log.c: a line for each request, at debug. */
+void http_log_requests(h2o_pathconf_t *);
 
 /* cors.c: true when it was a preflight, which is answered then. */
 bool cors_handle(struct http_request *);

@@ -158,34 +158,63 @@ static bool match(const char *pattern, const char *path, size_t len, json_t *par
 	return *pattern == '\0' && path == end;
 }
 
+/* Whether `name` is among the comma-separated ones. */
+static bool is_listed(const char *names, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *at = names; at && len > 0; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
+		if (strncmp(at, name, len) == 0 && (at[len] == ',' || at[len] == '\0'))
+			return true;
+	}
+	return false;
+}
+
+/* Those that are numbers, with what they may be; the others are text. */
+static json_t *value_of(const char *name, const char *text)
+{
+	static const struct {
+		const char *name;
+		long long min, max;
+	} numbers[] = { { "limit", 1, 200 }, { "after", 0, INT64_MAX } };
+
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		if (strcmp(name, numbers[i].name) != 0)
+			continue;
+		size_t digits = strspn(text, "0123456789");
+		long long number = digits > 0 && digits < 19 && !text[digits] ? strtoll(text, NULL, 10) : -1;
+		return number >= numbers[i].min && number <= numbers[i].max ? json_integer(number) : NULL;
+	}
+	return json_string(text);
+}
+
+/* One `name=value`; each may be there once. */
+static bool read_pair(const struct route *route, char *pair, json_t *params)
+{
+	char *equals = strchr(pair, '=');
+
+	if (!equals)
+		return false;
+	*equals = '\0';
+	if (!is_listed(route->query, pair) || json_object_get(params, pair))
+		return false;
+	char *text = decode(equals + 1, strlen(equals + 1));
+	json_t *value = text ? value_of(pair, text) : NULL;
+	free(text);
+	return value && json_object_set_new(params, pair, value) == 0;
+}
+
 static bool read_query(struct http_request *r, json_t *params)
 {
 	h2o_req_t *req = r->req;
+	bool fine = true;
+	char *pair;
 
 	if (req->query_at == SIZE_MAX)
 		return true;
-	char *query = memory_need(strndup(req->path.base + req->query_at + 1, req->path.len - req->query_at - 1)),
-	     *rest = query, *pair;
-	bool fine = true;
-	while (fine && (pair = strsep(&rest, "&")) != NULL) {
-		char *equals = strchr(pair, '='), *end;
-		if (!*pair)
-			continue;
-		size_t n = equals ? (size_t)(equals - pair) : 0;
-		const char *known = equals ? strstr(r->route->query, (*equals = '\0', pair)) : NULL;
-		fine = n > 0 && known && (known == r->route->query || known[-1] == ',') &&
-		       (known[n] == ',' || known[n] == '\0');
-		char *value = fine ? decode(equals + 1, strlen(equals + 1)) : NULL;
-		fine = value != NULL;
-		long long number = fine ? strtoll(value, &end, 10) : 0;
-		bool counts = strcmp(pair, "limit") == 0 || strcmp(pair, "after") == 0;
-		if (fine && counts)
-			fine = *value && *end == '\0' && number >= (pair[0] == 'l') &&
-			       (pair[0] == 'a' || number <= 200);
-		json_t *parsed = fine ? (counts ? json_integer(number) : json_string(value)) : NULL;
-		fine = parsed && json_object_set_new(params, pair, parsed) == 0;
-		free(value);
-	}
+	char *query = memory_need(strndup(req->path.base + req->query_at + 1, req->path.len - req->query_at - 1));
+	for (char *rest = query; fine && (pair = strsep(&rest, "&")) != NULL;)
+		fine = !*pair || read_pair(r->route, pair, params);
 	free(query);
 	if (!fine)
 		http_problem(r, &FAULT_INVALID_QUERY, "", NULL);
@@ -196,6 +225,18 @@ h2o_iovec_t http_field(const h2o_req_t *req, const char *name)
 {
 	ssize_t at = h2o_find_header_by_str(&req->headers, name, strlen(name), -1);
 	return at < 0 ? (h2o_iovec_t){ 0 } : req->headers.entries[at].value;
+}
+
+/* Parameters that come from headers alone. */
+static bool is_of_header(const char *name)
+{
+	static const char *const names[] = { "idempotency_key", "traceparent", "wait" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	}
+	return false;
 }
 
 static bool read_body(struct http_request *r, json_t *params)
@@ -221,7 +262,7 @@ static bool read_body(struct http_request *r, json_t *params)
 		return false;
 	}
 	json_object_foreach (object, key, value) {
-		if (json_object_get(params, key) || strcmp(key, "wait") == 0 || strcmp(key, "idempotency_key") == 0) {
+		if (json_object_get(params, key) || is_of_header(key)) {
 			http_problem(r, &FAULT_UNKNOWN_FIELD, key, NULL);
 			return false;
 		}
@@ -230,23 +271,31 @@ static bool read_body(struct http_request *r, json_t *params)
 	return true;
 }
 
-/* RFC 7240 §4.3: the `wait` among the preferences; -1 when there is none that can be read. */
-static int64_t wait_of(h2o_iovec_t prefer)
+/* "wait=N", at most WAIT_MAX_S; -1: another preference, or one that cannot be read. */
+static int64_t wait_of(const char *preference, size_t len)
 {
-	const char *at = prefer.base, *end = at + prefer.len;
+	int64_t seconds = -1;
 
-	while (at < end) {
-		const char *comma = memchr(at, ',', (size_t)(end - at)), *stop = comma ? comma : end;
-		for (; at < stop && (*at == ' ' || *at == '\t'); at++)
-			;
-		int64_t seconds = -1;
-		if (stop - at > 5 && strncasecmp(at, "wait=", 5) == 0) {
-			for (at += 5; at < stop && isdigit((unsigned char)*at) && seconds <= WAIT_MAX_S; at++)
-				seconds = (seconds < 0 ? 0 : seconds * 10) + (*at - '0');
+	if (len <= 5 || strncasecmp(preference, "wait=", 5) != 0)
+		return -1;
+	for (size_t i = 5; i < len && isdigit((unsigned char)preference[i]) && seconds <= WAIT_MAX_S; i++)
+		seconds = (seconds < 0 ? 0 : seconds * 10) + (preference[i] - '0');
+	return seconds < WAIT_MAX_S ? seconds : WAIT_MAX_S;
+}
+
+/* RFC 7240 §2, §4.3: the first `wait` among the preferences, which may stand in several fields; -1: none. */
+static int64_t read_wait(h2o_req_t *req)
+{
+	const char *preference;
+	size_t len;
+
+	for (ssize_t at = -1; (at = h2o_find_header_by_str(&req->headers, H2O_STRLIT("prefer"), at)) >= 0;) {
+		h2o_iovec_t rest = req->headers.entries[at].value;
+		while ((preference = h2o_next_token(&rest, ',', &len, NULL)) != NULL) {
+			int64_t seconds = wait_of(preference, len);
+			if (seconds >= 0)
+				return seconds;
 		}
-		if (seconds >= 0)
-			return seconds < WAIT_MAX_S ? seconds : WAIT_MAX_S;
-		at = stop + 1;
 	}
 	return -1;
 }
@@ -274,11 +323,11 @@ static bool read_key(struct http_request *r, json_t *params)
 /* What command.send takes from headers. */
 static bool read_send_headers(struct http_request *r, json_t *params)
 {
-	h2o_iovec_t prefer = http_field(r->req, "prefer"), trace = http_field(r->req, "traceparent");
+	h2o_iovec_t trace = http_field(r->req, "traceparent");
 
 	if (trace.base && trace.len < 128)
 		json_object_set_new(params, "traceparent", json_stringn(trace.base, trace.len));
-	r->wait = wait_of(prefer);
+	r->wait = read_wait(r->req);
 	if (r->wait >= 0)
 		json_object_set_new(params, "wait", json_integer(r->wait));
 	return read_key(r, params);
@@ -302,6 +351,14 @@ h2o_iovec_t http_path(const h2o_req_t *req)
 	return h2o_iovec_init(req->path.base, req->query_at == SIZE_MAX ? req->path.len : req->query_at);
 }
 
+/* HEAD is a GET of which h2o keeps the body to itself (RFC 9110 §9.3.2). */
+static bool is_method(h2o_iovec_t asked, const char *method)
+{
+	if (h2o_memis(asked.base, asked.len, H2O_STRLIT("HEAD")))
+		return strcmp(method, "GET") == 0;
+	return h2o_memis(asked.base, asked.len, method, strlen(method));
+}
+
 static bool find_route(struct http_request *r, json_t *params)
 {
 	h2o_req_t *req = r->req;
@@ -312,7 +369,7 @@ static bool find_route(struct http_request *r, json_t *params)
 		json_object_clear(params);
 		if (!match(routes[i].path, path.base, path.len, params))
 			continue;
-		if (h2o_memis(req->method.base, req->method.len, routes[i].method, strlen(routes[i].method))) {
+		if (is_method(req->method, routes[i].method)) {
 			r->route = &routes[i];
 			return true;
 		}
@@ -335,10 +392,20 @@ struct http_request *http_request_new(struct http *http, h2o_req_t *req)
 	return r;
 }
 
+static bool is_of_api(const h2o_req_t *req)
+{
+	h2o_iovec_t path = http_path(req);
+	return path.len >= 3 && memcmp(path.base, "/v1", 3) == 0 && (path.len == 3 || path.base[3] == '/');
+}
+
+/* With a web root, what is outside /v1 is a file, or h2o's own 404 (which strict.c dresses). */
 int http_on_request(h2o_handler_t *handler, h2o_req_t *req)
 {
-	struct http_request *r = http_request_new(((struct http_handler *)(void *)handler)->http, req);
+	struct http *http = ((struct http_handler *)(void *)handler)->http;
 
+	if (http->options.web_root && !is_of_api(req))
+		return -1;
+	struct http_request *r = http_request_new(http, req);
 	if (cors_handle(r))
 		return 0;
 	json_t *params = json_object();
@@ -364,7 +431,7 @@ static bool authenticate(struct http_request *r)
 static bool wants_stream(const struct http_request *r)
 {
 	h2o_iovec_t accept = http_field(r->req, "accept");
-	return r->route->flag == STREAMS && accept.len >= 17 &&
+	return r->route->flag == STREAMS && r->req->method.len == 3 && accept.len >= 17 &&
 	       memmem(accept.base, accept.len, "text/event-stream", 17);
 }
 

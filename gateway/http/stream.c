@@ -11,6 +11,7 @@
 #include "gateway/http/http_internal.h"
 
 #define COMMENT_MS 15000
+#define FAREWELL_MS 10000 /* how long a reader has to take the last of it */
 
 struct stream {
 	h2o_generator_t generator;
@@ -30,6 +31,7 @@ static void on_end(struct hub_subscriber *s, const struct fault *fault);
 static void on_proceed(h2o_generator_t *generator, h2o_req_t *req);
 static void on_comment(struct loop_timer *timer);
 static void on_expiry(struct loop_timer *timer);
+static void finish(struct stream *st);
 static void cut(struct stream *st);
 static void flush(struct stream *st);
 
@@ -147,20 +149,27 @@ static void on_event(struct hub_subscriber *s, const struct hub_event *event)
 	text_add_bytes(&st->waiting, event->data, event->data_len);
 	text_add(&st->waiting, "}\n\n");
 	if (st->sending && st->waiting.len > st->request->http->options.max_queue)
-		cut(st);
+		finish(st); /* too slow */
 	else
 		flush(st);
 }
 
-/* Too slow. What is under way may never be read, so the connection is closed below h2o, which then disposes of the
- * request. The reader resumes where it was. */
+/* Nothing more comes in; what is waiting still goes out, so that a reader who resumes has got on: a long replay comes
+ * in one turn, and would else be cut at the same place each time. */
+static void finish(struct stream *st)
+{
+	leave(st);
+	st->ending = true;
+	flush(st);
+	loop_timer_start(&st->expiry, FAREWELL_MS);
+}
+
+/* What is under way may never be read, so the connection is closed below h2o, which then disposes of the request. */
 static void cut(struct stream *st)
 {
 	h2o_conn_t *conn = st->request->req->conn;
 
-	leave(st);
 	text_free(&st->waiting);
-	st->ending = true;
 	shutdown(h2o_socket_get_fd(conn->callbacks->get_socket(conn)), SHUT_RDWR);
 }
 
@@ -171,8 +180,7 @@ static void on_end(struct hub_subscriber *s, const struct fault *fault)
 
 	st->subscribed = false;
 	if (st->started) {
-		st->ending = true;
-		flush(st);
+		finish(st);
 		return;
 	}
 	stream_abandon(r);
@@ -188,8 +196,6 @@ static void flush(struct stream *st)
 	st->waiting = (struct text){ 0 };
 	st->sending = true;
 	h2o_iovec_t out = h2o_iovec_init(st->under_way.data ? st->under_way.data : "", st->under_way.len);
-	if (st->ending)
-		leave(st);
 	h2o_send(st->request->req, &out, 1, st->ending ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
 }
 
@@ -212,15 +218,22 @@ static void on_comment(struct loop_timer *timer)
 static void on_expiry(struct loop_timer *timer)
 {
 	struct stream *st = container_of(timer, struct stream, expiry);
-	st->ending = true;
-	flush(st);
+	if (st->ending)
+		cut(st);
+	else
+		finish(st);
 }
 
 void stream_end_all(struct http *http)
 {
 	list_for_each_safe (node, &http->streams) {
 		struct stream *st = container_of(node, struct stream, node);
-		st->ending = true;
-		flush(st);
+		struct http_request *r = st->request;
+		if (st->started && !st->ending) {
+			finish(st);
+		} else if (!st->started) {
+			stream_abandon(r);
+			http_problem(r, &FAULT_DRAINING, "the node is shutting down", NULL);
+		}
 	}
 }

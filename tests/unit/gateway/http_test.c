@@ -28,6 +28,7 @@
 #define PER_ADDRESS 4
 #define FLOOD_EVENTS 4000
 #define FLOOD_BYTES 4000
+#define REPLAY_LAST 40
 
 static struct loop *loop;
 static struct api api;
@@ -49,8 +50,8 @@ static void run_echo(struct api_call *call)
 	api_call_reply(call, text, strlen(text));
 }
 
-static const char *const everything[] = { "vehicle_id", "id", "name", "params", "wait", "idempotency_key", "limit",
-	"cursor", "status", "after", "subject", "settle", "display_name", NULL };
+static const char *const everything[] = { "vehicle_id", "id", "name", "params", "wait", "idempotency_key",
+	"traceparent", "limit", "cursor", "status", "after", "subject", "settle", "display_name", NULL };
 #define OPERATION(id) const struct api_operation id = { .name = #id, .params = everything, .run = run_echo };
 OPERATION(API_COMMAND_SEND)
 OPERATION(API_COMMAND_GET)
@@ -88,7 +89,7 @@ const char *token_scope_name(unsigned scope)
 
 static struct hub_subscriber *subscriber;
 static struct loop_soon telling;
-static bool floods;
+static bool floods, replays;
 static atomic_bool unsubscribed;
 
 static void tell(int64_t seq, const char *data)
@@ -113,16 +114,32 @@ static void flood(void)
 		tell(8 + i, data);
 }
 
+/* More than a stream may be behind, in one turn, as the hub's replay comes. */
+static void replay(int64_t after)
+{
+	char data[FLOOD_BYTES];
+
+	memset(data, '1', sizeof(data));
+	data[sizeof(data) - 1] = '\0';
+	for (int64_t seq = after + 1; seq <= REPLAY_LAST; seq++)
+		tell(seq, data);
+}
+
 static void on_telling(struct loop_soon *soon)
 {
 	struct hub_snapshot snapshot = { .vehicle = "{}",
 		.epoch = "e1",
 		.seq = 7,
-		.recovered = subscriber->epoch && strcmp(subscriber->epoch, "e1") == 0 && subscriber->after == 5 };
+		.recovered = subscriber->epoch && strcmp(subscriber->epoch, "e1") == 0 &&
+			     (subscriber->after == 5 || replays) };
 	(void)soon;
 	subscriber->on_ready(subscriber, &snapshot);
 	if (floods) {
 		flood();
+		return;
+	}
+	if (replays) {
+		replay(subscriber->after);
 		return;
 	}
 	tell(8, "{\"a\":1}");
@@ -135,6 +152,7 @@ void hub_subscribe(struct hub *hub, struct hub_subscriber *s, const char *vehicl
 	(void)hub;
 	subscriber = s;
 	floods = strcmp(vehicle_id, "FLOOD") == 0;
+	replays = strcmp(vehicle_id, "REPLAY") == 0;
 	loop_soon_init(&telling, on_telling);
 	loop_soon_call(loop, &telling);
 }
@@ -240,8 +258,8 @@ static void say(int fd, const char *text)
 	ck_assert_int_eq(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
 }
 
-/* Everything until the node closes. */
-static const char *hear(int fd)
+/* Everything until `what` came, or the node closed. */
+static const char *hear_until(int fd, const char *what)
 {
 	static struct text all;
 	char piece[65536];
@@ -249,11 +267,19 @@ static const char *hear(int fd)
 
 	text_free(&all);
 	text_add(&all, "");
-	while ((n = recv(fd, piece, sizeof(piece), 0)) > 0)
-		text_add_bytes(&all, piece, (size_t)n);
-	ck_assert_msg(n == 0 || errno == ECONNRESET, "the node does not close the connection: %.200s", all.data);
+	do {
+		n = recv(fd, piece, sizeof(piece), 0);
+		if (n > 0)
+			text_add_bytes(&all, piece, (size_t)n);
+	} while (n > 0 && !(what && strstr(all.data, what)));
+	ck_assert_msg(n >= 0 || errno == ECONNRESET, "the node does not close the connection: %.200s", all.data);
 	close(fd);
 	return all.data;
+}
+
+static const char *hear(int fd)
+{
+	return hear_until(fd, NULL);
 }
 
 static const char *ask(const char *request)
@@ -289,6 +315,9 @@ START_TEST(finds_what_a_path_names)
 	ask_expect("GET /v1/vehicles/C%00/commands HTTP/1.1\r\n" LAST, "404", "problem:not-found");
 	ask_expect("GET /v2 HTTP/1.1\r\n" LAST, "404", "application/problem+json");
 	ask_expect("PATCH /v1/vehicles/CAR1 HTTP/1.1\r\n" LAST, "405", "allow: GET, PUT, DELETE");
+	const char *head = ask("HEAD /v1/me HTTP/1.1\r\n" LAST);
+	expect(head, "HTTP/1.1 200 ");
+	ck_assert_str_eq(strstr(head, "\r\n\r\n"), "\r\n\r\n");
 	ask_expect("GET /v1/me HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "401", "www-authenticate: Bearer");
 }
 END_TEST
@@ -300,6 +329,10 @@ START_TEST(reads_queries)
 	ask_expect("GET /v1/vehicles/C/commands?limit=0 HTTP/1.1\r\n" LAST, "400", "invalid-query");
 	ask_expect("GET /v1/vehicles/C/commands?limit=x HTTP/1.1\r\n" LAST, "400", "invalid-query");
 	ask_expect("GET /v1/vehicles/C/commands?color=red HTTP/1.1\r\n" LAST, "400", "invalid-query");
+	ask_expect("GET /v1/vehicles/C/commands?imit=1 HTTP/1.1\r\n" LAST, "400", "invalid-query");
+	ask_expect("GET /v1/vehicles/C/commands?limit=1&limit=2 HTTP/1.1\r\n" LAST, "400", "invalid-query");
+	ask_expect("GET /v1/vehicles/C/events?after=%2B1 HTTP/1.1\r\n" LAST, "400", "invalid-query");
+	ask_expect("GET /v1/vehicles/C/events?after=99999999999999999999 HTTP/1.1\r\n" LAST, "400", "invalid-query");
 }
 END_TEST
 
@@ -321,15 +354,29 @@ START_TEST(reads_bodies_and_headers)
 	ask_expect(post(type, "{\"name\":\"x\"}"), "202", "location: /v1/vehicles/C/commands/0192f3c8-");
 	ask_expect(post(type, "{\"name\":"), "400", "malformed-request");
 	ask_expect(post(type, "{\"vehicle_id\":\"D\"}"), "422", "unknown-field");
+	ask_expect(post(type, "{\"traceparent\":\"t\"}"), "422", "unknown-field");
 	ask_expect(post("Content-Type: application/jsonx\r\n", "{}"), "415", "unsupported-media-type");
 	snprintf(both, sizeof(both), "%sPrefer: respond-async, wait=7\r\nIdempotency-Key: k\r\n", type);
 	ask_expect(post(both, "{}"), "202", "preference-applied: wait=7");
 	ask_expect(post(both, "{\"settle\":1}"), "200", "\"idempotency_key\":\"k\"");
+	snprintf(both, sizeof(both), "%sPrefer: wait=soon\r\nPrefer: return=minimal\r\nPrefer: wait=900\r\n", type);
+	ask_expect(post(both, "{}"), "202", "preference-applied: wait=60");
 	memset(long_key, 'k', 256);
 	snprintf(both, sizeof(both), "%sIdempotency-Key: %.256s\r\n", type, long_key);
 	ask_expect(post(both, "{}"), "400", "Idempotency-Key");
 	snprintf(both, sizeof(both), "%sIdempotency-Key: a\r\nIdempotency-Key: b\r\n", type);
 	ask_expect(post(both, "{}"), "400", "Idempotency-Key");
+}
+END_TEST
+
+START_TEST(refuses_too_large_heads)
+{
+	char filler[HEAD_MAX], request[2 * HEAD_MAX];
+
+	memset(filler, 'x', sizeof(filler) - 1);
+	filler[sizeof(filler) - 1] = '\0';
+	snprintf(request, sizeof(request), "GET /v1/me HTTP/1.1\r\nX-A: %s\r\n" HEAD "\r\n", filler);
+	ask_expect(request, "400", "larger than 16 KiB");
 }
 END_TEST
 
@@ -442,6 +489,30 @@ START_TEST(cuts_a_stream_that_is_not_read)
 }
 END_TEST
 
+/* A replay that is longer than a stream may be behind is cut; each resume brings some of it. */
+START_TEST(gets_on_with_a_long_replay)
+{
+	long long seen = 0;
+
+	for (int tries = 0; seen < REPLAY_LAST; tries++) {
+		char request[256], last[32];
+		ck_assert_msg(tries < REPLAY_LAST, "nothing after %lld", seen);
+		snprintf(request, sizeof(request),
+			"GET /v1/vehicles/REPLAY/events HTTP/1.1\r\nAccept: text/event-stream\r\n"
+			"Last-Event-ID: e1:%lld\r\n" LAST,
+			seen);
+		int fd = dial();
+		say(fd, request);
+		const char *answer = hear_until(fd, "id: e1:40\n");
+		for (long long next = seen + 1;; next++, seen++) {
+			snprintf(last, sizeof(last), "id: e1:%lld\n", next);
+			if (!strstr(answer, last))
+				break;
+		}
+	}
+}
+END_TEST
+
 START_TEST(lets_listed_origins_in)
 {
 	ask_expect(
@@ -462,6 +533,8 @@ START_TEST(serves_the_console)
 	const char *script = ask("GET /app.js HTTP/1.1\r\n" LAST);
 	expect(script, "javascript");
 	expect(script, "cache-control: no-cache");
+	expect(script, "x-request-id: ");
+	ask_expect("POST /app.js HTTP/1.1\r\nContent-Length: 0\r\n" LAST, "405", "problem:method-not-allowed");
 	ask_expect("GET /nothing.js HTTP/1.1\r\n" LAST, "404", "problem:not-found");
 	ask_expect("GET /../../etc/passwd HTTP/1.1\r\n" LAST, "404", "problem:not-found");
 	ask_expect("GET / HTTP/1.1\r\nHost: other\r\n" LAST, "400", "two Hosts");
@@ -478,6 +551,7 @@ int main(void)
 	tcase_add_test(tests, finds_what_a_path_names);
 	tcase_add_test(tests, reads_queries);
 	tcase_add_test(tests, reads_bodies_and_headers);
+	tcase_add_test(tests, refuses_too_large_heads);
 	tcase_add_test(tests, refuses_too_large_bodies);
 	tcase_add_loop_test(
 		tests, refuses_what_two_readers_read_differently, 0, (int)(sizeof(smuggled) / sizeof(smuggled[0])));
@@ -485,6 +559,7 @@ int main(void)
 	tcase_add_test(tests, has_so_much_room_for_an_address);
 	tcase_add_test(tests, frames_event_streams);
 	tcase_add_test(tests, cuts_a_stream_that_is_not_read);
+	tcase_add_test(tests, gets_on_with_a_long_replay);
 	tcase_add_test(tests, lets_listed_origins_in);
 	tcase_add_test(tests, serves_the_console);
 	suite_add_tcase(suite, tests);

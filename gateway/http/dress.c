@@ -1,0 +1,81 @@
+/* dress.c - what h2o answers by itself: a file gets a request id, and a refusal in plain text becomes a problem. */
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/metrics.h"
+#include "gateway/http/http_internal.h"
+
+struct dress {
+	h2o_filter_t super;
+	struct http *http;
+};
+
+struct dressed {
+	h2o_ostream_t super;
+	h2o_iovec_t body;
+};
+
+static void on_answer(h2o_filter_t *filter, h2o_req_t *req, h2o_ostream_t **slot);
+static void dress_refusal(struct http_request *r, h2o_ostream_t **slot);
+
+void http_dress(struct http *http, h2o_pathconf_t *path)
+{
+	struct dress *dress = (struct dress *)(void *)h2o_create_filter(path, sizeof(*dress));
+
+	dress->super.on_setup_ostream = on_answer;
+	dress->http = http;
+}
+
+/* An answer with a request id is ours. */
+static void on_answer(h2o_filter_t *filter, h2o_req_t *req, h2o_ostream_t **slot)
+{
+	if (h2o_find_header_by_str(&req->res.headers, H2O_STRLIT("x-request-id"), -1) < 0) {
+		struct http_request *r = http_request_new(((struct dress *)(void *)filter)->http, req);
+		http_header(r, "x-request-id", r->request_id);
+		if (r->http->options.api)
+			metric_add(METRIC_HTTP_REQUESTS, 1);
+		if (req->res.status >= 400)
+			dress_refusal(r, slot);
+	}
+	h2o_setup_next_ostream(req, slot);
+}
+
+static const struct fault *fault_of(int status)
+{
+	static const struct fault *const known[] = { &FAULT_TOO_LARGE, &FAULT_NOT_FOUND, &FAULT_METHOD_NOT_ALLOWED };
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		if (known[i]->http == status)
+			return known[i];
+	}
+	return status == 403 ? &FAULT_NOT_FOUND : &FAULT_MALFORMED_REQUEST; /* a file that cannot be read is none */
+}
+
+static void send_dressed(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bufs, size_t count, h2o_send_state_t state)
+{
+	struct dressed *dressed = (struct dressed *)(void *)self;
+	bool is_head = h2o_memis(req->input.method.base, req->input.method.len, H2O_STRLIT("HEAD"));
+
+	(void)bufs, (void)count;
+	h2o_ostream_send_next(self, req, &dressed->body, is_head ? 0 : 1, state);
+}
+
+/* h2o says it in one piece. */
+static void dress_refusal(struct http_request *r, h2o_ostream_t **slot)
+{
+	h2o_req_t *req = r->req;
+	const struct fault *fault = fault_of(req->res.status);
+	json_auto_t *problem = api_problem(fault, "", r->request_id, false);
+	char *body = memory_need(json_dumps(problem, JSON_COMPACT));
+
+	if (fault == &FAULT_MALFORMED_REQUEST)
+		metric_add(METRIC_HTTP_REFUSED, 1);
+	struct dressed *dressed = (void *)h2o_add_ostream(req, sizeof(*dressed), slot);
+	dressed->super.do_send = send_dressed;
+	dressed->body = h2o_strdup(&req->pool, body, SIZE_MAX);
+	free(body);
+	req->res.status = fault->http;
+	req->res.content_length = dressed->body.len;
+	h2o_set_header(
+		&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, H2O_STRLIT("application/problem+json"), 1);
+}

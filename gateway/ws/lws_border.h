@@ -1,0 +1,62 @@
+/* lws_border.h - libwebsockets, with a typed function for each event in place of its one callback.
+ *
+ * lws_border.c alone includes libwebsockets.h. It frames, unmasks, checks UTF-8, answers pings and closes politely.
+ * What it must not be trusted with is kept from it: it never meets a stranger's HTTP (4.1.6 has holes there, and cuts
+ * subprotocols at 128 bytes) but a head that we write for it, and it never decides when to close. */
+#ifndef KEYFOB_GATEWAY_LWS_BORDER_H
+#define KEYFOB_GATEWAY_LWS_BORDER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/loop.h"
+
+struct border;
+struct lws;
+
+/* One connection, embedded in its owner, which keeps it until on_closed. */
+struct border_link {
+	struct border *border;
+	struct lws *lws; /* NULL: not adopted, or gone */
+	int close_code;	 /* it is to be closed with this; 0: not */
+	const char *close_reason;
+	struct loop_soon close;
+};
+
+struct border_events {
+	void (*on_open)(struct border_link *); /* the upgrade was answered with 101 */
+	/* A piece of a message, borrowed; `is_first` and `is_last` may both be set. Never after border_close(). */
+	void (*on_text)(struct border_link *, const char *piece, size_t len, bool is_first, bool is_last);
+	void (*on_binary)(struct border_link *);
+	void (*on_pong)(struct border_link *);
+	void (*on_writable)(struct border_link *); /* after border_want_writable(), or when what was cut is sent */
+	void (*on_closed)(struct border_link *);   /* once; the link is not used any more */
+};
+
+/* making */
+
+/* NULL: the log says why. `events` is borrowed for life. */
+struct border *border_new(struct loop *, const struct border_events *);
+/* Outside of loop_run(); every link that is open gets its on_closed. NULL is fine. */
+void border_free(struct border *);
+
+/* Takes `fd` and answers an upgrade with this Sec-WebSocket-Key. False: it could not, `fd` is closed and no event comes. */
+bool border_adopt(struct border *, struct border_link *, int fd, const char *key);
+
+/* asking */
+
+/* What is sent now goes out now, at least its beginning. */
+bool border_can_send(const struct border_link *);
+
+/* changing; none of these calls back */
+
+/* One text message. Only when border_can_send(); what the kernel does not take is kept and sent later. */
+void border_send(struct border_link *, const char *text, size_t len);
+void border_ping(struct border_link *); /* likewise */
+void border_want_writable(struct border_link *);
+/* Closes with a close frame, behind what was sent. `reason` lives for ever. */
+void border_close(struct border_link *, int code, const char *reason);
+/* Ends it without a word; on_closed comes from the loop. */
+void border_kill(struct border_link *);
+
+#endif

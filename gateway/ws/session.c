@@ -1,0 +1,85 @@
+/* session.c - who is at the other end, and until when: session.authenticate at the beginning and again (contract §5). */
+#include <string.h>
+
+#include "base/rfc3339.h"
+#include "gateway/ws/ws_internal.h"
+
+#define STRANGER_MS 5000
+
+static void admit(struct socket *s, const struct caller *caller);
+static void renew(struct socket *s, const struct caller *caller);
+static void reply(struct socket *s, const json_t *id);
+
+/* Until the token is refused by itself (token.h). */
+static void start_expiry(struct socket *s)
+{
+	int64_t left_us = s->caller.expires_at_us + TOKEN_LEEWAY_US - loop_unix_us(s->ws->loop);
+	socket_set_deadline(s, left_us / 1000);
+}
+
+void session_begin(struct socket *s)
+{
+	if (s->state == SOCKET_KNOWN)
+		start_expiry(s);
+	else
+		socket_set_deadline(s, STRANGER_MS);
+}
+
+/* A renewal with a bad token changes nothing: the one before holds until its own end. */
+void session_authenticate(struct socket *s, const struct method *method, json_t *id, json_t *params)
+{
+	const json_t *token = json_object_get(params, "token");
+	struct caller caller;
+	char why[256] = "";
+
+	(void)method;
+	const struct fault *fault = api_authenticate(
+		s->ws->api, json_string_value(token), json_string_length(token), &caller, why, sizeof(why));
+	if (fault) {
+		rpc_fault(s, id, fault, why);
+		if (s->state == SOCKET_STRANGER)
+			socket_close(s, CLOSE_UNAUTHENTICATED, "the token is not valid");
+		return;
+	}
+	if (s->state == SOCKET_STRANGER)
+		admit(s, &caller);
+	else
+		renew(s, &caller);
+	reply(s, id);
+}
+
+static void admit(struct socket *s, const struct caller *caller)
+{
+	s->state = SOCKET_KNOWN;
+	s->caller = *caller;
+	start_expiry(s);
+}
+
+/* What is watched was allowed by scopes that the new token may lack. */
+static void renew(struct socket *s, const struct caller *caller)
+{
+	unsigned lost = s->caller.scopes & ~caller->scopes & (SCOPE_VEHICLES_READ | SCOPE_ADMIN);
+
+	if (strcmp(s->caller.subject, caller->subject) != 0) {
+		socket_close(s, CLOSE_FORBIDDEN, "the token is another subject's");
+	} else if (lost && s->subscription_count > 0) {
+		socket_close(s, CLOSE_FORBIDDEN, "the token lacks the scope of what is watched");
+	} else {
+		s->caller = *caller;
+		if (s->state == SOCKET_KNOWN)
+			start_expiry(s);
+	}
+}
+
+static void reply(struct socket *s, const json_t *id)
+{
+	struct text result = { 0 };
+	char expires_at[RFC3339_SIZE];
+
+	rfc3339_write(s->caller.expires_at_us, expires_at);
+	text_add(&result, "{\"subject\":");
+	text_add_json_string(&result, s->caller.subject);
+	text_addf(&result, ",\"expires_at\":\"%s\"}", expires_at);
+	rpc_reply(s, id, result.data, result.len);
+	text_free(&result);
+}

@@ -1,0 +1,22 @@
+/* upgrade.h - the request that opens a WebSocket (RFC 6455 §4.1), read from its raw head. */
+#ifndef KEYFOB_GATEWAY_WS_UPGRADE_H
+#define KEYFOB_GATEWAY_WS_UPGRADE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Texts are NULL when the field is absent; everything points into the head that was read. */
+struct upgrade {
+	const char *host, *forwarded_host, *origin, *authorization;
+	const char *key, *version;
+	const char *bearer; /* of the offered subprotocol bearer.TOKEN */
+	bool is_websocket, is_connection, offers_keyfob;
+};
+
+/* NULL: `*ret` is filled, and it is an upgrade to keyfob.v1; else a sentence that says what is wrong. `head` ends with
+ * its empty line and a NUL at head[len]; it is cut into pieces. */
+const char *upgrade_read(char *head, size_t len, struct upgrade *ret);
+/* The token that came with it. False: Authorization is there and has no bearer token (RFC 6750 §2.1). `*ret` NULL: none. */
+bool upgrade_token(const struct upgrade *, const char **ret);
+
+#endif

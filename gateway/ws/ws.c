@@ -1,0 +1,130 @@
+/* ws.c - the room as a whole: it adopts or refuses, counts, and drains. */
+#include "gateway/ws/ws.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/ids.h"
+#include "base/memory.h"
+#include "gateway/ws/origin.h"
+#include "gateway/ws/refusal.h"
+#include "gateway/ws/upgrade.h"
+#include "gateway/ws/ws_internal.h"
+
+#define HEAD_MAX (16 * 1024)
+
+/* What a newcomer is judged by. */
+struct newcomer {
+	struct ws *ws;
+	const char *peer;
+	char head[HEAD_MAX + 1];
+	struct upgrade upgrade;
+	struct caller caller;
+	bool known; /* `caller` is filled */
+	char detail[256];
+};
+
+static const struct fault *judge(struct newcomer *n, int fd);
+
+struct ws *ws_new(struct loop *loop, struct api *api, const struct ws_options *options)
+{
+	struct ws *ws = memory_new(sizeof(*ws));
+
+	ws->loop = loop;
+	ws->api = api;
+	ws->options = *options;
+	list_init(&ws->sockets);
+	subscriptions_init(ws);
+	ws->border = border_new(loop, &socket_events);
+	if (ws->border)
+		return ws;
+	free(ws);
+	return NULL;
+}
+
+void ws_free(struct ws *ws)
+{
+	if (!ws)
+		return;
+	border_free(ws->border);
+	subscriptions_done(ws);
+	free(ws);
+}
+
+bool ws_is_empty(const struct ws *ws)
+{
+	return list_is_empty(&ws->sockets);
+}
+
+void ws_adopt(struct ws *ws, int fd, const char *peer)
+{
+	struct newcomer *n = memory_new(sizeof(*n));
+	char request_id[UUID_TEXT_SIZE];
+
+	n->ws = ws;
+	n->peer = peer;
+	const struct fault *fault = judge(n, fd);
+	if (fault) {
+		uuid7_make(loop_unix_us(ws->loop), request_id);
+		refusal_send(fd, fault, n->detail, request_id);
+	}
+	if (fault || !socket_adopt(ws, fd, peer, n->upgrade.key, n->known ? &n->caller : NULL))
+		ws->options.on_gone(ws->options.owner, peer);
+	free(n);
+}
+
+/* Exactly the head is taken from the kernel: frames that came right behind it are libwebsockets' to read. */
+static const char *take_head(struct newcomer *n, int fd)
+{
+	ssize_t seen = recv(fd, n->head, HEAD_MAX, MSG_PEEK | MSG_DONTWAIT);
+	const char *end = seen > 0 ? memmem(n->head, (size_t)seen, "\r\n\r\n", 4) : NULL;
+
+	if (!end)
+		return "the head does not end";
+	size_t len = (size_t)(end - n->head) + 4;
+	if (recv(fd, n->head, len, MSG_DONTWAIT) != (ssize_t)len)
+		return "the head cannot be read";
+	n->head[len] = '\0';
+	return upgrade_read(n->head, len, &n->upgrade);
+}
+
+static bool has_good_origin(const struct newcomer *n)
+{
+	const struct upgrade *u = &n->upgrade;
+	bool forwarded = u->forwarded_host && address_is_in(n->peer, n->ws->options.trusted_proxies);
+
+	return !u->origin ||
+	       origin_is_allowed(u->origin, forwarded ? u->forwarded_host : u->host, n->ws->options.cors_origins);
+}
+
+static const struct fault *fail(struct newcomer *n, const struct fault *fault, const char *why)
+{
+	snprintf(n->detail, sizeof(n->detail), "%s", why);
+	return fault;
+}
+
+static const struct fault *judge(struct newcomer *n, int fd)
+{
+	const char *wrong = take_head(n, fd), *token = NULL;
+
+	if (n->ws->draining)
+		return fail(n, &FAULT_DRAINING, "the node is shutting down");
+	if (wrong)
+		return fail(n, &FAULT_MALFORMED_REQUEST, wrong);
+	if (!has_good_origin(n))
+		return fail(n, &FAULT_FORBIDDEN, "this origin may not open a WebSocket here");
+	if (!upgrade_token(&n->upgrade, &token))
+		return fail(n, &FAULT_UNAUTHENTICATED, "Authorization has no bearer token");
+	n->known = token != NULL;
+	return token ? api_authenticate(n->ws->api, token, strlen(token), &n->caller, n->detail, sizeof(n->detail))
+		     : NULL;
+}
+
+void ws_drain(struct ws *ws)
+{
+	ws->draining = true;
+	list_for_each (node, &ws->sockets)
+		socket_part(container_of(node, struct socket, node));
+}
