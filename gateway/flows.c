@@ -553,6 +553,7 @@ static void on_look(struct loop_timer *timer)
 
 	if (f->drain == RECORDING && is_quiet(f)) {
 		f->drain = CLOSING_LINK;
+		hub_stop(f->hub);
 		if (f->sender)
 			sender_close(f->sender, on_sender_closed);
 		else

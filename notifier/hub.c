@@ -61,6 +61,11 @@ void hub_attach(struct hub *hub, struct batch *batch)
 	loop_timer_start(&hub->tidy, TIDY_MS);
 }
 
+void hub_stop(struct hub *hub)
+{
+	loop_timer_stop(&hub->tidy);
+}
+
 size_t hub_subscribers(const struct hub *hub)
 {
 	return hub->subscribers;

@@ -92,6 +92,8 @@ void hub_free(struct hub *); /* no subscriber may be left */
 struct batch_stage *hub_interest_stage(struct hub *);
 struct batch_stage *hub_tell_stage(struct hub *);
 void hub_attach(struct hub *, struct batch *);
+/* The worker ends: nothing more is asked of the database. */
+void hub_stop(struct hub *);
 
 /* asking */
 size_t hub_subscribers(const struct hub *);
