@@ -6,8 +6,11 @@ with own as (
 	on conflict (name) do update set expires_at = excluded.expires_at, epoch = l.epoch + 1, node = excluded.node
 	returning l.name, l.epoch
 ), held as (
+	-- in the order in which a batch's fence locks them
 	update leases l set expires_at = clock_timestamp() + make_interval(secs => $3::int / 1000.0)
-	where l.holder = $1::text and l.name like 'feed/%' and l.expires_at > clock_timestamp()
+	from (select f.name from leases f where f.holder = $1::text and f.name like 'feed/%' and f.expires_at > clock_timestamp()
+	      order by f.name for no key update) o
+	where l.name = o.name
 	returning l.name, l.epoch
 )
 select name, epoch, name like 'worker/%' and not exists (

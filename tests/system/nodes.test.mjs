@@ -35,6 +35,8 @@ async function fleet(count, node, settings = {}) {
 	return { own, vehicles };
 }
 
+// Commands live 30 s: an engine.start (redelivery never) whose publisher was killed is settled by its end alone.
+
 // An app that follows vehicles for good: when its connection goes, it comes back (to the next node) and resumes.
 class Follower {
 	constructor(at) {
@@ -99,7 +101,7 @@ class Follower {
 async function sendSurely(at, promises, id, name, key) {
 	for (let turn = 0; ; turn++) {
 		const node = at[turn % at.length];
-		const answer = await sendCommand(node, admin, id, { name }, { 'Idempotency-Key': key }).catch(() => null);
+		const answer = await sendCommand(node, admin, id, { name, ttl_seconds: 30 }, { 'Idempotency-Key': key }).catch(() => null);
 		if (answer && [200, 202].includes(answer.status)) return promises.add(key, id, answer.body);
 		if (answer && answer.status < 500) assert.fail(`${name}: ${answer.status} ${JSON.stringify(answer.body)}`);
 		assert.ok(turn < 1200, `${key} got no answer in a minute`);
