@@ -261,6 +261,7 @@ static void on_database_up(void *owner, struct db *db)
 	struct flows *f = owner;
 
 	(void)db;
+	f->options.on_neighbour(f->options.owner);
 	if (!flows_has_database(f) || f->drain != RUNNING)
 		return;
 	if (f->sender) {
@@ -275,9 +276,11 @@ static void on_database_up(void *owner, struct db *db)
 
 static void on_database_down(void *owner, struct db *db)
 {
-	(void)owner;
+	struct flows *f = owner;
+
 	(void)db;
 	metric_add(METRIC_DB_RECONNECTS, 1);
+	f->options.on_neighbour(f->options.owner);
 }
 
 static void on_installation(struct db_unit *unit, void *context, const struct fault *fault)
@@ -328,6 +331,7 @@ bool flows_has_broker(const struct flows *f)
 static void on_sender_up(void *owner)
 {
 	struct flows *f = owner;
+	f->options.on_neighbour(f->options.owner);
 	hub_resync(f->hub);
 	if (f->resync_due)
 		ask_resync(f);
@@ -336,6 +340,7 @@ static void on_sender_up(void *owner)
 static void on_sender_down(void *owner)
 {
 	struct flows *f = owner;
+	f->options.on_neighbour(f->options.owner);
 	dispatch_on_link_down(f->dispatch);
 }
 
@@ -494,6 +499,7 @@ static void connect_broker(struct flows *f)
 		&(struct lease_options){
 			.worker = f->worker,
 			.node = f->options.node,
+			.node_workers = f->options.node_workers,
 			.owner = f,
 			.on_taken = on_taken,
 			.on_dropped = on_dropped,

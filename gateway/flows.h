@@ -16,10 +16,13 @@ struct flows_options { /* borrowed for life */
 	const struct config *config;
 	const struct mqtt_broker *broker;
 	const char *node;
+	size_t node_workers;
 	bool keeps_house; /* one worker of a node sweeps and makes partitions */
 	void *owner;
 	/* The node must not run on; the log says why. */
 	void (*on_fatal)(void *owner);
+	/* The database or the broker came or went. */
+	void (*on_neighbour)(void *owner);
 };
 
 /* Fills its part of `api`, which it uses for the life of the flows. */

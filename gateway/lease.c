@@ -158,6 +158,8 @@ static void read_renewed(struct leases *l, struct db_unit *unit)
 
 static void balance(struct leases *l, size_t workers, size_t free_feeds, size_t feeds)
 {
+	if (workers < l->options.node_workers)
+		workers = l->options.node_workers;
 	size_t share = workers > 0 ? (feeds + workers - 1) / workers : feeds;
 
 	if (l->count < share && free_feeds > 0)

@@ -33,6 +33,7 @@ struct node {
 	const struct catalog *catalog;
 	struct mqtt_broker broker;
 	char id[64];
+	struct readiness readiness;
 	struct worker **workers;
 	size_t worker_count;
 };
@@ -174,6 +175,8 @@ static bool start_workers(struct node *node)
 			.trust = node->trust,
 			.broker = &node->broker,
 			.node = node->id,
+			.readiness = &node->readiness,
+			.workers = node->worker_count,
 			.index = i,
 		};
 		node->workers[i] = worker_start(&options);

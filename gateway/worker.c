@@ -27,7 +27,8 @@ struct worker {
 	struct api api;
 	struct flows *flows;
 	struct front *front;
-	uv_async_t wake; /* from the node's thread */
+	bool has_database, has_broker; /* as counted in the node's readiness */
+	uv_async_t wake;	       /* from the node's thread */
 	struct loop_timer farewell;
 	int64_t farewell_until_ms;
 
@@ -50,10 +51,25 @@ static void on_fatal(void *owner)
 	kill(getpid(), SIGUSR1);
 }
 
+static void count(bool now, bool *before, atomic_size_t *counter)
+{
+	if (now != *before)
+		atomic_fetch_add(counter, now ? 1 : (size_t)-1);
+	*before = now;
+}
+
+static void on_neighbour(void *owner)
+{
+	struct worker *w = owner;
+	count(flows_has_database(w->flows), &w->has_database, &w->options.readiness->databases);
+	count(flows_has_broker(w->flows), &w->has_broker, &w->options.readiness->brokers);
+}
+
 static bool is_ready(void *owner, json_t **ret_details)
 {
 	const struct worker *w = owner;
-	bool database = flows_has_database(w->flows), broker = flows_has_broker(w->flows);
+	bool database = atomic_load(&w->options.readiness->databases) == w->options.workers;
+	bool broker = atomic_load(&w->options.readiness->brokers) == w->options.workers;
 
 	*ret_details = memory_need(json_pack("{s:s, s:s, s:s}", "database", database ? "ok" : "unavailable", "broker",
 		broker ? "ok" : "unavailable", "node", w->draining ? "draining" : "ok"));
@@ -81,7 +97,9 @@ struct worker *worker_start(const struct worker_options *options)
 			.node = options->node,
 			.keeps_house = options->index == 0,
 			.owner = w,
-			.on_fatal = on_fatal },
+			.on_fatal = on_fatal,
+			.on_neighbour = on_neighbour,
+			.node_workers = options->workers },
 		&w->api);
 	w->front = front_new(w->loop,
 		&(struct front_options){ .config = options->config,

@@ -4,6 +4,7 @@
 #ifndef KEYFOB_GATEWAY_WORKER_H
 #define KEYFOB_GATEWAY_WORKER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -14,12 +15,19 @@ struct timespec;
 struct token_trust;
 struct worker;
 
+/* How many of the node's workers have their neighbours; each counts itself. */
+struct readiness {
+	atomic_size_t databases, brokers;
+};
+
 struct worker_options { /* everything is borrowed and outlives the worker */
 	const struct config *config;
 	const struct catalog *catalog;
 	struct token_trust *trust;
 	const struct mqtt_broker *broker;
 	const char *node;
+	struct readiness *readiness; /* the node's, shared by its workers */
+	size_t workers;
 	size_t index; /* worker 0 answers the admin listener and keeps the house */
 };
 
