@@ -1,0 +1,63 @@
+/* provider.h - who hands an SMS to the network: smpp, http and sns behind one table of functions.
+ *
+ * The wake-up flow (notifier/wake) decides that an SMS goes out and spends its slot durably; a provider only submits, and
+ * tells what became of it: first whether the network took it, later perhaps a delivery receipt. */
+#ifndef KEYFOB_NOTIFIER_WAKE_PROVIDER_H
+#define KEYFOB_NOTIFIER_WAKE_PROVIDER_H
+
+#include <stdbool.h>
+
+/* One message. Borrowed until the submission's `on_done`. */
+struct sms {
+	const char *msisdn; /* E.164 with its + */
+	const char *iccid;  /* NULL: unknown */
+	const char *vehicle_id;
+	const char *text; /* UTF-8 */
+	int validity_s;	  /* how long the network keeps trying, seconds; at least 1 */
+};
+
+enum sms_verdict {
+	SMS_TAKEN,   /* the network has it */
+	SMS_REFUSED, /* it will not take this one, now or later: the next provider */
+	SMS_FAILED,  /* it was certainly not taken, this time: the next provider, or later again */
+	SMS_UNKNOWN, /* the connection went before the answer: it counts as sent */
+};
+
+struct sms_outcome { /* borrowed until on_done returns */
+	enum sms_verdict verdict;
+	const char *message_id; /* the network's name for it; NULL: none, and no receipt will come */
+	const char *
+		reason; /* of what is not SMS_TAKEN, a word for apps and the log: "THROTTLED", "INVALID_ADDRESS"; no secret, no MSISDN */
+};
+
+/* Embedded in the asker, who keeps it and the message until `on_done`, which runs once, from the loop. */
+struct sms_submission {
+	void (*on_done)(struct sms_submission *, const struct sms_outcome *);
+	void *provider_private; /* the provider's, while it is under way */
+};
+
+/* A delivery receipt, or the news that a message will not arrive. */
+struct sms_receipt { /* borrowed until the callback returns */
+	const char *provider, *message_id;
+	bool delivered;
+	const char *reason; /* of what was not delivered: "EXPIRED", "UNDELIVERABLE", "REJECTED"; else NULL */
+};
+
+/* A provider, as the wake-up flow sees it. Made by smpp_new(), http_sms_new(), sns_new(). */
+struct sms_provider {
+	const char *name;    /* "smpp", "http", "sns" */
+	bool gives_receipts; /* so that wake.receipt_timeout applies */
+	void *self;
+	/* Never calls back inside. Each submission ends by itself within 10 s. */
+	void (*submit)(void *self, const struct sms *, struct sms_submission *);
+	/* Ends what is under way (SMS_UNKNOWN or SMS_FAILED), closes, frees itself and the table; then on_closed. */
+	void (*close)(void *self, void (*on_closed)(void *owner), void *owner);
+};
+
+/* Where receipts go; given to a provider at its making. */
+struct sms_receipts {
+	void *owner;
+	void (*on_receipt)(void *owner, const struct sms_receipt *);
+};
+
+#endif
