@@ -79,7 +79,7 @@ void accept_attach(struct accept_flow *flow, struct batch *batch)
 
 const struct fault *accept_submit(struct accept_flow *flow, struct accept *accept)
 {
-	uuid7_make(loop_unix_us(flow->loop) + db_clock_offset_us(flow->db), accept->id);
+	uuid7_make(db_now_us(flow->db), accept->id);
 	accept->command = NULL;
 	accept->replayed = false;
 	accept->verdict = NULL;

@@ -203,7 +203,7 @@ static void publish(struct dispatch *d, struct flight *f, struct db_unit *unit, 
 {
 	char topic[TOPIC_SIZE], response_topic[TOPIC_SIZE];
 	struct text payload = { 0 };
-	int64_t left_us = db_int(unit, statement, row, 8) - (loop_unix_us(d->loop) + db_clock_offset_us(d->db));
+	int64_t left_us = db_int(unit, statement, row, 8) - db_now_us(d->db);
 	const char *traceparent = db_text(unit, statement, row, 9);
 
 	if (left_us < 1000000 || !d->ports->can_publish(d->ports->owner)) {
@@ -226,7 +226,7 @@ static void publish(struct dispatch *d, struct flight *f, struct db_unit *unit, 
 		.user = { { "name", db_text(unit, statement, row, 2) },
 			{ traceparent ? "traceparent" : NULL, traceparent } },
 	};
-	f->published_us = loop_unix_us(d->loop);
+	f->published_us = db_now_us(d->db);
 	int mid = d->ports->publish(d->ports->owner, &message);
 	text_free(&payload);
 	if (mid <= 0) {
@@ -247,7 +247,7 @@ void dispatch_on_puback(struct dispatch *d, int mid, int reason)
 	if (!f)
 		return; /* another's publish: a verdict to a vehicle, an inbox message */
 	d->by_mid[mid] = NULL;
-	metric_observe(METRIC_PUBACK_SECONDS, loop_unix_us(d->loop) - f->published_us);
+	metric_observe(METRIC_PUBACK_SECONDS, db_now_us(d->db) - f->published_us);
 	if (reason == REASON_NO_MATCHING_SUBSCRIBERS) {
 		metric_add(METRIC_COMMANDS_DISPROVED, 1);
 		d->ports->disprove(d->ports->owner, f->vehicle_id, f->session);
@@ -282,7 +282,7 @@ static char *write_steps(const struct flight *f, int reason)
 			at, f->attempt, f->expiry_s);
 	}
 	if (reason >= 0) {
-		rfc3339_write(loop_unix_us(f->dispatch->loop), at);
+		rfc3339_write(db_now_us(f->dispatch->db), at);
 		text_addf(&out, ",{\"time\":\"%s\",\"step\":\"puback\",\"detail\":{\"reason_code\":%d}}", at, reason);
 	}
 	text_add(&out, "]");

@@ -84,7 +84,7 @@ bool db_bool(const struct db_unit *, size_t statement, size_t row, int column);	
 /* With FAULT_STATEMENT: the five characters of the error, and the server's message. */
 const char *db_unit_sqlstate(const struct db_unit *);
 const char *db_unit_message(const struct db_unit *);
-/* The database's clock minus the node's wall clock, microseconds, measured at connect and each minute. */
-int64_t db_clock_offset_us(const struct db *);
+/* The database's clock, microseconds since 1970, by our monotonic one: compared at connect and each minute. */
+int64_t db_now_us(const struct db *);
 
 #endif

@@ -309,7 +309,7 @@ static void on_look_over(struct receipt *looking)
 
 void reachability_resync_begin(struct reachability *r)
 {
-	r->resync_began_us = loop_unix_us(r->loop) + db_clock_offset_us(r->options.writer);
+	r->resync_began_us = db_now_us(r->options.writer);
 	r->resync_began_ms = loop_monotonic_ms(r->loop);
 }
 

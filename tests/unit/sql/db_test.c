@@ -331,7 +331,7 @@ START_TEST(session_is_set_up)
 	connect_to(pg.url, 0);
 	for (size_t i = 0; i < sizeof EXPECTED / sizeof *EXPECTED; i++)
 		ck_assert_str_eq(ask(&SETTING, EXPECTED[i][0]).value, EXPECTED[i][1]);
-	ck_assert_int_lt(llabs(db_clock_offset_us(db)), 100000);
+	ck_assert_int_lt(llabs(db_now_us(db) - loop_unix_us(loop)), 100000);
 }
 END_TEST
 
