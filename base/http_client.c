@@ -85,7 +85,6 @@ static void add_headers(struct transfer *t)
 {
 	for (const char *const *header = t->call->headers; header && *header; header++)
 		t->headers = memory_need(curl_slist_append(t->headers, *header));
-	t->headers = memory_need(curl_slist_append(t->headers, "Expect:"));
 	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
 }
 

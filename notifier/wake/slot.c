@@ -263,7 +263,7 @@ static void conclude(struct slot *s, enum sms_verdict verdict, const char *messa
 	s->verdict = words[verdict];
 	s->message_id = copy(message_id);
 	s->reason = copy(verdict == SMS_TAKEN ? NULL : reason ? reason : "FAILED");
-	log_info("wake", "an SMS was submitted", LOG_TEXT("vehicle_id", s->vehicle_id), LOG_TEXT("wakeup", s->id),
+	log_info("wake", "what became of an SMS", LOG_TEXT("vehicle_id", s->vehicle_id), LOG_TEXT("wakeup", s->id),
 		LOG_TEXT("provider", s->wake->options.provider_names[s->provider]), LOG_TEXT("outcome", s->verdict),
 		LOG_TEXT("reason", s->reason));
 	record(s);
