@@ -102,7 +102,8 @@ SETTING("wake.smpp.registered_delivery", wake.smpp.registered_delivery, BOOLEAN,
 	"Whether to ask for delivery receipts.")
 SETTING("wake.http.url", wake.http.url, TEXT, "null", 0, 0, &RULE_HTTP_URL, false,
 	"A provider with an HTTP API. URL, headers and body may hold `{msisdn}` (`{msisdn_digits}`: without the plus), "
-	"`{iccid}`, `{text}`, `{vehicle_id}`, `{validity_seconds}` and `{wakeup_id}`. docs/wake-up.md has presets.")
+	"`{iccid}`, `{text}`, `{vehicle_id}`, `{validity_seconds}`, `{validity_minutes}` and `{wakeup_id}`. docs/wake-up.md has "
+	"presets.")
 SETTING("wake.http.method", wake.http.method, CHOICE, "POST", 0, 0, &RULE_METHOD, false, "The request's method.")
 SETTING("wake.http.headers", wake.http.headers, PAIRS, "{}", 0, 0, &RULE_HEADER, false, "The request's headers.")
 SETTING("wake.http.body", wake.http.body, TEXT, "null", 0, 0, NULL, false, "The request's body.")

@@ -163,7 +163,7 @@ static void judge(
 		return;
 	}
 	ret->reason = reason;
-	if (m->url.data == NULL || m->call.url[0] == '\0') {
+	if (!*m->call.url) {
 		ret->verdict = SMS_REFUSED;
 		snprintf(reason, 32, "TEMPLATE");
 	} else if (answer->end == HTTP_ANSWERED) {

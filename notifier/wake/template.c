@@ -47,6 +47,14 @@ static const char *validity_of(const struct sms *sms)
 	return text;
 }
 
+/* As some providers want it; a started minute is none, but one there is. */
+static const char *minutes_of(const struct sms *sms)
+{
+	static _Thread_local char text[16];
+	snprintf(text, sizeof(text), "%d", sms->validity_s < 60 ? 1 : sms->validity_s / 60);
+	return text;
+}
+
 static const struct place {
 	const char *name;
 	const char *(*value)(const struct sms *);
@@ -57,6 +65,7 @@ static const struct place {
 	{ "{text}", text_of },
 	{ "{vehicle_id}", vehicle_of },
 	{ "{validity_seconds}", validity_of },
+	{ "{validity_minutes}", minutes_of },
 	{ "{wakeup_id}", id_of },
 };
 

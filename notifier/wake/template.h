@@ -1,5 +1,5 @@
 /* template.h - texts with places for what an SMS has: {msisdn} {msisdn_digits} {iccid} {text} {vehicle_id}
- * {validity_seconds} {wakeup_id}. Other braces stay as they are. */
+ * {validity_seconds} {validity_minutes} {wakeup_id}. Other braces stay as they are. */
 #ifndef KEYFOB_NOTIFIER_WAKE_TEMPLATE_H
 #define KEYFOB_NOTIFIER_WAKE_TEMPLATE_H
 

@@ -3,8 +3,9 @@
 // Where a rule waits for half a minute, the test moves what was spent into the past, in the store; it never waits for time.
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { adminToken, connectVehicle, openSocket, poll, registerVehicle, rest, sendCommand, startInstallation, token, vehicle, vehicleIds } from './harness.mjs';
+import { adminToken, build, folder, run, connectVehicle, openSocket, poll, registerVehicle, rest, sendCommand, startInstallation, token, vehicle, vehicleIds } from './harness.mjs';
 import { signatureOf, startSmsServer } from './sms.mjs';
 import { secrets } from './tokens.mjs';
 
@@ -272,6 +273,19 @@ test('without a number the command waits, and its timeline says why', options, a
 	assert.equal(body.timeline.find(({ step }) => step === 'wakeup').detail.reason, 'NO_MSISDN');
 	assert.equal(body.status, 'waiting');
 	assert.deepEqual(await wakeups(id), []);
+});
+
+test('the presets of the manual are configurations', options, async () => {
+	const manual = readFileSync(new URL('../../docs/wake-up.md', import.meta.url), 'utf8');
+	const presets = [...manual.matchAll(/```yaml\n(wake:\n[^`]*)```/g)].map(([, text]) => text);
+	assert.equal(presets.length, 3);
+	const { wake: _, ...rest } = JSON.parse(readFileSync(one.file, 'utf8'));
+	writeFileSync(join(folder, 'hook.secret'), `${hookSecret}\n`);
+	for (const preset of presets) {
+		const file = join(folder, 'preset.yaml');
+		writeFileSync(file, Object.entries(rest).map(([key, value]) => `${key}: ${JSON.stringify(value)}\n`).join('') + preset);
+		await run(`${build}/bin/keyfobd`, ['--config', file, '--check-config']);
+	}
 });
 
 // Every node reads its file again.

@@ -10,26 +10,12 @@
 #include <uv.h>
 
 #include "base/http_client.h"
-#include "base/json.h"
-#include "base/list.h"
 #include "base/loop.h"
-#include "base/memory.h"
+#include "tests/http_peer.h"
 
 static struct loop *loop;
 static struct http_client *client;
-static int listener = -1, port;
-static uv_poll_t accepting;
-
-/* The peer: reads a head and the body that it announces, and says what the test wants it to say. */
-static struct peer {
-	const char *says; /* NULL: hangs up without a word; "": says nothing and stays */
-	bool stays;	  /* does not close after it */
-	uv_poll_t poll;
-	int fd;
-	struct text heard;
-	size_t connections;
-} peer;
-
+static struct http_peer peer;
 static struct http_call call;
 static size_t done;
 static struct {
@@ -40,14 +26,6 @@ static struct {
 	bool cut;
 } got;
 
-/* uv_run() runs timers and then waits for more to come, though the last of them was what the test waits for. */
-static struct loop_timer tick;
-
-static void on_tick(struct loop_timer *timer)
-{
-	loop_timer_start(timer, 10);
-}
-
 static void pump_until(bool (*reached)(void))
 {
 	uint64_t until = uv_hrtime() + 8000000000ull;
@@ -57,81 +35,11 @@ static void pump_until(bool (*reached)(void))
 	}
 }
 
-static bool is_whole(const struct text *heard)
-{
-	const char *end = heard->data ? strstr(heard->data, "\r\n\r\n") : NULL;
-	const char *length = heard->data ? strcasestr(heard->data, "content-length:") : NULL;
-
-	if (!end)
-		return false;
-	return heard->len >=
-	       (size_t)(end + 4 - heard->data) + (length && length < end ? strtoul(length + 15, NULL, 10) : 0);
-}
-
-static void on_hung_up(uv_handle_t *handle)
-{
-	(void)handle;
-	close(peer.fd);
-	peer.fd = -1;
-}
-
-static void hang_up(void)
-{
-	if (peer.fd >= 0 && !uv_is_closing((uv_handle_t *)&peer.poll))
-		uv_close((uv_handle_t *)&peer.poll, on_hung_up);
-}
-
-static void on_heard(uv_poll_t *poll, int status, int events)
-{
-	char data[4096];
-	ssize_t n = read(peer.fd, data, sizeof(data));
-
-	(void)poll;
-	(void)status;
-	(void)events;
-	if (n <= 0) {
-		hang_up();
-		return;
-	}
-	text_add_bytes(&peer.heard, data, (size_t)n);
-	if (!is_whole(&peer.heard))
-		return;
-	if (peer.says && *peer.says)
-		ck_assert_int_eq(write(peer.fd, peer.says, strlen(peer.says)), (ssize_t)strlen(peer.says));
-	if (!peer.stays)
-		hang_up();
-}
-
-static void on_connection(uv_poll_t *poll, int status, int events)
-{
-	(void)poll;
-	(void)status;
-	(void)events;
-	ck_assert_int_eq(peer.fd, -1);
-	peer.fd = accept(listener, NULL, NULL);
-	peer.connections++;
-	uv_poll_init(loop_uv(loop), &peer.poll, peer.fd);
-	uv_poll_start(&peer.poll, UV_READABLE, on_heard);
-}
-
 static void setup(void)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof(address);
-
-	unsetenv("http_proxy");
 	loop = loop_new();
 	client = http_client_new(loop);
-	listener = socket(AF_INET, SOCK_STREAM, 0);
-	ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, len), 0);
-	ck_assert_int_eq(listen(listener, 8), 0);
-	getsockname(listener, (struct sockaddr *)&address, &len);
-	port = ntohs(address.sin_port);
-	uv_poll_init(loop_uv(loop), &accepting, listener);
-	uv_poll_start(&accepting, UV_READABLE, on_connection);
-	loop_timer_init(loop, &tick, on_tick);
-	loop_timer_start(&tick, 10);
-	peer = (struct peer){ .fd = -1 };
+	http_peer_start(&peer, loop);
 	done = 0;
 }
 
@@ -159,14 +67,10 @@ static void teardown(void)
 {
 	if (client)
 		close_client();
-	hang_up();
-	loop_timer_stop(&tick);
-	uv_close((uv_handle_t *)&accepting, NULL);
+	http_peer_stop(&peer);
 	loop_stop(loop);
 	loop_run(loop);
 	loop_free(loop);
-	close(listener);
-	text_free(&peer.heard);
 }
 
 static void on_done(struct http_call *c, const struct http_answer *answer)
@@ -189,7 +93,7 @@ static bool is_done(void)
 static const char *url(const char *path)
 {
 	static char text[128];
-	snprintf(text, sizeof(text), "http://127.0.0.1:%d%s", port, path);
+	snprintf(text, sizeof(text), "http://127.0.0.1:%d%s", peer.port, path);
 	return text;
 }
 
@@ -303,7 +207,7 @@ END_TEST
 
 static bool was_heard(void)
 {
-	return is_whole(&peer.heard);
+	return http_peer_has_heard(&peer);
 }
 
 START_TEST(no_answer_in_time)

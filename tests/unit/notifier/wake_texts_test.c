@@ -30,6 +30,7 @@ static const struct {
 	{ "X {msisdn}", TEMPLATE_LINE, "X +4915550000001" },
 	{ "X {text}", TEMPLATE_LINE, NULL },
 	{ "{iccid}", TEMPLATE_PERCENT, NULL },
+	{ "{validity_minutes}", TEMPLATE_PERCENT, "1" },
 	{ "{nothing} {} {{vehicle_id}}", TEMPLATE_PLAIN, "{nothing} {} {CAR:1}" },
 	{ "", TEMPLATE_PLAIN, "" },
 };
