@@ -49,7 +49,7 @@ create index absences_due on absences (due_at) where due_at is not null;
 create view wake_wanted as
 	select c.vehicle_id, c.id, c.accepted_seq, c.status, c.expires_at
 	from commands c
-	where c.wake and c.id >= uuid7_floor(now() - interval '8 days')
+	where c.wake and c.id >= (select uuid7_floor(now() - interval '8 days')) and c.id < (select uuid7_floor(now() + interval '1 day'))
 		and c.status in ('accepted', 'waiting', 'sent')
 		and (c.status <> 'sent' and c.flight in ('none', 'claimed') or c.flight in ('out', 'claimed_out') and c.redelivery <> 'never')
 		and c.expires_at >= clock_timestamp() + interval '1 second';
@@ -57,6 +57,10 @@ create view wake_wanted as
 -- Whether a vehicle changes so often that waking it makes no sense.
 create function is_unstable(h vehicle_heads) returns boolean language sql stable as
 $$ select false $$;
+
+-- Whether a vehicle that is away may be published to all the same, as a probe.
+create function is_to_be_probed(vehicle text) returns boolean language plpgsql stable set enable_seqscan = off as
+$$ begin return exists (select from absences a where a.vehicle_id = vehicle and a.phase = 'probe'); end $$;
 
 -- How long after the last SMS the next may follow: min_interval, then twice as long each time.
 create function wake_gap(min_interval interval, rounds integer) returns interval language sql immutable as
@@ -85,7 +89,8 @@ begin
 	perform wake_note(u.vehicle_id, wakeup_json(u));
 end $$;
 
--- ── the policy. Every function: the heads of its vehicles are locked by the caller. `policy` is
+-- ── the policy. Every function: the heads of its vehicles are locked by the caller. No sequential scans: a plan that was made
+-- while absences was empty would be slow for as long as a thousand vehicles are suddenly away. `policy` is
 -- {"enabled","providers":[name…],"receipts":[bool…],"receipt_timeout_ms","min_interval_ms","max_attempts","daily_budget","validity_ms"}.
 
 create function policy_ms(policy json, name text) returns interval language sql immutable as
@@ -112,23 +117,32 @@ end $$;
 -- Ends every transaction, before commands are claimed: an absence begins where something wants the vehicle woken, a
 -- probe's verdict is read, what joins is told, and who is back has answered. `wanted`: there are providers; `probes`: the
 -- broker says when nobody is subscribed. How many answered, and whether something is due now.
-create function wake_settle(vehicles text[], wanted boolean, probes boolean) returns table (answered bigint, due boolean) language plpgsql as $$
+create function wake_settle(vehicles text[], wanted boolean, probes boolean) returns table (answered bigint, due boolean) language plpgsql set enable_seqscan = off as $$
 declare
 	r record;
 	u wakeups;
 	answers bigint := 0;
 	is_due boolean := false;
 	may_probe boolean;
+	concerned text[];
 begin
+	-- most vehicles are there, and end here
+	select array_agg(h.vehicle_id) into concerned
+	from unnest(vehicles) as i(vehicle_id) join vehicle_heads h on h.vehicle_id = i.vehicle_id
+	where wanted and not h.reachable or exists (select from absences a where a.vehicle_id = h.vehicle_id);
+	if concerned is null then
+		return query select answers, is_due;
+		return;
+	end if;
 	for r in
 		select h.vehicle_id, h.reachable, h.claim_id, v.vehicle_id is null as gone, v.msisdn,
 			h.reason = 'NO_SUBSCRIBER' and h.since >= now() as disproved, a, n.newest
-		from unnest(vehicles) as i(vehicle_id)
+		from unnest(concerned) as i(vehicle_id)
 		join vehicle_heads h on h.vehicle_id = i.vehicle_id
 		left join absences a on a.vehicle_id = h.vehicle_id
 		left join vehicles v on v.vehicle_id = h.vehicle_id and v.retired_at is null
 		left join lateral (select max(n.accepted_seq) as newest from wake_wanted n where not h.reachable and n.vehicle_id = h.vehicle_id) n on true
-		where a.vehicle_id is not null or wanted and n.newest is not null and v.vehicle_id is not null
+		where a.vehicle_id is not null or n.newest is not null and v.vehicle_id is not null
 		order by h.vehicle_id
 	loop
 		if r.reachable or r.gone then
@@ -192,7 +206,7 @@ create function wake_refused_until(vehicle text, why text) returns timestamptz l
 -- A row for each SMS whose slot it spent, and for each refusal that is new.
 create function wake_step(vehicles text[], ids uuid[], policy json)
 returns table (vehicle_id text, id uuid, refused text, provider integer, attempt integer, msisdn text, iccid text, validity_seconds integer, expires_us bigint)
-language plpgsql as $$
+language plpgsql set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
 	r record;
@@ -266,7 +280,7 @@ end $$;
 -- What providers said of submissions, at most one of a vehicle: 'taken', 'unknown', 'failed' or 'refused'. The statuses that
 -- were told.
 create function wake_outcome(vehicles text[], ids uuid[], verdicts text[], messages text[], reasons text[], policy json)
-returns setof text language plpgsql as $$
+returns setof text language plpgsql set enable_seqscan = off as $$
 declare
 	r record;
 	u wakeups;
@@ -301,7 +315,7 @@ end $$;
 
 -- Delivery receipts, at most one of a vehicle. The statuses that were told.
 create function wake_receipt(vehicles text[], ids uuid[], delivered boolean[], reasons text[], policy json)
-returns setof text language plpgsql as $$
+returns setof text language plpgsql set enable_seqscan = off as $$
 declare
 	r record;
 	u wakeups;

@@ -6,7 +6,7 @@ with open as materialized (
 	select h.vehicle_id, h.session, h.reachable, p.*, $3::bool and f.subscribed as may
 	from unnest($1::text[], $4::text[]) as i(vehicle_id, feed)
 	join vehicle_heads h on h.vehicle_id = i.vehicle_id and h.claim_id is null
-		and (h.reachable or exists (select from absences a where a.vehicle_id = h.vehicle_id and a.phase = 'probe'))
+		and (h.reachable or is_to_be_probed(h.vehicle_id))
 	join leases f on f.name = 'feed/' || i.feed
 	cross join lateral (
 		select c.id, c.name, c.params, c.sealed_params, c.created_at, c.expires_at, c.attempts, c.traceparent
