@@ -19,6 +19,7 @@
 
 #define LOOK_MS 500
 #define SLOTS_MAX 128
+#define MISSED_MAX 64 /* of those that nobody took note of, in one look */
 #define STALE_MS                                                                                                       \
 	5000 /* a worker that was frozen for so long since its look no longer submits: others may have gone on */
 #define RECORD_RETRY_MS 200
@@ -105,11 +106,17 @@ static void on_look(struct loop_timer *timer)
 	}
 	struct db_unit *unit = db_unit_new(w->options.reader, on_found, w);
 	receipt_init(&w->looking, on_look_over);
-	if (enabled && !w->was_enabled)
-		db_unit_add(unit, &SQL_wake_resume);
-	w->was_enabled = enabled;
 	db_unit_add(unit, &SQL_due_absences);
 	db_param_int(unit, (int64_t)(SLOTS_MAX - w->slot_count));
+	if (!w->missed_none) {
+		db_unit_add(unit, &SQL_absences_missing);
+		db_param_int(unit, MISSED_MAX);
+	}
+	if (enabled && !w->was_enabled) {
+		db_unit_add(unit, &SQL_wake_resume);
+		w->again = true;
+	}
+	w->was_enabled = enabled;
 	db_unit_submit(unit);
 }
 
@@ -118,14 +125,16 @@ static void on_found(struct db_unit *unit, void *context, const struct fault *fa
 	struct wake *w = context;
 	size_t room = SLOTS_MAX - w->slot_count;
 
-	if (fault) {
+	if (fault)
 		w->was_enabled = false; /* what was refused is resumed by the next look */
-	} else {
-		size_t statement = db_unit_size(unit) - 1, count = db_rows(unit, statement);
-		w->more = count >= room;
-		for (size_t row = 0; row < count && !w->stopped; row++)
-			take(w, db_text(unit, statement, row, 0));
-	}
+	else
+		w->more = db_rows(unit, 0) >= room;
+	for (size_t row = 0; !fault && row < db_rows(unit, 0) && !w->stopped; row++)
+		take(w, db_text(unit, 0, row, 0));
+	for (size_t row = 0; !fault && !w->missed_none && row < db_rows(unit, 1) && !w->stopped; row++)
+		take(w, db_text(unit, 1, row, 0)); /* that it is in a transaction makes its absence begin */
+	if (!fault)
+		w->missed_none = w->missed_none || db_rows(unit, 1) < MISSED_MAX;
 	receipt_close(&w->looking, fault);
 }
 

@@ -11,12 +11,17 @@ import { secrets } from './tokens.mjs';
 
 const options = { timeout: 120_000 };
 const ids = vehicleIds(16);
+const herd = vehicleIds(40, 101);
 const hookSecret = 'hook-0123456789abcdef';
 const aws = { region: 'eu-central-1', service: 'sns', accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY', sessionToken: 'session/token+of=a==day' };
 for (const secret of [hookSecret, aws.secretAccessKey, aws.sessionToken, 'provider-key', 'RISE AND SHINE']) secrets.add(secret);
 
 let taken = 0;
-const takes = () => ({ status: 201, body: JSON.stringify({ sid: `SM${++taken}` }) });
+const sids = new Map(); // number -> the name of its last SMS
+const takes = (request) => {
+	sids.set(numberOf(request), `SM${++taken}`);
+	return { status: 201, body: JSON.stringify({ sid: `SM${taken}` }) };
+};
 const isDown = () => ({ status: 503, body: '{}' });
 const http = await startSmsServer('the HTTP provider', (request) => (answers.get(numberOf(request)) ?? takes)(request));
 const sns = await startSmsServer('SNS', () => ({
@@ -42,7 +47,7 @@ const wake = (more = {}) => ({
 	sns: { region: aws.region, endpoint: sns.url, access_key_id: aws.accessKeyId, secret_access_key: aws.secretAccessKey, session_token: aws.sessionToken },
 	...more,
 });
-const { broker, database, nodes } = await startInstallation({ ids, nodes: 2, config: { wake: wake() } });
+const { broker, database, nodes } = await startInstallation({ ids: [...ids, ...herd], nodes: 2, config: { wake: wake() } });
 const [one, two] = nodes;
 const admin = await adminToken();
 
@@ -108,8 +113,8 @@ test('50 commands from two nodes: one SMS, and everything goes out when the vehi
 
 	const [wakeup] = await wakeups(id);
 	assert.equal(wakeup.id, ref);
-	assert.equal((await callBack(two, { MessageSid: `SM${taken}`, MessageStatus: 'sent' })).status, 204);
-	assert.equal((await callBack(two, { MessageSid: `SM${taken}`, MessageStatus: 'delivered' })).status, 204);
+	assert.equal((await callBack(two, { MessageSid: sids.get(msisdn), MessageStatus: 'sent' })).status, 204);
+	assert.equal((await callBack(two, { MessageSid: sids.get(msisdn), MessageStatus: 'delivered' })).status, 204);
 	await app.until(({ type, data }) => type === 'wakeup.updated' && data.status === 'delivered');
 
 	const car = await connectVehicle(broker, { id });
@@ -125,6 +130,17 @@ test('50 commands from two nodes: one SMS, and everything goes out when the vehi
 	const steps = body.timeline.filter(({ step }) => step === 'wakeup').map(({ detail }) => detail.status);
 	assert.equal(steps.at(-1), 'answered');
 	assert.ok(body.timeline.some(({ step, detail }) => step === 'claimed' && detail.probe));
+});
+
+test('forty vehicles at once, from two nodes: forty SMS', options, async () => {
+	const number = (id) => `+49155599${id.slice(-5)}`;
+	for (const id of herd) await registerVehicle(one, admin, id, { msisdn: number(id) });
+	await Promise.all(herd.flatMap((id) => nodes.flatMap((node) => [send(node, id), send(node, id)])));
+	for (const id of herd) await untilSms(number(id));
+	await poll(() => database.sql(`select count(*) from wakeups where status = 'submitted' and vehicle_id in ('${herd.join("','")}')`), (count) => count === '40');
+	for (const id of herd) await callBack(one, { MessageSid: sids.get(number(id)), MessageStatus: 'delivered' });
+	assert.equal(await database.sql(`select count(*) from absences where phase = 'ready' and attempt = 1 and vehicle_id in ('${herd.join("','")}')`), '40');
+	for (const id of herd) assert.equal(smsTo(number(id)).length + smsBySns(number(id)).length, 1, id);
 });
 
 test('who was there all along gets the probe, and no SMS goes out', options, async () => {
@@ -227,7 +243,7 @@ test('attempts end, and so does the budget', options, async () => {
 	const sent = await send(one, id, { name: 'climate.start', params: { temperature: 20 }, ttl_seconds: 3600, wake: true });
 	for (const attempt of [1, 2, 3]) {
 		const [newest] = await poll(() => wakeups(id), ([item]) => item?.attempt === attempt && item.status === 'submitted' && item.provider === 'http');
-		assert.equal((await callBack(two, { MessageSid: `SM${taken}`, MessageStatus: 'delivered' })).status, 204, newest.id);
+		assert.equal((await callBack(two, { MessageSid: sids.get(msisdn), MessageStatus: 'delivered' })).status, 204, newest.id);
 		await untilAbsence(id, 'ready');
 		await pass(id, '200 seconds');
 	}
@@ -314,9 +330,9 @@ test('SIGHUP switches waking off and on', options, async () => {
 
 test('kill -9 between the acceptance and the row: no second SMS in that window', options, async () => {
 	const { id, msisdn } = await sleeper();
-	answers.set(msisdn, async () => {
+	answers.set(msisdn, async (request) => {
 		await Promise.all(nodes.map((node) => node.kill())); // whoever asked
-		return takes();
+		return takes(request);
 	});
 	await send(one, id);
 	await untilSms(msisdn);

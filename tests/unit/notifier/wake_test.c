@@ -1,6 +1,7 @@
 /* wake_test.c - the policy of waking, on a real PostgreSQL: accepts, probes, slots, outcomes and receipts of one worker; the
  * broker and the SMS providers are scripted. Time is the database's: where a rule waits, the test moves the row. */
 #include <check.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
@@ -552,6 +553,20 @@ START_TEST(joins_read_what_was_decided)
 }
 END_TEST
 
+START_TEST(what_waited_before_there_were_providers_is_found)
+{
+	ask("insert into commands (vehicle_id, id, name, issued_by, wake, redelivery, catalog, accepted_seq, "
+	    "timeout_seconds, "
+	    "created_at, expires_at, updated_at, due_at) select '" VEHICLE
+	    "', uuid7_floor(now()), 'doors.unlock', 'alice', true, "
+	    "'on_reconnect', '{}', 1, 20, now(), now() + interval '1 hour', now(), now() + interval '1 hour';"
+	    "update commands set status = 'waiting'");
+	begin();
+	until_submitted(1, 0);
+	ck_assert_uint_eq(w.published, 1);
+}
+END_TEST
+
 START_TEST(validity_is_bounded_by_the_setting)
 {
 	w.options.validity_ms = 45000;
@@ -887,6 +902,33 @@ START_TEST(the_slot_is_spent_before_the_submit_and_a_crash_counts_as_sent)
 }
 END_TEST
 
+static bool is_lost(void)
+{
+	return !db_is_up(w.writer) && !db_is_up(w.reader);
+}
+
+static bool is_back(void)
+{
+	return db_is_up(w.writer) && db_is_up(w.reader);
+}
+
+START_TEST(what_the_provider_said_outlives_a_crash_of_the_database)
+{
+	begin();
+	send_command();
+	until_submitted(1, 0);
+	test_postgres_halt(&postgres, SIGQUIT);
+	pump_until(is_lost);
+	tell(&w.first, SMS_TAKEN, "m1", NULL);
+	test_postgres_resume(&postgres);
+	pump_until(is_back);
+	until_answer("select status || message_id from wakeups", "submittedm1");
+	ck_assert_str_eq(phase(), "receipt");
+	ck_assert_uint_eq(w.first.count, 1);
+	ck_assert_uint_eq(w.second.count, 0);
+}
+END_TEST
+
 START_TEST(nothing_goes_out_after_the_last_expiry)
 {
 	w.broker_is_up = false;
@@ -1057,6 +1099,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, one_sms_for_all_that_waits);
 	tcase_add_test(tc, joins_read_what_was_decided);
+	tcase_add_test(tc, what_waited_before_there_were_providers_is_found);
 	tcase_add_test(tc, validity_is_bounded_by_the_setting);
 	tcase_add_test(tc, only_what_wants_waking_wakes);
 	tcase_add_test(tc, without_providers_it_waits);
@@ -1086,6 +1129,12 @@ int main(void)
 	tcase_add_test(tc, unstable_vehicles_are_left_alone);
 	tcase_add_test(tc, a_retired_vehicle_is_forgotten);
 	tcase_add_test(tc, draining_closes_the_providers_in_order_and_keeps_what_they_say);
+	suite_add_tcase(suite, tc);
+	tc = tcase_create("crash"); /* its server is the test's own: who starts it again ends with the test */
+	tcase_add_checked_fixture(tc, start_server, end_server);
+	tcase_add_checked_fixture(tc, worker_setup, worker_teardown);
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, what_the_provider_said_outlives_a_crash_of_the_database);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
