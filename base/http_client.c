@@ -119,6 +119,8 @@ static void set_bounds(struct transfer *t)
 	curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)t->call->timeout_ms);
 	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)t->call->timeout_ms);
 	curl_easy_setopt(t->easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(
+		t->easy, CURLOPT_QUICK_EXIT, 1L); /* else a name server that hangs holds up the loop at the end */
 	/* libcurl repeats a request by itself when a kept connection turns out to be dead */
 	curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
 	curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, 1L);
@@ -132,7 +134,6 @@ void http_client_call(struct http_client *client, struct http_call *call)
 	assert(call->url && call->method && call->on_done && !client->closing);
 	t->client = client;
 	t->call = call;
-	call->under_way = t;
 	t->easy = memory_need(curl_easy_init());
 	curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
 	curl_easy_setopt(t->easy, CURLOPT_URL, call->url);
@@ -294,7 +295,6 @@ static void finish(struct transfer *t, CURLcode code)
 	curl_multi_remove_handle(t->client->multi, t->easy);
 	curl_easy_cleanup(t->easy);
 	curl_slist_free_all(t->headers);
-	call->under_way = NULL;
 	call->on_done(call, &answer);
 	text_free(&t->body);
 	free(t);

@@ -44,7 +44,6 @@ struct http_call {
 	size_t answer_max;			/* bytes of the body that are kept; past it the call ends */
 	const struct http_signature *signature; /* NULL: none */
 	void (*on_done)(struct http_call *, const struct http_answer *);
-	void *under_way; /* the client's */
 };
 
 /* making */

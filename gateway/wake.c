@@ -97,13 +97,6 @@ struct sms_setup *sms_setup_new(const struct config *config)
 	return s;
 }
 
-void sms_setup_free(struct sms_setup *s)
-{
-	if (s)
-		free(s->headers);
-	free(s);
-}
-
 size_t sms_setup_names(const struct sms_setup *s, const char *const **ret_names)
 {
 	*ret_names = s->names;

@@ -10,9 +10,8 @@ struct sms_provider;
 struct sms_receipts;
 struct sms_setup;
 
-/* `config` is borrowed for life. The providers' names are in the order of wake.providers. */
+/* `config` is borrowed for life; the setup lives as long as the process. The providers' names are in the order of wake.providers. */
 struct sms_setup *sms_setup_new(const struct config *);
-void sms_setup_free(struct sms_setup *); /* after its providers are closed */
 size_t sms_setup_names(const struct sms_setup *, const char *const **ret_names);
 /* One provider for each name; they are the caller's. */
 void sms_setup_make(const struct sms_setup *, struct loop *, const struct sms_receipts *, struct sms_provider **ret);

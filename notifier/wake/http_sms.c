@@ -14,6 +14,7 @@
 #include "base/http_client.h"
 #include "base/json.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "notifier/wake/json_place.h"
 #include "notifier/wake/provider.h"
@@ -184,6 +185,9 @@ static void on_done(struct http_call *call, const struct http_answer *answer)
 	char reason[32], *named = NULL;
 
 	judge(m, answer, &outcome, reason);
+	if (answer->end != HTTP_ANSWERED)
+		log_debug("wake", "the provider did not answer", LOG_TEXT("provider", "http"),
+			LOG_TEXT("why", answer->why));
 	if (outcome.verdict == SMS_TAKEN && o->message_id) {
 		json_auto_t *json = json_read(answer->body, answer->len);
 		named = json_place_text(json, o->message_id);

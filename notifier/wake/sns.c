@@ -8,6 +8,7 @@
 #include "base/http_client.h"
 #include "base/json.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "notifier/wake/provider.h"
 #include "notifier/wake/template.h"
@@ -151,6 +152,8 @@ static void on_done(struct http_call *call, const struct http_answer *answer)
 	} else {
 		outcome.verdict = answer->end == HTTP_NOT_SENT ? SMS_FAILED : SMS_UNKNOWN;
 		outcome.reason = answer->end == HTTP_NOT_SENT ? "UNREACHABLE" : "NO_ANSWER";
+		log_debug("wake", "the provider did not answer", LOG_TEXT("provider", "sns"),
+			LOG_TEXT("why", answer->why));
 	}
 	submission->on_done(submission, &outcome);
 	text_free(&m->body);

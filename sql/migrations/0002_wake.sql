@@ -24,6 +24,7 @@ create index wakeups_age on wakeups using brin (created_at);
 -- (but for wake_resume.sql, which only brings due_at forward).
 create table absences (
 	vehicle_id text collate "C" primary key,
+	began_at   timestamptz not null default clock_timestamp(),
 	phase      text not null check (phase in (
 		'probe',                            -- the oldest waiting command may be claimed, as if the vehicle were there
 		'probing',                          -- it was; its PUBACK is awaited
@@ -37,7 +38,7 @@ create table absences (
 	taken      boolean not null default false,  -- in this round a network took it, or may have
 	failed     boolean not null default false,  -- in this round a provider failed that may take it later
 	probe_id   uuid,
-	wakeup_id  uuid,                            -- the last submission
+	wakeup_id  uuid,                            -- the submission under way, or the last one
 	spent_at   timestamptz,                     -- when its slot was spent
 	refused    text,                            -- why nothing goes out at the moment
 	step       jsonb,                           -- the last decision, for the timelines of commands that join later
@@ -147,7 +148,10 @@ begin
 	loop
 		if r.reachable or r.gone then
 			update wakeups w set status = 'answered', updated_at = clock_timestamp()
-			where r.reachable and w.vehicle_id = r.vehicle_id and w.id = (r.a).wakeup_id and w.status in ('spent', 'submitted', 'delivered')
+			where r.reachable and w.vehicle_id = r.vehicle_id and w.id = (
+				-- the last one that may have reached it
+				select x.id from wakeups x where x.vehicle_id = r.vehicle_id and x.created_at >= (r.a).began_at
+					and x.status in ('spent', 'submitted', 'delivered') order by x.created_at desc limit 1)
 			returning w.* into u;
 			if found then
 				perform wakeup_tell(u);

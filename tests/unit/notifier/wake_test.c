@@ -980,6 +980,23 @@ START_TEST(the_vehicle_answers)
 }
 END_TEST
 
+START_TEST(what_may_have_reached_it_is_answered)
+{
+	begin();
+	send_command();
+	until_submitted(1, 0);
+	tell(&w.first, SMS_TAKEN, "m1", NULL);
+	until_answer("select phase from absences", "receipt");
+	ask("update absences set due_at = now()"); /* no receipt */
+	until_submitted(1, 1);
+	tell(&w.second, SMS_REFUSED, NULL, "INVALID_ADDRESS");
+	until_answer("select phase from absences", "ready");
+	w.puback = 0;
+	comes();
+	ck_assert_str_eq(statuses(), "first:answered:1 second:failed:1:INVALID_ADDRESS");
+}
+END_TEST
+
 START_TEST(it_answers_before_the_provider_does)
 {
 	begin();
@@ -1123,6 +1140,7 @@ int main(void)
 	tcase_add_test(tc, nothing_goes_out_after_the_last_expiry);
 	tcase_add_test(tc, what_is_cancelled_wakes_nobody);
 	tcase_add_test(tc, the_vehicle_answers);
+	tcase_add_test(tc, what_may_have_reached_it_is_answered);
 	tcase_add_test(tc, it_answers_before_the_provider_does);
 	tcase_add_test(tc, switched_off_and_on_again);
 	tcase_add_test(tc, no_number_no_sms);
