@@ -313,9 +313,8 @@ void http_client_close(struct http_client *client, void (*on_closed)(void *owner
 static void on_end(struct loop_soon *soon)
 {
 	struct http_client *client = container_of(soon, struct http_client, end);
-	struct list *node;
 
-	while ((node = list_take_first(&client->transfers)) != NULL)
+	list_for_each_safe (node, &client->transfers)
 		finish(container_of(node, struct transfer, node), CURLE_ABORTED_BY_CALLBACK);
 	curl_multi_cleanup(client->multi);
 	loop_timer_stop(&client->timer);
