@@ -118,7 +118,8 @@ test('50 commands from two nodes: one SMS, and everything goes out when the vehi
 	await app.until(({ type, data }) => type === 'wakeup.updated' && data.status === 'delivered');
 
 	const car = await connectVehicle(broker, { id });
-	for (const { id: commandId } of sent) await untilCommand(id, commandId, 'succeeded');
+	const done = [];
+	for (const { id: commandId } of sent) done.push(await untilCommand(id, commandId, 'succeeded'));
 	assert.equal(car.executed.length, 50);
 	assert.deepEqual(words(await wakeups(id)), ['http answered 1']);
 	assert.equal(smsTo(msisdn).length, 1);
@@ -129,7 +130,8 @@ test('50 commands from two nodes: one SMS, and everything goes out when the vehi
 	const { body } = await command(id, sent[0].id);
 	const steps = body.timeline.filter(({ step }) => step === 'wakeup').map(({ detail }) => detail.status);
 	assert.equal(steps.at(-1), 'answered');
-	assert.ok(body.timeline.some(({ step, detail }) => step === 'claimed' && detail.probe));
+	const probes = done.filter(({ timeline }) => timeline.some(({ step, detail }) => step === 'claimed' && detail.probe));
+	assert.equal(probes.length, 1); // whichever was accepted first
 });
 
 test('forty vehicles at once, from two nodes: forty SMS', options, async () => {

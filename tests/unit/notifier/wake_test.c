@@ -24,6 +24,7 @@
 #define MSISDN "+4915550000001"
 #define SMS_MAX 32
 #define NOT_PUBACKED (-1)
+#define FROZEN_MS 5200
 
 static struct test_postgres postgres;
 
@@ -56,7 +57,7 @@ struct worker {
 	struct wake_options options;
 	atomic_bool enabled;
 	struct batch_item disproof;
-	bool broker_is_up, hears_nobody, disproves;
+	bool broker_is_up, hears_nobody, disproves, freezes;
 	int puback; /* what the broker answers to a publish at once; NOT_PUBACKED: nothing */
 	int ups, mid;
 	size_t published, closed, closed_providers;
@@ -239,12 +240,25 @@ static void write_touch(
 	db_param_array(unit, &sessions);
 }
 
+/* Frozen (SIGSTOP, a machine that is moved) when a slot was committed and before anybody heard of it. */
+static void freeze(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, size_t first)
+{
+	(void)stage;
+	(void)cut;
+	(void)unit;
+	(void)first;
+	if (!w.freezes || strcmp(ask("select count(*) from wakeups where status = 'spent'"), "1") != 0)
+		return;
+	w.freezes = false;
+	uv_sleep(FROZEN_MS);
+}
+
 static void make_batch(void)
 {
 	struct batch_stage *stages[8];
 	size_t n = 0;
 
-	w.touch = (struct batch_stage){ .name = "touch", .write = write_touch };
+	w.touch = (struct batch_stage){ .name = "touch", .write = write_touch, .read_finish = freeze };
 	stages[n++] = &w.touch;
 	stages[n++] = dispatch_puback_stage(w.dispatch);
 	stages[n++] = accept_stage(w.accept);
@@ -929,6 +943,16 @@ START_TEST(what_the_provider_said_outlives_a_crash_of_the_database)
 }
 END_TEST
 
+START_TEST(a_worker_that_was_frozen_does_not_submit)
+{
+	begin();
+	w.freezes = true;
+	send_command();
+	until_submitted(0, 1);
+	ck_assert_str_eq(statuses(), "first:failed:1:LATE second:spent:1");
+}
+END_TEST
+
 START_TEST(nothing_goes_out_after_the_last_expiry)
 {
 	w.broker_is_up = false;
@@ -1137,6 +1161,7 @@ int main(void)
 	tcase_add_test(tc, all_fail_and_it_is_tried_again_later_as_the_same_attempt);
 	tcase_add_test(tc, unknown_counts_as_sent);
 	tcase_add_test(tc, the_slot_is_spent_before_the_submit_and_a_crash_counts_as_sent);
+	tcase_add_test(tc, a_worker_that_was_frozen_does_not_submit);
 	tcase_add_test(tc, nothing_goes_out_after_the_last_expiry);
 	tcase_add_test(tc, what_is_cancelled_wakes_nobody);
 	tcase_add_test(tc, the_vehicle_answers);
