@@ -68,6 +68,9 @@ extern const struct api_operation API_GRANT_LIST;     /* vehicle_id limit cursor
 extern const struct api_operation API_GRANT_GET;      /* vehicle_id subject */
 extern const struct api_operation API_GRANT_PUT;      /* vehicle_id subject role expires_at */
 extern const struct api_operation API_GRANT_DELETE;   /* vehicle_id subject */
+extern const struct api_operation API_WAKEUP_LIST;    /* vehicle_id limit cursor */
+extern const struct api_operation
+	API_SMS_RECEIPT; /* provider message_id delivered reason; by a hook, which has no caller */
 extern const struct api_operation API_CATALOG_GET;
 extern const struct api_operation API_ME;
 

@@ -13,6 +13,7 @@ struct config;
 struct db;
 struct changes;
 struct loop;
+struct wake;
 
 /* Filled by gateway/worker.c; everything is borrowed for the worker's life, the catalogue until SIGHUP brings another. */
 struct api {
@@ -26,6 +27,7 @@ struct api {
 	struct accept_flow *accept;
 	struct cancel_flow *cancel;
 	struct changes *changes;
+	struct wake *wake;
 	char epoch[64];	     /* of the database's history; "" until it is known */
 	struct list waiting; /* command.send calls that wait for an outcome */
 	bool draining;

@@ -111,12 +111,19 @@ struct config {
 			struct pairs headers;
 			const char *body;
 			struct numbers ok_status;
+			const char *message_id;	 /* NULL: it calls back with {wakeup_id} */
+			const char *hook_secret; /* NULL: it does not call back */
+			struct {
+				const char *id, *status;
+				struct texts delivered, failed;
+			} callback;
 		} http;
 		struct {
 			const char *region;
 			const char *endpoint; /* NULL: AWS's own for the region */
 			const char *access_key_id;
 			const char *secret_access_key;
+			const char *session_token; /* NULL: none */
 		} sns;
 	} wake;
 	struct {

@@ -101,19 +101,36 @@ SETTING("wake.smpp.source", wake.smpp.source, TEXT, "Keyfob", 0, 0, &RULE_SENDER
 SETTING("wake.smpp.registered_delivery", wake.smpp.registered_delivery, BOOLEAN, "true", 0, 0, NULL, false,
 	"Whether to ask for delivery receipts.")
 SETTING("wake.http.url", wake.http.url, TEXT, "null", 0, 0, &RULE_HTTP_URL, false,
-	"A provider with an HTTP API. URL, headers and body may hold `{msisdn}`, `{iccid}`, `{text}`, `{vehicle_id}` "
-	"and `{validity_seconds}`.")
+	"A provider with an HTTP API. URL, headers and body may hold `{msisdn}` (`{msisdn_digits}`: without the plus), "
+	"`{iccid}`, `{text}`, `{vehicle_id}`, `{validity_seconds}`, `{validity_minutes}` and `{wakeup_id}`. docs/wake-up.md has "
+	"presets.")
 SETTING("wake.http.method", wake.http.method, CHOICE, "POST", 0, 0, &RULE_METHOD, false, "The request's method.")
 SETTING("wake.http.headers", wake.http.headers, PAIRS, "{}", 0, 0, &RULE_HEADER, false, "The request's headers.")
 SETTING("wake.http.body", wake.http.body, TEXT, "null", 0, 0, NULL, false, "The request's body.")
 SETTING("wake.http.ok_status", wake.http.ok_status, NUMBERS, "[200, 201, 202]", 100, 599, NULL, false,
 	"The status codes that say that the SMS was taken.")
+SETTING("wake.http.message_id", wake.http.message_id, TEXT, "null", 0, 0, NULL, false,
+	"Where the provider's JSON answer names the message, for its callbacks: members and indices, joined by dots, "
+	"such as `messages.0.message-id`. null: its callbacks bring the `{wakeup_id}` that was put into the request.")
+SETTING("wake.http.hook_secret", wake.http.hook_secret, SECRET, "null", 0, 0, &RULE_HOOK_SECRET, false,
+	"The provider calls back at `/v1/hooks/sms/http/SECRET` with delivery receipts. null: it does not.")
+SETTING("wake.http.callback.id", wake.http.callback.id, TEXT, "id", 0, 0, NULL, false,
+	"The callback's field (of its query, form or JSON) that names the message.")
+SETTING("wake.http.callback.status", wake.http.callback.status, TEXT, "status", 0, 0, NULL, false,
+	"The callback's field that has the message's status.")
+SETTING("wake.http.callback.delivered", wake.http.callback.delivered, TEXTS, "[delivered]", 0, 0, NULL, false,
+	"The statuses that say that it was delivered.")
+SETTING("wake.http.callback.failed", wake.http.callback.failed, TEXTS,
+	"[failed, undelivered, undeliverable, rejected, expired]", 0, 0, NULL, false,
+	"The statuses that say that it will not be. Others say nothing yet.")
 SETTING("wake.sns.region", wake.sns.region, TEXT, "null", 0, 0, &RULE_REGION, false, "Amazon SNS: its region.")
 SETTING("wake.sns.endpoint", wake.sns.endpoint, TEXT, "null", 0, 0, &RULE_HTTP_URL, false,
 	"Another address than the region's own.")
 SETTING("wake.sns.access_key_id", wake.sns.access_key_id, TEXT, "null", 0, 0, NULL, false,
 	"The key that signs the requests: its id.")
 SETTING("wake.sns.secret_access_key", wake.sns.secret_access_key, SECRET, "null", 0, 0, NULL, false, "The key itself.")
+SETTING("wake.sns.session_token", wake.sns.session_token, SECRET, "null", 0, 0, NULL, false,
+	"The session token of temporary credentials.")
 
 SETTING("retention.commands", retention.commands_ms, DURATION, "90d", H(1), D(3650), NULL, false,
 	"How long commands and their timelines are kept.")

@@ -213,6 +213,12 @@ static bool is_sender(const char *text)
 	return is_of(text, LETTERS DIGITS "+ ._-", 20);
 }
 
+/* One part of a path as it is, and long enough not to be guessed. */
+static bool is_hook_secret(const char *text)
+{
+	return is_of(text, LETTERS DIGITS "-._~", 128) && strlen(text) >= 16;
+}
+
 const struct setting_rule RULE_NAMESPACE = {
 	.what = "1 to 32 letters, digits, _ or -, beginning with a letter or digit", .is = is_namespace
 };
@@ -235,5 +241,7 @@ const struct setting_rule RULE_TOPIC_PREFIX = {
 };
 const struct setting_rule RULE_HEADER = { .what = "the name of a header and its text on one line", .is = is_header };
 const struct setting_rule RULE_REGION = { .what = "a region's name such as \"eu-central-1\"", .is = is_region };
+const struct setting_rule RULE_HOOK_SECRET = { .what = "16 to 128 letters, digits, -, ., _ or ~",
+	.is = is_hook_secret };
 const struct setting_rule RULE_SENDER = { .what = "a sender's name or number of at most 20 characters",
 	.is = is_sender };

@@ -1,7 +1,7 @@
 /* flows.c - builds the flows in order, connects them by their ports, and takes them down in the opposite order.
  *
- *   database up ─ installation read ─ send link, leases ─ feeds … running … drain: leases and feeds ─ what is in hand ─
- *   send link ─ database */
+ *   database up ─ installation read ─ send link, leases ─ feeds … running … drain: SMS providers, leases and feeds ─ what
+ *   is in hand ─ send link ─ database */
 #include "gateway/flows.h"
 
 #include <stdlib.h>
@@ -26,7 +26,9 @@
 #include "gateway/lease.h"
 #include "gateway/operations/changes.h"
 #include "gateway/sender.h"
+#include "gateway/wake.h"
 #include "notifier/hub.h"
+#include "notifier/wake/wake.h"
 #include "sql/batch.h"
 #include "sql/db.h"
 #include "sql/statements.h"
@@ -59,8 +61,11 @@ struct flows {
 	struct shadow *shadow;
 	struct changes *changes;
 	struct hub *hub;
+	struct sms_setup *sms;
+	struct wake *wake;
 	struct batch *batch;
 	struct command_ports ports;
+	struct wake_ports wake_ports;
 
 	struct sender *sender;
 	struct leases *leases;
@@ -78,7 +83,7 @@ static void make_databases(struct flows *f);
 static void make_flows(struct flows *f);
 static void make_batch(struct flows *f);
 /* What is heard of vehicles comes first, then what answers and people change; interest stands before everything that writes
- * events, settling and telling after it. */
+ * events, settling and telling after it. Absences are settled before commands are claimed: so a probe is. */
 static void make_batch(struct flows *f)
 {
 	struct batch_stage *stages[32];
@@ -96,6 +101,8 @@ static void make_batch(struct flows *f)
 	stages[n++] = accept_stage(f->accept);
 	stages[n++] = deadline_stage(f->deadline);
 	stages[n++] = offer_stage(f->deadline);
+	wake_stages(f->wake, &stages[n]);
+	n += WAKE_STAGES;
 	stages[n++] = dispatch_settle_stage(f->dispatch);
 	stages[n++] = hub_tell_stage(f->hub);
 	f->batch = batch_new(
@@ -109,6 +116,7 @@ static void make_batch(struct flows *f)
 	accept_attach(f->accept, f->batch);
 	deadline_attach(f->deadline, f->batch);
 	hub_attach(f->hub, f->batch);
+	wake_attach(f->wake, f->batch);
 }
 
 static void fill_api(struct flows *f);
@@ -196,6 +204,46 @@ static bool forward(void *owner, const char *worker, const char *text, size_t le
 	return f->sender && sender_forward(f->sender, worker, text, len);
 }
 
+static bool hears_nobody(void *owner)
+{
+	const struct flows *f = owner;
+	return f->sender && sender_hears_nobody(f->sender);
+}
+
+static void make_wake(struct flows *f)
+{
+	const struct config *config = f->options.config;
+	const char *const *names;
+
+	f->sms = sms_setup_new(config);
+	size_t count = sms_setup_names(f->sms, &names);
+	f->wake_ports = (struct wake_ports){ .owner = f, .can_publish = can_publish, .hears_nobody = hears_nobody };
+	f->wake = wake_new(f->loop, &(struct wake_options){
+					    .writer = f->writer,
+					    .reader = f->reader,
+					    .ports = &f->wake_ports,
+					    .enabled = f->options.wake_enabled,
+					    .text = config->wake.text,
+					    .receipt_timeout_ms = config->wake.receipt_timeout_ms,
+					    .min_interval_ms = config->wake.min_interval_ms,
+					    .validity_ms = config->wake.validity_ms,
+					    .max_attempts = config->wake.max_attempts,
+					    .daily_budget = config->wake.daily_budget,
+					    .provider_names = names,
+					    .provider_count = count,
+				    });
+}
+
+/* One worker of a node, so that there is one session with an SMS centre. */
+static void start_wake(struct flows *f)
+{
+	struct sms_receipts receipts = wake_receipts(f->wake);
+	struct sms_provider *providers[8] = { 0 };
+
+	sms_setup_make(f->sms, f->loop, &receipts, providers);
+	wake_start(f->wake, providers);
+}
+
 static void make_flows(struct flows *f)
 {
 	const struct config *config = f->options.config;
@@ -230,6 +278,7 @@ static void make_flows(struct flows *f)
 					  .owner = f,
 					  .forward = forward,
 				  });
+	make_wake(f);
 }
 
 static void fill_api(struct flows *f)
@@ -240,6 +289,7 @@ static void fill_api(struct flows *f)
 	f->api->accept = f->accept;
 	f->api->cancel = f->cancel;
 	f->api->changes = f->changes;
+	f->api->wake = f->wake;
 }
 
 void flows_start(struct flows *f)
@@ -294,8 +344,10 @@ static void on_installation(struct db_unit *unit, void *context, const struct fa
 	connect_broker(f);
 	deadline_start(f->deadline);
 	reachability_start(f->reachability);
-	if (f->options.keeps_house)
+	if (f->options.keeps_house) {
+		start_wake(f);
 		loop_timer_start(&f->sweep, SWEEP_MS);
+	}
 }
 
 static void on_swept(struct db_unit *unit, void *context, const struct fault *fault)
@@ -314,6 +366,7 @@ static void on_sweep(struct loop_timer *timer)
 	struct db_unit *unit = db_unit_new(f->reader, on_swept, f);
 
 	db_unit_add(unit, &SQL_sweep);
+	db_param_int(unit, f->options.config->retention.commands_ms);
 	if (++f->sweeps % PARTITIONS_EVERY == 0)
 		db_unit_add(unit, &SQL_partitions);
 	f->units++;
@@ -540,6 +593,7 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 	loop_timer_stop(&f->sweep);
 	deadline_stop(f->deadline);
 	reachability_stop(f->reachability);
+	wake_stop(f->wake);
 	if (f->leases)
 		lease_end(f->leases, on_leases_ended);
 	else
@@ -549,8 +603,9 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 
 static bool is_quiet(const struct flows *f)
 {
-	return f->feeds_closing == 0 && f->feed_count == 0 && f->units == 0 && batch_is_idle(f->batch) &&
-	       dispatch_in_hand(f->dispatch) == 0 && hub_is_quiet(f->hub) && db_in_flight(f->reader) == 0;
+	return f->feeds_closing == 0 && f->feed_count == 0 && wake_is_quiet(f->wake) && f->units == 0 &&
+	       batch_is_idle(f->batch) && dispatch_in_hand(f->dispatch) == 0 && hub_is_quiet(f->hub) &&
+	       db_in_flight(f->reader) == 0;
 }
 
 static void on_look(struct loop_timer *timer)

@@ -3,6 +3,7 @@
 #ifndef KEYFOB_GATEWAY_FLOWS_H
 #define KEYFOB_GATEWAY_FLOWS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -17,7 +18,8 @@ struct flows_options { /* borrowed for life */
 	const struct mqtt_broker *broker;
 	const char *node;
 	size_t node_workers;
-	bool keeps_house; /* one worker of a node sweeps and makes partitions */
+	bool keeps_house;		 /* one worker of a node sweeps, makes partitions and submits SMS */
+	const atomic_bool *wake_enabled; /* wake.enabled as it is now */
 	void *owner;
 	/* The node must not run on; the log says why. */
 	void (*on_fatal)(void *owner);

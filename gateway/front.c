@@ -12,6 +12,7 @@
 #include "gateway/ws/ws.h"
 
 struct front {
+	struct http_hook hook;
 	struct http *rest, *admin;
 	struct ws *ws;
 	struct door *door, *ws_door, *admin_door;
@@ -47,11 +48,29 @@ static void on_admin(void *owner, int fd, const char *peer)
 	http_accept(((struct front *)owner)->admin, fd, peer);
 }
 
+/* NULL: nobody calls back. */
+static const struct http_hook *make_hook(struct front *f, const struct config *config)
+{
+	const struct texts *delivered = &config->wake.http.callback.delivered,
+			   *failed = &config->wake.http.callback.failed;
+
+	f->hook = (struct http_hook){ .provider = "http",
+		.secret = config->wake.http.hook_secret,
+		.form = { .id = config->wake.http.callback.id,
+			.status = config->wake.http.callback.status,
+			.delivered = delivered->items,
+			.delivered_count = delivered->count,
+			.failed = failed->items,
+			.failed_count = failed->count } };
+	return f->hook.secret ? &f->hook : NULL;
+}
+
 static void make_rooms(struct front *f, struct loop *loop, const struct config *config, struct api *api)
 {
 	f->rest = http_new(loop, &(struct http_options){ .api = api,
 					 .max_queue = config->websocket.max_queue,
 					 .cors_origins = &config->http.cors_origins,
+					 .hook = make_hook(f, config),
 					 .web_root = config->http.web_root,
 					 .on_closed = guests_leave });
 	f->ws = ws_new(loop, api,

@@ -34,6 +34,7 @@ struct node {
 	struct mqtt_broker broker;
 	char id[64];
 	struct readiness readiness;
+	atomic_bool wake_enabled;
 	struct worker **workers;
 	size_t worker_count;
 };
@@ -167,6 +168,7 @@ static size_t worker_count(const struct config *config)
 static bool start_workers(struct node *node)
 {
 	node->worker_count = worker_count(node->config);
+	atomic_store(&node->wake_enabled, node->config->wake.enabled);
 	node->workers = memory_new(node->worker_count * sizeof(struct worker *));
 	for (size_t i = 0; i < node->worker_count; i++) {
 		struct worker_options options = {
@@ -176,6 +178,7 @@ static bool start_workers(struct node *node)
 			.broker = &node->broker,
 			.node = node->id,
 			.readiness = &node->readiness,
+			.wake_enabled = &node->wake_enabled,
 			.workers = node->worker_count,
 			.index = i,
 		};
@@ -202,6 +205,15 @@ static int wait_for_end(struct node *node, const sigset_t *signals)
 	}
 }
 
+/* What counts at once. */
+static void take_over(struct node *node, const struct config *fresh)
+{
+	log_configure(fresh->log.level, fresh->log.format);
+	if (atomic_exchange(&node->wake_enabled, fresh->wake.enabled) != fresh->wake.enabled)
+		log_info("node", "waking vehicles by SMS is switched",
+			LOG_TEXT("to", fresh->wake.enabled ? "on" : "off"));
+}
+
 /* A bad file is refused with a log line, and the old one stays. */
 static void reload(struct node *node)
 {
@@ -211,7 +223,7 @@ static void reload(struct node *node)
 	log_info("node", "reloading");
 	token_trust_reload(node->trust);
 	if (fresh)
-		log_configure(fresh->log.level, fresh->log.format);
+		take_over(node, fresh);
 	else
 		log_error("node", "the configuration is refused, the old one stays", LOG_TEXT("why", error.line));
 	config_free(fresh);

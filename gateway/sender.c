@@ -15,6 +15,7 @@
 #define CLAIM_INSTALLATION_MS 1000 /* how long the broker has to show whose namespace it is */
 #define INBOX_EXPIRY_S 10	   /* older events are found in the table */
 #define TOPIC_MAX 256
+#define REASON_NO_MATCHING_SUBSCRIBERS 0x10 /* MQTT 5 §3.4.2.1 */
 
 struct sender {
 	struct loop *loop;
@@ -22,7 +23,9 @@ struct sender {
 	struct mqtt_link *link;
 	struct loop_timer claim;
 	char client_id[128], inbox[TOPIC_MAX], gone[TOPIC_MAX], gone_filter[TOPIC_MAX], installation[TOPIC_MAX];
-	bool up, installation_seen;
+	char nobody[TOPIC_MAX]; /* where nobody ever subscribes: what the broker says to it shows what it says at all */
+	int nobody_mid;
+	bool up, installation_seen, hears_nobody;
 	void (*on_closed)(void *owner);
 };
 
@@ -41,11 +44,13 @@ struct sender *sender_new(struct loop *loop, const struct sender_options *option
 
 	s->loop = loop;
 	s->options = *options;
+	s->nobody_mid = -1;
 	snprintf(s->client_id, sizeof(s->client_id), "%s-worker-%s", ns, options->worker);
 	snprintf(s->inbox, sizeof(s->inbox), "%s/inbox/%s", ns, options->worker);
 	snprintf(s->gone, sizeof(s->gone), "%s/workers/%s/gone", ns, options->worker);
 	snprintf(s->gone_filter, sizeof(s->gone_filter), "%s/workers/+/gone", ns);
 	snprintf(s->installation, sizeof(s->installation), "%s/installation", ns);
+	snprintf(s->nobody, sizeof(s->nobody), "%s/nobody/%s", ns, options->worker);
 	loop_timer_init(loop, &s->claim, on_claim);
 	s->link = link_new(loop, options->broker,
 		&(struct mqtt_link_options){
@@ -89,6 +94,11 @@ bool sender_is_up(const struct sender *s)
 	return s->up;
 }
 
+bool sender_hears_nobody(const struct sender *s)
+{
+	return s->up && s->hears_nobody;
+}
+
 int sender_publish(struct sender *s, const struct mqtt_publish *message)
 {
 	return s->up ? link_publish(s->link, message) : -1;
@@ -125,6 +135,9 @@ static void on_subscribed(void *owner, struct mqtt_link *link)
 	s->up = true;
 	log_info("sender", "connected to the broker", LOG_TEXT("client_id", s->client_id));
 	loop_timer_start(&s->claim, CLAIM_INSTALLATION_MS);
+	s->hears_nobody = false;
+	s->nobody_mid =
+		link_publish(link, &(struct mqtt_publish){ .topic = s->nobody, .payload = "{}", .len = 2, .qos = 1 });
 	s->options.on_up(s->options.owner);
 }
 
@@ -184,6 +197,12 @@ static void on_message(void *owner, struct mqtt_link *link, const struct mqtt_me
 static void on_puback(void *owner, struct mqtt_link *link, int mid, int reason)
 {
 	struct sender *s = owner;
+
 	(void)link;
+	if (mid == s->nobody_mid) {
+		s->hears_nobody = reason == REASON_NO_MATCHING_SUBSCRIBERS;
+		s->nobody_mid = -1;
+		return;
+	}
 	s->options.on_puback(s->options.owner, mid, reason);
 }

@@ -29,6 +29,8 @@ void sender_start(struct sender *);
 void sender_close(struct sender *, void (*on_closed)(void *owner));
 
 bool sender_is_up(const struct sender *);
+/* The broker says when nobody is subscribed (MQTT 5 §3.4.2.1 leaves it to the broker); false until it has said so once. */
+bool sender_hears_nobody(const struct sender *);
 /* The message id, or -1 while the link is down: not sent, and never will be. */
 int sender_publish(struct sender *, const struct mqtt_publish *);
 /* One inbox message for another worker; false when it was not sent. */

@@ -96,6 +96,7 @@ struct worker *worker_start(const struct worker_options *options)
 			.broker = options->broker,
 			.node = options->node,
 			.keeps_house = options->index == 0,
+			.wake_enabled = options->wake_enabled,
 			.owner = w,
 			.on_fatal = on_fatal,
 			.on_neighbour = on_neighbour,

@@ -26,7 +26,8 @@ struct worker_options { /* everything is borrowed and outlives the worker */
 	struct token_trust *trust;
 	const struct mqtt_broker *broker;
 	const char *node;
-	struct readiness *readiness; /* the node's, shared by its workers */
+	struct readiness *readiness;	 /* the node's, shared by its workers */
+	const atomic_bool *wake_enabled; /* the node's: wake.enabled as it is now */
 	size_t workers;
 	size_t index; /* worker 0 answers the admin listener and keeps the house */
 };

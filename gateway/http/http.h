@@ -6,15 +6,24 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "notifier/wake/http_sms.h"
+
 struct api;
 struct http;
 struct loop;
 struct texts;
 
+/* Where an SMS provider calls back: /v1/hooks/sms/PROVIDER/SECRET. */
+struct http_hook {
+	const char *provider, *secret;
+	struct sms_callback_form form;
+};
+
 struct http_options {
 	struct api *api;		  /* borrowed; NULL for the admin listener */
 	size_t max_queue;		  /* bytes that an event stream may be behind */
 	const struct texts *cors_origins; /* borrowed; NULL: none */
+	const struct http_hook *hook;	  /* borrowed; NULL: nobody calls back */
 	const char *web_root;		  /* a folder whose files are served outside /v1; NULL: none */
 	/* A connection from `peer` is closed. May be NULL. */
 	void (*on_closed)(const char *peer);

@@ -63,6 +63,7 @@ struct http_request {
 struct http_request *http_request_new(struct http *, h2o_req_t *);
 /* The path as it was sent, without the query. */
 h2o_iovec_t http_path(const h2o_req_t *);
+h2o_iovec_t http_path_to_log(const h2o_req_t *);	     /* without a hook's secret */
 h2o_iovec_t http_field(const h2o_req_t *, const char *name); /* of the head; .base is NULL when it is not there */
 
 /* Answers with a problem (RFC 9457). `call` may be NULL. */
@@ -81,6 +82,9 @@ void http_log_requests(h2o_pathconf_t *);
 
 /* cors.c: true when it was a preflight, which is answered then. */
 bool cors_handle(struct http_request *);
+
+/* hook.c: true when the path is a hook's: then it is answered, or will be. */
+bool hook_handle(struct http_request *);
 
 /* stream.c: an event stream instead of a page */
 void stream_begin(struct http_request *, json_t *params);

@@ -54,7 +54,7 @@ static const char *reason_of(int status)
 
 static void log_answer(const struct http_request *r, int status)
 {
-	h2o_iovec_t path = http_path(r->req);
+	h2o_iovec_t path = http_path_to_log(r->req);
 
 	if (!log_is_on(LOG_LEVEL_DEBUG))
 		return;
@@ -406,7 +406,7 @@ int http_on_request(h2o_handler_t *handler, h2o_req_t *req)
 	if (http->options.web_root && !is_of_api(req))
 		return -1;
 	struct http_request *r = http_request_new(http, req);
-	if (cors_handle(r))
+	if (cors_handle(r) || hook_handle(r))
 		return 0;
 	json_t *params = json_object();
 	if (find_route(r, params))

@@ -14,7 +14,7 @@ static int64_t us_between(struct timeval from, struct timeval to)
 static void on_logged(h2o_logger_t *logger, h2o_req_t *req)
 {
 	char method[16], path[256];
-	h2o_iovec_t asked = http_path(req);
+	h2o_iovec_t asked = http_path_to_log(req);
 
 	(void)logger;
 	if (!log_is_on(LOG_LEVEL_DEBUG))

@@ -12,5 +12,6 @@ ROUTE("GET", "/v1/vehicles/{vehicle_id}/grants", API_GRANT_LIST, 200, "limit,cur
 ROUTE("GET", "/v1/vehicles/{vehicle_id}/grants/{subject}", API_GRANT_GET, 200, "", PLAIN)
 ROUTE("PUT", "/v1/vehicles/{vehicle_id}/grants/{subject}", API_GRANT_PUT, 200, "", PLAIN)
 ROUTE("DELETE", "/v1/vehicles/{vehicle_id}/grants/{subject}", API_GRANT_DELETE, 204, "", PLAIN)
+ROUTE("GET", "/v1/vehicles/{vehicle_id}/wakeups", API_WAKEUP_LIST, 200, "limit,cursor", PLAIN)
 ROUTE("GET", "/v1/catalog", API_CATALOG_GET, 200, "", PLAIN)
 ROUTE("GET", "/v1/me", API_ME, 200, "", PLAIN)

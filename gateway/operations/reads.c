@@ -56,6 +56,7 @@ OPERATION(COMMAND_LIST, "command.list", SCOPE_VEHICLES_READ | SCOPE_COMMANDS_WRI
 OPERATION(EVENT_LIST, "event.list", SCOPE_VEHICLES_READ, "vehicle_id", "after", "limit", "cursor")
 OPERATION(GRANT_LIST, "grant.list", SCOPE_VEHICLES_READ, "vehicle_id", "limit", "cursor")
 OPERATION(GRANT_GET, "grant.get", SCOPE_VEHICLES_READ, "vehicle_id", "subject")
+OPERATION(WAKEUP_LIST, "wakeup.list", SCOPE_VEHICLES_READ, "vehicle_id", "limit", "cursor")
 OPERATION(ME, "me", 0, "")
 
 static const struct read reads[] = {
@@ -69,6 +70,8 @@ static const struct read reads[] = {
 		{ NEED_VEHICLE, NEED_LIMIT, NEED_CURSOR, NEED_NULL, NEED_END } },
 	{ &API_GRANT_GET, &SQL_read_grants, 3, &FAULT_GRANT_NOT_FOUND,
 		{ NEED_VEHICLE, NEED_LIMIT, NEED_NULL, NEED_SUBJECT, NEED_END } },
+	{ &API_WAKEUP_LIST, &SQL_read_wakeups, 1, &FAULT_INTERNAL,
+		{ NEED_VEHICLE, NEED_LIMIT, NEED_CURSOR_ID, NEED_END } },
 	{ &API_ME, &SQL_read_me, 0, &FAULT_INTERNAL, { NEED_SCOPES, NEED_END } },
 };
 

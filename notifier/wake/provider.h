@@ -14,6 +14,7 @@ struct sms {
 	const char *vehicle_id;
 	const char *text; /* UTF-8 */
 	int validity_s;	  /* how long the network keeps trying, seconds; at least 1 */
+	const char *id;	  /* the wake-up's own, a UUID: for a provider that hands it back in its callbacks */
 };
 
 enum sms_verdict {

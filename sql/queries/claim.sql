@@ -1,10 +1,12 @@
 -- Of each reachable vehicle of the batch ($1) whose head has no claim: claims its oldest unsent command for this
 -- worker ($2), and returns what is to be published. Where this worker cannot publish ($3 false), or nobody would
--- hear the answer yet, a timer offers it again.
+-- hear the answer yet, a timer offers it again. A vehicle that is away is tried once so before it is woken by SMS
+-- (absences, 'probe'): whoever was there all along gets the command.
 with open as materialized (
-	select h.vehicle_id, h.session, p.*, $3::bool and f.subscribed as may
+	select h.vehicle_id, h.session, h.reachable, p.*, $3::bool and f.subscribed as may
 	from unnest($1::text[], $4::text[]) as i(vehicle_id, feed)
-	join vehicle_heads h on h.vehicle_id = i.vehicle_id and h.reachable and h.claim_id is null
+	join vehicle_heads h on h.vehicle_id = i.vehicle_id and h.claim_id is null
+		and (h.reachable or is_to_be_probed(h.vehicle_id))
 	join leases f on f.name = 'feed/' || i.feed
 	cross join lateral (
 		select c.id, c.name, c.params, c.sealed_params, c.created_at, c.expires_at, c.attempts, c.traceparent
@@ -27,7 +29,11 @@ with open as materialized (
 	select a.applied, row_number() over (order by a.n) as place
 	from command_apply($2::text, array(select vehicle_id from may), array(select id from may), array(select 'claim' from may),
 		array(select null::json from may), array(select null::json from may), array(select null::text from may),
-		array(select step('claimed', jsonb_build_object('worker', $2::text, 'attempt', attempts + 1)) from may)) a
+		array(select step('claimed', jsonb_build_object('worker', $2::text, 'attempt', attempts + 1)
+			|| case when reachable then '{}' else '{"probe": true}' end::jsonb) from may)) a
+), probing as (
+	update absences a set phase = 'probing', probe_id = m.id, due_at = clock_timestamp() + interval '10 seconds'
+	from may m where not m.reachable and a.vehicle_id = m.vehicle_id
 )
 select m.vehicle_id, m.id, m.name, m.params, m.sealed_params, rfc3339(m.created_at) as issued_at, rfc3339(m.expires_at) as expires_at,
 	m.attempts + 1 as attempt, (extract(epoch from m.expires_at) * 1000000)::bigint as expires_us, m.traceparent, m.session

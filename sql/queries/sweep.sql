@@ -1,6 +1,9 @@
--- Removes what dead workers left, and idempotency keys whose day is over.
+-- Removes what dead workers left, idempotency keys whose day is over, and wake-ups older than the commands that are kept
+-- ($1 milliseconds).
 with dead as (
 	delete from leases where name like 'worker/%' and expires_at < clock_timestamp() - interval '1 minute' returning holder
+), slept as (
+	delete from wakeups where created_at < now() - greatest($1::bigint * interval '1 millisecond', interval '25 hours') -- the budget counts a day
 ), gone as (
 	delete from interest t using dead d where t.worker = d.holder
 )

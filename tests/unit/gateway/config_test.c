@@ -266,6 +266,9 @@ static const struct mistake {
 		"keyfob.yaml:2: wake.smpp.url: must be smpp://USER@HOST:PORT" },
 	{ DATABASE "wake: { http: { headers: { \"a b\": c } } }\n",
 		"keyfob.yaml:2: wake.http.headers: a b is not fit" },
+	{ DATABASE "wake: { http: { hook_secret: \"sh0rt\" } }\n",
+		"keyfob.yaml:2: wake.http.hook_secret: must be 16 to 128 letters, digits, -, ., _ or ~, or null, not a "
+		"text" },
 	{ DATABASE "wake: { http: { ok_status: [2] } }\n",
 		"keyfob.yaml:2: wake.http.ok_status: must be a list of whole numbers, from 100 to 599" },
 	{ DATABASE "log: { level: loud }\n",

@@ -51,7 +51,8 @@ static void run_echo(struct api_call *call)
 }
 
 static const char *const everything[] = { "vehicle_id", "id", "name", "params", "wait", "idempotency_key",
-	"traceparent", "limit", "cursor", "status", "after", "subject", "settle", "display_name", NULL };
+	"traceparent", "limit", "cursor", "status", "after", "subject", "settle", "display_name", "provider",
+	"message_id", "delivered", "reason", NULL };
 #define OPERATION(id) const struct api_operation id = { .name = #id, .params = everything, .run = run_echo };
 OPERATION(API_COMMAND_SEND)
 OPERATION(API_COMMAND_GET)
@@ -66,6 +67,8 @@ OPERATION(API_GRANT_LIST)
 OPERATION(API_GRANT_GET)
 OPERATION(API_GRANT_PUT)
 OPERATION(API_GRANT_DELETE)
+OPERATION(API_WAKEUP_LIST)
+OPERATION(API_SMS_RECEIPT)
 OPERATION(API_CATALOG_GET)
 OPERATION(API_ME)
 

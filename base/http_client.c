@@ -1,0 +1,333 @@
+/* http_client.c - libcurl's multi interface on the loop: its sockets are polls, its clock is one timer. */
+#include "base/http_client.h"
+
+#include <assert.h>
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "base/json.h"
+#include "base/list.h"
+#include "base/loop.h"
+#include "base/memory.h"
+
+struct http_client {
+	struct loop *loop;
+	CURLM *multi;
+	struct loop_timer timer;
+	struct loop_soon end; /* closing: ends what is under way */
+	struct list transfers;
+	size_t sockets; /* polls that are not closed */
+	bool closing, ended;
+	void (*on_closed)(void *owner);
+	void *owner;
+};
+
+/* One call under way. */
+struct transfer {
+	struct http_client *client;
+	struct http_call *call;
+	struct list node;
+	CURL *easy;
+	struct curl_slist *headers;
+	struct text body;
+	bool has_head, cut;
+};
+
+/* One of libcurl's sockets. */
+struct watched {
+	struct http_client *client;
+	curl_socket_t fd;
+	uv_poll_t poll;
+};
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *known);
+static int on_timeout(CURLM *multi, long delay_ms, void *context);
+static void on_timer(struct loop_timer *timer);
+static void on_end(struct loop_soon *soon);
+static size_t on_head(char *line, size_t size, size_t count, void *context);
+static size_t on_body(char *data, size_t size, size_t count, void *context);
+static void finish_ended(struct http_client *client);
+static void finish(struct transfer *t, CURLcode code);
+static void close_when_quiet(struct http_client *client);
+
+/* Making. */
+
+static void init_curl(void)
+{
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+struct http_client *http_client_new(struct loop *loop)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct http_client *client = memory_new(sizeof(*client));
+
+	pthread_once(&once, init_curl);
+	client->loop = loop;
+	client->multi = memory_need(curl_multi_init());
+	curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+	curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
+	curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_timeout);
+	curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
+	loop_timer_init(loop, &client->timer, on_timer);
+	loop_soon_init(&client->end, on_end);
+	list_init(&client->transfers);
+	return client;
+}
+
+/* A call. */
+
+static void add_headers(struct transfer *t)
+{
+	for (const char *const *header = t->call->headers; header && *header; header++)
+		t->headers = memory_need(curl_slist_append(t->headers, *header));
+	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
+}
+
+static void set_body(struct transfer *t)
+{
+	const struct http_call *call = t->call;
+
+	if (call->body || strcmp(call->method, "GET") != 0) {
+		curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)(call->body ? call->body_len : 0));
+		curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, call->body ? call->body : "");
+	}
+	curl_easy_setopt(t->easy, CURLOPT_CUSTOMREQUEST, call->method);
+}
+
+static void sign(struct transfer *t)
+{
+	const struct http_signature *s = t->call->signature;
+	char provider[256];
+
+	if (!s)
+		return;
+	snprintf(provider, sizeof(provider), "aws:amz:%s:%s", s->region, s->service);
+	curl_easy_setopt(t->easy, CURLOPT_AWS_SIGV4, provider);
+	curl_easy_setopt(t->easy, CURLOPT_USERNAME, s->access_key_id);
+	curl_easy_setopt(t->easy, CURLOPT_PASSWORD, s->secret_access_key);
+}
+
+static void set_bounds(struct transfer *t)
+{
+	curl_easy_setopt(t->easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(t->easy, CURLOPT_FOLLOWLOCATION, 0L);
+	curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)t->call->timeout_ms);
+	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)t->call->timeout_ms);
+	curl_easy_setopt(t->easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(
+		t->easy, CURLOPT_QUICK_EXIT, 1L); /* else a name server that hangs holds up the loop at the end */
+	/* libcurl repeats a request by itself when a kept connection turns out to be dead */
+	curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
+	curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, 1L);
+	curl_easy_setopt(t->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+}
+
+void http_client_call(struct http_client *client, struct http_call *call)
+{
+	struct transfer *t = memory_new(sizeof(*t));
+
+	assert(call->url && call->method && call->on_done && !client->closing);
+	t->client = client;
+	t->call = call;
+	t->easy = memory_need(curl_easy_init());
+	curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
+	curl_easy_setopt(t->easy, CURLOPT_URL, call->url);
+	curl_easy_setopt(t->easy, CURLOPT_USERAGENT, "keyfob/" KEYFOB_VERSION);
+	curl_easy_setopt(t->easy, CURLOPT_HEADERFUNCTION, on_head);
+	curl_easy_setopt(t->easy, CURLOPT_HEADERDATA, t);
+	curl_easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_body);
+	curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
+	set_bounds(t);
+	add_headers(t);
+	set_body(t);
+	sign(t);
+	list_append(&client->transfers, &t->node);
+	curl_multi_add_handle(client->multi, t->easy);
+}
+
+/* The empty line after a final head (RFC 9110 §15.2: 1xx is none). */
+static size_t on_head(char *line, size_t size, size_t count, void *context)
+{
+	struct transfer *t = context;
+	long status = 0;
+
+	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (size * count == 2 && line[0] == '\r' && status >= 200)
+		t->has_head = true;
+	return size * count;
+}
+
+static size_t on_body(char *data, size_t size, size_t count, void *context)
+{
+	struct transfer *t = context;
+	size_t len = size * count, room = t->call->answer_max - t->body.len;
+
+	text_add_bytes(&t->body, data, len < room ? len : room);
+	t->cut = len > room;
+	return t->cut ? 0 : len;
+}
+
+/* Libcurl's wishes. */
+
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+	struct watched *w = container_of(poll, struct watched, poll);
+	struct http_client *client = w->client;
+	int running,
+		what = (events & UV_READABLE ? CURL_CSELECT_IN : 0) | (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
+
+	curl_multi_socket_action(client->multi, w->fd, status < 0 ? CURL_CSELECT_ERR : what, &running);
+	finish_ended(client);
+}
+
+static void on_unwatched(uv_handle_t *handle)
+{
+	struct watched *w = container_of((uv_poll_t *)handle, struct watched, poll);
+	struct http_client *client = w->client;
+
+	free(w);
+	client->sockets--;
+	close_when_quiet(client);
+}
+
+static struct watched *watch(struct http_client *client, curl_socket_t fd)
+{
+	struct watched *w = memory_new(sizeof(*w));
+
+	w->client = client;
+	w->fd = fd;
+	if (uv_poll_init_socket(loop_uv(client->loop), &w->poll, fd) != 0) {
+		free(w);
+		return NULL; /* libcurl's own time-out ends the transfer */
+	}
+	client->sockets++;
+	curl_multi_assign(client->multi, fd, w);
+	return w;
+}
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *known)
+{
+	struct http_client *client = context;
+	struct watched *w = known;
+
+	(void)easy;
+	if (what == CURL_POLL_REMOVE) {
+		if (!w)
+			return 0;
+		uv_poll_stop(&w->poll);
+		uv_close((uv_handle_t *)&w->poll, on_unwatched);
+		curl_multi_assign(client->multi, fd, NULL);
+		return 0;
+	}
+	if (!w && !(w = watch(client, fd)))
+		return 0;
+	uv_poll_start(
+		&w->poll, (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0), on_ready);
+	return 0;
+}
+
+static int on_timeout(CURLM *multi, long delay_ms, void *context)
+{
+	struct http_client *client = context;
+
+	(void)multi;
+	if (delay_ms < 0)
+		loop_timer_stop(&client->timer);
+	else
+		loop_timer_start(&client->timer, delay_ms);
+	return 0;
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+	struct http_client *client = container_of(timer, struct http_client, timer);
+	int running;
+
+	curl_multi_socket_action(client->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	finish_ended(client);
+}
+
+/* The end of a call. */
+
+static void finish_ended(struct http_client *client)
+{
+	const CURLMsg *message;
+	int left;
+
+	while ((message = curl_multi_info_read(client->multi, &left)) != NULL) {
+		CURLcode code = message->data.result;
+		char *private = NULL;
+		if (message->msg != CURLMSG_DONE)
+			continue;
+		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &private);
+		finish((struct transfer *)(void *)private, code);
+	}
+}
+
+static enum http_end end_of(const struct transfer *t)
+{
+	long sent = 0;
+
+	if (t->has_head)
+		return HTTP_ANSWERED;
+	curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &sent);
+	return sent == 0 ? HTTP_NOT_SENT : HTTP_LOST;
+}
+
+static void finish(struct transfer *t, CURLcode code)
+{
+	struct http_call *call = t->call;
+	long status = 0;
+
+	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+	struct http_answer answer = { .end = end_of(t),
+		.status = (int)status,
+		.body = t->body.data ? t->body.data : "",
+		.len = t->body.len,
+		.cut = code != CURLE_OK,
+		.why = code == CURLE_OK ? NULL : curl_easy_strerror(code) };
+	list_remove(&t->node);
+	curl_multi_remove_handle(t->client->multi, t->easy);
+	curl_easy_cleanup(t->easy);
+	curl_slist_free_all(t->headers);
+	call->on_done(call, &answer);
+	text_free(&t->body);
+	free(t);
+}
+
+/* Closing. */
+
+void http_client_close(struct http_client *client, void (*on_closed)(void *owner), void *owner)
+{
+	client->closing = true;
+	client->on_closed = on_closed;
+	client->owner = owner;
+	loop_soon_call(client->loop, &client->end);
+}
+
+static void on_end(struct loop_soon *soon)
+{
+	struct http_client *client = container_of(soon, struct http_client, end);
+
+	list_for_each_safe (node, &client->transfers)
+		finish(container_of(node, struct transfer, node), CURLE_ABORTED_BY_CALLBACK);
+	curl_multi_cleanup(client->multi);
+	loop_timer_stop(&client->timer);
+	client->ended = true;
+	close_when_quiet(client);
+}
+
+static void close_when_quiet(struct http_client *client)
+{
+	if (!client->ended || client->sockets > 0)
+		return;
+	void (*on_closed)(void *) = client->on_closed;
+	void *owner = client->owner;
+	free(client);
+	on_closed(owner);
+}

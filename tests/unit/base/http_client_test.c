@@ -1,0 +1,275 @@
+/* http_client_test.c - outgoing HTTP against a scripted peer: what was answered, what was certainly not sent, and what nobody
+ * knows. */
+#include <arpa/inet.h>
+#include <check.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/http_client.h"
+#include "base/loop.h"
+#include "tests/http_peer.h"
+
+static struct loop *loop;
+static struct http_client *client;
+static struct http_peer peer;
+static struct http_call call;
+static size_t done;
+static struct {
+	enum http_end end;
+	int status;
+	char body[256], why[128];
+	size_t len;
+	bool cut;
+} got;
+
+static void pump_until(bool (*reached)(void))
+{
+	uint64_t until = uv_hrtime() + 8000000000ull;
+	while (!reached()) {
+		ck_assert_msg(uv_hrtime() < until, "what the test waits for did not happen in 8 s");
+		uv_run(loop_uv(loop), UV_RUN_ONCE);
+	}
+}
+
+static void setup(void)
+{
+	loop = loop_new();
+	client = http_client_new(loop);
+	http_peer_start(&peer, loop);
+	done = 0;
+}
+
+static bool closed;
+
+static void on_closed(void *owner)
+{
+	*(bool *)owner = true;
+}
+
+static bool is_closed(void)
+{
+	return closed;
+}
+
+static void close_client(void)
+{
+	closed = false;
+	http_client_close(client, on_closed, &closed);
+	pump_until(is_closed);
+	client = NULL;
+}
+
+static void teardown(void)
+{
+	if (client)
+		close_client();
+	http_peer_stop(&peer);
+	loop_stop(loop);
+	loop_run(loop);
+	loop_free(loop);
+}
+
+static void on_done(struct http_call *c, const struct http_answer *answer)
+{
+	ck_assert_ptr_eq(c, &call);
+	done++;
+	got.end = answer->end;
+	got.status = answer->status;
+	got.len = answer->len;
+	got.cut = answer->cut;
+	snprintf(got.body, sizeof(got.body), "%s", answer->body);
+	snprintf(got.why, sizeof(got.why), "%s", answer->why ? answer->why : "");
+}
+
+static bool is_done(void)
+{
+	return done > 0;
+}
+
+static const char *url(const char *path)
+{
+	static char text[128];
+	snprintf(text, sizeof(text), "http://127.0.0.1:%d%s", peer.port, path);
+	return text;
+}
+
+static void start(const char *method, const char *where, const char *body)
+{
+	static const char *const headers[] = { "X-One: 1", "Content-Type: application/json", NULL };
+
+	call = (struct http_call){ .method = method,
+		.url = where,
+		.headers = headers,
+		.body = body,
+		.body_len = body ? strlen(body) : 0,
+		.timeout_ms = 5000,
+		.answer_max = 64,
+		.on_done = on_done };
+	http_client_call(client, &call);
+}
+
+static void run(const char *method, const char *where, const char *body)
+{
+	start(method, where, body);
+	ck_assert_uint_eq(done, 0); /* never inside the call */
+	pump_until(is_done);
+	ck_assert_uint_eq(done, 1);
+}
+
+START_TEST(asks_and_is_answered)
+{
+	peer.says = "HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok";
+	run("POST", url("/a?b=c"), "{\"x\":1}");
+	ck_assert_int_eq(got.end, HTTP_ANSWERED);
+	ck_assert_int_eq(got.status, 201);
+	ck_assert_str_eq(got.body, "ok");
+	ck_assert(!got.cut);
+	ck_assert_int_eq(strncmp(peer.heard.data, "POST /a?b=c HTTP/1.1\r\n", 22), 0);
+	ck_assert_ptr_nonnull(strstr(peer.heard.data, "\r\nX-One: 1\r\n"));
+	ck_assert_ptr_nonnull(strstr(peer.heard.data, "\r\nContent-Type: application/json\r\n"));
+	ck_assert_ptr_nonnull(strstr(peer.heard.data, "\r\n\r\n{\"x\":1}"));
+}
+END_TEST
+
+START_TEST(get_has_no_body)
+{
+	peer.says = "HTTP/1.1 204 No Content\r\n\r\n";
+	run("GET", url("/"), NULL);
+	ck_assert_int_eq(got.status, 204);
+	ck_assert_uint_eq(got.len, 0);
+	ck_assert_ptr_null(strcasestr(peer.heard.data, "content-length"));
+}
+END_TEST
+
+START_TEST(follows_no_redirect)
+{
+	char says[256];
+
+	snprintf(says, sizeof(says), "HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n",
+		url("/elsewhere"));
+	peer.says = says;
+	run("GET", url("/"), NULL);
+	ck_assert_int_eq(got.status, 302);
+	ck_assert_uint_eq(peer.connections, 1);
+}
+END_TEST
+
+START_TEST(keeps_no_more_than_it_may)
+{
+	peer.says = "HTTP/1.1 200 OK\r\n\r\n0123456789012345678901234567890123456789012345678901234567890123456789";
+	run("GET", url("/"), NULL);
+	ck_assert_int_eq(got.end, HTTP_ANSWERED);
+	ck_assert_int_eq(got.status, 200);
+	ck_assert_uint_eq(got.len, 64);
+	ck_assert(got.cut);
+}
+END_TEST
+
+START_TEST(an_answer_that_stops_midway_is_an_answer)
+{
+	peer.says = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc";
+	run("GET", url("/"), NULL);
+	ck_assert_int_eq(got.end, HTTP_ANSWERED);
+	ck_assert_str_eq(got.body, "abc");
+	ck_assert(got.cut);
+}
+END_TEST
+
+START_TEST(nobody_listens)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(address);
+	char where[64];
+
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, len), 0); /* bound, not listening */
+	getsockname(fd, (struct sockaddr *)&address, &len);
+	snprintf(where, sizeof(where), "http://127.0.0.1:%d/", ntohs(address.sin_port));
+	run("POST", where, "{}");
+	ck_assert_int_eq(got.end, HTTP_NOT_SENT);
+	ck_assert_str_ne(got.why, "");
+	close(fd);
+}
+END_TEST
+
+START_TEST(hangs_up_without_a_word)
+{
+	peer.says = NULL;
+	run("POST", url("/"), "{}");
+	ck_assert_int_eq(got.end, HTTP_LOST);
+	ck_assert_uint_eq(peer.connections, 1); /* and is not asked again */
+}
+END_TEST
+
+static bool was_heard(void)
+{
+	return http_peer_has_heard(&peer);
+}
+
+START_TEST(no_answer_in_time)
+{
+	static const char *const none[] = { NULL };
+
+	peer.says = "";
+	peer.stays = true;
+	call = (struct http_call){ .method = "GET",
+		.url = url("/"),
+		.headers = none,
+		.timeout_ms = 200,
+		.answer_max = 64,
+		.on_done = on_done };
+	http_client_call(client, &call);
+	pump_until(is_done);
+	ck_assert_int_eq(got.end, HTTP_LOST);
+}
+END_TEST
+
+START_TEST(other_schemes_are_no_urls)
+{
+	run("GET", "file:///etc/passwd", NULL);
+	ck_assert_int_eq(got.end, HTTP_NOT_SENT);
+	done = 0;
+	run("GET", "", NULL);
+	ck_assert_int_eq(got.end, HTTP_NOT_SENT);
+}
+END_TEST
+
+START_TEST(closing_ends_what_is_under_way)
+{
+	peer.says = "";
+	peer.stays = true;
+	start("POST", url("/"), "{}");
+	pump_until(was_heard);
+	close_client();
+	ck_assert_uint_eq(done, 1);
+	ck_assert_int_eq(got.end, HTTP_LOST);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("http_client");
+	TCase *tc = tcase_create("http_client");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, asks_and_is_answered);
+	tcase_add_test(tc, get_has_no_body);
+	tcase_add_test(tc, follows_no_redirect);
+	tcase_add_test(tc, keeps_no_more_than_it_may);
+	tcase_add_test(tc, an_answer_that_stops_midway_is_an_answer);
+	tcase_add_test(tc, nobody_listens);
+	tcase_add_test(tc, hangs_up_without_a_word);
+	tcase_add_test(tc, no_answer_in_time);
+	tcase_add_test(tc, other_schemes_are_no_urls);
+	tcase_add_test(tc, closing_ends_what_is_under_way);
+	suite_add_tcase(suite, tc);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
