@@ -102,6 +102,7 @@ struct config {
 		struct {
 			const char *url; /* not NULL when providers has it; likewise below */
 			const char *password;
+			const char *ca;
 			const char *source;
 			bool registered_delivery;
 		} smpp;

@@ -95,7 +95,9 @@ SETTING("wake.validity", wake.validity_ms, DURATION, "10m", S(1), D(2), NULL, fa
 	"How long the SMS centre keeps trying; at most what is left of the longest waiting command.")
 SETTING("wake.text", wake.text, TEXT, "KEYFOB WAKE {vehicle_id}", 0, 0, NULL, false, "The SMS.")
 SETTING("wake.smpp.url", wake.smpp.url, TEXT, "null", 0, 0, &RULE_SMPP_URL, false, "The SMS centre (SMPP 3.4).")
-SETTING("wake.smpp.password", wake.smpp.password, SECRET, "null", 0, 0, NULL, false, "Its password.")
+SETTING("wake.smpp.password", wake.smpp.password, SECRET, "null", 0, 0, &RULE_SMPP_PASSWORD, false, "Its password.")
+SETTING("wake.smpp.ca", wake.smpp.ca, FILE, "null", 0, 0, NULL, false,
+	"smpps://: who may have signed the centre's certificate (PEM); null: whom the system trusts.")
 SETTING("wake.smpp.source", wake.smpp.source, TEXT, "Keyfob", 0, 0, &RULE_SENDER, false,
 	"The sender that the SMS shows.")
 SETTING("wake.smpp.registered_delivery", wake.smpp.registered_delivery, BOOLEAN, "true", 0, 0, NULL, false,

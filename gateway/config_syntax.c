@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "notifier/wake/smpp/smpp.h"
+
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define DIGITS "0123456789"
 
@@ -148,9 +150,10 @@ static bool is_http_url(const char *text)
 
 static bool is_smpp_url(const char *text)
 {
-	static const char *const schemes[] = { "smpp", NULL };
+	static const char *const schemes[] = { "smpp", "smpps", NULL };
 
-	return is_url(text, &(struct url_shape){ .schemes = schemes, .user = true, .port_needed = true });
+	return is_url(text, &(struct url_shape){ .schemes = schemes, .user = true, .port_needed = true }) &&
+	       smpp_url_is_valid(text);
 }
 
 /* libpq's form (PostgreSQL 15 §34.1.1.2) has several hosts and parameters; libpq itself judges those. */
@@ -207,6 +210,12 @@ static bool is_region(const char *text)
 	return is_of(text, "abcdefghijklmnopqrstuvwxyz" DIGITS "-", 32);
 }
 
+/* SMPP 3.4 §5.2.2. */
+static bool is_smpp_password(const char *text)
+{
+	return strlen(text) <= 8;
+}
+
 /* SMPP 3.4 §4.4.1: source_addr is at most 20 octets. */
 static bool is_sender(const char *text)
 {
@@ -235,7 +244,11 @@ const struct setting_rule RULE_MQTT_URL = {
 	.is = is_mqtt_url
 };
 const struct setting_rule RULE_HTTP_URL = { .what = "an https:// or http:// URL", .is = is_http_url };
-const struct setting_rule RULE_SMPP_URL = { .what = "smpp://USER@HOST:PORT", .is = is_smpp_url };
+const struct setting_rule RULE_SMPP_URL = {
+	.what = "smpp://USER@HOST:PORT, or smpps:// for TLS, USER at most 15 characters and without a password",
+	.is = is_smpp_url
+};
+const struct setting_rule RULE_SMPP_PASSWORD = { .what = "at most 8 octets long", .is = is_smpp_password };
 const struct setting_rule RULE_TOPIC_PREFIX = {
 	.what = "the beginning of a topic, without + and #, without a slash at either end", .is = is_topic_prefix
 };

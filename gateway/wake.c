@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "base/memory.h"
 #include "gateway/config.h"
 #include "notifier/wake/http_sms.h"
 #include "notifier/wake/provider.h"
+#include "notifier/wake/smpp/smpp.h"
 #include "notifier/wake/sns.h"
 
 #define KINDS 3
@@ -21,7 +21,14 @@ struct sms_setup {
 	struct http_sms_header *headers;
 	struct http_sms_options http;
 	struct sns_options sns;
+	struct smpp_options smpp;
 };
+
+static struct sms_provider *make_smpp(
+	const struct sms_setup *setup, struct loop *loop, const struct sms_receipts *receipts)
+{
+	return smpp_new(loop, &setup->smpp, receipts);
+}
 
 static struct sms_provider *make_http(
 	const struct sms_setup *setup, struct loop *loop, const struct sms_receipts *receipts)
@@ -37,12 +44,12 @@ static struct sms_provider *make_sns(
 	return sns_new(loop, &setup->sns);
 }
 
-/* THE table of providers; what has no maker is not there yet, and is refused with a line in the log. */
+/* The table of providers. */
 static const struct {
 	const char *name;
 	struct sms_provider *(*make)(const struct sms_setup *, struct loop *, const struct sms_receipts *);
 } makers[KINDS] = {
-	[WAKE_PROVIDER_SMPP] = { "smpp", NULL },
+	[WAKE_PROVIDER_SMPP] = { "smpp", make_smpp },
 	[WAKE_PROVIDER_HTTP] = { "http", make_http },
 	[WAKE_PROVIDER_SNS] = { "sns", make_sns },
 };
@@ -84,13 +91,15 @@ struct sms_setup *sms_setup_new(const struct config *config)
 		.secret_access_key = config->wake.sns.secret_access_key,
 		.session_token = config->wake.sns.session_token,
 	};
+	s->smpp = (struct smpp_options){
+		.url = config->wake.smpp.url,
+		.password = config->wake.smpp.password,
+		.ca = config->wake.smpp.ca,
+		.source = config->wake.smpp.source,
+		.registered_delivery = config->wake.smpp.registered_delivery,
+	};
 	for (size_t i = 0; i < config->wake.providers.count; i++) {
 		int kind = config->wake.providers.items[i];
-		if (!makers[kind].make) {
-			log_error("wake", "this provider is not there yet, and is left out",
-				LOG_TEXT("provider", makers[kind].name));
-			continue;
-		}
 		s->kinds[s->count] = kind;
 		s->names[s->count++] = makers[kind].name;
 	}

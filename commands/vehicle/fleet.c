@@ -13,6 +13,8 @@
 #include "base/memory.h"
 #include "commands/vehicle/car.h"
 #include "commands/vehicle/gate.h"
+#include "commands/vehicle/journal.h"
+#include "commands/vehicle/smsc.h"
 #include "commands/vehicle/vehicle.h"
 
 #define COMPLAINT_MS_MIN 5000
@@ -39,6 +41,7 @@ static struct vehicle *make_vehicle(struct fleet *, size_t index);
 static char *username_of(const char *pattern, const char *id);
 static void on_ready(void *owner, struct vehicle *);
 static void on_lost(void *owner, struct vehicle *, const char *reason);
+static bool wake_named(struct fleet *, const char *word, size_t len, const struct smsc_sms *);
 static void on_resting(void *owner, struct vehicle *);
 static void close_when_all_rest(struct loop_soon *);
 
@@ -80,6 +83,7 @@ static struct vehicle *make_vehicle(struct fleet *fleet, size_t index)
 		.journal = options->journal,
 		.factory_state = fleet->factory_state,
 		.flap_ms = options->flap_ms,
+		.awake_for_ms = options->awake_for_ms,
 		.flap_phase_ms = options->flap_ms * (int64_t)index / (int64_t)options->count,
 		.owner = fleet,
 		.on_ready = on_ready,
@@ -110,6 +114,39 @@ void fleet_wake(struct fleet *fleet)
 	fleet->woken_at_ms = loop_monotonic_ms(fleet->loop);
 	for (size_t i = 0; i < fleet->options.count; i++)
 		vehicle_wake(fleet->vehicles[i]);
+}
+
+/* Words are made of what ids are made of; a sentence may end behind one. */
+bool fleet_take_sms(struct fleet *fleet, const struct smsc_sms *sms)
+{
+	static const char of_ids[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-";
+	bool is_ours = false;
+	const char *word = sms->text + strcspn(sms->text, of_ids);
+	for (size_t len; (len = strspn(word, of_ids)) > 0; word += strcspn(word, of_ids)) {
+		is_ours |= wake_named(fleet, word, len, sms) ||
+			   (strchr(".:-", word[len - 1]) != NULL && wake_named(fleet, word, len - 1, sms));
+		word += len;
+	}
+	if (!is_ours)
+		journal_line(fleet->options.journal, NULL, "sms", NULL, LOG_TEXT("source", sms->source),
+			LOG_TEXT("text", sms->text), LOG_TEXT("outcome", "undeliverable"));
+	return is_ours;
+}
+
+static bool wake_named(struct fleet *fleet, const char *word, size_t len, const struct smsc_sms *sms)
+{
+	for (size_t i = 0; i < fleet->options.count; i++) {
+		struct vehicle *vehicle = fleet->vehicles[i];
+		if (strlen(vehicle_id(vehicle)) != len || memcmp(vehicle_id(vehicle), word, len) != 0)
+			continue;
+		journal_line(fleet->options.journal, vehicle_id(vehicle), "sms", NULL, LOG_TEXT("source", sms->source),
+			LOG_TEXT("text", sms->text),
+			LOG_TEXT("outcome", vehicle_is_resting(vehicle) ? "woken" : "awake"));
+		if (fleet->on_closed == NULL)
+			vehicle_wake(vehicle);
+		return true;
+	}
+	return false;
 }
 
 static void on_ready(void *owner, struct vehicle *vehicle)

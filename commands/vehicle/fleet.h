@@ -4,6 +4,7 @@
 #ifndef KEYFOB_COMMANDS_VEHICLE_FLEET_H
 #define KEYFOB_COMMANDS_VEHICLE_FLEET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,6 +14,7 @@
 struct fleet;
 struct journal;
 struct loop;
+struct smsc_sms;
 
 /* Larger fleets take more processes; so do smaller ones where a process may have fewer descriptors than they need. */
 #define FLEET_SIZE_MAX 7500
@@ -27,12 +29,15 @@ struct fleet_options {
 	const char *username; /* {id} in it stands for the vehicle's id; NULL: the id */
 	struct work_manner manner;
 	int64_t flap_ms;	 /* 0: none does */
+	int64_t awake_for_ms;	 /* 0: who is awake stays so */
 	struct journal *journal; /* may be NULL */
 };
 
 struct fleet *fleet_new(struct loop *, const struct fleet_options *);
 void fleet_wake(struct fleet *);
 void fleet_rest(struct fleet *);
+/* Wakes every vehicle whose id is a word of the text. false: it names none of this fleet. */
+bool fleet_take_sms(struct fleet *, const struct smsc_sms *);
 /* Puts all to rest for good; `on_closed` follows, from the loop. */
 void fleet_close(struct fleet *, void (*on_closed)(void *owner), void *owner);
 void fleet_free(struct fleet *);

@@ -13,6 +13,7 @@
 #include "base/loop.h"
 #include "commands/vehicle/fleet.h"
 #include "commands/vehicle/journal.h"
+#include "commands/vehicle/smsc.h"
 #include "commands/vehicle/vehicle.h"
 
 enum { EXIT_FINE = 0, EXIT_RUNTIME = 1, EXIT_USAGE = 2 };
@@ -26,12 +27,14 @@ struct arguments {
 	struct fleet_options fleet;
 	const char *url, *password_file, *log_file;
 	bool is_asleep;
+	struct sockaddr_storage smsc; /* ss_family 0: none */
 };
 
 struct program {
 	struct loop *loop;
 	struct fleet *fleet;
 	struct journal *journal;
+	struct smsc *smsc; /* NULL: none */
 	uv_signal_t signals[4];
 };
 
@@ -54,6 +57,8 @@ static bool take_progress(struct arguments *, const char *);
 static bool take_silent(struct arguments *, const char *);
 static bool take_asleep(struct arguments *, const char *);
 static bool take_flap(struct arguments *, const char *);
+static bool take_awake_for(struct arguments *, const char *);
+static bool take_smsc(struct arguments *, const char *);
 static bool take_log(struct arguments *, const char *);
 static bool take_help(struct arguments *, const char *);
 static bool take_version(struct arguments *, const char *);
@@ -69,8 +74,12 @@ static const struct option_row rows[] = {
 	{ "fail-rate", "RATE", take_fail_rate, "the part of the commands that fail, 0 to 1 (0)" },
 	{ "progress", NULL, take_progress, "answers in_progress first" },
 	{ "silent", NULL, take_silent, "does what it is asked and never answers" },
-	{ "asleep", NULL, take_asleep, "begins offline, and comes online at SIGUSR1 (SIGUSR2: sleeps again)" },
+	{ "asleep", NULL, take_asleep,
+		"begins offline, and comes online at SIGUSR1 (SIGUSR2: sleeps again) or by SMS" },
 	{ "flap", "DURATION", take_flap, "leaves and comes back at this pace" },
+	{ "smsc", "HOST:PORT", take_smsc,
+		"listens there as an SMS centre (SMPP 3.4): an SMS with a vehicle's id wakes it" },
+	{ "awake-for", "DURATION", take_awake_for, "sleeps (again) when so long nothing came" },
 	{ "log", "FILE", take_log, "appends a JSON object for each thing received, executed, answered" },
 	{ "help", NULL, take_help, "this text" },
 	{ "version", NULL, take_version, "the version" },
@@ -81,8 +90,11 @@ static void read_arguments(struct arguments *, int argc, char **argv);
 static void check_arguments(struct arguments *);
 static const char *read_password(const char *path, char password[PASSWORD_SIZE]);
 static void make_room(size_t vehicles);
+static void start_smsc(struct program *, const struct arguments *);
+static bool on_sms(void *owner, const struct smsc_sms *);
 static void start_signals(struct program *);
 static void on_signal(uv_signal_t *, int);
+static void end(struct program *);
 static void on_fleet_closed(void *owner);
 static _Noreturn void fail(int code, const char *what, const char *why);
 
@@ -106,6 +118,7 @@ int main(int argc, char **argv)
 	}
 	arguments.fleet.journal = program.journal;
 	program.fleet = fleet_new(program.loop, &arguments.fleet);
+	start_smsc(&program, &arguments);
 	start_signals(&program);
 	if (!arguments.is_asleep)
 		fleet_wake(program.fleet);
@@ -251,6 +264,28 @@ static bool take_flap(struct arguments *arguments, const char *value)
 	return read_duration(value, &arguments->fleet.flap_ms) && arguments->fleet.flap_ms > 0;
 }
 
+static bool take_awake_for(struct arguments *arguments, const char *value)
+{
+	return read_duration(value, &arguments->fleet.awake_for_ms) && arguments->fleet.awake_for_ms > 0;
+}
+
+/* An address; IPv6 in brackets. */
+static bool take_smsc(struct arguments *arguments, const char *value)
+{
+	char host[INET6_ADDRSTRLEN];
+	const char *colon = strrchr(value, ':');
+	bool bracketed = *value == '[' && colon != NULL && colon[-1] == ']';
+	if (colon == NULL || (size_t)(colon - value) >= sizeof(host) ||
+		strspn(colon + 1, "0123456789") != strlen(colon + 1))
+		return false;
+	int len = (int)(colon - value) - 2 * bracketed, port = atoi(colon + 1);
+	snprintf(host, sizeof(host), "%.*s", len, value + bracketed);
+	if (strlen(colon + 1) > 5 || port < 1 || port > 65535)
+		return false;
+	return bracketed ? uv_ip6_addr(host, port, (struct sockaddr_in6 *)&arguments->smsc) == 0
+			 : uv_ip4_addr(host, port, (struct sockaddr_in *)&arguments->smsc) == 0;
+}
+
 static bool take_log(struct arguments *arguments, const char *value)
 {
 	arguments->log_file = value;
@@ -309,6 +344,28 @@ static void make_room(size_t vehicles)
 
 /* from here on the loop runs */
 
+static void start_smsc(struct program *program, const struct arguments *arguments)
+{
+	const char *reason;
+	if (arguments->smsc.ss_family == 0)
+		return;
+	program->smsc = smsc_open(program->loop,
+		&(struct smsc_options){
+			.address = (const struct sockaddr *)&arguments->smsc,
+			.owner = program,
+			.on_sms = on_sms,
+		},
+		&reason);
+	if (program->smsc == NULL)
+		fail(EXIT_RUNTIME, "--smsc", reason);
+}
+
+static bool on_sms(void *owner, const struct smsc_sms *sms)
+{
+	struct program *program = owner;
+	return fleet_take_sms(program->fleet, sms);
+}
+
 static const int signal_numbers[] = { SIGTERM, SIGINT, SIGUSR1, SIGUSR2 };
 
 static void start_signals(struct program *program)
@@ -328,7 +385,14 @@ static void on_signal(uv_signal_t *handle, int number)
 	else if (number == SIGUSR2)
 		fleet_rest(program->fleet);
 	else
-		fleet_close(program->fleet, on_fleet_closed, program);
+		end(program);
+}
+
+static void end(struct program *program)
+{
+	smsc_close(program->smsc);
+	program->smsc = NULL;
+	fleet_close(program->fleet, on_fleet_closed, program);
 }
 
 static void on_fleet_closed(void *owner)

@@ -42,6 +42,7 @@ struct vehicle {
 	bool was_ready;
 	struct gate_pass pass;
 	struct loop_timer flap;
+	struct loop_timer doze;
 
 	struct car car;
 	struct work work;
@@ -63,6 +64,8 @@ static void take_notice(struct vehicle *, const struct mqtt_message *, const cha
 static const char *report_feed(const struct vehicle *, const json_t *desired);
 static void on_down(void *owner, struct mqtt_link *, const char *reason);
 static void on_flap(struct loop_timer *);
+static void stay_awake(struct vehicle *);
+static void on_doze(struct loop_timer *);
 static void leave(struct vehicle *);
 static void on_closed(void *owner);
 static void note_disconnected(struct vehicle *, const char *reason);
@@ -99,6 +102,7 @@ struct vehicle *vehicle_new(const struct vehicle_options *options)
 
 	gate_pass_init(&v->pass, on_gate_open);
 	loop_timer_init(options->loop, &v->flap, on_flap);
+	loop_timer_init(options->loop, &v->doze, on_doze);
 	car_init(&v->car, options->factory_state, loop_unix_us(options->loop));
 	v->port = (struct work_port){
 		.vehicle_id = v->id,
@@ -119,6 +123,7 @@ void vehicle_free(struct vehicle *v)
 		return;
 	assert(v->state == VEHICLE_RESTING);
 	loop_timer_stop(&v->flap);
+	loop_timer_stop(&v->doze);
 	work_done(&v->work);
 	car_done(&v->car);
 	free(v->username);
@@ -135,6 +140,11 @@ bool vehicle_id_is_valid(const char *id)
 bool vehicle_is_resting(const struct vehicle *v)
 {
 	return v->state == VEHICLE_RESTING;
+}
+
+const char *vehicle_id(const struct vehicle *v)
+{
+	return v->id;
 }
 
 void vehicle_wake(struct vehicle *v)
@@ -201,6 +211,7 @@ static void on_subscribed(void *owner, struct mqtt_link *link)
 	if (!v->was_ready)
 		v->options.on_ready(v->options.owner, v);
 	v->was_ready = true;
+	stay_awake(v);
 	report_state(v);
 	work_resume(&v->work);
 }
@@ -219,6 +230,7 @@ static void on_message(void *owner, struct mqtt_link *link, const struct mqtt_me
 	struct vehicle *v = owner;
 	if (strncmp(message->topic, v->topic_prefix, v->topic_prefix_len) != 0)
 		return;
+	stay_awake(v);
 	const char *topic = message->topic + v->topic_prefix_len;
 	for (const struct route *r = routes; r < routes + ROUTE_COUNT; r++)
 		if (strncmp(topic, r->prefix, strlen(r->prefix)) == 0) {
@@ -294,6 +306,22 @@ static void on_flap(struct loop_timer *timer)
 		come(v);
 }
 
+static void stay_awake(struct vehicle *v)
+{
+	if (v->options.awake_for_ms > 0)
+		loop_timer_start(&v->doze, v->options.awake_for_ms);
+}
+
+/* Not over its work: what it owes an answer to it first answers. */
+static void on_doze(struct loop_timer *timer)
+{
+	struct vehicle *v = container_of(timer, struct vehicle, doze);
+	if (work_is_idle(&v->work))
+		leave(v);
+	else
+		stay_awake(v);
+}
+
 void vehicle_rest(struct vehicle *v)
 {
 	loop_timer_stop(&v->flap);
@@ -307,6 +335,7 @@ static void leave(struct vehicle *v)
 	if (v->state != VEHICLE_AWAKE)
 		return;
 	v->state = VEHICLE_LEAVING;
+	loop_timer_stop(&v->doze);
 	gate_leave(v->options.gate, &v->pass);
 	link_close(v->link, on_closed);
 }

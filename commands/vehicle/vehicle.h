@@ -31,6 +31,7 @@ struct vehicle_options {
 	json_t *factory_state;
 	int64_t flap_ms;       /* leaves and returns at this pace; 0: stays */
 	int64_t flap_phase_ms; /* the first time so much later, that a fleet does not flap in step */
+	int64_t awake_for_ms;  /* rests by itself when so long nothing came; 0: stays */
 
 	void *owner;
 	void (*on_ready)(void *owner, struct vehicle *);		    /* subscribed for the first time */
@@ -46,6 +47,7 @@ void vehicle_free(struct vehicle *); /* a resting one */
 /* `[A-Za-z0-9._:-]{1,64}` */
 bool vehicle_id_is_valid(const char *);
 bool vehicle_is_resting(const struct vehicle *);
+const char *vehicle_id(const struct vehicle *);
 
 /* changing */
 void vehicle_wake(struct vehicle *);

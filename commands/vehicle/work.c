@@ -60,6 +60,11 @@ void work_done(struct work *work)
 	work->acting = NULL;
 }
 
+bool work_is_idle(const struct work *w)
+{
+	return w->acting == NULL && list_is_empty(&w->waiting) && list_is_empty(&w->told);
+}
+
 void work_receive(struct work *work, const struct mqtt_message *message)
 {
 	struct request *request = request_read(message, work->port->loop);

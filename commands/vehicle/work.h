@@ -58,6 +58,10 @@ struct work {
 void work_init(struct work *, const struct work_port *, const struct work_manner *);
 void work_done(struct work *);
 
+/* asking */
+/* Nothing is to be done, and every answer was accepted. */
+bool work_is_idle(const struct work *);
+
 /* changing */
 void work_receive(struct work *, const struct mqtt_message *);
 /* A message on commands/accepted or commands/rejected: the answer that it names need not be sent again. */

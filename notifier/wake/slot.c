@@ -154,7 +154,7 @@ static void take(struct wake *w, const char *vehicle_id)
 
 	s->wake = w;
 	snprintf(s->vehicle_id, sizeof(s->vehicle_id), "%s", vehicle_id);
-	uuid7_make(loop_unix_us(w->loop) + db_clock_offset_us(w->options.writer), s->id);
+	uuid7_make(db_now_us(w->options.writer), s->id);
 	s->looked_ms = loop_monotonic_ms(w->loop);
 	s->item = (struct batch_item){
 		.stage = &w->stages[WAKE_STEP], .vehicle_id = s->vehicle_id, .on_done = on_stepped
@@ -242,7 +242,7 @@ static void on_stepped(struct batch_item *item, const struct fault *fault)
 static void submit(struct slot *s)
 {
 	struct wake *w = s->wake;
-	int64_t left_us = s->expires_us - (loop_unix_us(w->loop) + db_clock_offset_us(w->options.writer));
+	int64_t left_us = s->expires_us - (db_now_us(w->options.writer));
 
 	if (w->stopped) {
 		conclude(s, SMS_FAILED, NULL, "DRAINING");

@@ -112,6 +112,7 @@ static struct gate gate;
 static struct work_manner manner;
 static json_t *factory_state;
 static int ready, lost, resting;
+static int64_t awake_for_ms;
 
 static void on_ready(void *owner, struct vehicle *vehicle)
 {
@@ -143,6 +144,7 @@ static struct vehicle *make(const char *id, int64_t flap_ms)
 		.manner = &manner,
 		.factory_state = factory_state,
 		.flap_ms = flap_ms,
+		.awake_for_ms = awake_for_ms,
 		.on_ready = on_ready,
 		.on_lost = on_lost,
 		.on_resting = on_resting,
@@ -164,6 +166,7 @@ static void set_up(void)
 	gate_init(&gate, 2);
 	link_count = 0;
 	ready = lost = resting = 0;
+	awake_for_ms = 0;
 }
 
 static void tear_down(void)
@@ -294,6 +297,31 @@ START_TEST(a_flapping_one_leaves_and_returns_at_its_pace)
 }
 END_TEST
 
+START_TEST(one_that_dozes_off_does_so_when_nothing_came_and_nothing_is_owed)
+{
+	awake_for_ms = 1000;
+	struct vehicle *vehicle = make("WKF1", 0);
+	vehicle_wake(vehicle);
+	come_up(&links[0]);
+	loop_advance(loop, 999);
+	bring(&links[0], "vehicles/WKF1/commands/request",
+		"{\"request_id\":\"a\",\"name\":\"doors.unlock\",\"expires_at\":\"2099-01-01T00:00:00Z\"}");
+	loop_advance(loop, 5000); /* its answer was not accepted */
+	ck_assert_int_eq(links[0].state, LINK_UP);
+	bring(&links[0], "vehicles/WKF1/commands/accepted", "{\"request_id\":\"a\"}");
+	loop_advance(loop, 999);
+	ck_assert_int_eq(links[0].state, LINK_UP);
+	loop_advance(loop, 1);
+	finish_closing(&links[0]);
+	ck_assert(vehicle_is_resting(vehicle));
+	vehicle_wake(vehicle);
+	come_up(&links[1]);
+	retire(vehicle, &links[1]);
+	loop_advance(loop, 5000);
+	ck_assert_uint_eq(link_count, 2);
+}
+END_TEST
+
 START_TEST(only_so_many_connect_at_a_time)
 {
 	struct vehicle *vehicles[] = { make("WKF1", 0), make("WKF2", 0), make("WKF3", 0), make("WKF4", 0) };
@@ -346,6 +374,7 @@ int main(void)
 	tcase_add_test(tests, a_request_is_answered_over_the_link);
 	tcase_add_test(tests, one_that_is_woken_while_it_leaves_returns_at_once);
 	tcase_add_test(tests, a_flapping_one_leaves_and_returns_at_its_pace);
+	tcase_add_test(tests, one_that_dozes_off_does_so_when_nothing_came_and_nothing_is_owed);
 	tcase_add_test(tests, only_so_many_connect_at_a_time);
 	tcase_add_test(tests, an_id_is_judged_as_the_contract_says);
 	suite_add_tcase(suite, tests);
