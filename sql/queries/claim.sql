@@ -1,8 +1,10 @@
 -- Of each reachable vehicle of the batch ($1) whose head has no claim: claims its oldest unsent command for this
 -- worker ($2), and returns what is to be published. Where this worker cannot publish ($3 false), or nobody would
--- hear the answer yet, a timer offers it again.
+-- hear the answer yet, a timer offers it again. Likewise where the session was just connected and has not subscribed:
+-- nobody would hear the request. One that is silent about it for a second (a resumed session, on some brokers) is tried.
 with open as materialized (
-	select h.vehicle_id, h.session, p.*, $3::bool and f.subscribed as may
+	select h.vehicle_id, audience(h) as session, p.*,
+		$3::bool and f.subscribed and (h.subscribed or coalesce(h.seen_at < clock_timestamp() - interval '1 second', true)) as may
 	from unnest($1::text[], $4::text[]) as i(vehicle_id, feed)
 	join vehicle_heads h on h.vehicle_id = i.vehicle_id and h.reachable and h.claim_id is null
 	join leases f on f.name = 'feed/' || i.feed
@@ -13,7 +15,7 @@ with open as materialized (
 			and c.status in ('accepted', 'waiting', 'sent') and c.expires_at >= clock_timestamp() + interval '1 second'
 			and (c.flight = 'none'
 			  or c.flight = 'out' and c.redelivery <> 'never'
-			     and (c.status <> 'sent' or c.publish_session is distinct from h.session))
+			     and (c.status <> 'sent' or c.publish_session is distinct from audience(h)))
 		order by c.accepted_seq limit 1
 	) p
 	order by h.vehicle_id

@@ -1,9 +1,10 @@
--- Nobody was subscribed: vehicles ($1) that are still stored under the session ($2) of that claim are away.
+-- Nobody was subscribed: vehicles ($1) that still have the audience ($2) of that claim are away. A session that has not
+-- subscribed yet stays linked: it still may.
 with away as (
-	update vehicle_heads h set reachable = false, linked = false, verifying = false, since = clock_timestamp(), reason = 'NO_SUBSCRIBER', leaving = null,
+	update vehicle_heads h set reachable = false, linked = h.linked and not h.subscribed, verifying = false, since = clock_timestamp(), reason = 'NO_SUBSCRIBER', leaving = null,
 		seq = h.seq + case when v.vehicle_id is not null then 1 else 0 end
-	from unnest($1::text[], $2::text[]) as i(vehicle_id, session) left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
-	where h.vehicle_id = i.vehicle_id and coalesce(h.session, '') = i.session and h.reachable
+	from unnest($1::text[], $2::text[]) as i(vehicle_id, audience) left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
+	where h.vehicle_id = i.vehicle_id and audience(h) = i.audience and h.reachable
 	returning h.vehicle_id, h.seq, h.since, h.reason, v.vehicle_id is not null as registered, v.fleet_id
 )
 insert into events (vehicle_id, seq, at, type, data, fleet_id)

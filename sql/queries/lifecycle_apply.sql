@@ -31,6 +31,8 @@ with i as materialized (
 		version = case when j.kind in ('connected', 'disconnected') then j.version else h.version end,
 		connected_at = case when j.kind = 'connected' then j.at when j.session is distinct from j.stored then null else h.connected_at end,
 		linked = case j.kind when 'disconnected' then false else true end,
+		subscribed = case j.kind when 'subscribed' then true when 'unsubscribed' then false
+			else h.subscribed and j.session is not distinct from j.stored end,
 		reachable = h.reachable or j.kind = 'subscribed',
 		verifying = case when j.kind in ('disconnected', 'unsubscribed') then h.reachable else false end,
 		leaving = case when j.kind in ('disconnected', 'unsubscribed') then coalesce(j.reason, upper(j.kind)) end,
