@@ -61,7 +61,7 @@ create table vehicle_heads (
 	subscribed     boolean not null default false,-- the session was told as subscribed to its requests
 	verifying      boolean not null default false,-- a disconnect is waited out (timers, 'verify')
 	leaving        text,                        -- why, while it is
-	seen_at        timestamptz,                 -- when the broker last named it as connected or subscribed
+	seen_at        timestamptz,                 -- when the broker last named it as subscribed
 	past_sessions  text[] not null default '{}',-- the last few that were stored before
 	-- the claim to publish: at most one command of a vehicle is between claim and PUBACK
 	claim_id       uuid,

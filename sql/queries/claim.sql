@@ -4,7 +4,7 @@
 -- nobody would hear the request. One that is silent about it for a second (a resumed session, on some brokers) is tried.
 with open as materialized (
 	select h.vehicle_id, audience(h) as session, p.*,
-		$3::bool and f.subscribed and (h.subscribed or coalesce(h.seen_at < clock_timestamp() - interval '1 second', true)) as may
+		$3::bool and f.subscribed and (h.subscribed or coalesce(h.taken_at < clock_timestamp() - interval '1 second', true)) as may
 	from unnest($1::text[], $4::text[]) as i(vehicle_id, feed)
 	join vehicle_heads h on h.vehicle_id = i.vehicle_id and h.reachable and h.claim_id is null
 	join leases f on f.name = 'feed/' || i.feed

@@ -1,7 +1,7 @@
 -- Nobody was subscribed: vehicles ($1) that still have the audience ($2) of that claim are away. A session that has not
--- subscribed yet stays linked: it still may.
+-- subscribed yet is not doubted: it still may.
 with away as (
-	update vehicle_heads h set reachable = false, linked = h.linked and not h.subscribed, verifying = false, since = clock_timestamp(), reason = 'NO_SUBSCRIBER', leaving = null,
+	update vehicle_heads h set reachable = false, doubted = h.linked and h.subscribed, subscribed = false, verifying = false, since = clock_timestamp(), reason = 'NO_SUBSCRIBER', leaving = null,
 		seq = h.seq + case when v.vehicle_id is not null then 1 else 0 end
 	from unnest($1::text[], $2::text[]) as i(vehicle_id, audience) left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
 	where h.vehicle_id = i.vehicle_id and audience(h) = i.audience and h.reachable

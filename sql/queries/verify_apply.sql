@@ -4,7 +4,7 @@ with gone as (
 	where t.kind = 'verify' and t.vehicle_id = i.vehicle_id and t.due_at <= clock_timestamp()
 	returning t.vehicle_id
 ), away as (
-	update vehicle_heads h set reachable = false, linked = false, verifying = false, since = clock_timestamp(), reason = h.leaving, leaving = null,
+	update vehicle_heads h set reachable = false, verifying = false, since = clock_timestamp(), reason = h.leaving, leaving = null,
 		seq = h.seq + case when v.vehicle_id is not null then 1 else 0 end
 	from gone g left join vehicles v on v.vehicle_id = g.vehicle_id and v.retired_at is null
 	where h.vehicle_id = g.vehicle_id and h.verifying and h.reachable

@@ -1,0 +1,284 @@
+-- Reachability by rules that hold in any order, and damping. Read docs/reachability.md beside it.
+
+alter table vehicle_heads
+	drop column past_sessions,
+	add column past_sessions integer[] not null default '{}', -- hashtext() of sessions that are over or older, the last 32
+	add column doubted boolean not null default false,        -- the session is linked, but was disproved or not named
+	add column taken_at timestamptz,                          -- when the session became the stored one
+	add column topics_at timestamptz,                         -- timestamp of the session's last (un)subscribe
+	add column version_at timestamptz,                        -- timestamp of what brought the version
+	add column early jsonb,                                   -- what came of sessions that may be newer (early_put)
+	add column changes integer not null default 0,            -- of reachability, since changes_since
+	add column changes_since timestamptz,
+	add column unstable_until timestamptz;                    -- it flapped: not before this moment is it believed to be quiet
+
+-- ── sessions ─────────────────────────────────────────────────────────────────
+
+-- Clocks of a broker's parts differ by this much at most (contract §6): what is older by more is older.
+create function clock_skew() returns interval language sql immutable parallel safe as $$ select interval '4 minutes' $$;
+
+create function head_remember(past integer[], session text) returns integer[] language sql immutable as
+$$ select case when session is null or hashtext(session) = any(past) then past
+	else (array_append(past, hashtext(session)))[greatest(1, cardinality(past) - 30):] end $$;
+
+create function ms_of(at timestamptz) returns bigint language sql immutable parallel safe as
+$$ select (extract(epoch from at) * 1000)::bigint $$;
+
+create function at_ms(ms jsonb) returns timestamptz language sql immutable parallel safe as
+$$ select to_timestamp(ms::bigint / 1000.0) $$;
+
+-- Keeps what came of a session that is not the stored one and may be newer, of the eight youngest such sessions:
+-- {session: {"topics": ms, "subscribed": bool, "connected": ms, "version": n, "heard": ms of our clock}}. An older word about its topics changes nothing.
+create function early_put(early jsonb, session text, what jsonb) returns jsonb language sql immutable as $$
+	select jsonb_object_agg(e.key, e.value) from (
+		select e.key, e.value
+		from jsonb_each(coalesce(early, '{}') || jsonb_build_object(session, case
+			when (early->session->'topics')::bigint > (what->'topics')::bigint then early->session
+			else coalesce(early->session, '{}') || what end)) e
+		order by greatest((e.value->'topics')::bigint, (e.value->'connected')::bigint) desc limit 8) e $$;
+
+-- Whether a session of this version is older than what the head had heard of: a lower one is, unless the vehicle was away
+-- for an hour in between.
+create function is_older(h vehicle_heads, ver bigint, at timestamptz) returns boolean language sql immutable as
+$$ select coalesce(ver < h.version and at <= h.version_at + clock_skew(), false) $$;
+
+-- The newest connect that was kept and is newer than the stored session, whose version is known by now; null: none.
+create function newer_connect(h vehicle_heads) returns text language sql immutable as $$
+	select e.key from jsonb_each(h.early) e
+	where at_ms(e.value->'connected') > coalesce(h.connected_at, h.topics_at) + clock_skew()
+		or (e.value->'version')::bigint > h.version and at_ms(e.value->'connected') >= coalesce(h.connected_at, h.topics_at) - clock_skew()
+	order by (e.value->'version')::bigint desc limit 1 $$;
+
+-- A session that may be newer than the stored one, which has given up its subscription at a moment; null: none.
+create function newer_session(h vehicle_heads, at timestamptz) returns text language sql immutable as $$
+	select coalesce(newer_connect(h),
+		(select e.key from jsonb_each(h.early) e where h.connected_at is null and e.value ? 'version' order by (e.value->'version')::bigint desc limit 1),
+		(select e.key from jsonb_each(h.early) e where (e.value->'subscribed')::boolean and at_ms(e.value->'topics') > at
+		 order by (e.value->'topics')::bigint desc limit 1)) $$;
+
+-- The stored session is there and not subscribed: the vehicle is there if it is in a newer session, else that is waited out.
+create function head_leave(h vehicle_heads, at timestamptz) returns vehicle_heads language plpgsql stable as $$
+declare
+	next constant text := newer_session(h, at);
+begin
+	if next is not null then
+		return head_take(h, next, true);
+	end if;
+	if h.reachable and not h.verifying then
+		h.verifying := true;
+		h.leaving := 'UNSUBSCRIBED';
+	end if;
+	return h;
+end $$;
+
+-- The head takes up another session, with what is known of it. Where it may be the older one after all, the stored one
+-- is kept beside it (`keeps`).
+create function head_take(h vehicle_heads, next text, keeps boolean default false) returns vehicle_heads language plpgsql stable as $$
+declare
+	known constant jsonb := h.early->next;
+begin
+	if keeps and h.linked then
+		h.early := early_put(h.early, h.session, jsonb_strip_nulls(jsonb_build_object('topics', ms_of(h.topics_at), 'subscribed', h.subscribed,
+			'connected', ms_of(h.connected_at), 'version', case when h.connected_at is not null then h.version end)));
+	else
+		h.past_sessions := head_remember(h.past_sessions, h.session);
+	end if;
+	h.session := next;
+	h.connected_at := at_ms(known->'connected');
+	if h.connected_at is not null and not is_older(h, (known->'version')::bigint, h.connected_at) then
+		h.version := (known->'version')::bigint;
+		h.version_at := h.connected_at;
+	end if;
+	h.topics_at := at_ms(known->'topics');
+	h.subscribed := coalesce((known->'subscribed')::boolean, false);
+	h.linked := true;
+	h.doubted := false;
+	h.verifying := false;
+	h.leaving := null;
+	h.reachable := h.reachable or h.subscribed;
+	h.taken_at := clock_timestamp();
+	h.seen_at := case when h.subscribed then clock_timestamp() else h.seen_at end;
+	h.early := nullif(h.early - next, '{}');
+	return case when coalesce((known->'subscribed')::boolean, true) then h else head_leave(h, h.topics_at) end;
+end $$;
+
+-- A session is over, or of no interest any more: nothing of it will count.
+create function head_drop(h vehicle_heads, session text) returns vehicle_heads language plpgsql stable as $$
+begin
+	h.past_sessions := head_remember(h.past_sessions, session);
+	h.early := nullif(h.early - session, '{}');
+	return h;
+end $$;
+
+-- The stored session is over. Who has meanwhile connected or subscribed in another one is there; else the absence is
+-- waited out, unless another connection took over (`why`), which will be heard of.
+create function head_end(h vehicle_heads, why text) returns vehicle_heads language plpgsql stable as $$
+declare
+	next text := newer_connect(h);
+begin
+	if next is null then
+		select e.key into next from jsonb_each(h.early) e
+		where (e.value->'subscribed')::boolean and not e.value ? 'version' and at_ms(e.value->'topics') >= coalesce(h.connected_at, h.topics_at) - clock_skew()
+		order by (e.value->'topics')::bigint desc limit 1;
+	end if;
+	if next is not null then
+		return head_take(h, next);
+	end if;
+	h.linked := false;
+	h.doubted := false;
+	h.verifying := h.reachable and why <> 'DUPLICATE_CLIENTID';
+	h.leaving := case when h.verifying then why end;
+	return h;
+end $$;
+
+-- Whether the stored session was told as there and not subscribed any more.
+create function has_left(h vehicle_heads) returns boolean language sql immutable as
+$$ select h.linked and not h.subscribed and h.topics_at is not null $$;
+
+create function on_connected(h vehicle_heads, is_own boolean, is_past boolean, sess text, ver bigint, at timestamptz) returns vehicle_heads
+language plpgsql stable as $$
+declare
+	newest constant timestamptz := greatest(h.connected_at, h.topics_at);
+	next text;
+begin
+	if is_past or is_own and not h.linked then
+		return h;
+	end if;
+	if is_own then
+		if h.doubted and at > newest then -- told again
+			h.doubted := false;
+			h.verifying := false;
+		end if;
+		if h.connected_at is not null then
+			return h;
+		end if;
+		h.connected_at := at;
+		if is_older(h, ver, at) then
+			return head_end(h, 'UNKNOWN');
+		end if;
+		h.version := ver;
+		h.version_at := at;
+		next := newer_connect(h);
+		return case when next is null then h else head_take(h, next) end;
+	end if;
+	h.early := early_put(h.early, sess, jsonb_build_object('connected', ms_of(at), 'version', ver, 'heard', ms_of(clock_timestamp())));
+	if h.session is null
+		or not h.linked and (ver > h.version and at >= newest - clock_skew() or at >= greatest(newest, h.version_at))
+		or h.linked and h.connected_at is not null and ver > h.version and at >= newest - clock_skew()
+		or h.linked and h.connected_at is null and at > newest + clock_skew()
+		or h.doubted and at > newest
+		or at > coalesce(h.connected_at, h.topics_at) + interval '1 hour' + clock_skew() then
+		h := head_take(h, sess);
+	elsif is_older(h, ver, at) or h.connected_at is not null and at <= newest or at < newest - clock_skew() then
+		h := head_drop(h, sess);
+	elsif has_left(h) then
+		h := head_leave(h, h.topics_at);
+	end if;
+	return h;
+end $$;
+
+create function on_disconnected(h vehicle_heads, is_own boolean, is_past boolean, sess text, ver bigint, at timestamptz, why text) returns vehicle_heads
+language plpgsql stable as $$
+declare
+	begun constant timestamptz := coalesce(h.connected_at, h.topics_at);
+	is_newer boolean;
+begin
+	-- the end of one that was taken over is told after the taker's connect
+	at := at - case when why = 'DUPLICATE_CLIENTID' then interval '10 seconds' else interval '0' end;
+	if is_past or is_own and not h.linked then
+		return h;
+	end if;
+	if is_own then
+		-- a take-over from before what is known already is no news of a taker
+		if is_older(h, ver, at) then
+			return head_end(h, 'UNKNOWN');
+		end if;
+		h.version := ver;
+		h.version_at := coalesce(h.connected_at, at);
+		return head_end(h, why);
+	end if;
+	is_newer := ver > coalesce(h.version, -1) and at >= coalesce(begun, at) - clock_skew();
+	if is_newer and h.linked and h.connected_at is null and at <= begun + clock_skew() then
+		-- newer than what is known; than the stored session too? Its connect or its end will say so
+		h.version := ver;
+		h.version_at := at;
+	elsif is_newer then
+		-- it overtook its connect
+		h := head_take(h, sess);
+		h.version := ver;
+		h.version_at := at;
+		h.topics_at := at;
+		return head_end(h, why);
+	end if;
+	if (not h.linked or h.connected_at is null) and at > h.version_at + clock_skew() then -- and so of after an hour offline
+		h.version := ver;
+		h.version_at := at;
+	end if;
+	return head_drop(h, sess);
+end $$;
+
+create function on_topics(h vehicle_heads, is_own boolean, is_past boolean, sess text, at timestamptz, is_on boolean) returns vehicle_heads
+language plpgsql stable as $$
+declare
+	newest constant timestamptz := greatest(h.connected_at, h.topics_at);
+begin
+	if is_past or at < newest - clock_skew() and not is_own then
+		return h;
+	end if;
+	if not is_own then
+		h.early := early_put(h.early, sess, jsonb_build_object('topics', ms_of(at), 'subscribed', is_on, 'heard', ms_of(clock_timestamp())));
+		if is_on and (h.session is null or not h.linked and at >= greatest(newest, h.version_at) or h.doubted and at > newest) then
+			return head_take(h, sess, true);
+		end if;
+		return case when has_left(h) then head_leave(h, h.topics_at) else h end;
+	end if;
+	if not h.linked or at < h.topics_at or h.doubted and at <= newest then
+		return h;
+	end if;
+	h.topics_at := at;
+	h.subscribed := is_on;
+	if is_on then
+		h.doubted := false;
+		h.reachable := true;
+		h.verifying := false;
+		h.seen_at := clock_timestamp();
+	else
+		return head_leave(h, at);
+	end if;
+	return h;
+end $$;
+
+-- One lifecycle event, by the rules of docs/reachability.md: the head as it is afterwards.
+create function lifecycle_step(h vehicle_heads, kind text, sess text, ver bigint, at timestamptz, why text) returns vehicle_heads
+language plpgsql stable as $$
+declare
+	is_own constant boolean := h.session is not distinct from sess;
+	is_past constant boolean := not is_own and hashtext(sess) = any(h.past_sessions);
+begin
+	return case kind
+		when 'connected' then on_connected(h, is_own, is_past, sess, ver, at)
+		when 'disconnected' then on_disconnected(h, is_own, is_past, sess, ver, at, coalesce(why, 'UNKNOWN'))
+		when 'subscribed' then on_topics(h, is_own, is_past, sess, at, true)
+		when 'unsubscribed' then on_topics(h, is_own, is_past, sess, at, false)
+		else h end;
+end $$;
+
+-- The broker has named everybody, and this vehicle not as subscribed in the stored session: in a newer one, or its absence
+-- is waited out.
+create function head_unnamed(h vehicle_heads, asked_at timestamptz) returns vehicle_heads language plpgsql stable as $$
+declare
+	next text;
+begin
+	select e.key into next from jsonb_each(h.early) e where at_ms(e.value->'heard') >= date_trunc('milliseconds', asked_at)
+	order by (e.value->'version')::bigint desc nulls last limit 1;
+	if found then
+		h := head_take(h, next);
+	else
+		h.doubted := h.linked;
+	end if;
+	if not h.subscribed or h.doubted or not h.linked then
+		h.verifying := true;
+		h.leaving := 'NOT_NAMED';
+	end if;
+	return h;
+end $$;
