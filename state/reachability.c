@@ -20,7 +20,7 @@
 #define LOOK_MAX 1000
 #define RESYNC_MS 10000 /* an end that takes longer is no answer to our question */
 
-enum stage { EVENTS, DISPROOFS, PROOFS, VERIFICATIONS };
+enum stage { EVENTS, DISPROOFS, PROOFS, VERIFICATIONS, QUIETS };
 
 struct reachability {
 	struct loop *loop;
@@ -56,6 +56,8 @@ static void write_proofs(struct batch_stage *stage, struct batch_cut *cut, struc
 	struct batch_item **items, size_t count);
 static void write_verifications(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count);
+static void write_quiets(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count);
 static void on_look(struct loop_timer *timer);
 static void on_found(struct db_unit *unit, void *context, const struct fault *fault);
 static void on_look_over(struct receipt *looking);
@@ -73,6 +75,7 @@ struct reachability *reachability_new(struct loop *loop, const struct reachabili
 	r->stages[DISPROOFS] = (struct batch_stage){ .name = "disproof", .owner = r, .write = write_disproofs };
 	r->stages[PROOFS] = (struct batch_stage){ .name = "proof", .owner = r, .write = write_proofs };
 	r->stages[VERIFICATIONS] = (struct batch_stage){ .name = "verify", .owner = r, .write = write_verifications };
+	r->stages[QUIETS] = (struct batch_stage){ .name = "quiet", .owner = r, .write = write_quiets };
 	loop_timer_init(loop, &r->look, on_look);
 	return r;
 }
@@ -245,12 +248,13 @@ static void write_disproofs(
 static void write_proofs(
 	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
 {
+	struct reachability *r = stage->owner;
 	struct db_array vehicles = vehicles_of(items, count);
 
-	(void)stage;
 	(void)cut;
 	db_unit_add(unit, &SQL_proof_apply);
 	db_param_array(unit, &vehicles);
+	db_param_int(unit, r->options.verify_delay_ms);
 }
 
 static void write_verifications(
@@ -264,7 +268,18 @@ static void write_verifications(
 	db_param_array(unit, &vehicles);
 }
 
-/* Verification: rows with a due time, which every worker looks for. */
+static void write_quiets(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	struct db_array vehicles = vehicles_of(items, count);
+
+	(void)stage;
+	(void)cut;
+	db_unit_add(unit, &SQL_quiet_apply);
+	db_param_array(unit, &vehicles);
+}
+
+/* Verification, and flapping vehicles' minute of quiet: rows with a due time, which every worker looks for. */
 
 void reachability_start(struct reachability *r)
 {
@@ -277,15 +292,25 @@ void reachability_stop(struct reachability *r)
 	loop_timer_stop(&r->look);
 }
 
+static const struct {
+	const char *timer;
+	enum stage stage;
+} looked_for[] = {
+	{ "verify", VERIFICATIONS },
+	{ "quiet", QUIETS },
+};
+
 static void on_look(struct loop_timer *timer)
 {
 	struct reachability *r = container_of(timer, struct reachability, look);
 	struct db_unit *unit = db_unit_new(r->options.reader, on_found, r);
 
 	receipt_init(&r->looking, on_look_over);
-	db_unit_add(unit, &SQL_due_timers);
-	db_param_text(unit, "verify");
-	db_param_int(unit, LOOK_MAX);
+	for (size_t i = 0; i < sizeof(looked_for) / sizeof(looked_for[0]); i++) {
+		db_unit_add(unit, &SQL_due_timers);
+		db_param_text(unit, looked_for[i].timer);
+		db_param_int(unit, LOOK_MAX);
+	}
 	db_unit_submit(unit);
 }
 
@@ -293,8 +318,10 @@ static void on_found(struct db_unit *unit, void *context, const struct fault *fa
 {
 	struct reachability *r = context;
 
-	for (size_t row = 0; !fault && !r->stopped && row < db_rows(unit, 0); row++)
-		submit(r, VERIFICATIONS, heard_new(r, db_text(unit, 0, row, 0)), &r->looking);
+	for (size_t i = 0; !fault && !r->stopped && i < sizeof(looked_for) / sizeof(looked_for[0]); i++) {
+		for (size_t row = 0; row < db_rows(unit, i); row++)
+			submit(r, looked_for[i].stage, heard_new(r, db_text(unit, i, row, 0)), &r->looking);
+	}
 	receipt_close(&r->looking, fault);
 }
 

@@ -23,7 +23,7 @@ struct reachability_options { /* borrowed for life */
 	int64_t verify_delay_ms;
 };
 
-#define REACHABILITY_STAGES 4
+#define REACHABILITY_STAGES 5
 
 struct reachability *reachability_new(struct loop *, const struct reachability_options *);
 void reachability_free(struct reachability *);

@@ -8,9 +8,9 @@ alter table vehicle_heads
 	add column topics_at timestamptz,                         -- timestamp of the session's last (un)subscribe
 	add column version_at timestamptz,                        -- timestamp of what brought the version
 	add column early jsonb,                                   -- what came of sessions that may be newer (early_put)
-	add column changes integer not null default 0,            -- of reachability, since changes_since
-	add column changes_since timestamptz,
-	add column unstable_until timestamptz;                    -- it flapped: not before this moment is it believed to be quiet
+	add column changes timestamptz[] not null default '{}',   -- of reachability, of the last minute
+	add column unstable_until timestamptz,                    -- it changes too often; the moment at which it counts as quiet
+	add column unstable_told_at timestamptz;                  -- when apps were last told of it meanwhile
 
 -- ── sessions ─────────────────────────────────────────────────────────────────
 
@@ -282,3 +282,58 @@ begin
 	end if;
 	return h;
 end $$;
+
+-- ── damping ──────────────────────────────────────────────────────────────────
+
+-- Whether a vehicle changes so often (more than 15 times in a minute) that waking it makes no sense.
+create or replace function is_unstable(h vehicle_heads) returns boolean language sql stable as
+$$ select h.unstable_until is not null $$;
+
+-- The vehicle came or went: what is known of it now. Apps are told (seq is raised) if it is registered; while it is
+-- unstable once a minute.
+create function head_turn(h vehicle_heads, is_reachable boolean, why text, registered boolean) returns vehicle_heads language plpgsql stable as $$
+declare
+	at constant timestamptz := clock_timestamp();
+	was_stable constant boolean := h.unstable_until is null;
+begin
+	h.reachable := is_reachable;
+	h.since := at;
+	h.reason := why;
+	h.changes := (array(select c from unnest(h.changes) c where c > at - interval '1 minute') || at);
+	if cardinality(h.changes) > 15 or not was_stable then
+		h.unstable_until := at + interval '1 minute';
+		h.changes := h.changes[cardinality(h.changes) - 14:];
+	end if;
+	if registered and (was_stable or coalesce(h.unstable_told_at <= at - interval '1 minute', true)) then
+		h.seq := h.seq + 1;
+		h.unstable_told_at := case when h.unstable_until is not null then at end;
+	end if;
+	return h;
+end $$;
+
+-- When it is to be looked whether the vehicle has become quiet.
+create function head_watch() returns trigger language plpgsql as $$
+begin
+	insert into timers (kind, vehicle_id, due_at) values ('quiet', new.vehicle_id, new.unstable_until)
+	on conflict (kind, vehicle_id) do update set due_at = excluded.due_at;
+	return null;
+end $$;
+create trigger heads_watch after update of unstable_until on vehicle_heads for each row
+	when (new.unstable_until is distinct from old.unstable_until and new.unstable_until is not null)
+	execute function head_watch();
+
+-- What apps are told of a vehicle's reachability.
+create function connectivity_json(h vehicle_heads) returns json language sql stable as
+$$ select json_build_object('state', case when h.reachable then 'connected' else 'disconnected' end,
+	'since', rfc3339(h.since), 'reason', case when is_unstable(h) then 'UNSTABLE' else h.reason end) $$;
+
+create or replace function vehicle_json(v vehicles, h vehicle_heads, is_manager boolean, epoch text) returns json language sql stable as $$
+	select json_build_object(
+		'vehicle_id', v.vehicle_id, 'display_name', v.display_name,
+		'msisdn', case when is_manager then v.msisdn end, 'iccid', case when is_manager then v.iccid end,
+		'fleet_id', v.fleet_id, 'tags', to_json(v.tags),
+		'connectivity', jsonb_build_object('state', case when h.reachable then 'connected' else 'disconnected' end,
+			'since', rfc3339(h.since), 'verifying', h.verifying, 'reason', h.reason)
+			|| case when is_unstable(h) then '{"unstable": true}' else '{}' end::jsonb,
+		'state', json_build_object('reported', v.reported, 'desired', v.desired, 'delta', state_delta(v.desired, v.reported)),
+		'seq', h.seq, 'epoch', epoch, 'created_at', rfc3339(v.created_at), 'updated_at', rfc3339(v.updated_at)) $$;

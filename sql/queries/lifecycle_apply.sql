@@ -1,32 +1,29 @@
 -- Applies lifecycle events, at most one of a vehicle, by the rules of docs/reachability.md. $1 vehicle, $2 kind,
 -- $3 session, $4 version, $5 timestamp in milliseconds, $6 reason, $7 verify delay in milliseconds.
 with judged as materialized (
-	select h.vehicle_id, h.reachable as was_reachable, h.verifying as was_verifying, h.session as was_session,
-		v.vehicle_id is not null as registered, v.fleet_id,
+	select h as was, v.vehicle_id is not null as registered, v.fleet_id,
 		lifecycle_step(h, i.kind, i.session, i.version, to_timestamp(i.ms / 1000.0), i.reason) as n
 	from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[]) as i(vehicle_id, kind, session, version, ms, reason)
 	join vehicle_heads h on h.vehicle_id = i.vehicle_id
 	left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
-), changed as (
-	update vehicle_heads h set session = (j.n).session, version = (j.n).version, version_at = (j.n).version_at, connected_at = (j.n).connected_at,
-		topics_at = (j.n).topics_at, taken_at = (j.n).taken_at, linked = (j.n).linked, doubted = (j.n).doubted, subscribed = (j.n).subscribed,
-		verifying = (j.n).verifying, leaving = (j.n).leaving, seen_at = (j.n).seen_at,
-		past_sessions = (j.n).past_sessions, early = (j.n).early, reachable = (j.n).reachable,
-		since = case when (j.n).reachable and not j.was_reachable then clock_timestamp() else h.since end,
-		reason = case when (j.n).reachable and not j.was_reachable then null else h.reason end,
-		seq = h.seq + case when (j.n).reachable and not j.was_reachable and j.registered then 1 else 0 end
+), turned as materialized (
+	select j.was, j.fleet_id, case when (j.n).reachable and not (j.was).reachable then head_turn(j.n, true, null, j.registered) else j.n end as n
 	from judged j
-	where h.vehicle_id = j.vehicle_id
-	returning h.vehicle_id, h.seq, h.since, h.reason, h.reachable, j.was_reachable, j.registered, j.fleet_id,
-		h.verifying and (not j.was_verifying or h.session is distinct from j.was_session) as begins
+), changed as (
+	update vehicle_heads h set session = (t.n).session, version = (t.n).version, version_at = (t.n).version_at, connected_at = (t.n).connected_at,
+		topics_at = (t.n).topics_at, taken_at = (t.n).taken_at, linked = (t.n).linked, doubted = (t.n).doubted, subscribed = (t.n).subscribed,
+		verifying = (t.n).verifying, leaving = (t.n).leaving, seen_at = (t.n).seen_at,
+		past_sessions = (t.n).past_sessions, early = (t.n).early, reachable = (t.n).reachable, since = (t.n).since, reason = (t.n).reason,
+		seq = (t.n).seq, changes = (t.n).changes, unstable_until = (t.n).unstable_until, unstable_told_at = (t.n).unstable_told_at
+	from turned t
+	where h.vehicle_id = (t.was).vehicle_id and t.n is distinct from t.was
 ), timed as (
 	insert into timers (kind, vehicle_id, due_at)
-	select 'verify', c.vehicle_id, clock_timestamp() + make_interval(secs => $7::int / 1000.0)
-	from changed c where c.begins
-	order by c.vehicle_id
+	select 'verify', (t.n).vehicle_id, clock_timestamp() + make_interval(secs => $7::int / 1000.0)
+	from turned t where (t.n).verifying and (not (t.was).verifying or (t.n).session is distinct from (t.was).session)
+	order by (t.n).vehicle_id
 	on conflict (kind, vehicle_id) do update set due_at = excluded.due_at
 )
 insert into events (vehicle_id, seq, at, type, data, fleet_id)
-select c.vehicle_id, c.seq, clock_timestamp(), 'connectivity.changed',
-	json_build_object('state', 'connected', 'since', rfc3339(c.since), 'reason', c.reason), c.fleet_id
-from changed c where c.reachable and not c.was_reachable and c.registered
+select (t.n).vehicle_id, (t.n).seq, clock_timestamp(), 'connectivity.changed', connectivity_json(t.n), t.fleet_id
+from turned t where (t.n).seq > (t.was).seq
