@@ -77,6 +77,7 @@ struct config {
 		} tls;
 	} mqtt;
 	struct {
+		int source;	    /* enum lifecycle_broker */
 		const char *prefix; /* without a slash at the end */
 		int64_t verify_delay_ms;
 	} lifecycle;
@@ -102,7 +103,7 @@ struct config {
 		struct {
 			const char *url; /* not NULL when providers has it; likewise below */
 			const char *password;
-			const char *source;
+			int source; /* enum lifecycle_broker */
 			bool registered_delivery;
 		} smpp;
 		struct {

@@ -104,7 +104,7 @@ static struct heard *heard_new(struct reachability *r, const char *vehicle_id)
 {
 	struct heard *h = memory_new(sizeof(*h));
 	h->owner = r;
-	snprintf(h->event.vehicle_id, sizeof(h->event.vehicle_id), "%s", vehicle_id);
+	snprintf(h->event.vehicle_id, sizeof(h->event.vehicle_id), "%.64s", vehicle_id);
 	return h;
 }
 
@@ -146,20 +146,24 @@ static void on_item_done(struct batch_item *item, const struct fault *fault)
 void reachability_receive(
 	struct reachability *r, const struct batch_fence *fence, const struct mqtt_message *m, struct receipt *receipt)
 {
-	struct lifecycle_event event;
+	struct lifecycle_event events[LIFECYCLE_EVENTS_MAX];
+	bool malformed;
+	int64_t now_ms = (loop_unix_us(r->loop) + db_clock_offset_us(r->options.writer)) / 1000;
+	size_t count = lifecycle_events_read(r->options.source, m, now_ms, events, &malformed);
 
 	metric_add(METRIC_LIFECYCLE_EVENTS, 1);
-	if (!lifecycle_event_read(r->options.prefix, m->topic, m->payload, m->len, &event)) {
+	if (malformed) {
 		metric_add(METRIC_LIFECYCLE_MALFORMED, 1);
 		log_debug("state", "a lifecycle event that cannot be read", LOG_TEXT("topic", m->topic));
-		return;
 	}
-	if (!strstr(event.kind, "connected") && !event.concerns_requests)
-		return; /* of another topic */
-	struct heard *h = heard_new(r, event.vehicle_id);
-	h->event = event;
-	h->item.fence = fence;
-	submit(r, EVENTS, h, receipt);
+	for (size_t i = 0; i < count; i++) {
+		if (!strstr(events[i].kind, "connected") && !events[i].concerns_requests)
+			continue; /* of another topic */
+		struct heard *h = heard_new(r, events[i].vehicle_id);
+		h->event = events[i];
+		h->item.fence = fence;
+		submit(r, EVENTS, h, receipt);
+	}
 }
 
 void reachability_disprove(struct reachability *r, const char *vehicle_id, const char *session)

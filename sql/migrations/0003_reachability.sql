@@ -28,7 +28,8 @@ create function at_ms(ms jsonb) returns timestamptz language sql immutable paral
 $$ select to_timestamp(ms::bigint / 1000.0) $$;
 
 -- Keeps what came of a session that is not the stored one and may be newer, of the eight youngest such sessions:
--- {session: {"topics": ms, "subscribed": bool, "connected": ms, "version": n, "heard": ms of our clock}}. An older word about its topics changes nothing.
+-- {session: {"topics": ms, "subscribed": bool, "connected": ms, "version": n, "heard": ms of our clock,
+-- "seen": the same of a subscription}}. An older word about its topics changes nothing.
 create function early_put(early jsonb, session text, what jsonb) returns jsonb language sql immutable as $$
 	select jsonb_object_agg(e.key, e.value) from (
 		select e.key, e.value
@@ -97,7 +98,7 @@ begin
 	h.leaving := null;
 	h.reachable := h.reachable or h.subscribed;
 	h.taken_at := clock_timestamp();
-	h.seen_at := case when h.subscribed then clock_timestamp() else h.seen_at end;
+	h.seen_at := greatest(h.seen_at, at_ms(known->'seen'));
 	h.early := nullif(h.early - next, '{}');
 	return case when coalesce((known->'subscribed')::boolean, true) then h else head_leave(h, h.topics_at) end;
 end $$;
@@ -140,6 +141,8 @@ language plpgsql stable as $$
 declare
 	newest constant timestamptz := greatest(h.connected_at, h.topics_at);
 	next text;
+	is_subscribed boolean;
+	topics_at timestamptz;
 begin
 	if is_past or is_own and not h.linked then
 		return h;
@@ -168,7 +171,14 @@ begin
 		or h.linked and h.connected_at is null and at > newest + clock_skew()
 		or h.doubted and at > newest
 		or at > coalesce(h.connected_at, h.topics_at) + interval '1 hour' + clock_skew() then
+		-- on a broker with one clock a later subscription was this one's, whatever session it was put down to
+		is_subscribed := sess like '@%' and h.subscribed and h.topics_at >= at;
+		topics_at := h.topics_at;
 		h := head_take(h, sess);
+		if is_subscribed then
+			h.subscribed := true;
+			h.topics_at := topics_at;
+		end if;
 	elsif is_older(h, ver, at) or h.connected_at is not null and at <= newest or at < newest - clock_skew() then
 		h := head_drop(h, sess);
 	elsif has_left(h) then
@@ -202,8 +212,9 @@ begin
 		-- newer than what is known; than the stored session too? Its connect or its end will say so
 		h.version := ver;
 		h.version_at := at;
-	elsif is_newer then
+	elsif is_newer or at > begun + interval '1 hour' + clock_skew() then
 		-- it overtook its connect
+		h.early := nullif(h.early - sess, '{}');
 		h := head_take(h, sess);
 		h.version := ver;
 		h.version_at := at;
@@ -226,7 +237,8 @@ begin
 		return h;
 	end if;
 	if not is_own then
-		h.early := early_put(h.early, sess, jsonb_build_object('topics', ms_of(at), 'subscribed', is_on, 'heard', ms_of(clock_timestamp())));
+		h.early := early_put(h.early, sess, jsonb_build_object('topics', ms_of(at), 'subscribed', is_on, 'heard', ms_of(clock_timestamp()))
+			|| case when is_on then jsonb_build_object('seen', ms_of(clock_timestamp())) else '{}' end);
 		if is_on and (h.session is null or not h.linked and at >= greatest(newest, h.version_at) or h.doubted and at > newest) then
 			return head_take(h, sess, true);
 		end if;
@@ -248,13 +260,24 @@ begin
 	return h;
 end $$;
 
+-- Where the broker names no session (EMQX's subscriptions), its one clock does: the stored one, if that had begun and not
+-- ended; else one of which nothing else is known.
+create function session_at(h vehicle_heads, at timestamptz) returns text language sql immutable as
+$$ select case when h.linked and at >= coalesce(h.connected_at, h.topics_at) then h.session else '@' || ms_of(at) || '?' end $$;
+
 -- One lifecycle event, by the rules of docs/reachability.md: the head as it is afterwards.
 create function lifecycle_step(h vehicle_heads, kind text, sess text, ver bigint, at timestamptz, why text) returns vehicle_heads
 language plpgsql stable as $$
 declare
-	is_own constant boolean := h.session is not distinct from sess;
-	is_past constant boolean := not is_own and hashtext(sess) = any(h.past_sessions);
+	is_own boolean;
+	is_past boolean;
 begin
+	if sess = '' then
+		sess := session_at(h, at);
+		ver := case when sess = h.session then h.version else ver end;
+	end if;
+	is_own := h.session is not distinct from sess;
+	is_past := not is_own and hashtext(sess) = any(h.past_sessions);
 	return case kind
 		when 'connected' then on_connected(h, is_own, is_past, sess, ver, at)
 		when 'disconnected' then on_disconnected(h, is_own, is_past, sess, ver, at, coalesce(why, 'UNKNOWN'))

@@ -16,12 +16,14 @@
 #include "sql/db.h"
 #include "sql/migrate.h"
 #include "sql/statements.h"
+#include "state/lifecycle_event.h"
 #include "state/reachability.h"
 #include "tests/servers.h"
 
 #define VEHICLE "WKF00000000000001"
 
 static struct test_postgres postgres;
+static const struct lifecycle_source source = { LIFECYCLE_AWS, "$aws/events", "keyfob" };
 
 /* One worker: its flows, and a broker that only writes down. */
 static struct {
@@ -113,7 +115,7 @@ static void worker_setup(void)
 	w.deadline = deadline_new(w.loop, w.reader, "w1", w.dispatch);
 	w.reachability = reachability_new(w.loop, &(struct reachability_options){ .writer = w.writer,
 							  .reader = w.reader,
-							  .prefix = "$aws/events",
+							  .source = &source,
 							  .worker = "w1",
 							  .verify_delay_ms = 60000 });
 	struct batch_stage *stages[REACHABILITY_STAGES + 5];
