@@ -50,7 +50,7 @@ create index vehicles_fleet on vehicles (fleet_id, vehicle_id) where retired_at 
 create table vehicle_heads (
 	vehicle_id     text collate "C" primary key,
 	seq            bigint not null default 0,
-	-- reachability (docs/architecture.md, "Reachability"); the session is the broker's sessionIdentifier
+	-- reachability (docs/reachability.md); the session is the broker's sessionIdentifier
 	reachable      boolean not null default false,
 	since          timestamptz,
 	reason         text,

@@ -43,16 +43,16 @@ create function early_put(early jsonb, session text, what jsonb) returns jsonb l
 create function is_older(h vehicle_heads, ver bigint, at timestamptz) returns boolean language sql immutable as
 $$ select coalesce(ver < h.version and at <= h.version_at + clock_skew(), false) $$;
 
--- The newest connect that was kept and is newer than the stored session, whose version is known by now; null: none.
-create function newer_connect(h vehicle_heads) returns text language sql immutable as $$
+-- The newest connect that was kept and is newer than the stored session, whose own version is known by now; null: none.
+create function newer_connect(h vehicle_heads, own bigint) returns text language sql immutable as $$
 	select e.key from jsonb_each(h.early) e
 	where at_ms(e.value->'connected') > coalesce(h.connected_at, h.topics_at) + clock_skew()
-		or (e.value->'version')::bigint > h.version and at_ms(e.value->'connected') >= coalesce(h.connected_at, h.topics_at) - clock_skew()
+		or (e.value->'version')::bigint > own and at_ms(e.value->'connected') >= coalesce(h.connected_at, h.topics_at) - clock_skew()
 	order by (e.value->'version')::bigint desc limit 1 $$;
 
 -- A session that may be newer than the stored one, which has given up its subscription at a moment; null: none.
 create function newer_session(h vehicle_heads, at timestamptz) returns text language sql immutable as $$
-	select coalesce(newer_connect(h),
+	select coalesce(newer_connect(h, h.version),
 		(select e.key from jsonb_each(h.early) e where h.connected_at is null and e.value ? 'version' order by (e.value->'version')::bigint desc limit 1),
 		(select e.key from jsonb_each(h.early) e where (e.value->'subscribed')::boolean and at_ms(e.value->'topics') > at
 		 order by (e.value->'topics')::bigint desc limit 1)) $$;
@@ -113,9 +113,9 @@ end $$;
 
 -- The stored session is over. Who has meanwhile connected or subscribed in another one is there; else the absence is
 -- waited out, unless another connection took over (`why`), which will be heard of.
-create function head_end(h vehicle_heads, why text) returns vehicle_heads language plpgsql stable as $$
+create function head_end(h vehicle_heads, own bigint, why text) returns vehicle_heads language plpgsql stable as $$
 declare
-	next text := newer_connect(h);
+	next text := newer_connect(h, own);
 begin
 	if next is null then
 		select e.key into next from jsonb_each(h.early) e
@@ -157,11 +157,11 @@ begin
 		end if;
 		h.connected_at := at;
 		if is_older(h, ver, at) then
-			return head_end(h, 'UNKNOWN');
+			return head_end(h, ver, 'UNKNOWN');
 		end if;
 		h.version := ver;
 		h.version_at := at;
-		next := newer_connect(h);
+		next := newer_connect(h, ver);
 		return case when next is null then h else head_take(h, next) end;
 	end if;
 	h.early := early_put(h.early, sess, jsonb_build_object('connected', ms_of(at), 'version', ver, 'heard', ms_of(clock_timestamp())));
@@ -201,11 +201,11 @@ begin
 	if is_own then
 		-- a take-over from before what is known already is no news of a taker
 		if is_older(h, ver, at) then
-			return head_end(h, 'UNKNOWN');
+			return head_end(h, ver, 'UNKNOWN');
 		end if;
 		h.version := ver;
 		h.version_at := coalesce(h.connected_at, at);
-		return head_end(h, why);
+		return head_end(h, ver, why);
 	end if;
 	is_newer := ver > coalesce(h.version, -1) and at >= coalesce(begun, at) - clock_skew();
 	if is_newer and h.linked and h.connected_at is null and at <= begun + clock_skew() then
@@ -219,7 +219,7 @@ begin
 		h.version := ver;
 		h.version_at := at;
 		h.topics_at := at;
-		return head_end(h, why);
+		return head_end(h, ver, why);
 	end if;
 	if (not h.linked or h.connected_at is null) and at > h.version_at + clock_skew() then -- and so of after an hour offline
 		h.version := ver;

@@ -3,13 +3,16 @@
 //
 // KEYFOB_SEED=N replays the history of one seed alone and prints what happened in it.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { after, test } from 'node:test';
+import mqtt from 'mqtt';
 import pg from 'pg';
-import { isSanitized } from './harness.mjs';
+import { atEnd } from './children.mjs';
+import { isSanitized, poll, Record, startBroker } from './harness.mjs';
 import { createMigratedDatabase } from './servers.mjs';
-import { deliver, makeHistory, namesAfter, nextSession, truthAt } from './histories.mjs';
+import { deliver, makeHistory, namesAfter, nextSession, randomFrom, truthAt } from './histories.mjs';
 
 const verifyDelay = 5000;
 const only = process.env.KEYFOB_SEED ? Number(process.env.KEYFOB_SEED) : null;
@@ -126,7 +129,7 @@ async function apply(lives, eventOf) {
 		// A connect says that the vehicle is there, unless that session gave its subscription back meanwhile.
 		// Clocks that differ cannot tell which of two sessions a subscription belongs to the newer of.
 		if (event.kind === 'subscribed' && lives[i].history.broker === 'plugin') lives[i].said.add(event.at);
-		if (event.kind === 'connected') lives[i].said.add(lives[i].history.sessions.find(({ name }) => name === event.session).there[0]?.[0]);
+		if (event.kind === 'connected') lives[i].said.add(lives[i].history.sessions.find(({ name }) => name === event.session)?.there[0]?.[0]);
 	});
 	await observe(lives, (life) => eventOf(life).arrives, (life) => {
 		const { kind, session, version, ms, reason } = eventOf(life);
@@ -202,4 +205,75 @@ test(`${count} histories of sessions end in the truth, and nobody is away who sa
 	await resync([...whole.filter(isCut), ...holed.filter(isOf('plugin'))]);
 	lives.forEach((life) => life.assertTruth());
 	await assertTold();
+});
+
+// ---- the same histories, lived by real clients at a real broker with the plugin
+
+const sample = only === null ? 40 : 1;
+
+// Runs a vehicle through its history as fast as the broker allows; true if it is there in the end.
+async function liveAtBroker(broker, id, { sessions, random }) {
+	let client = null;
+	const ends = (session, last) => (session.to === null ? null : session.ending === 'taken over' && !last ? null : random.pick(['cut', 'goodbye']));
+	for (const [k, session] of sessions.entries()) {
+		client = mqtt.connect(broker.url, { clientId: id, username: id, password: broker.password, protocolVersion: 5, clean: random.chance(0.7), reconnectPeriod: 0, properties: { sessionExpiryInterval: 60 } });
+		client.on('error', () => {});
+		const own = client;
+		atEnd(() => own.endAsync(true));
+		await once(client, 'connect');
+		const topic = `vehicles/${id}/commands/request`;
+		for (const [, to] of session.there) {
+			await client.subscribeAsync(topic, { qos: 1 });
+			if (to !== session.to) await client.unsubscribeAsync(topic);
+		}
+		const end = ends(session, k === sessions.length - 1);
+		if (end === 'goodbye') await client.endAsync();
+		if (end === 'cut') {
+			const closed = once(client, 'close');
+			client.stream.destroy();
+			await closed;
+		}
+	}
+	return sessions.at(-1).to === null && sessions.at(-1).there.at(-1)?.[1] === null;
+}
+
+// Everything that the plugin tells, until each connection that ended was told as ended.
+async function record(broker, act) {
+	const told = new Record('the plugin');
+	const watcher = mqtt.connect(broker.url, { clientId: 'keyfob-watcher', username: 'keyfob', password: 'gateway-secret', protocolVersion: 5 });
+	atEnd(() => watcher.endAsync(true));
+	await once(watcher, 'connect');
+	watcher.on('message', (topic, payload) => {
+		const body = JSON.parse(payload);
+		told.push({ id: body.clientId, kind: topic.split('/').at(-2), session: body.sessionIdentifier, version: body.versionNumber ?? 0, ms: body.timestamp, reason: body.disconnectReason });
+	});
+	await watcher.subscribeAsync(['$aws/events/presence/#', '$aws/events/subscriptions/#'], { qos: 1 });
+	const lasting = await act();
+	const countOf = (wanted) => told.items.filter(({ kind }) => kind === wanted).length;
+	await poll(() => countOf('connected') - countOf('disconnected'), (open) => open === lasting, { what: 'every end is told' });
+	return told.items;
+}
+
+test(`${sample} of them, lived at a real broker: what the plugin tells ends in the truth, in any order`, options, async () => {
+	const random = randomFrom(base);
+	const histories = Array.from({ length: sample }, (_, i) => makeHistory(base + i));
+	const names = histories.map(({ seed }) => `H${seed}`);
+	const broker = await startBroker({ ids: names });
+	const there = new Map();
+	const told = await record(broker, async () => {
+		await Promise.all(histories.map(async (history, i) => there.set(names[i], await liveAtBroker(broker, names[i], history))));
+		return histories.filter(({ sessions }) => sessions.at(-1).to === null).length;
+	});
+	for (let round = 0; round < 5; round++) {
+		const lives = histories.map(({ seed }) => {
+			const life = new Life(seed);
+			const own = told.filter(({ id }) => id === life.id).flatMap((event) => Array.from({ length: random.pick([1, 1, 2]) }, () => ({ ...event, arrives: random.next() })));
+			life.arrivals = round === 0 ? own.map((event, i) => ({ ...event, arrives: i })) : own.sort((a, b) => a.arrives - b.arrives);
+			life.history = { broker: 'plugin', sessions: [{ name: 'the last', there: there.get(life.id) ? [[2, null]] : [] }] };
+			return life;
+		});
+		await begin(lives);
+		await liveOn(lives);
+		lives.forEach((life) => life.assertTruth());
+	}
 });

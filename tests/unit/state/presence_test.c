@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include "base/loop.h"
+#include "base/metrics.h"
 #include "base/mqtt/link.h"
 #include "base/receipt.h"
 #include "commands/accept.h"
@@ -125,7 +126,7 @@ static void worker_setup(void)
 	stages[REACHABILITY_STAGES + 2] = deadline_stage(w.deadline);
 	stages[REACHABILITY_STAGES + 3] = offer_stage(w.deadline);
 	stages[REACHABILITY_STAGES + 4] = dispatch_settle_stage(w.dispatch);
-	w.batch = batch_new(w.loop, w.writer, &(struct batch_options){ .items_max = 1000, .holder = "w1" }, stages,
+	w.batch = batch_new(w.loop, w.writer, &(struct batch_options){ .items_max = 2000, .cut_max = 1000, .holder = "w1" }, stages,
 		REACHABILITY_STAGES + 5);
 	reachability_attach(w.reachability, w.batch);
 	dispatch_attach(w.dispatch, w.batch);
@@ -380,6 +381,66 @@ START_TEST(what_nobody_heard_is_offered_again)
 }
 END_TEST
 
+static bool none_verifying(void)
+{
+	return strcmp(ask("select count(*) from vehicle_heads where verifying"), "0") == 0 && batch_is_idle(w.batch);
+}
+
+/* Verifications are rows: a node that died began these, and whoever looks ends them, a thousand in one transaction. */
+START_TEST(a_thousand_absences_are_verified_at_once_by_another)
+{
+	ask("insert into vehicles (vehicle_id) select 'A' || n from generate_series(1, 1000) n;"
+	    "insert into vehicle_heads (vehicle_id, reachable, session, version, verifying, leaving)"
+	    " select 'A' || n, true, 's', 1, true, 'UNKNOWN' from generate_series(1, 1000) n;"
+	    "insert into timers (kind, vehicle_id, due_at) select 'verify', 'A' || n, now() from generate_series(1, 1000) n;"
+	    "update vehicle_heads set verifying = false where vehicle_id = 'A7'"); /* it was back in time */
+	int64_t before = metric_value(METRIC_BATCHES);
+	reachability_start(w.reachability);
+	pump_until(none_verifying);
+	ck_assert_int_eq(metric_value(METRIC_BATCHES) - before, 1);
+	ck_assert_str_eq(ask("select count(*) from events where data->>'state' = 'disconnected'"), "999");
+	ck_assert_str_eq(ask("select reachable from vehicle_heads where vehicle_id = 'A7'"), "t");
+	ck_assert_str_eq(ask("select count(*) from timers"), "0");
+}
+END_TEST
+
+/* A message proves life: at once who is stored as away; who is being verified is waited for anew. */
+START_TEST(a_message_proves_life)
+{
+	reachability_prove(w.reachability, VEHICLE);
+	pump_until(is_idle);
+	ck_assert_str_eq(ask("select reason from vehicle_heads where reachable"), "MESSAGE");
+	ck_assert_str_eq(ask("select data->>'reason' from events where data->>'state' = 'connected'"), "MESSAGE");
+	connected("s1", 1);
+	subscribed("s1");
+	disconnected("s1", 1);
+	ask("update timers set due_at = now() where kind = 'verify'");
+	reachability_prove(w.reachability, VEHICLE);
+	pump_until(is_idle);
+	ck_assert_str_eq(ask("select due_at > now() + interval '50 seconds' from timers where kind = 'verify'"), "t");
+	ck_assert_str_eq(ask("select count(*) from events"), "1");
+}
+END_TEST
+
+/* 0x10 disproves the session that it was claimed under, in the database and for apps, and no other. */
+START_TEST(nobody_subscribed_disproves_that_session_alone)
+{
+	begin_with_one_sent();
+	send_command();
+	pump_until(two_published);
+	connected("s2", 2);
+	subscribed("s2");
+	puback(0x10);
+	pump_until(three_published); /* again at once, to the new session */
+	ck_assert_str_eq(head(), "reachable s2");
+	ck_assert_str_eq(ask("select count(*) from events where data->>'state' = 'disconnected'"), "0");
+	puback(0x10);
+	pump_until(nothing_in_hand);
+	ck_assert_str_eq(head(), "away s2");
+	ck_assert_str_eq(ask("select data->>'reason' from events where data->>'state' = 'disconnected'"), "NO_SUBSCRIBER");
+}
+END_TEST
+
 static void start_server(void)
 {
 	test_postgres_start(&postgres);
@@ -403,6 +464,9 @@ int main(void)
 	tcase_add_test(tc, who_does_not_subscribe_is_tried_and_may_still_come);
 	tcase_add_test(tc, a_subscription_is_not_disproved_by_what_came_before_it);
 	tcase_add_test(tc, what_nobody_heard_is_offered_again);
+	tcase_add_test(tc, a_thousand_absences_are_verified_at_once_by_another);
+	tcase_add_test(tc, a_message_proves_life);
+	tcase_add_test(tc, nobody_subscribed_disproves_that_session_alone);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
