@@ -126,7 +126,8 @@ static void worker_setup(void)
 	stages[REACHABILITY_STAGES + 2] = deadline_stage(w.deadline);
 	stages[REACHABILITY_STAGES + 3] = offer_stage(w.deadline);
 	stages[REACHABILITY_STAGES + 4] = dispatch_settle_stage(w.dispatch);
-	w.batch = batch_new(w.loop, w.writer, &(struct batch_options){ .items_max = 2000, .cut_max = 1000, .holder = "w1" }, stages,
+	w.batch = batch_new(w.loop, w.writer,
+		&(struct batch_options){ .items_max = 2000, .cut_max = 1000, .holder = "w1" }, stages,
 		REACHABILITY_STAGES + 5);
 	reachability_attach(w.reachability, w.batch);
 	dispatch_attach(w.dispatch, w.batch);
@@ -392,7 +393,8 @@ START_TEST(a_thousand_absences_are_verified_at_once_by_another)
 	ask("insert into vehicles (vehicle_id) select 'A' || n from generate_series(1, 1000) n;"
 	    "insert into vehicle_heads (vehicle_id, reachable, session, version, verifying, leaving)"
 	    " select 'A' || n, true, 's', 1, true, 'UNKNOWN' from generate_series(1, 1000) n;"
-	    "insert into timers (kind, vehicle_id, due_at) select 'verify', 'A' || n, now() from generate_series(1, 1000) n;"
+	    "insert into timers (kind, vehicle_id, due_at) select 'verify', 'A' || n, now() from generate_series(1, "
+	    "1000) n;"
 	    "update vehicle_heads set verifying = false where vehicle_id = 'A7'"); /* it was back in time */
 	int64_t before = metric_value(METRIC_BATCHES);
 	reachability_start(w.reachability);
@@ -437,7 +439,8 @@ START_TEST(nobody_subscribed_disproves_that_session_alone)
 	puback(0x10);
 	pump_until(nothing_in_hand);
 	ck_assert_str_eq(head(), "away s2");
-	ck_assert_str_eq(ask("select data->>'reason' from events where data->>'state' = 'disconnected'"), "NO_SUBSCRIBER");
+	ck_assert_str_eq(
+		ask("select data->>'reason' from events where data->>'state' = 'disconnected'"), "NO_SUBSCRIBER");
 }
 END_TEST
 
