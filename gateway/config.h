@@ -77,6 +77,7 @@ struct config {
 		} tls;
 	} mqtt;
 	struct {
+		int source;	    /* enum lifecycle_broker */
 		const char *prefix; /* without a slash at the end */
 		int64_t verify_delay_ms;
 	} lifecycle;

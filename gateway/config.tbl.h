@@ -51,6 +51,9 @@ SETTING("mqtt.tls.certificate", mqtt.tls.certificate, FILE, "null", 0, 0, NULL, 
 	"The gateway's own certificate, for a broker that asks for one (PEM).")
 SETTING("mqtt.tls.key", mqtt.tls.key, FILE, "null", 0, 0, NULL, false, "Its private key (PEM).")
 
+SETTING("lifecycle.source", lifecycle.source, CHOICE, "aws", 0, 0, &RULE_SOURCE, false,
+	"Who tells who came and went: `aws` is AWS IoT Core or mosquitto with the plugin, `emqx` is EMQX. Birth and will "
+	"messages of the vehicles themselves are read besides.")
 SETTING("lifecycle.prefix", lifecycle.prefix, TEXT, "$aws/events", 0, 0, &RULE_TOPIC_PREFIX, false,
 	"Where the broker tells who came and went: AWS IoT Core's own, and what the mosquitto plugin is set to.")
 SETTING("lifecycle.verify_delay", lifecycle.verify_delay_ms, DURATION, "5s", 0, M(10), NULL, false,

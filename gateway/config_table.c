@@ -16,12 +16,14 @@
 /* the names stand in the order of their enums */
 static const char *const providers[] = { "smpp", "http", "sns", NULL };
 static const char *const methods[] = { "GET", "POST", "PUT", NULL };
+static const char *const sources[] = { "aws", "emqx", NULL };
 static const char *const levels[] = { "debug", "info", "warn", "error", NULL };
 static const char *const formats[] = { "logfmt", "json", NULL };
 static const char *const scopes[] = { "vehicles:read", "commands:write", "keyfob:admin", NULL };
 
 static const struct setting_rule RULE_PROVIDERS = { .names = providers };
 static const struct setting_rule RULE_METHOD = { .names = methods };
+static const struct setting_rule RULE_SOURCE = { .names = sources };
 static const struct setting_rule RULE_LEVEL = { .names = levels };
 static const struct setting_rule RULE_FORMAT = { .names = formats };
 static const struct setting_rule RULE_SCOPES = { .what = ", each one of ", .names = scopes };

@@ -18,14 +18,15 @@
 #include "sql/batch.h"
 #include "sql/db.h"
 #include "sql/statements.h"
+#include "state/lifecycle_event.h"
 
 #define SESSION_EXPIRY_S (7 * 24 * 3600)
-#define FILTERS_MAX 3
+#define FILTERS_MAX (LIFECYCLE_FILTERS_MAX + 1)
 
 struct feed {
 	struct loop *loop;
 	struct feed_options options;
-	char name[24], client_id[128], filters[FILTERS_MAX][256];
+	char name[24], client_id[128], filters[FILTERS_MAX][LIFECYCLE_FILTER_SIZE];
 	size_t filter_count;
 	struct batch_fence fence;
 	struct mqtt_link *link; /* NULL once it is closed */
@@ -49,13 +50,11 @@ static void finish_closing(struct feed *f);
 /* Which topics a feed reads. */
 static void set_filters(struct feed *f, const char *which)
 {
-	const char *prefix = f->options.lifecycle_prefix;
-
 	if (strcmp(which, "lifecycle") == 0) {
-		snprintf(f->filters[0], sizeof(f->filters[0]), "%s/presence/+/+", prefix);
-		snprintf(f->filters[1], sizeof(f->filters[1]), "%s/subscriptions/+/+", prefix);
-		snprintf(f->filters[2], sizeof(f->filters[2]), "%s/%s/resynced", prefix, f->options.namespace);
-		f->filter_count = 3;
+		size_t n = lifecycle_filters(f->options.lifecycle, f->filters);
+		snprintf(f->filters[n], sizeof(f->filters[n]), "%s/%s/resynced", f->options.lifecycle->prefix,
+			f->options.namespace);
+		f->filter_count = n + 1;
 	} else if (strcmp(which, "state") == 0) {
 		snprintf(f->filters[0], sizeof(f->filters[0]), "vehicles/+/state");
 		f->filter_count = 1;

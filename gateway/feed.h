@@ -8,6 +8,7 @@
 struct batch_fence;
 struct db;
 struct feed;
+struct lifecycle_source;
 struct loop;
 struct mqtt_broker;
 struct mqtt_message;
@@ -15,7 +16,8 @@ struct receipt;
 
 struct feed_options {
 	const struct mqtt_broker *broker; /* all borrowed for life */
-	const char *namespace, *lifecycle_prefix, *worker;
+	const char *namespace, *worker;
+	const struct lifecycle_source *lifecycle;
 	struct db *reader;
 	void *owner;
 	/* One message; whoever works on it opens and closes the receipt. */

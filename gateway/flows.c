@@ -32,6 +32,7 @@
 #include "sql/batch.h"
 #include "sql/db.h"
 #include "sql/statements.h"
+#include "state/lifecycle_event.h"
 #include "state/reachability.h"
 #include "state/shadow.h"
 
@@ -50,6 +51,7 @@ struct flows {
 	struct api *api;
 	char worker[40], installation[40], resync_topic[256], resynced_topic[256];
 
+	struct lifecycle_source source;
 	struct db *writer, *reader;
 	size_t databases; /* open */
 	struct dispatch *dispatch;
@@ -142,6 +144,8 @@ struct flows *flows_new(struct loop *loop, const struct flows_options *options, 
 	snprintf(f->resync_topic, sizeof(f->resync_topic), "%s/%s/resync", config->lifecycle.prefix, config->namespace);
 	snprintf(f->resynced_topic, sizeof(f->resynced_topic), "%s/%s/resynced", config->lifecycle.prefix,
 		config->namespace);
+	f->source = (struct lifecycle_source){ (enum lifecycle_broker)config->lifecycle.source,
+		config->lifecycle.prefix, config->namespace };
 	loop_timer_init(loop, &f->sweep, on_sweep);
 	loop_timer_init(loop, &f->look, on_look);
 	make_databases(f);
@@ -264,7 +268,7 @@ static void make_flows(struct flows *f)
 	f->reachability = reachability_new(f->loop, &(struct reachability_options){
 							    .writer = f->writer,
 							    .reader = f->reader,
-							    .prefix = config->lifecycle.prefix,
+							    .source = &f->source,
 							    .worker = f->worker,
 							    .verify_delay_ms = config->lifecycle.verify_delay_ms,
 						    });
@@ -438,16 +442,14 @@ static void on_message(
 {
 	struct flows *f = owner;
 
-	if (strncmp(m->topic, "vehicles/", strlen("vehicles/")) == 0) {
-		if (strstr(m->topic, "/commands/response/"))
-			answer_receive(f->answer, fence, m, receipt);
-		else
-			receive_state(f, fence, m, receipt);
-	} else if (strcmp(m->topic, f->resynced_topic) == 0) {
+	if (strcmp(m->topic, f->resynced_topic) == 0)
 		reachability_resync_end(f->reachability, fence, receipt);
-	} else {
+	else if (strcmp(fence->lease, "feed/lifecycle") == 0)
 		reachability_receive(f->reachability, fence, m, receipt);
-	}
+	else if (strstr(m->topic, "/commands/response/"))
+		answer_receive(f->answer, fence, m, receipt);
+	else
+		receive_state(f, fence, m, receipt);
 }
 
 static void on_session_lost(void *owner, const struct batch_fence *fence)
@@ -500,7 +502,7 @@ static void on_taken(void *owner, const char *name, int64_t epoch)
 	struct feed_options options = {
 		.broker = f->options.broker,
 		.namespace = f->options.config->namespace,
-		.lifecycle_prefix = f->options.config->lifecycle.prefix,
+		.lifecycle = &f->source,
 		.worker = f->worker,
 		.reader = f->reader,
 		.owner = f,

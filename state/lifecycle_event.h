@@ -1,4 +1,7 @@
-/* lifecycle_event.h - what a broker says of a vehicle's session, in AWS IoT Core's form (contract §6). */
+/* lifecycle_event.h - what is said of a vehicle's sessions, whoever says it: one form for all (docs/reachability.md).
+ *
+ * AWS IoT Core's events, which the mosquitto plugin tells too; EMQX's; and birth and will messages of the vehicles
+ * themselves (docs/vehicles.md). */
 #ifndef KEYFOB_STATE_LIFECYCLE_EVENT_H
 #define KEYFOB_STATE_LIFECYCLE_EVENT_H
 
@@ -6,19 +9,37 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct mqtt_message;
+
+enum lifecycle_broker { LIFECYCLE_AWS, LIFECYCLE_EMQX }; /* in the order of the names of lifecycle.source */
+
+struct lifecycle_source { /* borrowed */
+	enum lifecycle_broker broker;
+	const char *prefix;	/* lifecycle.prefix */
+	const char *name_space; /* client ids that begin with it and '-' are no vehicles */
+};
+
 struct lifecycle_event {
 	char vehicle_id[65];
 	const char *kind; /* "connected", "disconnected", "subscribed", "unsubscribed" */
-	char session[80]; /* sessionIdentifier */
-	int64_t version;  /* versionNumber; 0 for subscribe events, which bear none */
+	char session[80]; /* "": the broker names none, and its clock ties the event to one */
+	int64_t version;  /* rises with each connect; 0 for subscribe events, which bear none */
 	int64_t timestamp_ms;
-	char reason[64];	/* disconnectReason; "" when there is none */
+	char reason[64];	/* "DUPLICATE_CLIENTID": another connection took over; "" when there is none */
 	bool concerns_requests; /* subscribe events: a filter matches the vehicle's request topic */
 };
 
-/* False: it is no such event. `prefix` is lifecycle.prefix. */
-bool lifecycle_event_read(
-	const char *prefix, const char *topic, const char *payload, size_t len, struct lifecycle_event *ret);
+#define LIFECYCLE_EVENTS_MAX 2	/* in one message: a birth is a connect and a subscription */
+#define LIFECYCLE_FILTERS_MAX 8 /* of one source */
+#define LIFECYCLE_FILTER_SIZE 256
+
+/* The topics to read; returns how many. */
+size_t lifecycle_filters(
+	const struct lifecycle_source *, char ret_filters[LIFECYCLE_FILTERS_MAX][LIFECYCLE_FILTER_SIZE]);
+/* What a message says, in order; `now_ms` is the time of what bears none (milliseconds since 1970). 0: it is no event of
+ * a vehicle; then *ret_malformed says whether it should have been one. */
+size_t lifecycle_events_read(const struct lifecycle_source *, const struct mqtt_message *, int64_t now_ms,
+	struct lifecycle_event ret[LIFECYCLE_EVENTS_MAX], bool *ret_malformed);
 /* MQTT 5 §4.7: whether a topic filter matches a topic; `$share/…` matches nothing here. */
 bool topic_filter_matches(const char *filter, const char *topic);
 

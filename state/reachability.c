@@ -20,7 +20,7 @@
 #define LOOK_MAX 1000
 #define RESYNC_MS 10000 /* an end that takes longer is no answer to our question */
 
-enum stage { EVENTS, DISPROOFS, PROOFS, VERIFICATIONS };
+enum stage { EVENTS, DISPROOFS, PROOFS, VERIFICATIONS, QUIETS };
 
 struct reachability {
 	struct loop *loop;
@@ -56,6 +56,8 @@ static void write_proofs(struct batch_stage *stage, struct batch_cut *cut, struc
 	struct batch_item **items, size_t count);
 static void write_verifications(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count);
+static void write_quiets(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count);
 static void on_look(struct loop_timer *timer);
 static void on_found(struct db_unit *unit, void *context, const struct fault *fault);
 static void on_look_over(struct receipt *looking);
@@ -73,6 +75,7 @@ struct reachability *reachability_new(struct loop *loop, const struct reachabili
 	r->stages[DISPROOFS] = (struct batch_stage){ .name = "disproof", .owner = r, .write = write_disproofs };
 	r->stages[PROOFS] = (struct batch_stage){ .name = "proof", .owner = r, .write = write_proofs };
 	r->stages[VERIFICATIONS] = (struct batch_stage){ .name = "verify", .owner = r, .write = write_verifications };
+	r->stages[QUIETS] = (struct batch_stage){ .name = "quiet", .owner = r, .write = write_quiets };
 	loop_timer_init(loop, &r->look, on_look);
 	return r;
 }
@@ -101,7 +104,7 @@ static struct heard *heard_new(struct reachability *r, const char *vehicle_id)
 {
 	struct heard *h = memory_new(sizeof(*h));
 	h->owner = r;
-	snprintf(h->event.vehicle_id, sizeof(h->event.vehicle_id), "%s", vehicle_id);
+	snprintf(h->event.vehicle_id, sizeof(h->event.vehicle_id), "%.64s", vehicle_id);
 	return h;
 }
 
@@ -143,20 +146,24 @@ static void on_item_done(struct batch_item *item, const struct fault *fault)
 void reachability_receive(
 	struct reachability *r, const struct batch_fence *fence, const struct mqtt_message *m, struct receipt *receipt)
 {
-	struct lifecycle_event event;
+	struct lifecycle_event events[LIFECYCLE_EVENTS_MAX];
+	bool malformed;
+	int64_t now_ms = db_now_us(r->options.writer) / 1000;
+	size_t count = lifecycle_events_read(r->options.source, m, now_ms, events, &malformed);
 
 	metric_add(METRIC_LIFECYCLE_EVENTS, 1);
-	if (!lifecycle_event_read(r->options.prefix, m->topic, m->payload, m->len, &event)) {
+	if (malformed) {
 		metric_add(METRIC_LIFECYCLE_MALFORMED, 1);
 		log_debug("state", "a lifecycle event that cannot be read", LOG_TEXT("topic", m->topic));
-		return;
 	}
-	if (!strstr(event.kind, "connected") && !event.concerns_requests)
-		return; /* of another topic */
-	struct heard *h = heard_new(r, event.vehicle_id);
-	h->event = event;
-	h->item.fence = fence;
-	submit(r, EVENTS, h, receipt);
+	for (size_t i = 0; i < count; i++) {
+		if (!strstr(events[i].kind, "connected") && !events[i].concerns_requests)
+			continue; /* of another topic */
+		struct heard *h = heard_new(r, events[i].vehicle_id);
+		h->event = events[i];
+		h->item.fence = fence;
+		submit(r, EVENTS, h, receipt);
+	}
 }
 
 void reachability_disprove(struct reachability *r, const char *vehicle_id, const char *session)
@@ -245,12 +252,13 @@ static void write_disproofs(
 static void write_proofs(
 	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
 {
+	struct reachability *r = stage->owner;
 	struct db_array vehicles = vehicles_of(items, count);
 
-	(void)stage;
 	(void)cut;
 	db_unit_add(unit, &SQL_proof_apply);
 	db_param_array(unit, &vehicles);
+	db_param_int(unit, r->options.verify_delay_ms);
 }
 
 static void write_verifications(
@@ -264,7 +272,18 @@ static void write_verifications(
 	db_param_array(unit, &vehicles);
 }
 
-/* Verification: rows with a due time, which every worker looks for. */
+static void write_quiets(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	struct db_array vehicles = vehicles_of(items, count);
+
+	(void)stage;
+	(void)cut;
+	db_unit_add(unit, &SQL_quiet_apply);
+	db_param_array(unit, &vehicles);
+}
+
+/* Verification, and flapping vehicles' minute of quiet: rows with a due time, which every worker looks for. */
 
 void reachability_start(struct reachability *r)
 {
@@ -277,15 +296,25 @@ void reachability_stop(struct reachability *r)
 	loop_timer_stop(&r->look);
 }
 
+static const struct {
+	const char *timer;
+	enum stage stage;
+} looked_for[] = {
+	{ "verify", VERIFICATIONS },
+	{ "quiet", QUIETS },
+};
+
 static void on_look(struct loop_timer *timer)
 {
 	struct reachability *r = container_of(timer, struct reachability, look);
 	struct db_unit *unit = db_unit_new(r->options.reader, on_found, r);
 
 	receipt_init(&r->looking, on_look_over);
-	db_unit_add(unit, &SQL_due_timers);
-	db_param_text(unit, "verify");
-	db_param_int(unit, LOOK_MAX);
+	for (size_t i = 0; i < sizeof(looked_for) / sizeof(looked_for[0]); i++) {
+		db_unit_add(unit, &SQL_due_timers);
+		db_param_text(unit, looked_for[i].timer);
+		db_param_int(unit, LOOK_MAX);
+	}
 	db_unit_submit(unit);
 }
 
@@ -293,8 +322,10 @@ static void on_found(struct db_unit *unit, void *context, const struct fault *fa
 {
 	struct reachability *r = context;
 
-	for (size_t row = 0; !fault && !r->stopped && row < db_rows(unit, 0); row++)
-		submit(r, VERIFICATIONS, heard_new(r, db_text(unit, 0, row, 0)), &r->looking);
+	for (size_t i = 0; !fault && !r->stopped && i < sizeof(looked_for) / sizeof(looked_for[0]); i++) {
+		for (size_t row = 0; row < db_rows(unit, i); row++)
+			submit(r, looked_for[i].stage, heard_new(r, db_text(unit, i, row, 0)), &r->looking);
+	}
 	receipt_close(&r->looking, fault);
 }
 

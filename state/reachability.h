@@ -11,6 +11,7 @@ struct batch;
 struct batch_fence;
 struct batch_stage;
 struct db;
+struct lifecycle_source;
 struct loop;
 struct mqtt_message;
 struct reachability;
@@ -18,12 +19,12 @@ struct receipt;
 
 struct reachability_options { /* borrowed for life */
 	struct db *writer, *reader;
-	const char *prefix; /* lifecycle.prefix */
+	const struct lifecycle_source *source;
 	const char *worker;
 	int64_t verify_delay_ms;
 };
 
-#define REACHABILITY_STAGES 4
+#define REACHABILITY_STAGES 5
 
 struct reachability *reachability_new(struct loop *, const struct reachability_options *);
 void reachability_free(struct reachability *);

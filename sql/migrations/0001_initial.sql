@@ -50,7 +50,7 @@ create index vehicles_fleet on vehicles (fleet_id, vehicle_id) where retired_at 
 create table vehicle_heads (
 	vehicle_id     text collate "C" primary key,
 	seq            bigint not null default 0,
-	-- reachability (docs/architecture.md, "Reachability"); the session is the broker's sessionIdentifier
+	-- reachability (docs/reachability.md); the session is the broker's sessionIdentifier
 	reachable      boolean not null default false,
 	since          timestamptz,
 	reason         text,
@@ -58,9 +58,10 @@ create table vehicle_heads (
 	version        bigint,                      -- versionNumber of the last connect that counted
 	connected_at   timestamptz,                 -- timestamp of the session's connect; null until it came
 	linked         boolean not null default false,-- the session's disconnect did not come yet
+	subscribed     boolean not null default false,-- the session was told as subscribed to its requests
 	verifying      boolean not null default false,-- a disconnect is waited out (timers, 'verify')
 	leaving        text,                        -- why, while it is
-	seen_at        timestamptz,                 -- when the broker last named it as connected or subscribed
+	seen_at        timestamptz,                 -- when the broker last named it as subscribed
 	past_sessions  text[] not null default '{}',-- the last few that were stored before
 	-- the claim to publish: at most one command of a vehicle is between claim and PUBACK
 	claim_id       uuid,
@@ -70,6 +71,11 @@ create table vehicle_heads (
 	check ((claim_id is null) = (claim_worker is null)),
 	check ((claim_id is null) = (claim_attempt is null))
 ) with (fillfactor = 50);
+
+-- Who hears a request at this moment: a session, and whether it is known to have subscribed. What was published to one
+-- audience is offered to the next, and a PUBACK 0x10 disproves the one that its claim was made under.
+create function audience(h vehicle_heads) returns text language sql immutable parallel safe as
+$$ select coalesce(h.session, '') || case when h.subscribed then '' else '?' end $$;
 
 -- ── grants ───────────────────────────────────────────────────────────────────
 
@@ -262,7 +268,7 @@ create table commands (
 	traceparent     text,
 	accepted_seq    bigint not null,                    -- the order of acceptance within the vehicle
 	attempts        integer not null default 0,         -- publishes that were not disproved
-	publish_session text,                               -- the vehicle's session at the last claim
+	publish_session text,                               -- audience() of the last claim
 	timeout_seconds integer not null check (timeout_seconds between 1 and 86400),
 	reason          json,
 	result          json,
@@ -438,7 +444,7 @@ begin
 			finished_at = case when l.to_status in ('succeeded', 'failed', 'rejected', 'expired', 'canceled') then coalesce(c.finished_at, at) end,
 			due_at = case when l.to_status = c.status and l.from_flight = l.to_flight and not l.tells then c.due_at
 				else command_due(l.to_status, l.to_flight, at, c.expires_at, coalesce(c.sent_at, at), c.timeout_seconds) end,
-			publish_session = case i.event when 'claim' then (select h.session from vehicle_heads h where h.vehicle_id = c.vehicle_id) else c.publish_session end,
+			publish_session = case i.event when 'claim' then (select audience(h) from vehicle_heads h where h.vehicle_id = c.vehicle_id) else c.publish_session end,
 			timeline = c.timeline || coalesce(i.step, '[]'),
 			updated_at = at
 		from i, lifecycle l
@@ -463,7 +469,7 @@ begin
 			claim_id = case when ch.claimed is not null then ch.claimed when h.claim_id = any(ch.unclaimed) then null else h.claim_id end,
 			claim_worker = case when ch.claimed is not null then worker when h.claim_id = any(ch.unclaimed) then null else h.claim_worker end,
 			claim_attempt = case when ch.claimed is not null then ch.attempt when h.claim_id = any(ch.unclaimed) then null else h.claim_attempt end,
-			claim_session = case when ch.claimed is not null then h.session when h.claim_id = any(ch.unclaimed) then null else h.claim_session end
+			claim_session = case when ch.claimed is not null then audience(h) when h.claim_id = any(ch.unclaimed) then null else h.claim_session end
 		from change ch
 		where h.vehicle_id = ch.vehicle_id and (ch.told > 0 or ch.claimed is not null or h.claim_id = any(ch.unclaimed))
 	)

@@ -1,9 +1,12 @@
 -- Of each reachable vehicle of the batch ($1) whose head has no claim: claims its oldest unsent command for this
 -- worker ($2), and returns what is to be published. Where this worker cannot publish ($3 false), or nobody would
--- hear the answer yet, a timer offers it again. A vehicle that is away is tried once so before it is woken by SMS
--- (absences, 'probe'): whoever was there all along gets the command.
+-- hear the answer yet, a timer offers it again. Likewise where the session was just connected and has not subscribed:
+-- nobody would hear the request. One that is silent about it for a second (a resumed session, on some brokers) is tried.
+-- A vehicle that is away is tried once so before it is woken by SMS (absences, 'probe'): whoever was there all along gets
+-- the command.
 with open as materialized (
-	select h.vehicle_id, h.session, h.reachable, p.*, $3::bool and f.subscribed as may
+	select h.vehicle_id, audience(h) as session, h.reachable, p.*,
+		$3::bool and f.subscribed and (h.subscribed or coalesce(h.taken_at < clock_timestamp() - interval '1 second', true)) as may
 	from unnest($1::text[], $4::text[]) as i(vehicle_id, feed)
 	join vehicle_heads h on h.vehicle_id = i.vehicle_id and h.claim_id is null
 		and (h.reachable or is_to_be_probed(h.vehicle_id))
@@ -15,7 +18,7 @@ with open as materialized (
 			and c.status in ('accepted', 'waiting', 'sent') and c.expires_at >= clock_timestamp() + interval '1 second'
 			and (c.flight = 'none'
 			  or c.flight = 'out' and c.redelivery <> 'never'
-			     and (c.status <> 'sent' or c.publish_session is distinct from h.session))
+			     and (c.status <> 'sent' or c.publish_session is distinct from audience(h)))
 		order by c.accepted_seq limit 1
 	) p
 	order by h.vehicle_id

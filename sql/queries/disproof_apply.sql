@@ -1,12 +1,16 @@
--- Nobody was subscribed: vehicles ($1) that are still stored under the session ($2) of that claim are away.
-with away as (
-	update vehicle_heads h set reachable = false, linked = false, verifying = false, since = clock_timestamp(), reason = 'NO_SUBSCRIBER', leaving = null,
-		seq = h.seq + case when v.vehicle_id is not null then 1 else 0 end
-	from unnest($1::text[], $2::text[]) as i(vehicle_id, session) left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
-	where h.vehicle_id = i.vehicle_id and coalesce(h.session, '') = i.session and h.reachable
-	returning h.vehicle_id, h.seq, h.since, h.reason, v.vehicle_id is not null as registered, v.fleet_id
+-- Nobody was subscribed: vehicles ($1) that still have the audience ($2) of that claim are away. A session that has not
+-- subscribed yet is not doubted: it still may.
+with turned as materialized (
+	select h.vehicle_id, h.seq as was_seq, v.fleet_id, head_turn(h, false, 'NO_SUBSCRIBER', v.vehicle_id is not null) as n
+	from unnest($1::text[], $2::text[]) as i(vehicle_id, audience)
+	join vehicle_heads h on h.vehicle_id = i.vehicle_id and audience(h) = i.audience and h.reachable
+	left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
+), away as (
+	update vehicle_heads h set doubted = h.linked and h.subscribed, subscribed = false, verifying = false, leaving = null,
+		reachable = false, since = (t.n).since, reason = (t.n).reason, seq = (t.n).seq,
+		changes = (t.n).changes, unstable_until = (t.n).unstable_until, unstable_told_at = (t.n).unstable_told_at
+	from turned t where h.vehicle_id = t.vehicle_id
 )
 insert into events (vehicle_id, seq, at, type, data, fleet_id)
-select a.vehicle_id, a.seq, clock_timestamp(), 'connectivity.changed',
-	json_build_object('state', 'disconnected', 'since', rfc3339(a.since), 'reason', a.reason), a.fleet_id
-from away a where a.registered
+select t.vehicle_id, (t.n).seq, clock_timestamp(), 'connectivity.changed', connectivity_json(t.n), t.fleet_id
+from turned t where (t.n).seq > t.was_seq

@@ -8,7 +8,7 @@ with i as materialized (
 	select i.*, case
 		when h.claim_id = i.id and h.claim_worker = $6::text and h.claim_attempt = i.attempt then
 			case when i.verdict <> 'nobody' then i.verdict
-			     when h.reachable and h.session is distinct from h.claim_session then 'release'
+			     when h.reachable and audience(h) is distinct from h.claim_session then 'release'
 			     else 'disprove' end
 		when i.verdict = 'puback' and c.flight = 'out' then 'puback' end as event
 	from i join vehicle_heads h on h.vehicle_id = i.vehicle_id

@@ -31,6 +31,7 @@ static const struct rule {
 	{ MOSQ_ACL_WRITE, "commands/response/", is_own_feed },
 	{ MOSQ_ACL_WRITE, "state/", is_own_feed },
 	{ MOSQ_ACL_WRITE, "state", is_end },
+	{ MOSQ_ACL_WRITE, "lifecycle", is_end },
 };
 
 static const char *below_own(const char *id, const char *topic);

@@ -200,15 +200,22 @@ export async function startInstallation({ nodes: count = 1, ids, config } = {}) 
 }
 
 async function startNodeOfNewDatabase({ broker, database, config }) {
-	await migrate(broker, database);
+	await migrate(broker.url, database.url);
 	return startNode({ broker, database, config });
+}
+
+// With the schema, for tests that need no node.
+export async function createMigratedDatabase() {
+	const database = await createDatabase();
+	await migrate('mqtt://127.0.0.1:1', database.url);
+	return database;
 }
 
 async function migrate(broker, database) {
 	const file = join(folder, 'migrate.yaml');
 	const config = {
-		database: { url: database.url },
-		mqtt: { url: broker.url },
+		database: { url: database },
+		mqtt: { url: broker },
 		auth: { issuers: [{ issuer, audience, jwks_file: jwksFile, scopes: ['vehicles:read'] }] },
 		commands: { catalog },
 	};

@@ -1,0 +1,479 @@
+/* presence_test.c - what is heard of a vehicle's sessions, and what leaves for it in between: lifecycle events, claims
+ * and PUBACKs in the orders in which they race, on a real PostgreSQL; the broker is scripted. */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "base/loop.h"
+#include "base/metrics.h"
+#include "base/mqtt/link.h"
+#include "base/receipt.h"
+#include "commands/accept.h"
+#include "commands/deadline.h"
+#include "commands/dispatch.h"
+#include "commands/ports.h"
+#include "sql/batch.h"
+#include "sql/db.h"
+#include "sql/migrate.h"
+#include "sql/statements.h"
+#include "state/lifecycle_event.h"
+#include "state/reachability.h"
+#include "tests/servers.h"
+
+#define VEHICLE "WKF00000000000001"
+
+static struct test_postgres postgres;
+static const struct lifecycle_source source = { LIFECYCLE_AWS, "$aws/events", "keyfob" };
+
+/* One worker: its flows, and a broker that only writes down. */
+static struct {
+	struct loop *loop;
+	struct db *writer, *reader;
+	struct dispatch *dispatch;
+	struct accept_flow *accept;
+	struct deadline *deadline;
+	struct reachability *reachability;
+	struct batch *batch;
+	struct command_ports ports;
+	int ups, closed, mid;
+	size_t published;
+	char payload[1024]; /* of the last publish */
+} w;
+
+static bool done;
+
+static void pump_until(bool (*reached)(void))
+{
+	uint64_t until = uv_hrtime() + 8000000000ull;
+	while (!reached()) {
+		ck_assert_msg(uv_hrtime() < until, "what the test waits for did not happen in 8 s");
+		uv_run(loop_uv(w.loop), UV_RUN_ONCE);
+	}
+}
+
+/* What commands need of others. */
+
+static bool can_publish(void *owner)
+{
+	(void)owner;
+	return true;
+}
+
+static int publish(void *owner, const struct mqtt_publish *m)
+{
+	(void)owner;
+	snprintf(w.payload, sizeof(w.payload), "%.*s", (int)m->len, (const char *)m->payload);
+	w.published++;
+	return ++w.mid;
+}
+
+static void disprove(void *owner, const char *vehicle_id, const char *session)
+{
+	(void)owner;
+	reachability_disprove(w.reachability, vehicle_id, session);
+}
+
+static void prove(void *owner, const char *vehicle_id)
+{
+	(void)owner;
+	reachability_prove(w.reachability, vehicle_id);
+}
+
+/* Setting up. */
+
+static void on_up(void *owner, struct db *db)
+{
+	(void)owner;
+	(void)db;
+	w.ups++;
+}
+
+static void on_down(void *owner, struct db *db)
+{
+	(void)owner;
+	(void)db;
+}
+
+static bool both_up(void)
+{
+	return w.ups == 2;
+}
+
+static void worker_setup(void)
+{
+	struct db_options options = { .url = postgres.url, .queue_max = 100, .on_up = on_up, .on_down = on_down };
+
+	memset(&w, 0, sizeof(w));
+	w.loop = loop_new();
+	w.writer = db_new(w.loop, &options, SQL_ALL, SQL_COUNT);
+	w.reader = db_new(w.loop, &options, SQL_ALL, SQL_COUNT);
+	w.ports = (struct command_ports){
+		.can_publish = can_publish, .publish = publish, .disprove = disprove, .prove = prove
+	};
+	w.dispatch = dispatch_new(w.loop, w.writer, "w1", &w.ports);
+	w.accept = accept_new(w.loop, w.writer, 100);
+	w.deadline = deadline_new(w.loop, w.reader, "w1", w.dispatch);
+	w.reachability = reachability_new(w.loop, &(struct reachability_options){ .writer = w.writer,
+							  .reader = w.reader,
+							  .source = &source,
+							  .worker = "w1",
+							  .verify_delay_ms = 60000 });
+	struct batch_stage *stages[REACHABILITY_STAGES + 5];
+	reachability_stages(w.reachability, stages);
+	stages[REACHABILITY_STAGES] = dispatch_puback_stage(w.dispatch);
+	stages[REACHABILITY_STAGES + 1] = accept_stage(w.accept);
+	stages[REACHABILITY_STAGES + 2] = deadline_stage(w.deadline);
+	stages[REACHABILITY_STAGES + 3] = offer_stage(w.deadline);
+	stages[REACHABILITY_STAGES + 4] = dispatch_settle_stage(w.dispatch);
+	w.batch = batch_new(w.loop, w.writer,
+		&(struct batch_options){ .items_max = 2000, .cut_max = 1000, .holder = "w1" }, stages,
+		REACHABILITY_STAGES + 5);
+	reachability_attach(w.reachability, w.batch);
+	dispatch_attach(w.dispatch, w.batch);
+	accept_attach(w.accept, w.batch);
+	deadline_attach(w.deadline, w.batch);
+	db_start(w.writer);
+	db_start(w.reader);
+	pump_until(both_up);
+	test_postgres_ask(&postgres,
+		"truncate commands, events, vehicle_heads, timers; delete from vehicles;"
+		"insert into vehicles (vehicle_id) values ('" VEHICLE "');"
+		"insert into vehicle_heads (vehicle_id) values ('" VEHICLE "');"
+		"update leases set subscribed = true; delete from leases where name like 'worker/%';"
+		"insert into leases (name, holder, epoch, expires_at) values ('worker/w1', 'w1', 1, now() + interval "
+		"'1 hour')");
+}
+
+static void on_closed(void *owner)
+{
+	(void)owner;
+	w.closed++;
+}
+
+static bool is_idle(void)
+{
+	return batch_is_idle(w.batch);
+}
+
+static bool both_closed(void)
+{
+	return w.closed == 2 && batch_is_idle(w.batch);
+}
+
+static void worker_teardown(void)
+{
+	deadline_stop(w.deadline);
+	reachability_stop(w.reachability);
+	pump_until(is_idle);
+	db_close(w.writer, on_closed);
+	db_close(w.reader, on_closed);
+	pump_until(both_closed);
+	batch_free(w.batch);
+	reachability_free(w.reachability);
+	deadline_free(w.deadline);
+	accept_free(w.accept);
+	dispatch_free(w.dispatch);
+	loop_stop(w.loop);
+	loop_run(w.loop);
+	loop_free(w.loop);
+}
+
+/* What happens. */
+
+static const char *ask(const char *sql)
+{
+	return test_postgres_ask(&postgres, sql);
+}
+
+static bool is_done(void)
+{
+	return done;
+}
+
+static void on_settled(struct receipt *r)
+{
+	ck_assert_ptr_null(r->fault);
+	done = true;
+}
+
+/* A lifecycle event, applied and committed; `more` is what presence and subscribe events have each of their own. */
+static void event(const char *kind, const char *session, const char *more)
+{
+	struct receipt receipt;
+	char topic[128], payload[512];
+
+	snprintf(topic, sizeof(topic), "$aws/events/%s/%s/" VEHICLE,
+		strstr(kind, "connected") ? "presence" : "subscriptions", kind);
+	snprintf(payload, sizeof(payload),
+		"{\"clientId\":\"" VEHICLE "\",\"timestamp\":%lld,\"sessionIdentifier\":\"%s\",%s}",
+		(long long)(loop_unix_us(w.loop) / 1000), session, more);
+	done = false;
+	receipt_init(&receipt, on_settled);
+	reachability_receive(w.reachability, NULL,
+		&(struct mqtt_message){ .topic = topic, .payload = payload, .len = strlen(payload) }, &receipt);
+	receipt_close(&receipt, NULL);
+	pump_until(is_done);
+}
+
+static void connected(const char *session, int version)
+{
+	char more[40];
+	snprintf(more, sizeof(more), "\"versionNumber\":%d", version);
+	event("connected", session, more);
+}
+
+static void subscribed(const char *session)
+{
+	event("subscribed", session, "\"topics\":[\"vehicles/" VEHICLE "/commands/request\"]");
+}
+
+static void disconnected(const char *session, int version)
+{
+	char more[80];
+	snprintf(more, sizeof(more), "\"versionNumber\":%d,\"disconnectReason\":\"UNKNOWN\"", version);
+	event("disconnected", session, more);
+}
+
+static void on_accepted(struct accept *accept, const struct fault *fault)
+{
+	(void)accept;
+	ck_assert_ptr_null(fault);
+	done = true;
+}
+
+static void send_command(void)
+{
+	struct accept a = { .vehicle_id = VEHICLE,
+		.subject = "root",
+		.admin = true,
+		.name = "doors.unlock",
+		.needs = 2,
+		.params = "{}",
+		.ttl_s = 30,
+		.timeout_s = 20,
+		.redelivery = "on_reconnect",
+		.supersedes = "",
+		.catalog = "{}",
+		.on_done = on_accepted };
+	done = false;
+	ck_assert_ptr_null(accept_submit(w.accept, &a));
+	pump_until(is_done);
+	free(a.command);
+}
+
+static bool nothing_in_hand(void)
+{
+	return dispatch_in_hand(w.dispatch) == 0 && batch_is_idle(w.batch);
+}
+
+static void puback(int reason)
+{
+	dispatch_on_puback(w.dispatch, w.mid, reason);
+}
+
+static bool one_published(void)
+{
+	return w.published == 1;
+}
+
+static bool two_published(void)
+{
+	return w.published == 2;
+}
+
+static bool three_published(void)
+{
+	return w.published == 3;
+}
+
+/* A vehicle that is there, and a command that was published to its session s1 and acknowledged. */
+static void begin_with_one_sent(void)
+{
+	connected("s1", 1);
+	subscribed("s1");
+	send_command();
+	pump_until(one_published);
+	puback(0);
+	pump_until(nothing_in_hand);
+}
+
+static const char *head(void)
+{
+	return ask("select concat_ws(' ', case when reachable then 'reachable' else 'away' end, session) from "
+		   "vehicle_heads");
+}
+
+static const char *statuses(void)
+{
+	return ask("select string_agg(status || '/' || flight, ' ' order by accepted_seq) from commands");
+}
+
+/* The connection is cut, and the vehicle is back at once. Between its CONNECT and its SUBSCRIBE nobody hears a request:
+ * brokers that say 0x10 would disprove a vehicle that is just coming, others would swallow the request. */
+START_TEST(nothing_leaves_between_connect_and_subscribe)
+{
+	begin_with_one_sent();
+	disconnected("s1", 1);
+	connected("s2", 2);
+	pump_until(nothing_in_hand);
+	ck_assert_uint_eq(w.published, 1);
+	subscribed("s2");
+	pump_until(two_published);
+	ck_assert_ptr_nonnull(strstr(w.payload, "\"attempt\":2"));
+	puback(0);
+	pump_until(nothing_in_hand);
+	ck_assert_str_eq(statuses(), "sent/out");
+	ck_assert_str_eq(head(), "reachable s2");
+}
+END_TEST
+
+/* A session that is resumed is not told as subscribed by every broker: after a second the vehicle is believed. When
+ * nobody was there nevertheless, its subscription is still to come, and counts. */
+START_TEST(who_does_not_subscribe_is_tried_and_may_still_come)
+{
+	begin_with_one_sent();
+	connected("s2", 2);
+	deadline_start(w.deadline);
+	pump_until(two_published);
+	puback(0x10);
+	pump_until(nothing_in_hand);
+	ck_assert_str_eq(head(), "away s2");
+	ck_assert_str_eq(statuses(), "waiting/out");
+	subscribed("s2");
+	ck_assert_str_eq(head(), "reachable s2");
+	pump_until(three_published);
+}
+END_TEST
+
+/* The 0x10 of a publish from before the subscription comes after it. */
+START_TEST(a_subscription_is_not_disproved_by_what_came_before_it)
+{
+	begin_with_one_sent();
+	connected("s2", 2);
+	deadline_start(w.deadline);
+	pump_until(two_published);
+	subscribed("s2");
+	puback(0x10);
+	pump_until(three_published);
+	ck_assert_str_eq(head(), "reachable s2");
+	puback(0);
+	pump_until(nothing_in_hand);
+	ck_assert_str_eq(statuses(), "sent/out");
+	ck_assert_str_eq(ask("select count(*) from events where data->>'state' = 'disconnected'"), "0");
+}
+END_TEST
+
+/* What was published to a session that had not subscribed goes out again when it has: brokers without 0x10 acknowledge
+ * what nobody hears. */
+START_TEST(what_nobody_heard_is_offered_again)
+{
+	begin_with_one_sent();
+	connected("s2", 2);
+	deadline_start(w.deadline);
+	pump_until(two_published);
+	puback(0);
+	pump_until(nothing_in_hand);
+	subscribed("s2");
+	pump_until(three_published);
+	puback(0);
+	pump_until(nothing_in_hand);
+	ck_assert_str_eq(statuses(), "sent/out");
+}
+END_TEST
+
+static bool none_verifying(void)
+{
+	return strcmp(ask("select count(*) from vehicle_heads where verifying"), "0") == 0 && batch_is_idle(w.batch);
+}
+
+/* Verifications are rows: a node that died began these, and whoever looks ends them, a thousand in one transaction. */
+START_TEST(a_thousand_absences_are_verified_at_once_by_another)
+{
+	ask("insert into vehicles (vehicle_id) select 'A' || n from generate_series(1, 1000) n;"
+	    "insert into vehicle_heads (vehicle_id, reachable, session, version, verifying, leaving)"
+	    " select 'A' || n, true, 's', 1, true, 'UNKNOWN' from generate_series(1, 1000) n;"
+	    "insert into timers (kind, vehicle_id, due_at) select 'verify', 'A' || n, now() from generate_series(1, "
+	    "1000) n;"
+	    "update vehicle_heads set verifying = false where vehicle_id = 'A7'"); /* it was back in time */
+	int64_t before = metric_value(METRIC_BATCHES);
+	reachability_start(w.reachability);
+	pump_until(none_verifying);
+	ck_assert_int_eq(metric_value(METRIC_BATCHES) - before, 1);
+	ck_assert_str_eq(ask("select count(*) from events where data->>'state' = 'disconnected'"), "999");
+	ck_assert_str_eq(ask("select reachable from vehicle_heads where vehicle_id = 'A7'"), "t");
+	ck_assert_str_eq(ask("select count(*) from timers"), "0");
+}
+END_TEST
+
+/* A message proves life: at once who is stored as away; who is being verified is waited for anew. */
+START_TEST(a_message_proves_life)
+{
+	reachability_prove(w.reachability, VEHICLE);
+	pump_until(is_idle);
+	ck_assert_str_eq(ask("select reason from vehicle_heads where reachable"), "MESSAGE");
+	ck_assert_str_eq(ask("select data->>'reason' from events where data->>'state' = 'connected'"), "MESSAGE");
+	connected("s1", 1);
+	subscribed("s1");
+	disconnected("s1", 1);
+	ask("update timers set due_at = now() where kind = 'verify'");
+	reachability_prove(w.reachability, VEHICLE);
+	pump_until(is_idle);
+	ck_assert_str_eq(ask("select due_at > now() + interval '50 seconds' from timers where kind = 'verify'"), "t");
+	ck_assert_str_eq(ask("select count(*) from events"), "1");
+}
+END_TEST
+
+/* 0x10 disproves the session that it was claimed under, in the database and for apps, and no other. */
+START_TEST(nobody_subscribed_disproves_that_session_alone)
+{
+	begin_with_one_sent();
+	send_command();
+	pump_until(two_published);
+	connected("s2", 2);
+	subscribed("s2");
+	puback(0x10);
+	pump_until(three_published); /* again at once, to the new session */
+	ck_assert_str_eq(head(), "reachable s2");
+	ck_assert_str_eq(ask("select count(*) from events where data->>'state' = 'disconnected'"), "0");
+	puback(0x10);
+	pump_until(nothing_in_hand);
+	ck_assert_str_eq(head(), "away s2");
+	ck_assert_str_eq(
+		ask("select data->>'reason' from events where data->>'state' = 'disconnected'"), "NO_SUBSCRIBER");
+}
+END_TEST
+
+static void start_server(void)
+{
+	test_postgres_start(&postgres);
+	ck_assert_int_eq(migrate_run(postgres.url), 0);
+}
+
+static void end_server(void)
+{
+	test_postgres_end(&postgres);
+}
+
+int main(void)
+{
+	Suite *suite = suite_create("presence");
+	TCase *tc = tcase_create("presence");
+
+	tcase_add_unchecked_fixture(tc, start_server, end_server);
+	tcase_add_checked_fixture(tc, worker_setup, worker_teardown);
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, nothing_leaves_between_connect_and_subscribe);
+	tcase_add_test(tc, who_does_not_subscribe_is_tried_and_may_still_come);
+	tcase_add_test(tc, a_subscription_is_not_disproved_by_what_came_before_it);
+	tcase_add_test(tc, what_nobody_heard_is_offered_again);
+	tcase_add_test(tc, a_thousand_absences_are_verified_at_once_by_another);
+	tcase_add_test(tc, a_message_proves_life);
+	tcase_add_test(tc, nobody_subscribed_disproves_that_session_alone);
+	suite_add_tcase(suite, tc);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
