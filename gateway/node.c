@@ -22,6 +22,7 @@
 #include "base/mqtt/link.h"
 #include "gateway/access/token.h"
 #include "gateway/catalog.h"
+#include "gateway/certificate.h"
 #include "gateway/config.h"
 #include "gateway/worker.h"
 
@@ -31,6 +32,7 @@ struct node {
 	const struct config *config;
 	struct token_trust *trust;
 	const struct catalog *catalog;
+	struct certificate *certificate; /* NULL: plain HTTP */
 	struct mqtt_broker broker;
 	char id[64];
 	struct readiness readiness;
@@ -104,6 +106,20 @@ static struct token_trust *make_trust(const struct config *config)
 	return trust;
 }
 
+/* A setting that is not there is fine. */
+static bool make_certificate(struct node *node)
+{
+	const char *chain = node->config->http.tls.certificate, *key = node->config->http.tls.key;
+	char why[512];
+
+	if (!chain)
+		return true;
+	node->certificate = certificate_new(chain, key, why, sizeof(why));
+	if (!node->certificate)
+		log_error("node", "the certificate cannot be used", LOG_TEXT("why", why));
+	return node->certificate;
+}
+
 static bool prepare(struct node *node)
 {
 	const struct config *config = node->config;
@@ -126,7 +142,7 @@ static bool prepare(struct node *node)
 	node->broker.key = config->mqtt.tls.key;
 	node->catalog = catalog_read(config->commands.catalog, &error);
 	node->trust = make_trust(config);
-	return node->catalog && node->trust;
+	return node->catalog && node->trust && make_certificate(node);
 }
 
 /* Workers share their ports with SO_REUSEPORT; so that two nodes do not, each port is bound once without it. */
@@ -173,6 +189,7 @@ static bool start_workers(struct node *node)
 			.config = node->config,
 			.catalog = node->catalog,
 			.trust = node->trust,
+			.certificate = node->certificate,
 			.broker = &node->broker,
 			.node = node->id,
 			.readiness = &node->readiness,
@@ -202,7 +219,19 @@ static int wait_for_end(struct node *node, const sigset_t *signals)
 	}
 }
 
-/* A bad file is refused with a log line, and the old one stays. */
+/* The next connection gets the new one; those that are open keep theirs. */
+static void renew_certificate(struct node *node, const struct config *config)
+{
+	char why[512];
+
+	if (!node->certificate != !config->http.tls.certificate)
+		log_warn("node", "http.tls was added or taken away: that needs a restart");
+	else if (node->certificate && !certificate_renew(node->certificate, config->http.tls.certificate,
+					      config->http.tls.key, why, sizeof(why)))
+		log_error("node", "the certificate is refused, the old one stays", LOG_TEXT("why", why));
+}
+
+/* A bad file is refused with a log line, and the old one stays; the others are read all the same. */
 static void reload(struct node *node)
 {
 	struct config_error error = { 0 };
@@ -214,6 +243,7 @@ static void reload(struct node *node)
 		log_configure(fresh->log.level, fresh->log.format);
 	else
 		log_error("node", "the configuration is refused, the old one stays", LOG_TEXT("why", error.line));
+	renew_certificate(node, fresh ? fresh : node->config);
 	config_free(fresh);
 	const struct catalog *catalog = catalog_read(node->config->commands.catalog, &error);
 	if (!catalog) {

@@ -65,6 +65,13 @@ bool guests_enter(const char *peer, size_t max, size_t max_per_address)
 	return true;
 }
 
+void guests_stay(const char *peer)
+{
+	atomic_fetch_add_explicit(&all, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(slot_of(peer), 1, memory_order_relaxed);
+	metric_add(METRIC_CONNECTIONS, 1);
+}
+
 void guests_leave(const char *peer)
 {
 	atomic_fetch_sub_explicit(slot_of(peer), 1, memory_order_relaxed);
