@@ -63,6 +63,7 @@ struct http_request {
 struct http_request *http_request_new(struct http *, h2o_req_t *);
 /* The path as it was sent, without the query. */
 h2o_iovec_t http_path(const h2o_req_t *);
+bool http_is_of_api(const h2o_req_t *);			     /* /v1 and below; the rest is the console's */
 h2o_iovec_t http_field(const h2o_req_t *, const char *name); /* of the head; .base is NULL when it is not there */
 
 /* Answers with a problem (RFC 9457). `call` may be NULL. */
@@ -74,7 +75,8 @@ void http_header(struct http_request *, const char *name, const char *value);
 int http_on_admin(h2o_handler_t *, h2o_req_t *);
 int http_on_request(h2o_handler_t *, h2o_req_t *);
 int http_on_any(h2o_handler_t *, h2o_req_t *);
-/* dress.c: what h2o answers by itself gets a request id, and what it refuses becomes a problem. */
+/* dress.c: every answer gets the security headers; what h2o answers by itself gets a request id, and what it refuses becomes
+ * a problem. */
 void http_dress(struct http *, h2o_pathconf_t *);
 /* request_log.c: a line for each request, at debug. */
 void http_log_requests(h2o_pathconf_t *);

@@ -392,7 +392,7 @@ struct http_request *http_request_new(struct http *http, h2o_req_t *req)
 	return r;
 }
 
-static bool is_of_api(const h2o_req_t *req)
+bool http_is_of_api(const h2o_req_t *req)
 {
 	h2o_iovec_t path = http_path(req);
 	return path.len >= 3 && memcmp(path.base, "/v1", 3) == 0 && (path.len == 3 || path.base[3] == '/');
@@ -403,7 +403,7 @@ int http_on_request(h2o_handler_t *handler, h2o_req_t *req)
 {
 	struct http *http = ((struct http_handler *)(void *)handler)->http;
 
-	if (http->options.web_root && !is_of_api(req))
+	if (http->options.web_root && !http_is_of_api(req))
 		return -1;
 	struct http_request *r = http_request_new(http, req);
 	if (cors_handle(r))

@@ -212,6 +212,8 @@ static void tear_down(void)
 	unlink(path);
 	snprintf(path, sizeof(path), "%s/app.js", web_root);
 	unlink(path);
+	snprintf(path, sizeof(path), "%s/page.html", web_root);
+	unlink(path);
 	snprintf(path, sizeof(path), "%s/certificate.pem", web_root);
 	unlink(path);
 	snprintf(path, sizeof(path), "%s/key.pem", web_root);
@@ -246,6 +248,7 @@ static void set_up_door(bool tls)
 	http = http_new(loop, &(struct http_options){ .api = &api,
 				      .max_queue = 65536,
 				      .cors_origins = &origins,
+				      .secure = tls,
 				      .web_root = web_root,
 				      .on_closed = guests_leave });
 	door = door_new(loop, &(struct door_options){ .counts = true,
@@ -566,6 +569,30 @@ START_TEST(lets_listed_origins_in)
 }
 END_TEST
 
+/* Its own answers, h2o's refusals and files alike. */
+START_TEST(tells_browsers_what_they_must_not_do)
+{
+	static const char *const requests[] = { "GET /v1/me HTTP/1.1\r\n" LAST, "GET /v1/none HTTP/1.1\r\n" LAST,
+		"GET /v1/me HTTP/1.1\r\nHost: two\r\n" LAST,
+		"GET /v1/vehicles/CAR1/events HTTP/1.1\r\n"
+		"Accept: text/event-stream\r\n" LAST,
+		"GET /page.html HTTP/1.1\r\n" LAST, "GET /none HTTP/1.1\r\n" LAST };
+
+	put_file("page.html", "<p>page");
+	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+		const char *answer = ask(requests[i]);
+		expect(answer, "\r\nx-content-type-options: nosniff\r\n");
+		expect(answer, "\r\nreferrer-policy: no-referrer\r\n");
+		expect(answer, "\r\nx-frame-options: DENY\r\n");
+		expect(answer, i < 4 ? "\r\ncontent-security-policy: default-src 'none'; frame-ancestors 'none'\r\n"
+				     : "\r\ncontent-security-policy: default-src 'none'; script-src 'self'; ");
+		ck_assert_ptr_null(strstr(answer, "unsafe-"));
+		const char *stay = strstr(answer, "\r\nstrict-transport-security: max-age=31536000\r\n");
+		ck_assert_int_eq(stay != NULL, client != NULL);
+	}
+}
+END_TEST
+
 START_TEST(serves_the_console)
 {
 	put_file("index.html", "<p>console");
@@ -601,6 +628,7 @@ static void add_tests(Suite *suite, const char *name, void (*set_up)(void))
 	tcase_add_test(tests, cuts_a_stream_that_is_not_read);
 	tcase_add_test(tests, gets_on_with_a_long_replay);
 	tcase_add_test(tests, lets_listed_origins_in);
+	tcase_add_test(tests, tells_browsers_what_they_must_not_do);
 	tcase_add_test(tests, serves_the_console);
 	suite_add_tcase(suite, tests);
 }
