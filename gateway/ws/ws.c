@@ -8,6 +8,7 @@
 
 #include "base/ids.h"
 #include "base/memory.h"
+#include "gateway/network.h"
 #include "gateway/ws/origin.h"
 #include "gateway/ws/refusal.h"
 #include "gateway/ws/upgrade.h"

@@ -19,6 +19,7 @@
 #include "base/metrics.h"
 #include "gateway/api_internal.h"
 #include "gateway/config_lists.h"
+#include "gateway/network.h"
 #include "gateway/ws/origin.h"
 #include "gateway/ws/upgrade.h"
 #include "notifier/hub_internal.h"
