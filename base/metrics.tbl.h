@@ -2,6 +2,7 @@
 COUNTER(HTTP_REQUESTS, "http_requests", "requests answered on the public listener")
 COUNTER(HTTP_REFUSED, "http_refused", "requests refused because their head was not well formed")
 COUNTER(DOOR_REFUSED, "door_refused", "connections refused at the door: no room overall or for the address")
+COUNTER(RATE_LIMITED, "rate_limited", "requests and messages refused with 429 for want of a token")
 COUNTER(TLS_HANDSHAKES, "tls_handshakes", "TLS handshakes completed")
 COUNTER(TLS_REFUSED, "tls_refused", "connections that ended before their TLS handshake was complete")
 GAUGE(CONNECTIONS, "connections", "open public connections")

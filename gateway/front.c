@@ -53,6 +53,7 @@ static void make_rooms(struct front *f, struct loop *loop, const struct config *
 	f->rest = http_new(loop, &(struct http_options){ .api = api,
 					 .max_queue = config->websocket.max_queue,
 					 .cors_origins = &config->http.cors_origins,
+					 .trusted_proxies = &config->http.trusted_proxies,
 					 .secure = f->tunnels,
 					 .web_root = config->http.web_root,
 					 .on_closed = guests_leave });

@@ -16,6 +16,7 @@ uint64_t address_network(const char *address);
 
 /* Who asks: `peer`, or where that is a trusted proxy the last in `forwarded` (the X-Forwarded-For fields joined by commas,
  * in their order; NULL: none) that no trusted proxy stands for. What a client put there itself is before that. */
-void address_of_client(const char *peer, const struct texts *trusted, const char *forwarded, char ret[INET6_ADDRSTRLEN]);
+void address_of_client(
+	const char *peer, const struct texts *trusted, const char *forwarded, char ret[INET6_ADDRSTRLEN]);
 
 #endif

@@ -15,7 +15,7 @@ enum rate { RATE_SUBJECT, RATE_VEHICLE, RATE_ADDRESS, RATE_COUNT };
 #define RATE_WINDOW_S 2
 
 struct rate_verdict {
-	const char *policy;   /* "subject"; NULL: there is no limit, and nothing below is set */
+	const char *policy; /* "subject"; NULL: there is no limit, and nothing below is set */
 	bool allowed;
 	unsigned quota, left; /* tokens in a full bucket, and in this one now */
 	int reset_s;	      /* until it is full again, rounded up */

@@ -96,7 +96,9 @@ void http_accept(struct http *http, int fd, const char *peer)
 		uv_close((uv_handle_t *)&c->tcp, on_connection_closed);
 		return;
 	}
-	h2o_accept(&http->accept, h2o_uv_socket_create((uv_stream_t *)&c->tcp, on_connection_closed));
+	h2o_socket_t *socket = h2o_uv_socket_create((uv_stream_t *)&c->tcp, on_connection_closed);
+	http_remember_peer(socket, peer);
+	h2o_accept(&http->accept, socket);
 }
 
 void http_drain(struct http *http)

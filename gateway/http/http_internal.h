@@ -55,7 +55,8 @@ struct http_request {
 	struct api_call *call;
 	struct caller caller;
 	char request_id[37];
-	int64_t wait; /* Prefer: wait=N; -1: none */
+	int64_t wait;		  /* Prefer: wait=N; -1: none */
+	struct rate_verdict rate; /* of the bucket that was asked last */
 	struct stream *stream;
 };
 
@@ -83,6 +84,14 @@ void http_log_requests(h2o_pathconf_t *);
 
 /* cors.c: true when it was a preflight, which is answered then. */
 bool cors_handle(struct http_request *);
+
+/* limit.c */
+void http_remember_peer(h2o_socket_t *, const char *peer);
+/* False: it was answered with 429. */
+bool http_may_ask(struct http_request *, enum rate, const char *key);
+bool http_client_may_ask(struct http_request *);
+/* The RateLimit fields, where there is a limit. */
+void http_add_rate(struct http_request *);
 
 /* stream.c: an event stream instead of a page */
 void stream_begin(struct http_request *, json_t *params);

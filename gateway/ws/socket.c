@@ -45,7 +45,7 @@ static struct socket *socket_of(struct border_link *link)
 
 /* Coming. */
 
-static struct socket *socket_new(struct ws *ws, const char *peer, const struct caller *caller)
+static struct socket *socket_new(struct ws *ws, const char *peer, const char *client, const struct caller *caller)
 {
 	struct socket *s = memory_new(sizeof(*s));
 
@@ -54,6 +54,7 @@ static struct socket *socket_new(struct ws *ws, const char *peer, const struct c
 	if (caller)
 		s->caller = *caller;
 	snprintf(s->peer, sizeof(s->peer), "%s", peer);
+	snprintf(s->client, sizeof(s->client), "%s", client);
 	s->allowance = ws->options.per_socket * ALLOWANCE_S;
 	s->allowance_at_ms = loop_monotonic_ms(ws->loop);
 	list_init(&s->calls);
@@ -79,9 +80,10 @@ static void socket_free(struct socket *s)
 	free(s);
 }
 
-bool socket_adopt(struct ws *ws, int fd, const char *peer, const char *key, const struct caller *caller)
+bool socket_adopt(
+	struct ws *ws, int fd, const char *peer, const char *client, const char *key, const struct caller *caller)
 {
-	struct socket *s = socket_new(ws, peer, caller);
+	struct socket *s = socket_new(ws, peer, client, caller);
 
 	if (border_adopt(ws->border, &s->link, fd, key))
 		return true;

@@ -17,6 +17,7 @@
 #include "base/memory.h"
 #include "gateway/api_internal.h"
 #include "gateway/certificate.h"
+#include "gateway/config.h"
 #include "gateway/config_lists.h"
 #include "gateway/door/door.h"
 #include "gateway/door/guests.h"
@@ -33,9 +34,12 @@
 #define REPLAY_LAST 40
 
 static struct loop *loop;
+static struct config config; /* no limits */
 static struct api api;
 static struct http *http;
 static struct door *door;
+static const char *trusted_network = "192.0.2.0/24";
+static const struct texts trusted = { &trusted_network, 1 };
 static SSL_CTX *client; /* NULL: the door is plain */
 static pthread_t server;
 
@@ -243,11 +247,13 @@ static void set_up_door(bool tls)
 	signal(SIGPIPE, SIG_IGN); /* as keyfobd does */
 	loop = loop_new();
 	api.loop = loop;
+	api.config = &config;
 	ck_assert_ptr_nonnull(mkdtemp(web_root));
 	list_init(&api.waiting);
 	http = http_new(loop, &(struct http_options){ .api = &api,
 				      .max_queue = 65536,
 				      .cors_origins = &origins,
+				      .trusted_proxies = &trusted,
 				      .secure = tls,
 				      .web_root = web_root,
 				      .on_closed = guests_leave });
@@ -504,6 +510,47 @@ START_TEST(has_so_much_room_for_an_address)
 }
 END_TEST
 
+static const char me[] = "GET /v1/me HTTP/1.1\r\n" LAST;
+
+START_TEST(limits_a_subject)
+{
+	config.limits.per_subject = 1; /* two at once */
+	ask_expect(me, "200", "ratelimit-policy: \"subject\";q=2;w=2\r\nratelimit: \"subject\";r=1;t=1\r\n");
+	ask_expect(me, "200", "ratelimit: \"subject\";r=0;t=2\r\n");
+	ask_expect(me, "429", "urn:keyfob:problem:rate-limited");
+	ask_expect(me, "429", "retry-after: 1\r\n");
+	ask_expect("GET /v1/vehicles/CAR1/events HTTP/1.1\r\nAccept: text/event-stream\r\n" LAST, "429",
+		"\"retriable\":true");
+	ask_expect("GET /v1/me HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "401", "unauthenticated");
+}
+END_TEST
+
+/* Also who does not say who they are: tokens cannot be guessed faster. The console's files are free. */
+START_TEST(limits_an_address)
+{
+	put_file("index.html", "<p>console");
+	config.limits.per_address = 1;
+	ask_expect("GET /v1/me HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "401", "unauthenticated");
+	ask_expect(me, "200", "\r\nratelimit: \"address\";r=0;t=2\r\n");
+	ask_expect(me, "429", "ratelimit-policy: \"address\";q=2;w=2\r\n");
+	ask_expect("GET /v1/me HTTP/1.1\r\nX-Forwarded-For: 192.0.2.9\r\n" LAST, "429", "rate-limited");
+	ask_expect("GET / HTTP/1.1\r\n" LAST, "200", "console");
+}
+END_TEST
+
+START_TEST(believes_a_trusted_proxy)
+{
+	static const char of_one[] = "GET /v1/me HTTP/1.1\r\nX-Forwarded-For: 6.6.6.6\r\n"
+				     "X-Forwarded-For: 198.51.100.1, 127.0.0.9\r\n" LAST;
+
+	trusted_network = "127.0.0.0/8";
+	config.limits.per_address = 0.5;
+	ask_expect(of_one, "200", "API_ME");
+	ask_expect(of_one, "429", "rate-limited");
+	ask_expect("GET /v1/me HTTP/1.1\r\nX-Forwarded-For: 198.51.100.2\r\n" LAST, "200", "API_ME");
+}
+END_TEST
+
 START_TEST(frames_event_streams)
 {
 	const char *answer = ask("GET /v1/vehicles/CAR1/events HTTP/1.1\r\nAccept: text/event-stream\r\n"
@@ -624,6 +671,9 @@ static void add_tests(Suite *suite, const char *name, void (*set_up)(void))
 		tests, refuses_what_two_readers_read_differently, 0, (int)(sizeof(smuggled) / sizeof(smuggled[0])));
 	tcase_add_test(tests, sends_upgrades_to_the_websocket_room);
 	tcase_add_test(tests, has_so_much_room_for_an_address);
+	tcase_add_test(tests, limits_a_subject);
+	tcase_add_test(tests, limits_an_address);
+	tcase_add_test(tests, believes_a_trusted_proxy);
 	tcase_add_test(tests, frames_event_streams);
 	tcase_add_test(tests, cuts_a_stream_that_is_not_read);
 	tcase_add_test(tests, gets_on_with_a_long_replay);

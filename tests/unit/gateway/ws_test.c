@@ -18,6 +18,7 @@
 #include "base/loop.h"
 #include "base/metrics.h"
 #include "gateway/api_internal.h"
+#include "gateway/config.h"
 #include "gateway/config_lists.h"
 #include "gateway/network.h"
 #include "gateway/ws/origin.h"
@@ -31,6 +32,7 @@
 #define SUBSCRIBE(id, vehicle) CALL(id, "vehicle.subscribe", "{\"vehicle_id\":\"" vehicle "\"}")
 
 static struct loop *loop;
+static struct config config; /* no limits */
 static struct api api;
 static struct ws *ws;
 static size_t adopted, gone;
@@ -458,7 +460,7 @@ static void begin_with(int64_t ping_interval_ms, double per_socket)
 	loop = loop_new();
 	adopted = gone = clients = watcher_count = 0;
 	lifetime_us = 3600LL * 1000 * 1000;
-	api = (struct api){ .loop = loop };
+	api = (struct api){ .loop = loop, .config = &config };
 	ws = ws_new(loop, &api,
 		&(struct ws_options){ .max_message = 65536,
 			.max_queue = MAX_QUEUE,
@@ -904,6 +906,59 @@ START_TEST(an_app_may_not_flood)
 }
 END_TEST
 
+START_TEST(what_an_app_asks_counts_for_its_subject_and_address)
+{
+	struct client c;
+
+	config.limits.per_subject = 1; /* two at once */
+	open_known(&c);
+	for (int i = 0; i < 2; i++) {
+		say(&c, CALL("1", "vehicle.list", "{}"));
+		expect_part(&c, "\"result\"");
+	}
+	say(&c, CALL("2", "vehicle.list", "{}"));
+	expect_part(&c, "\"code\":-32000");
+	say(&c, CALL("3", "vehicle.subscribe", "{\"vehicle_id\":\"V1\"}"));
+	expect_part(&c, "urn:keyfob:problem:rate-limited");
+	say(&c, CALL("4", "vehicle.list", "{}"));
+	expect_part(&c, "\"retry_after_seconds\":1");
+	ck_assert_uint_eq(watched_ever, 0);
+	client_done(&c);
+	config.limits.per_subject = 0;
+	config.limits.per_address = 0.5; /* one */
+	open_known(&c);
+	say(&c, CALL("1", "vehicle.list", "{}")); /* the upgrade was one */
+	expect_part(&c, "rate-limited");
+	client_done(&c);
+	client_open(&c, "127.0.0.1", KNOWN);
+	ck_assert_int_eq(client_status(&c), 429);
+	client_done(&c);
+	client_open(&c, "192.0.2.1", KNOWN);
+	ck_assert_int_eq(client_status(&c), 101);
+	client_done(&c);
+}
+END_TEST
+
+START_TEST(a_trusted_proxy_says_whose_the_upgrade_is)
+{
+	static const char *const first = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 198.51.100.1\r\n";
+	static const char *const second = "X-Forwarded-For: 198.51.100.2\r\n";
+	const char *const asks[] = { first, first, second };
+	const int status[] = { 101, 429, 101 };
+	struct client c;
+
+	config.limits.per_address = 0.5; /* one */
+	for (size_t i = 0; i < 3; i++) {
+		struct text head = { 0 };
+		text_addf(&head, HEAD("%sSec-WebSocket-Protocol: keyfob.v1\r\n"), asks[i]);
+		client_open(&c, "10.1.1.1", head.data);
+		ck_assert_int_eq(client_status(&c), status[i]);
+		client_done(&c);
+		text_free(&head);
+	}
+}
+END_TEST
+
 /* ---- watching ---- */
 
 static void expect_event(struct client *c, const char *vehicle_id, int seq)
@@ -1193,6 +1248,8 @@ int main(void)
 	tcase_add_test(cases, a_large_message_is_taken_and_a_larger_is_not);
 	tcase_add_test(cases, too_much_across_fragments_is_too_big);
 	tcase_add_test(cases, binary_and_wrong_utf8_are_refused);
+	tcase_add_test(cases, what_an_app_asks_counts_for_its_subject_and_address);
+	tcase_add_test(cases, a_trusted_proxy_says_whose_the_upgrade_is);
 	tcase_add_test(cases, events_follow_the_result_in_order);
 	tcase_add_test(cases, a_second_subscription_takes_the_firsts_place);
 	tcase_add_test(cases, a_vehicle_that_cannot_be_seen_is_a_fault);
