@@ -1,7 +1,7 @@
 // tls.test.mjs - TLS on every line: apps to the node, the node to broker and database, vehicles to the broker; and SIGHUP.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import https from 'node:https';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -256,6 +256,12 @@ test('keyfob trusts what SSL_CERT_FILE names', options, async () => {
 	const list = (more) => run(`${build}/bin/keyfob`, ['vehicles', '-o', 'json'], { env: { ...env, ...more } });
 	assert.match(await list({ SSL_CERT_FILE: authority.certificate }), new RegExp(ids[0]));
 	await assert.rejects(list({ SSL_CERT_FILE: stranger.certificate }), /certificate/);
+	mkdirSync(join(folder, 'project/.keyfob/run'), { recursive: true });
+	writeFileSync(join(folder, 'project/.keyfob/run/env'), `KEYFOB_URL=${node.url}\nKEYFOB_TOKEN=${alice}\nSSL_CERT_FILE=${authority.certificate}\n`);
+	const found = await run('env', ['-C', join(folder, 'project'), `${build}/bin/keyfob`, 'vehicles', '-o', 'json'], {
+		env: { KEYFOB_URL: '', KEYFOB_TOKEN: '' },
+	});
+	assert.match(found, new RegExp(ids[0]));
 });
 
 test('a node that is asked to end says 1012, answers who waits, and is gone in time', options, async () => {
