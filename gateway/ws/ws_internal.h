@@ -66,7 +66,8 @@ struct socket {
 	unsigned unanswered_pings;
 
 	struct text message; /* the pieces of one that came in several */
-	double allowance;    /* messages that it may send now */
+	unsigned empty_pieces;
+	double allowance; /* messages that it may send now */
 	int64_t allowance_at_ms;
 	unsigned nonsense; /* in a row */
 

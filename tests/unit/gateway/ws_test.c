@@ -873,6 +873,30 @@ START_TEST(too_much_across_fragments_is_too_big)
 }
 END_TEST
 
+/* What has no bytes is no less a fragment. */
+START_TEST(endless_fragments_are_refused)
+{
+	struct client c;
+	open_known(&c);
+	send_frame(&c, TEXT, "{", 1);
+	for (int i = 0; i < 200; i++)
+		send_frame(&c, 0, "", 0);
+	expect_close(&c, 1009);
+	client_done(&c);
+}
+END_TEST
+
+START_TEST(a_flood_of_pongs_is_a_flood)
+{
+	struct client c;
+	open_known(&c);
+	for (int i = 0; i < 40; i++)
+		send_frame(&c, 0x80 | PONG, "x", 1);
+	expect_close(&c, 4429);
+	client_done(&c);
+}
+END_TEST
+
 START_TEST(binary_and_wrong_utf8_are_refused)
 {
 	struct client c;
@@ -1247,6 +1271,7 @@ int main(void)
 	tcase_add_test(cases, messages_come_in_fragments_with_pings_between);
 	tcase_add_test(cases, a_large_message_is_taken_and_a_larger_is_not);
 	tcase_add_test(cases, too_much_across_fragments_is_too_big);
+	tcase_add_test(cases, endless_fragments_are_refused);
 	tcase_add_test(cases, binary_and_wrong_utf8_are_refused);
 	tcase_add_test(cases, what_an_app_asks_counts_for_its_subject_and_address);
 	tcase_add_test(cases, a_trusted_proxy_says_whose_the_upgrade_is);
@@ -1262,7 +1287,9 @@ int main(void)
 	tcase_add_test(cases, draining_answers_what_was_asked_and_closes);
 	tcase_add_test(cases, the_room_is_torn_down_with_everybody_in_it);
 	tcase_add_test(add_case(suite, "impatient", begin_impatient), an_app_is_asked_whether_it_is_there);
-	tcase_add_test(add_case(suite, "strict", begin_strict), an_app_may_not_flood);
+	cases = add_case(suite, "strict", begin_strict);
+	tcase_add_test(cases, an_app_may_not_flood);
+	tcase_add_test(cases, a_flood_of_pongs_is_a_flood);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
 	int failed = srunner_ntests_failed(runner);
