@@ -114,11 +114,12 @@ static void target_override(struct target *t)
 		set(&t->token, token);
 }
 
-/* Where libcurl and OpenSSL look for it. */
+/* Where OpenSSL and call.c look for it. Over what the environment has: a company's list there does not know of a node that
+ * made its own authority. */
 static void trust(struct target *t)
 {
 	if (t->authorities)
-		setenv("SSL_CERT_FILE", t->authorities, 0);
+		setenv("SSL_CERT_FILE", t->authorities, 1);
 	forget(&t->authorities);
 }
 
