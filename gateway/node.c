@@ -67,14 +67,20 @@ int node_run(const struct config *config)
 	return code;
 }
 
-/* As many descriptors as the system allows: each app and each feed is one. */
-static void raise_descriptor_limit(void)
+/* As many descriptors as the system allows, and a word when they will not do for as many connections as are let in
+ * (docs/operations.md counts them). */
+static void raise_descriptor_limit(const struct config *config)
 {
+	rlim_t needed = (rlim_t)config->http.max_connections * (config->http.tls.certificate ? 3 : 1);
 	struct rlimit limit;
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_max < needed)
+		log_warn("node", "there are too few descriptors for http.max_connections",
+			LOG_INT("descriptors", limit.rlim_max), LOG_INT("needed", needed));
 }
 
 static unsigned scopes_of(const struct texts *names)
@@ -125,7 +131,7 @@ static bool prepare(struct node *node)
 	const struct config *config = node->config;
 	struct config_error error;
 
-	raise_descriptor_limit();
+	raise_descriptor_limit(config);
 	if (config->node.id)
 		snprintf(node->id, sizeof(node->id), "%s", config->node.id);
 	else

@@ -249,13 +249,13 @@ test("another's certificate does not make a vehicle", options, async () => {
 });
 
 test('a broker or a database of a foreign authority is not believed', options, async () => {
-	const details = (other) => fetch(`${other.adminUrl}/readyz`).then((answer) => answer.json());
+	const details = (other) => fetch(`${other.adminUrl}/readyz`).then(async (answer) => ({ code: answer.status, ...(await answer.json()) }));
 	const wary = await startNode({
 		broker, database, isReady: false,
 		config: { mqtt: { url: broker.secureUrl, tls: { ca: stranger.certificate } }, database: { url: secureDatabase(stranger.certificate) } },
 	});
 	await poll(async () => wary.child.logText(), (text) => /area=mqtt.*TLS|certificate verify/i.test(text) && /SSL|certificate/i.test(text), { what: 'both refusals in the log' });
-	assert.deepEqual(await details(wary), { database: 'unavailable', broker: 'unavailable', node: 'ok', status: 'not ready' });
+	assert.deepEqual(await details(wary), { code: 503, database: 'unavailable', broker: 'unavailable', node: 'ok', status: 'not ready' });
 	await wary.kill();
 });
 
