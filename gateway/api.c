@@ -12,7 +12,9 @@
 #include "base/list.h"
 #include "base/loop.h"
 #include "base/memory.h"
+#include "base/metrics.h"
 #include "gateway/api_internal.h"
+#include "gateway/config.h"
 
 /* The call as this file sees it: the transport's part, and the turn in which it is told. */
 struct told_call {
@@ -172,7 +174,29 @@ bool api_is_draining(const struct api *api)
 	return api->draining;
 }
 
+static double limit_of(const struct api *api, enum rate rate)
+{
+	const struct config *config = api->config;
+	const double limits[] = { [RATE_SUBJECT] = config->limits.per_subject,
+		[RATE_VEHICLE] = config->limits.per_vehicle,
+		[RATE_ADDRESS] = config->limits.per_address };
+	return limits[rate];
+}
+
+bool api_may_ask(struct api *api, enum rate rate, const char *key, struct rate_verdict *ret)
+{
+	bool may = rate_take(rate, limit_of(api, rate), key, loop_monotonic_us(api->loop), ret);
+
+	metric_add(METRIC_RATE_LIMITED, !may);
+	return may;
+}
+
 /* For operations. */
+
+void api_give_back(struct api *api, enum rate rate, const char *key, const struct rate_verdict *verdict)
+{
+	rate_give_back(rate, limit_of(api, rate), key, verdict);
+}
 
 bool api_caller_is_admin(const struct api_call *call)
 {

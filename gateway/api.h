@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/fault.h"
+#include "gateway/access/rates.h"
 #include "gateway/access/token.h"
 
 struct api; /* a worker's: made in gateway/worker.c, lives as long as the worker */
@@ -39,6 +40,7 @@ struct api_call {
 	const struct fault *fault; /* NULL: `body` is the result */
 	char detail[256];	   /* of the fault: for the developer; may be empty */
 	int retry_after_s;	   /* of the fault; 0: none */
+	struct rate_verdict rate;  /* of the vehicle's bucket, when the fault is RATE_LIMITED */
 	bool retriable_by_key;	   /* an unknown outcome that an idempotency key makes safe to retry */
 	char *body;		   /* JSON text */
 	size_t body_len;
@@ -96,5 +98,9 @@ struct hub *api_hub(struct api *);
 const struct fault *api_authenticate(
 	struct api *, const char *token, size_t len, struct caller *ret, char *ret_why, size_t why_size);
 bool api_is_draining(const struct api *);
+
+/* Takes a token of the bucket that `limits` gives to that key; false: FAULT_RATE_LIMITED. Transports ask for the address and
+ * the subject, before the call; command.send for the vehicle. */
+bool api_may_ask(struct api *, enum rate, const char *key, struct rate_verdict *ret);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/list.h"
 #include "base/memory.h"
+#include "gateway/certificate.h"
 #include "gateway/config_environment.h"
 #include "gateway/config_table.h"
 #include "gateway/document.h"
@@ -92,10 +93,34 @@ static bool check_pair(struct check *c, const char *certificate, const char *key
 		"certificate and key belong together: %s is missing", key ? "certificate" : "key");
 }
 
+/* Whether TLS can be begun with them is known only when it is tried. */
+static bool check_certificate(struct check *c, const char *certificate, const char *key, const char *section)
+{
+	char why[512];
+
+	if (!check_pair(c, certificate, key, section))
+		return false;
+	if (!certificate || !certificate_check(certificate, key, why, sizeof(why)))
+		return true;
+	return setting_refuse(&c->reading, place_of(c, section), section, "cannot be used: %s", why);
+}
+
+static bool check_authorities(struct check *c, const char *file, const char *path)
+{
+	char why[512];
+
+	if (!file || !certificate_check_authorities(file, why, sizeof(why)))
+		return true;
+	return setting_refuse(&c->reading, place_of(c, path), path, "cannot be used: %s", why);
+}
+
 static bool check_tls(struct check *c)
 {
-	return check_pair(c, c->config->http.tls.certificate, c->config->http.tls.key, "http.tls") &&
-	       check_pair(c, c->config->mqtt.tls.certificate, c->config->mqtt.tls.key, "mqtt.tls");
+	const struct config *config = c->config;
+
+	return check_certificate(c, config->http.tls.certificate, config->http.tls.key, "http.tls") &&
+	       check_certificate(c, config->mqtt.tls.certificate, config->mqtt.tls.key, "mqtt.tls") &&
+	       check_authorities(c, config->mqtt.tls.ca, "mqtt.tls.ca");
 }
 
 static bool check_issuer(struct check *c, const struct value *v, size_t i)

@@ -12,7 +12,8 @@ SETTING("node.workers", node.workers, INTEGER, "0", 0, 256, NULL, false, "Worker
 SETTING("http.listen", http.listen, ADDRESSES, "[\"127.0.0.1:8080\"]", 0, 0, &RULE_LISTEN, false,
 	"Where REST, SSE, the console and `/v1/ws` are served. Port 0 takes any free one.")
 SETTING("http.tls.certificate", http.tls.certificate, FILE, "null", 0, 0, NULL, true,
-	"The certificate chain (PEM). Without it the listener speaks plain HTTP, for a load balancer that ends TLS.")
+	"The certificate chain (PEM). With it `http.listen` speaks TLS 1.2 and 1.3; without it plain HTTP, for a load balancer "
+	"that ends TLS.")
 SETTING("http.tls.key", http.tls.key, FILE, "null", 0, 0, NULL, true, "The certificate's private key (PEM).")
 SETTING("http.web_root", http.web_root, FOLDER, "null", 0, 0, NULL, false,
 	"The folder of the built console; null serves none.")
@@ -74,9 +75,11 @@ ISSUER("scopes", scopes, TEXTS, "[\"vehicles:read\", \"commands:write\", \"keyfo
 SETTING("limits.queue_per_vehicle", limits.queue_per_vehicle, INTEGER, "100", 1, 100000, NULL, false,
 	"Unsent commands of one vehicle; past them 429 `queue-full`.")
 SETTING("limits.per_subject", limits.per_subject, RATE, "\"50/s\"", 0, 0, NULL, false,
-	"Requests of one subject to this node. Every rate allows a burst of two seconds; past it 429 `rate-limited`.")
-SETTING("limits.per_vehicle", limits.per_vehicle, RATE, "\"10/s\"", 0, 0, NULL, false, "Commands for one vehicle.")
-SETTING("limits.per_address", limits.per_address, RATE, "\"200/s\"", 0, 0, NULL, false, "Requests from one address.")
+	"Requests of one subject to this node, by REST and WebSocket. Every rate allows a burst of two seconds; past it 429 "
+	"`rate-limited`.")
+SETTING("limits.per_vehicle", limits.per_vehicle, RATE, "\"10/s\"", 0, 0, NULL, false, "New commands for one vehicle, whoever sends them.")
+SETTING("limits.per_address", limits.per_address, RATE, "\"200/s\"", 0, 0, NULL, false, 
+	"Requests from one address (of IPv6 a /64), also those that are refused.")
 SETTING("limits.per_socket", limits.per_socket, RATE, "\"50/s\"", 0, 0, NULL, false,
 	"Messages on one WebSocket; past them it is closed with 4429.")
 

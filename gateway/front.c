@@ -3,11 +3,11 @@
 
 #include <stdlib.h>
 
-#include "base/log.h"
 #include "base/memory.h"
 #include "gateway/config.h"
 #include "gateway/door/door.h"
 #include "gateway/door/guests.h"
+#include "gateway/door/tunnel.h"
 #include "gateway/http/http.h"
 #include "gateway/ws/ws.h"
 
@@ -15,6 +15,7 @@ struct front {
 	struct http_hook hook;
 	struct http *rest, *admin;
 	struct ws *ws;
+	struct tunnels *tunnels; /* of http.listen when the node ends TLS */
 	struct door *door, *ws_door, *admin_door;
 };
 
@@ -71,6 +72,8 @@ static void make_rooms(struct front *f, struct loop *loop, const struct config *
 					 .max_queue = config->websocket.max_queue,
 					 .cors_origins = &config->http.cors_origins,
 					 .hook = make_hook(f, config),
+					 .trusted_proxies = &config->http.trusted_proxies,
+					 .secure = f->tunnels,
 					 .web_root = config->http.web_root,
 					 .on_closed = guests_leave });
 	f->ws = ws_new(loop, api,
@@ -84,17 +87,19 @@ static void make_rooms(struct front *f, struct loop *loop, const struct config *
 			.on_gone = on_websocket_gone });
 }
 
-/* http.listen takes both; websocket.listen is for WebSockets alone. */
+/* http.listen takes both; websocket.listen is for WebSockets alone, and plain. */
 static bool open_public(struct front *f, struct loop *loop, const struct config *config)
 {
 	struct door_options options = { .counts = true,
 		.max_connections = (size_t)config->http.max_connections,
 		.max_per_address = (size_t)config->http.per_address,
+		.tls = f->tunnels,
 		.owner = f,
 		.on_http = on_rest,
 		.on_websocket = on_websocket };
 
 	f->door = door_new(loop, &options);
+	options.tls = NULL;
 	options.on_http = NULL;
 	f->ws_door = door_new(loop, &options);
 	return f->ws && listen_all(f->door, &config->http.listen) && listen_all(f->ws_door, &config->websocket.listen);
@@ -112,10 +117,8 @@ struct front *front_new(struct loop *loop, const struct front_options *options, 
 {
 	struct front *f = memory_new(sizeof(*f));
 
-	if (options->config->http.tls.certificate) { /* never in the clear what was meant to be secret */
-		log_error("http", "the node does not end TLS yet: unset http.tls, or let a proxy end it");
-		return NULL;
-	}
+	if (options->certificate)
+		f->tunnels = tunnels_new(loop, options->certificate);
 	make_rooms(f, loop, options->config, api);
 	if (!open_public(f, loop, options->config))
 		return NULL;
@@ -133,5 +136,5 @@ void front_drain(struct front *f)
 
 bool front_is_empty(const struct front *f)
 {
-	return http_is_empty(f->rest) && ws_is_empty(f->ws);
+	return http_is_empty(f->rest) && ws_is_empty(f->ws) && tunnels_are_flushed(f->tunnels);
 }

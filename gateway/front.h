@@ -6,13 +6,15 @@
 #include <stdbool.h>
 
 struct api;
+struct certificate;
 struct config;
 struct front;
 struct loop;
 
 struct front_options { /* borrowed for life */
 	const struct config *config;
-	bool answers_admin; /* one worker of a node */
+	struct certificate *certificate; /* NULL: http.listen is plain */
+	bool answers_admin;		 /* one worker of a node */
 	void *owner;
 	/* Whether the node can do its work; `ret_details` gets an object that says what it lacks, the caller's. */
 	bool (*is_ready)(void *owner, json_t **ret_details);
@@ -22,7 +24,7 @@ struct front_options { /* borrowed for life */
 struct front *front_new(struct loop *, const struct front_options *, struct api *);
 /* Nothing new comes in; WebSockets are closed with 1012, requests under way are answered. */
 void front_drain(struct front *);
-/* No request is under way. */
+/* No request is under way, and what was answered is out. */
 bool front_is_empty(const struct front *);
 
 #endif

@@ -18,7 +18,8 @@ enum action { RUN, CHECK_CONFIG, MIGRATE, NEW_EPOCH, VERSION, HELP };
 static const char help[] =
 	"keyfobd - a node of the remote-command gateway for connected vehicles\n"
 	"\n"
-	"  keyfobd --config FILE                  run until SIGTERM; SIGHUP reloads keys, catalogue and log level\n"
+	"  keyfobd --config FILE                  run until SIGTERM; SIGHUP reloads certificate, keys, catalogue and "
+	"log level\n"
 	"  keyfobd --config FILE --check-config   say whether the configuration is fit to start with\n"
 	"  keyfobd --config FILE --migrate        bring the database to this version's schema\n"
 	"  keyfobd --config FILE --new-epoch      say that the database's history was not continued (after a restore)\n"

@@ -22,6 +22,7 @@
 #include "base/mqtt/link.h"
 #include "gateway/access/token.h"
 #include "gateway/catalog.h"
+#include "gateway/certificate.h"
 #include "gateway/config.h"
 #include "gateway/worker.h"
 
@@ -31,6 +32,7 @@ struct node {
 	const struct config *config;
 	struct token_trust *trust;
 	const struct catalog *catalog;
+	struct certificate *certificate; /* NULL: plain HTTP */
 	struct mqtt_broker broker;
 	char id[64];
 	struct readiness readiness;
@@ -66,14 +68,20 @@ int node_run(const struct config *config)
 	return code;
 }
 
-/* As many descriptors as the system allows: each app and each feed is one. */
-static void raise_descriptor_limit(void)
+/* As many descriptors as the system allows, and a word when they will not do for as many connections as are let in
+ * (docs/operations.md counts them). */
+static void raise_descriptor_limit(const struct config *config)
 {
+	rlim_t needed = (rlim_t)config->http.max_connections * (config->http.tls.certificate ? 3 : 1);
 	struct rlimit limit;
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_max < needed)
+		log_warn("node", "there are too few descriptors for http.max_connections",
+			LOG_INT("descriptors", limit.rlim_max), LOG_INT("needed", needed));
 }
 
 static unsigned scopes_of(const struct texts *names)
@@ -105,12 +113,26 @@ static struct token_trust *make_trust(const struct config *config)
 	return trust;
 }
 
+/* A setting that is not there is fine. */
+static bool make_certificate(struct node *node)
+{
+	const char *chain = node->config->http.tls.certificate, *key = node->config->http.tls.key;
+	char why[512];
+
+	if (!chain)
+		return true;
+	node->certificate = certificate_new(chain, key, why, sizeof(why));
+	if (!node->certificate)
+		log_error("node", "the certificate cannot be used", LOG_TEXT("why", why));
+	return node->certificate;
+}
+
 static bool prepare(struct node *node)
 {
 	const struct config *config = node->config;
 	struct config_error error;
 
-	raise_descriptor_limit();
+	raise_descriptor_limit(config);
 	if (config->node.id)
 		snprintf(node->id, sizeof(node->id), "%s", config->node.id);
 	else
@@ -127,7 +149,7 @@ static bool prepare(struct node *node)
 	node->broker.key = config->mqtt.tls.key;
 	node->catalog = catalog_read(config->commands.catalog, &error);
 	node->trust = make_trust(config);
-	return node->catalog && node->trust;
+	return node->catalog && node->trust && make_certificate(node);
 }
 
 /* Workers share their ports with SO_REUSEPORT; so that two nodes do not, each port is bound once without it. */
@@ -175,6 +197,7 @@ static bool start_workers(struct node *node)
 			.config = node->config,
 			.catalog = node->catalog,
 			.trust = node->trust,
+			.certificate = node->certificate,
 			.broker = &node->broker,
 			.node = node->id,
 			.readiness = &node->readiness,
@@ -214,7 +237,19 @@ static void take_over(struct node *node, const struct config *fresh)
 			LOG_TEXT("to", fresh->wake.enabled ? "on" : "off"));
 }
 
-/* A bad file is refused with a log line, and the old one stays. */
+/* The next connection gets the new one; those that are open keep theirs. */
+static void renew_certificate(struct node *node, const struct config *config)
+{
+	char why[512];
+
+	if (!node->certificate != !config->http.tls.certificate)
+		log_warn("node", "http.tls was added or taken away: that needs a restart");
+	else if (node->certificate && !certificate_renew(node->certificate, config->http.tls.certificate,
+					      config->http.tls.key, why, sizeof(why)))
+		log_error("node", "the certificate is refused, the old one stays", LOG_TEXT("why", why));
+}
+
+/* A bad file is refused with a log line, and the old one stays; the others are read all the same. */
 static void reload(struct node *node)
 {
 	struct config_error error = { 0 };
@@ -226,6 +261,7 @@ static void reload(struct node *node)
 		take_over(node, fresh);
 	else
 		log_error("node", "the configuration is refused, the old one stays", LOG_TEXT("why", error.line));
+	renew_certificate(node, fresh ? fresh : node->config);
 	config_free(fresh);
 	const struct catalog *catalog = catalog_read(node->config->commands.catalog, &error);
 	if (!catalog) {

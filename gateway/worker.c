@@ -104,6 +104,7 @@ struct worker *worker_start(const struct worker_options *options)
 		&w->api);
 	w->front = front_new(w->loop,
 		&(struct front_options){ .config = options->config,
+			.certificate = options->certificate,
 			.answers_admin = options->index == 0,
 			.owner = w,
 			.is_ready = is_ready },

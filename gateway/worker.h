@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 struct catalog;
+struct certificate;
 struct config;
 struct mqtt_broker;
 struct timespec;
@@ -24,6 +25,7 @@ struct worker_options { /* everything is borrowed and outlives the worker */
 	const struct config *config;
 	const struct catalog *catalog;
 	struct token_trust *trust;
+	struct certificate *certificate; /* NULL: plain HTTP */
 	const struct mqtt_broker *broker;
 	const char *node;
 	struct readiness *readiness;	 /* the node's, shared by its workers */

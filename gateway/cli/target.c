@@ -13,7 +13,7 @@
 #define ENV_FILE "/.keyfob/run/env"
 
 struct target {
-	char *url, *token;
+	char *url, *token, *authorities;
 };
 
 /* Another user's file is passed over: it could send our token to a place of its own choice. */
@@ -70,6 +70,8 @@ static void line_read(struct target *t, char *line)
 		set(&t->url, value);
 	if (strcmp(line, "KEYFOB_TOKEN") == 0)
 		set(&t->token, value);
+	if (strcmp(line, "SSL_CERT_FILE") == 0)
+		set(&t->authorities, value);
 }
 
 static struct target target_of_file(void)
@@ -92,24 +94,40 @@ static void strip_slashes(char *url)
 		url[len - 1] = '\0';
 }
 
-/* The environment's values over the file's. A token of the file never goes to a URL that is not the file's. */
+static void forget(char **member)
+{
+	free(*member);
+	*member = NULL;
+}
+
+/* The environment's values over the file's. What the file says of its node is never said to another. */
 static void target_override(struct target *t)
 {
 	const char *url = getenv("KEYFOB_URL"), *token = getenv("KEYFOB_TOKEN");
 	bool is_other_node = url && *url && (!t->url || strcmp(t->url, url) != 0);
 	if (is_other_node) {
 		set(&t->url, url);
-		free(t->token);
-		t->token = NULL;
+		forget(&t->token);
+		forget(&t->authorities);
 	}
 	if (token && *token)
 		set(&t->token, token);
+}
+
+/* Where OpenSSL and call.c look for it. Over what the environment has: a company's list there does not know of a node that
+ * made its own authority. */
+static void trust(struct target *t)
+{
+	if (t->authorities)
+		setenv("SSL_CERT_FILE", t->authorities, 1);
+	forget(&t->authorities);
 }
 
 bool target_find(char **ret_url, char **ret_token, char *ret_why, size_t why_size)
 {
 	struct target t = target_of_file();
 	target_override(&t);
+	trust(&t);
 	const char *missing = !t.url ? "KEYFOB_URL" : !t.token ? "KEYFOB_TOKEN" : NULL;
 	if (missing) {
 		snprintf(ret_why, why_size,

@@ -54,6 +54,7 @@ struct door *door_new(struct loop *loop, const struct door_options *options)
 	door->options = *options;
 	list_init(&door->listeners);
 	list_init(&door->visitors);
+	list_init(&door->arrivals);
 	return door;
 }
 
@@ -151,13 +152,18 @@ static void let_in(struct door *door, int fd, const union any_address *from)
 		inet_ntop(AF_INET, &from->in4.sin_addr, peer, sizeof(peer));
 	if (door->options.counts && !guests_enter(peer, door->options.max_connections, door->options.max_per_address)) {
 		metric_add(METRIC_DOOR_REFUSED, 1);
-		send(fd, FULL, sizeof(FULL) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (!door->options
+				.tls) /* there it would be noise, and a handshake costs more than the newcomer is worth */
+			send(fd, FULL, sizeof(FULL) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 		close(fd);
 		return;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unread_ms, sizeof(unread_ms));
-	visitor_begin(door, fd, peer);
+	if (door->options.tls)
+		tunnel_begin(door, fd, peer);
+	else
+		visitor_begin(door, fd, peer);
 }
 
 static void on_listener_closed(uv_handle_t *handle)
@@ -179,6 +185,8 @@ void door_close(struct door *door)
 	}
 	while ((node = list_take_first(&door->visitors)) != NULL)
 		visitor_refuse(node);
+	while ((node = list_take_first(&door->arrivals)) != NULL)
+		tunnel_refuse(node);
 	free(door);
 }
 

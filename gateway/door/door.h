@@ -1,7 +1,8 @@
 /* door.h - accepts connections, counts them, and sends each to the room that its first head asks for.
  *
  * Every worker has a door of its own and listens beside the others (SO_REUSEPORT). The head is only looked at
- * (MSG_PEEK): whoever gets the socket reads it from the beginning. */
+ * (MSG_PEEK): whoever gets the socket reads it from the beginning. Where the door ends TLS (tunnel.h) the rooms get the
+ * near end of a tunnel in its place, and see no difference. */
 #ifndef KEYFOB_GATEWAY_DOOR_H
 #define KEYFOB_GATEWAY_DOOR_H
 
@@ -11,6 +12,7 @@
 struct address;
 struct door;
 struct loop;
+struct tunnels;
 
 /* `fd` is the room's from now on; whoever closes it says guests_leave(peer) when the door counts. `peer` is the
  * client's numeric address, borrowed. */
@@ -19,6 +21,7 @@ typedef void door_room(void *owner, int fd, const char *peer);
 struct door_options {
 	bool counts;				 /* the limits hold; guests.h has the numbers */
 	size_t max_connections, max_per_address; /* of the process */
+	struct tunnels *tls;			 /* borrowed; whoever comes speaks TLS; NULL: plain */
 	void *owner;
 	door_room *on_http;	 /* NULL: this door is for WebSockets alone; others get 426 */
 	door_room *on_websocket; /* NULL: an upgrade is a request like any other */

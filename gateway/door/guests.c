@@ -1,14 +1,13 @@
 /* guests.c - counts connections for all workers of the process. */
 #include "gateway/door/guests.h"
 
-#include <arpa/inet.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <string.h>
 #include <sys/random.h>
 
 #include "base/metrics.h"
+#include "gateway/network.h"
 
 #define SLOTS 65536
 
@@ -32,16 +31,8 @@ static uint64_t mixed(uint64_t x)
 
 static atomic_uint *slot_of(const char *peer)
 {
-	struct in6_addr in6;
-	struct in_addr in4;
-	uint64_t network = 0;
-
 	pthread_once(&seeded, make_seed);
-	if (inet_pton(AF_INET, peer, &in4) == 1)
-		network = in4.s_addr;
-	else if (inet_pton(AF_INET6, peer, &in6) == 1)
-		memcpy(&network, &in6, sizeof(network));
-	return &by_address[mixed(mixed(network ^ seed[0]) ^ seed[1]) % SLOTS];
+	return &by_address[mixed(mixed(address_network(peer) ^ seed[0]) ^ seed[1]) % SLOTS];
 }
 
 /* One more, unless that is more than `max`. */
@@ -63,6 +54,13 @@ bool guests_enter(const char *peer, size_t max, size_t max_per_address)
 	}
 	metric_add(METRIC_CONNECTIONS, 1);
 	return true;
+}
+
+void guests_stay(const char *peer)
+{
+	atomic_fetch_add_explicit(&all, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(slot_of(peer), 1, memory_order_relaxed);
+	metric_add(METRIC_CONNECTIONS, 1);
 }
 
 void guests_leave(const char *peer)

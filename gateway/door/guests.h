@@ -10,7 +10,9 @@
 
 /* `peer` is a numeric address. False: there is no room for it, and it is not counted. */
 bool guests_enter(const char *peer, size_t max, size_t max_per_address);
-/* Once for each that entered, with the same `peer`. */
+/* One more without asking: of one that was let in before, and leaves twice. */
+void guests_stay(const char *peer);
+/* Once for each that entered or stayed, with the same `peer`. */
 void guests_leave(const char *peer);
 size_t guests_count(void);
 

@@ -17,8 +17,6 @@
 #include "gateway/door/guests.h"
 #include "gateway/door/head.h"
 
-#define PATIENCE_MS 10000
-
 static const char ONLY_WEBSOCKETS[] = "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: close\r\n"
 				      "Content-Length: 0\r\n\r\n";
 
@@ -35,7 +33,7 @@ struct visitor {
 static void on_readable(uv_poll_t *poll, int status, int events);
 static void on_patience_over(struct loop_timer *timer);
 static void look(struct visitor *v, const char *head, size_t len);
-static void send_to(struct visitor *v, door_room *room);
+static void send_to(struct visitor *v, enum belonging belonging);
 static void refuse(struct visitor *v);
 
 void visitor_begin(struct door *door, int fd, const char *peer)
@@ -69,19 +67,34 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	look(v, head, v->seen);
 }
 
+enum belonging visitor_belongs(const struct door *door, const char *head, size_t len)
+{
+	if (head_asks_websocket(head, len))
+		return BELONGS_TO_WEBSOCKET;
+	if (!door->options.on_websocket || !head_may_ask_websocket(head, len) || len >= HEAD_MAX ||
+		head_is_whole(head, len))
+		return BELONGS_TO_HTTP;
+	return BELONGS_TO_NOBODY_YET;
+}
+
+door_room *visitor_room(const struct door *door, enum belonging belonging)
+{
+	bool upgrades = belonging == BELONGS_TO_WEBSOCKET && door->options.on_websocket;
+
+	return upgrades ? door->options.on_websocket : door->options.on_http;
+}
+
 /* A half head that may still ask for a WebSocket waits. The kernel wakes us only when there is more of it: a
  * level-triggered poll of a socket that is merely peeked would spin. */
 static void look(struct visitor *v, const char *head, size_t len)
 {
-	if (head_asks_websocket(head, len)) {
-		send_to(v, v->door->options.on_websocket);
-	} else if (!v->door->options.on_websocket || !head_may_ask_websocket(head, len) || len == HEAD_MAX ||
-		   head_is_whole(head, len)) {
-		send_to(v, v->door->options.on_http);
-	} else {
-		int more = (int)len + 1;
+	enum belonging belonging = visitor_belongs(v->door, head, len);
+	int more = (int)len + 1;
+
+	if (belonging == BELONGS_TO_NOBODY_YET)
 		setsockopt(v->fd, SOL_SOCKET, SO_RCVLOWAT, &more, sizeof(more));
-	}
+	else
+		send_to(v, belonging);
 }
 
 static void on_patience_over(struct loop_timer *timer)
@@ -102,12 +115,11 @@ static void let_go(struct visitor *v)
 	uv_close((uv_handle_t *)&v->poll, on_poll_closed);
 }
 
-static void send_to(struct visitor *v, door_room *room)
+static void send_to(struct visitor *v, enum belonging belonging)
 {
+	door_room *room = visitor_room(v->door, belonging);
 	int one = 1;
 
-	if (!room)
-		room = v->door->options.on_http;
 	if (!room) {
 		send(v->fd, ONLY_WEBSOCKETS, sizeof(ONLY_WEBSOCKETS) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 		refuse(v);

@@ -19,7 +19,8 @@ static void allow(struct http_request *r, h2o_iovec_t origin)
 
 	http_header(r, "access-control-allow-origin", copy.base);
 	http_header(r, "access-control-expose-headers",
-		"Location, Link, Retry-After, X-Request-Id, Idempotency-Replayed, Preference-Applied");
+		"Location, Link, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, Idempotency-Replayed, "
+		"Preference-Applied");
 }
 
 bool cors_handle(struct http_request *r)

@@ -1,4 +1,5 @@
-/* dress.c - what h2o answers by itself: a file gets a request id, and a refusal in plain text becomes a problem. */
+/* dress.c - what every public answer wears: the headers that tell a browser what it must not do; and what h2o answers by
+ * itself gets a request id, and as a refusal in plain text becomes a problem. */
 #include <string.h>
 
 #include "base/memory.h"
@@ -26,14 +27,46 @@ void http_dress(struct http *http, h2o_pathconf_t *path)
 	dress->http = http;
 }
 
+/* Nobody frames us, guesses types, or learns from a Referer where somebody was. The API's answers are never a page; the
+ * console's pages run what lies beside them and nothing else (CSP 3). */
+static const struct {
+	const char *name, *value;
+} guards[] = {
+	{ "x-content-type-options", "nosniff" },
+	{ "x-frame-options", "DENY" },
+	{ "referrer-policy", "no-referrer" },
+	{ "cross-origin-opener-policy", "same-origin" },
+	{ "cross-origin-resource-policy", "same-origin" },
+};
+static const char POLICY_OF_API[] = "default-src 'none'; frame-ancestors 'none'";
+static const char POLICY_OF_CONSOLE[] =
+	"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+	"connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+static const char STAY_SECURE[] = "max-age=31536000"; /* a year, RFC 6797 §6.1.1 */
+
+static void add(h2o_req_t *req, const char *name, const char *value)
+{
+	h2o_add_header_by_str(&req->pool, &req->res.headers, name, strlen(name), 1, NULL, value,
+		strlen(value)); /* both live for ever */
+}
+
+static void guard(const struct http *http, h2o_req_t *req)
+{
+	for (size_t i = 0; i < sizeof(guards) / sizeof(guards[0]); i++)
+		add(req, guards[i].name, guards[i].value);
+	add(req, "content-security-policy", http_is_of_api(req) ? POLICY_OF_API : POLICY_OF_CONSOLE);
+	if (http->options.secure)
+		add(req, "strict-transport-security", STAY_SECURE);
+}
+
 /* An answer with a request id is ours. */
 static void on_answer(h2o_filter_t *filter, h2o_req_t *req, h2o_ostream_t **slot)
 {
+	guard(((struct dress *)(void *)filter)->http, req);
 	if (h2o_find_header_by_str(&req->res.headers, H2O_STRLIT("x-request-id"), -1) < 0) {
 		struct http_request *r = http_request_new(((struct dress *)(void *)filter)->http, req);
 		http_header(r, "x-request-id", r->request_id);
-		if (r->http->options.api)
-			metric_add(METRIC_HTTP_REQUESTS, 1);
+		metric_add(METRIC_HTTP_REQUESTS, 1);
 		if (req->res.status >= 400)
 			dress_refusal(r, slot);
 	}

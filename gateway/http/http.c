@@ -39,9 +39,9 @@ struct http *http_new(struct loop *loop, const struct http_options *options)
 	http->config.http1.req_timeout = TIMEOUT_MS;
 	h2o_hostconf_t *host = h2o_config_register_host(&http->config, h2o_iovec_init(H2O_STRLIT("default")), 65535);
 	h2o_pathconf_t *path = h2o_config_register_path(host, "/", 0);
-	http_dress(http, &host->fallback_path);
-	http_dress(http, path);
 	if (options->api) {
+		http_dress(http, &host->fallback_path);
+		http_dress(http, path);
 		add_handler(http, path, http_on_any);
 		http_log_requests(path);
 		http_log_requests(&host->fallback_path);
@@ -96,7 +96,9 @@ void http_accept(struct http *http, int fd, const char *peer)
 		uv_close((uv_handle_t *)&c->tcp, on_connection_closed);
 		return;
 	}
-	h2o_accept(&http->accept, h2o_uv_socket_create((uv_stream_t *)&c->tcp, on_connection_closed));
+	h2o_socket_t *socket = h2o_uv_socket_create((uv_stream_t *)&c->tcp, on_connection_closed);
+	http_remember_peer(socket, peer);
+	h2o_accept(&http->accept, socket);
 }
 
 void http_drain(struct http *http)

@@ -20,11 +20,13 @@ struct http_hook {
 };
 
 struct http_options {
-	struct api *api;		  /* borrowed; NULL for the admin listener */
-	size_t max_queue;		  /* bytes that an event stream may be behind */
-	const struct texts *cors_origins; /* borrowed; NULL: none */
-	const struct http_hook *hook;	  /* borrowed; NULL: nobody calls back */
-	const char *web_root;		  /* a folder whose files are served outside /v1; NULL: none */
+	struct api *api;		     /* borrowed; NULL for the admin listener */
+	size_t max_queue;		     /* bytes that an event stream may be behind */
+	const struct texts *cors_origins;    /* borrowed; NULL: none */
+	const struct texts *trusted_proxies; /* likewise: whose X-Forwarded-For counts */
+	bool secure;			     /* the node ends TLS: browsers are told to stay with it */
+	const struct http_hook *hook;	     /* borrowed; NULL: nobody calls back */
+	const char *web_root;		     /* a folder whose files are served outside /v1; NULL: none */
 	/* A connection from `peer` is closed. May be NULL. */
 	void (*on_closed)(const char *peer);
 	/* the admin listener's: whether the node can work */

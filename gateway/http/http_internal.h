@@ -55,7 +55,8 @@ struct http_request {
 	struct api_call *call;
 	struct caller caller;
 	char request_id[37];
-	int64_t wait; /* Prefer: wait=N; -1: none */
+	int64_t wait;		  /* Prefer: wait=N; -1: none */
+	struct rate_verdict rate; /* of the bucket that was asked last */
 	struct stream *stream;
 };
 
@@ -64,6 +65,7 @@ struct http_request *http_request_new(struct http *, h2o_req_t *);
 /* The path as it was sent, without the query. */
 h2o_iovec_t http_path(const h2o_req_t *);
 h2o_iovec_t http_path_to_log(const h2o_req_t *);	     /* without a hook's secret */
+bool http_is_of_api(const h2o_req_t *);			     /* /v1 and below; the rest is the console's */
 h2o_iovec_t http_field(const h2o_req_t *, const char *name); /* of the head; .base is NULL when it is not there */
 
 /* Answers with a problem (RFC 9457). `call` may be NULL. */
@@ -75,7 +77,8 @@ void http_header(struct http_request *, const char *name, const char *value);
 int http_on_admin(h2o_handler_t *, h2o_req_t *);
 int http_on_request(h2o_handler_t *, h2o_req_t *);
 int http_on_any(h2o_handler_t *, h2o_req_t *);
-/* dress.c: what h2o answers by itself gets a request id, and what it refuses becomes a problem. */
+/* dress.c: every answer gets the security headers; what h2o answers by itself gets a request id, and what it refuses becomes
+ * a problem. */
 void http_dress(struct http *, h2o_pathconf_t *);
 /* request_log.c: a line for each request, at debug. */
 void http_log_requests(h2o_pathconf_t *);
@@ -85,6 +88,14 @@ bool cors_handle(struct http_request *);
 
 /* hook.c: true when the path is a hook's: then it is answered, or will be. */
 bool hook_handle(struct http_request *);
+
+/* limit.c */
+void http_remember_peer(h2o_socket_t *, const char *peer);
+/* False: it was answered with 429. */
+bool http_may_ask(struct http_request *, enum rate, const char *key);
+bool http_client_may_ask(struct http_request *);
+/* The RateLimit fields, where there is a limit. */
+void http_add_rate(struct http_request *);
 
 /* stream.c: an event stream instead of a page */
 void stream_begin(struct http_request *, json_t *params);

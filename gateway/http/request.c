@@ -1,6 +1,6 @@
 /* request.c - from h2o's request to an operation, and from its reply to the wire.
  *
- *   head checked ─ route ─ token ─ parameters (path, query, body, headers) ─ operation ─ reply
+ *   head checked ─ rate of its address ─ route ─ token ─ rate of its subject ─ parameters (path, query, body, headers) ─ operation ─ reply
  *   each step may end in a problem (RFC 9457) */
 #include <ctype.h>
 #include <stdlib.h>
@@ -79,6 +79,7 @@ void http_reply(struct http_request *r, int status, const char *type, const char
 		http_header(r, "content-type", type);
 	http_header(r, "cache-control", "no-store");
 	http_header(r, "x-request-id", r->request_id);
+	http_add_rate(r);
 	h2o_send_inline(req, body, len);
 }
 
@@ -94,7 +95,8 @@ void http_problem(struct http_request *r, const struct fault *fault, const char 
 		http_header(r, "www-authenticate", text);
 	}
 	if (fault->retry == RETRY_LATER) {
-		snprintf(text, sizeof(text), "%d", call && call->retry_after_s ? call->retry_after_s : 1);
+		int after_s = call ? call->retry_after_s : r->rate.retry_after_s;
+		snprintf(text, sizeof(text), "%d", after_s ? after_s : 1);
 		http_header(r, "retry-after", text);
 	}
 	http_reply(r, fault->http, "application/problem+json", body, strlen(body));
@@ -392,7 +394,7 @@ struct http_request *http_request_new(struct http *http, h2o_req_t *req)
 	return r;
 }
 
-static bool is_of_api(const h2o_req_t *req)
+bool http_is_of_api(const h2o_req_t *req)
 {
 	h2o_iovec_t path = http_path(req);
 	return path.len >= 3 && memcmp(path.base, "/v1", 3) == 0 && (path.len == 3 || path.base[3] == '/');
@@ -403,10 +405,10 @@ int http_on_request(h2o_handler_t *handler, h2o_req_t *req)
 {
 	struct http *http = ((struct http_handler *)(void *)handler)->http;
 
-	if (http->options.web_root && !is_of_api(req))
+	if (http->options.web_root && !http_is_of_api(req))
 		return -1;
 	struct http_request *r = http_request_new(http, req);
-	if (cors_handle(r) || hook_handle(r))
+	if (cors_handle(r) || hook_handle(r) || !http_client_may_ask(r))
 		return 0;
 	json_t *params = json_object();
 	if (find_route(r, params))
@@ -437,8 +439,8 @@ static bool wants_stream(const struct http_request *r)
 
 static void authenticate_and_run(struct http_request *r, json_t *params)
 {
-	if (!authenticate(r) || !read_query(r, params) || !read_body(r, params) ||
-		(r->route->flag == SENDS && !read_send_headers(r, params))) {
+	if (!authenticate(r) || !http_may_ask(r, RATE_SUBJECT, r->caller.subject) || !read_query(r, params) ||
+		!read_body(r, params) || (r->route->flag == SENDS && !read_send_headers(r, params))) {
 		json_decref(params);
 		return;
 	}
@@ -511,6 +513,8 @@ static void on_done(struct api_call *call)
 	int status = r->route->status;
 
 	if (call->fault) {
+		if (call->fault == &FAULT_RATE_LIMITED)
+			r->rate = call->rate;
 		http_problem(r, call->fault, call->detail, call);
 	} else {
 		status = call->created ? 201 : r->wait >= 0 && call->settled ? 200 : status;

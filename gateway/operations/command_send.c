@@ -1,9 +1,9 @@
 /* command_send.c - the operation command.send: checks a request against the catalogue, accepts it, and waits if asked to.
  *
- *   request ─ catalogue ─┬─ accept ─┬─ (no wait) ─ the command
- *                        │          ├─ watch ─┬─ final or timed_out ─ the command, settled
- *                        │          │         └─ time is up ──────── the command as it stands
- *                        └─ fault   └─ fault */
+ *   request ─ catalogue ─┬─ the vehicle's rate ─┬─ accept ─┬─ (no wait) ─ the command
+ *                        └─ fault               └─ 429     ├─ watch ─┬─ final or timed_out ─ the command, settled
+ *                                                          │         └─ time is up ──────── the command as it stands
+ *                                                          └─ fault */
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +16,10 @@
 #include "commands/lifecycle.h"
 #include "gateway/api_internal.h"
 #include "gateway/catalog.h"
+#include "gateway/config.h"
 #include "notifier/hub.h"
+#include "sql/db.h"
+#include "sql/statements.h"
 
 #define TTL_MAX_S 604800
 #define TIMEOUT_MAX_S 86400
@@ -44,6 +47,8 @@ static bool read_params(struct send *s);
 static bool read_key(struct send *s);
 static void write_fingerprint(struct send *s);
 static void write_catalog(struct send *s);
+static bool take_token(struct send *s);
+static void give_token_back(struct send *s);
 static void submit(struct send *s);
 static void on_accepted(struct accept *accept, const struct fault *fault);
 static void on_command(struct hub_watch *watch, const char *command);
@@ -64,7 +69,7 @@ static void run(struct api_call *call)
 	call->free_state = send_free;
 	loop_timer_init(call->api->loop, &s->timer, on_time_up);
 	list_init(&s->node);
-	if (read_request(s))
+	if (read_request(s) && take_token(s))
 		submit(s);
 }
 
@@ -201,6 +206,52 @@ static void write_catalog(struct send *s)
 	s->accept.catalog = s->catalog = json_canonical(said);
 }
 
+/* The rate at which one vehicle gets commands, whoever sends them. */
+
+static void on_looked_up(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct send *s = context;
+	bool seen = !fault && db_rows(unit, 0) > 0 && db_int(unit, 0, 0, 0) > 0;
+
+	if (fault) {
+		api_call_fail(s->call, &FAULT_STORAGE_UNAVAILABLE, "%s", "");
+	} else if (!seen) {
+		api_call_fail(s->call, &FAULT_VEHICLE_NOT_FOUND, "%s", "");
+	} else {
+		s->call->retry_after_s = s->call->rate.retry_after_s;
+		api_call_fail(s->call, &FAULT_RATE_LIMITED, "too many commands for this vehicle");
+	}
+}
+
+/* Who may not see a vehicle must not learn from a 429 that it exists. */
+static void look_up(struct send *s)
+{
+	struct api_call *call = s->call;
+	struct db_unit *unit = db_unit_new(call->api->reader, on_looked_up, s);
+
+	db_unit_add(unit, &SQL_read_vehicle);
+	db_param_text(unit, call->caller.subject);
+	db_param_bool(unit, s->accept.admin);
+	db_param_bool(unit, call->api->config->database.synchronous);
+	db_param_text(unit, s->accept.vehicle_id);
+	db_unit_submit(unit);
+}
+
+/* False: the call ends, or is looking up with what. */
+static bool take_token(struct send *s)
+{
+	if (api_may_ask(s->call->api, RATE_VEHICLE, s->accept.vehicle_id, &s->call->rate))
+		return true;
+	look_up(s);
+	return false;
+}
+
+/* Else who may not send to a vehicle could use up what its owner may. */
+static void give_token_back(struct send *s)
+{
+	api_give_back(s->call->api, RATE_VEHICLE, s->accept.vehicle_id, &s->call->rate);
+}
+
 /* Accepting. */
 
 static void submit(struct send *s)
@@ -215,6 +266,7 @@ static void submit(struct send *s)
 	s->accept.on_done = on_accepted;
 	const struct fault *fault = accept_submit(api->accept, &s->accept);
 	if (fault) {
+		give_token_back(s);
 		api_call_fail(s->call, fault, "%s", "");
 		return;
 	}
@@ -236,6 +288,8 @@ static void on_accepted(struct accept *accept, const struct fault *fault)
 	struct send *s = container_of(accept, struct send, accept);
 	struct api_call *call = s->call;
 
+	if (fault ? fault->executed == EXECUTED_NO : accept->replayed)
+		give_token_back(s); /* no command was made */
 	if (fault) {
 		if (fault == &FAULT_QUEUE_FULL)
 			call->retry_after_s = 10;

@@ -1,10 +1,7 @@
-/* origin.c - compares hosts and ports, and addresses with networks. */
+/* origin.c - compares hosts and ports. */
 #include "gateway/ws/origin.h"
 
-#include <arpa/inet.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <stddef.h>
 #include <string.h>
 #include <strings.h>
 
@@ -54,49 +51,4 @@ bool origin_is_allowed(const char *origin, const char *host, const struct texts 
 	const char *here_port = *here.port ? here.port : default_port(origin);
 	return from.host_len > 0 && from.host_len == here.host_len &&
 	       strncasecmp(from.host, here.host, here.host_len) == 0 && strcmp(from_port, here_port) == 0;
-}
-
-/* An IPv4 address is read as IPv6 maps it (RFC 4291 §2.5.5.2), so that both compare alike. */
-static bool address_read(const char *text, uint8_t ret[16])
-{
-	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-	memcpy(ret, mapped, sizeof(mapped));
-	return inet_pton(AF_INET, text, ret + sizeof(mapped)) == 1 || inet_pton(AF_INET6, text, ret) == 1;
-}
-
-static bool has_prefix(const uint8_t address[16], const uint8_t network[16], unsigned bits)
-{
-	for (unsigned i = 0; i < bits; i++) {
-		if ((address[i / 8] ^ network[i / 8]) & (0x80u >> (i % 8)))
-			return false;
-	}
-	return true;
-}
-
-static bool is_in(const uint8_t address[16], const char *network)
-{
-	char text[INET6_ADDRSTRLEN];
-	size_t len = strcspn(network, "/");
-	uint8_t base[16];
-
-	snprintf(text, sizeof(text), "%.*s", (int)len, network);
-	if (!address_read(text, base))
-		return false;
-	unsigned whole = strchr(text, ':') ? 128 : 32;
-	unsigned bits = network[len] == '/' ? (unsigned)strtoul(network + len + 1, NULL, 10) : whole;
-	return bits <= whole && has_prefix(address, base, 128 - whole + bits);
-}
-
-bool address_is_in(const char *peer, const struct texts *networks)
-{
-	uint8_t address[16];
-
-	if (!address_read(peer, address))
-		return false;
-	for (size_t i = 0; networks && i < networks->count; i++) {
-		if (is_in(address, networks->items[i]))
-			return true;
-	}
-	return false;
 }

@@ -9,7 +9,5 @@ struct texts;
 /* `origin` is listed, or its host and port are those of `host` ("app.example:8443"). Without a port in `host` it is the
  * default one of the origin's scheme. */
 bool origin_is_allowed(const char *origin, const char *host, const struct texts *listed);
-/* `peer`, a numeric address, is one of `networks`: "10.1.2.3", "10.0.0.0/8", "fd00::/8". */
-bool address_is_in(const char *peer, const struct texts *networks);
 
 #endif

@@ -28,6 +28,7 @@ static const char *header_of(const struct fault *fault)
 		{ &FAULT_UNAUTHENTICATED, "WWW-Authenticate: Bearer realm=\"keyfob\", error=\"invalid_token\"\r\n" },
 		{ &FAULT_MALFORMED_REQUEST, "Sec-WebSocket-Version: 13\r\n" }, /* RFC 6455 §4.2.2 */
 		{ &FAULT_DRAINING, "Retry-After: 1\r\n" },
+		{ &FAULT_RATE_LIMITED, "Retry-After: 1\r\n" },
 	};
 	for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
 		if (headers[i].fault == fault)

@@ -127,12 +127,27 @@ static void answer_error(struct socket *s, const json_t *id, enum rpc_code code,
 	free(text);
 }
 
-void rpc_fault(struct socket *s, const json_t *id, const struct fault *fault, const char *detail)
+/* Eats the problem. What REST says by Retry-After stands in it. */
+static void answer_problem(
+	struct socket *s, const json_t *id, const struct fault *fault, json_t *problem, int retry_after_s)
+{
+	if (retry_after_s > 0)
+		json_object_set_new(problem, "retry_after_seconds", json_integer(retry_after_s));
+	answer_error(s, id, RPC_FAULT, fault->title, problem);
+}
+
+static void tell_fault(
+	struct socket *s, const json_t *id, const struct fault *fault, const char *detail, int retry_after_s)
 {
 	char request_id[UUID_TEXT_SIZE];
 
 	uuid7_make(loop_unix_us(s->ws->loop), request_id);
-	answer_error(s, id, RPC_FAULT, fault->title, api_problem(fault, detail, request_id, false));
+	answer_problem(s, id, fault, api_problem(fault, detail, request_id, false), retry_after_s);
+}
+
+void rpc_fault(struct socket *s, const json_t *id, const struct fault *fault, const char *detail)
+{
+	tell_fault(s, id, fault, detail, 0);
 }
 
 /* Reading. */
@@ -209,6 +224,19 @@ static bool check_params(struct socket *s, const struct method *method, const js
 	return true;
 }
 
+/* A stranger has no subject yet. */
+static bool may_ask(struct socket *s, const json_t *id)
+{
+	struct api *api = s->ws->api;
+	struct rate_verdict verdict;
+
+	if (api_may_ask(api, RATE_ADDRESS, s->client, &verdict) &&
+		(s->state == SOCKET_STRANGER || api_may_ask(api, RATE_SUBJECT, s->caller.subject, &verdict)))
+		return true;
+	tell_fault(s, id, &FAULT_RATE_LIMITED, "", verdict.retry_after_s);
+	return false;
+}
+
 static void run(struct socket *s, const json_t *message)
 {
 	const struct method *method = find_method(method_name(message));
@@ -216,6 +244,8 @@ static void run(struct socket *s, const json_t *message)
 	json_auto_t *given = json_incref(json_object_get(message, "params"));
 	json_auto_t *params = given ? json_incref(given) : memory_need(json_object());
 
+	if (!may_ask(s, id))
+		return;
 	if (!method)
 		answer_error(s, id, RPC_METHOD_NOT_FOUND, "Method not found", NULL);
 	else if (!json_is_object(params))
@@ -283,8 +313,9 @@ static void on_done(struct api_call *call)
 
 	rpc_call_leave(c); /* before the answer: sending may close the socket, which abandons what is under way */
 	if (call->fault)
-		answer_error(s, c->id, RPC_FAULT, call->fault->title,
-			api_problem(call->fault, call->detail, call->request_id, call->retriable_by_key));
+		answer_problem(s, c->id, call->fault,
+			api_problem(call->fault, call->detail, call->request_id, call->retriable_by_key),
+			call->retry_after_s);
 	else
 		rpc_reply(s, c->id, call->body, call->body_len);
 	rpc_call_free(c);

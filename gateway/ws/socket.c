@@ -19,6 +19,7 @@
 #define CLOSING_MS 30000 /* for a slow app to reach its close frame */
 #define ALLOWANCE_S 2	 /* seconds of messages that may come at once */
 #define UNANSWERED_MAX 2
+#define EMPTY_MAX 100 /* pieces of one message without a byte */
 
 static void on_open(struct border_link *link);
 static void on_text(struct border_link *link, const char *piece, size_t len, bool is_first, bool is_last);
@@ -45,7 +46,7 @@ static struct socket *socket_of(struct border_link *link)
 
 /* Coming. */
 
-static struct socket *socket_new(struct ws *ws, const char *peer, const struct caller *caller)
+static struct socket *socket_new(struct ws *ws, const char *peer, const char *client, const struct caller *caller)
 {
 	struct socket *s = memory_new(sizeof(*s));
 
@@ -54,6 +55,7 @@ static struct socket *socket_new(struct ws *ws, const char *peer, const struct c
 	if (caller)
 		s->caller = *caller;
 	snprintf(s->peer, sizeof(s->peer), "%s", peer);
+	snprintf(s->client, sizeof(s->client), "%s", client);
 	s->allowance = ws->options.per_socket * ALLOWANCE_S;
 	s->allowance_at_ms = loop_monotonic_ms(ws->loop);
 	list_init(&s->calls);
@@ -79,9 +81,10 @@ static void socket_free(struct socket *s)
 	free(s);
 }
 
-bool socket_adopt(struct ws *ws, int fd, const char *peer, const char *key, const struct caller *caller)
+bool socket_adopt(
+	struct ws *ws, int fd, const char *peer, const char *client, const char *key, const struct caller *caller)
 {
-	struct socket *s = socket_new(ws, peer, caller);
+	struct socket *s = socket_new(ws, peer, client, caller);
 
 	if (border_adopt(ws->border, &s->link, fd, key))
 		return true;
@@ -143,7 +146,8 @@ static void on_text(struct border_link *link, const char *piece, size_t len, boo
 
 	if (s->state == SOCKET_CLOSING)
 		return;
-	if (s->message.len + len > s->ws->options.max_message) {
+	s->empty_pieces = is_first || is_last ? 0 : s->empty_pieces + (len == 0);
+	if (s->message.len + len > s->ws->options.max_message || s->empty_pieces > EMPTY_MAX) {
 		socket_close(s, CLOSE_TOO_BIG, "the message is too big");
 	} else if (is_first && is_last) {
 		take_message(s, piece, len);
@@ -219,7 +223,12 @@ static void on_writable(struct border_link *link)
 
 static void on_pong(struct border_link *link)
 {
-	socket_of(link)->unanswered_pings = 0;
+	struct socket *s = socket_of(link);
+
+	if (s->unanswered_pings == 0 &&
+		!is_allowed_message(s)) /* one that was not asked for is a message like others */
+		socket_close(s, CLOSE_TOO_MANY, "too many messages");
+	s->unanswered_pings = 0;
 }
 
 static void on_ping_due(struct loop_timer *timer)

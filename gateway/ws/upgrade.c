@@ -11,7 +11,7 @@
 
 typedef void taker(struct upgrade *, char *item);
 
-static taker take_upgrade, take_connection, take_subprotocol;
+static taker take_upgrade, take_connection, take_subprotocol, take_forwarded;
 static const char *read_line(struct upgrade *u, char *line);
 static const char *check(const struct upgrade *u);
 
@@ -30,6 +30,7 @@ static const struct {
 	{ "upgrade", 0, take_upgrade },
 	{ "connection", 0, take_connection },
 	{ "sec-websocket-protocol", 0, take_subprotocol },
+	{ "x-forwarded-for", 0, take_forwarded },
 };
 
 /* The line at `*at`, cut off its CR LF; NULL when there is none. */
@@ -121,6 +122,13 @@ static void take_subprotocol(struct upgrade *u, char *item)
 	u->offers_keyfob |= strcmp(item, SUBPROTOCOL) == 0;
 	if (!u->bearer && strncmp(item, BEARER_OFFER, strlen(BEARER_OFFER)) == 0)
 		u->bearer = item + strlen(BEARER_OFFER);
+}
+
+static void take_forwarded(struct upgrade *u, char *item)
+{
+	if (u->forwarded_count == FORWARDED_MAX)
+		memmove(u->forwarded_for, u->forwarded_for + 1, --u->forwarded_count * sizeof(*u->forwarded_for));
+	u->forwarded_for[u->forwarded_count++] = item;
 }
 
 static bool is_key(const char *text)

@@ -5,10 +5,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#define FORWARDED_MAX 16 /* proxies; what is further away is left out */
+
 /* Texts are NULL when the field is absent; everything points into the head that was read. */
 struct upgrade {
 	const char *host, *forwarded_host, *origin, *authorization;
 	const char *key, *version;
+	const char *forwarded_for[FORWARDED_MAX]; /* the last of them, in their order */
+	size_t forwarded_count;
 	const char *bearer; /* of the offered subprotocol bearer.TOKEN */
 	bool is_websocket, is_connection, offers_keyfob;
 };

@@ -8,6 +8,7 @@
 
 #include "base/ids.h"
 #include "base/memory.h"
+#include "gateway/network.h"
 #include "gateway/ws/origin.h"
 #include "gateway/ws/refusal.h"
 #include "gateway/ws/upgrade.h"
@@ -19,6 +20,7 @@
 struct newcomer {
 	struct ws *ws;
 	const char *peer;
+	char client[INET6_ADDRSTRLEN];
 	char head[HEAD_MAX + 1];
 	struct upgrade upgrade;
 	struct caller caller;
@@ -70,7 +72,7 @@ void ws_adopt(struct ws *ws, int fd, const char *peer)
 		uuid7_make(loop_unix_us(ws->loop), request_id);
 		refusal_send(fd, fault, n->detail, request_id);
 	}
-	if (fault || !socket_adopt(ws, fd, peer, n->upgrade.key, n->known ? &n->caller : NULL))
+	if (fault || !socket_adopt(ws, fd, peer, n->client, n->upgrade.key, n->known ? &n->caller : NULL))
 		ws->options.on_gone(ws->options.owner, peer);
 	free(n);
 }
@@ -99,6 +101,18 @@ static bool has_good_origin(const struct newcomer *n)
 	       origin_is_allowed(u->origin, forwarded ? u->forwarded_host : u->host, n->ws->options.cors_origins);
 }
 
+static bool client_may_ask(struct newcomer *n)
+{
+	struct rate_verdict verdict;
+	struct text forwarded = { 0 };
+
+	for (size_t i = 0; i < n->upgrade.forwarded_count; i++)
+		text_addf(&forwarded, ",%s", n->upgrade.forwarded_for[i]);
+	address_of_client(n->peer, n->ws->options.trusted_proxies, forwarded.data, n->client);
+	text_free(&forwarded);
+	return api_may_ask(n->ws->api, RATE_ADDRESS, n->client, &verdict);
+}
+
 static const struct fault *fail(struct newcomer *n, const struct fault *fault, const char *why)
 {
 	snprintf(n->detail, sizeof(n->detail), "%s", why);
@@ -111,6 +125,8 @@ static const struct fault *judge(struct newcomer *n, int fd)
 
 	if (n->ws->draining)
 		return fail(n, &FAULT_DRAINING, "the node is shutting down");
+	if (!client_may_ask(n))
+		return fail(n, &FAULT_RATE_LIMITED, "too many requests from this address");
 	if (wrong)
 		return fail(n, &FAULT_MALFORMED_REQUEST, wrong);
 	if (!has_good_origin(n))

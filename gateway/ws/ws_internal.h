@@ -58,14 +58,16 @@ struct socket {
 	struct ws *ws;
 	struct border_link link;
 	enum socket_state state;
-	char peer[INET6_ADDRSTRLEN];
-	struct caller caller;	    /* from SOCKET_KNOWN on */
-	struct loop_timer deadline; /* of its state */
+	char peer[INET6_ADDRSTRLEN],
+		client[INET6_ADDRSTRLEN]; /* the second stands behind a trusted proxy, or is the first */
+	struct caller caller;		  /* from SOCKET_KNOWN on */
+	struct loop_timer deadline;	  /* of its state */
 	struct loop_timer ping;
 	unsigned unanswered_pings;
 
 	struct text message; /* the pieces of one that came in several */
-	double allowance;    /* messages that it may send now */
+	unsigned empty_pieces;
+	double allowance; /* messages that it may send now */
 	int64_t allowance_at_ms;
 	unsigned nonsense; /* in a row */
 
@@ -81,7 +83,8 @@ struct socket {
 /* socket.c */
 extern const struct border_events socket_events;
 /* `caller` NULL: a stranger. Eats `fd`; false: it is closed and on_gone is the asker's to tell. */
-bool socket_adopt(struct ws *, int fd, const char *peer, const char *key, const struct caller *caller);
+bool socket_adopt(
+	struct ws *, int fd, const char *peer, const char *client, const char *key, const struct caller *caller);
 /* What cannot go out at once waits; past max_queue the socket is closed. The text is taken and emptied. */
 void socket_send(struct socket *, struct text *);
 void socket_send_event(struct socket *, const struct hub_event *);

@@ -137,10 +137,11 @@ class Socket {
 
 // `via` is where the token goes: 'header', 'protocol', 'message' or 'none'. Rejects with { status } where the upgrade
 // was refused.
-export async function openSocket(node, { token, via = 'header', protocols = ['keyfob.v1'], origin, headers = {} } = {}) {
+export async function openSocket(node, { token, via = 'header', protocols = ['keyfob.v1'], origin, headers = {}, ca } = {}) {
 	const offered = via === 'protocol' ? [...protocols, `bearer.${token}`] : protocols;
 	const ws = new WebSocket(node.socketUrl, offered, {
 		origin,
+		ca,
 		perMessageDeflate: false,
 		headers: { ...headers, ...(via === 'header' && { Authorization: `Bearer ${token}` }) },
 	});

@@ -42,9 +42,10 @@ export function vehicleIds(count, first = 1) {
 }
 
 class Broker {
-	constructor(name, port) {
+	constructor(name, port, tls) {
 		this.name = name;
 		this.port = port;
+		this.tls = tls;
 		this.url = `mqtt://127.0.0.1:${port}`;
 		this.folder = join(folder, name);
 		this.password = vehiclePassword;
@@ -83,8 +84,22 @@ class Broker {
 			'log_type warning',
 			'log_type notice',
 		];
+		if (this.tls) lines.push(...this.#secureListener());
 		if (process.getuid() === 0) lines.push('user root');
 		return `${lines.join('\n')}\n`;
+	}
+
+	// A second listener, where everybody shows a certificate.
+	#secureListener() {
+		const { port, authority } = this.tls;
+		const server = authority.issue('broker');
+		return [
+			`listener ${port} 127.0.0.1`,
+			`cafile ${authority.certificate}`,
+			`certfile ${server.certificate}`,
+			`keyfile ${server.key}`,
+			'require_certificate true',
+		];
 	}
 
 	async start() {
@@ -101,8 +116,12 @@ class Broker {
 	}
 }
 
-export async function startBroker({ ids = vehicleIds(40) } = {}) {
-	const broker = new Broker(`mosquitto-${++brokers}`, await freePort());
+// `authority` (certificates.mjs): it listens for TLS as well, at `broker.secureUrl`.
+export async function startBroker({ ids = vehicleIds(40), authority } = {}) {
+	const port = await freePort();
+	const tls = authority && { port: await freePort(), authority };
+	const broker = new Broker(`mosquitto-${++brokers}`, port, tls);
+	broker.secureUrl = tls && `mqtts://127.0.0.1:${tls.port}`;
 	await broker.prepare(ids);
 	await broker.start();
 	return broker;
@@ -119,19 +138,24 @@ function isListening(port) {
 // ---- nodes
 
 class Node {
-	constructor(name, { http, admin }) {
+	constructor(name, { http, admin }, secure) {
 		this.name = name;
-		this.url = `http://127.0.0.1:${http}`;
-		this.socketUrl = `ws://127.0.0.1:${http}/v1/ws`;
+		this.port = http;
+		this.url = `http${secure ? 's' : ''}://127.0.0.1:${http}`;
+		this.socketUrl = `ws${secure ? 's' : ''}://127.0.0.1:${http}/v1/ws`;
 		this.adminUrl = `http://127.0.0.1:${admin}`;
 		this.file = join(folder, `${name}.yaml`);
 		this.children = [];
 	}
 
-	async start() {
+	async start(isReady = true) {
 		this.child = new Child(this.name, `${build}/bin/keyfobd`, ['--config', this.file]);
 		this.children.push(this.child);
-		await this.child.untilUp(() => this.isReady());
+		await this.child.untilUp(() => (isReady ? this.isReady() : this.answers()));
+	}
+
+	async answers() {
+		return fetch(`${this.adminUrl}/healthz`).then((answer) => answer.body?.cancel().then(() => answer.ok), () => false);
 	}
 
 	async isReady() {
@@ -156,9 +180,10 @@ class Node {
 }
 
 // JSON is YAML, so the configuration is an object here. `config` is merged over the ordinary one.
-export async function startNode({ broker, database, config = {} }) {
+// `isReady: false`: it will lack a neighbour, so it is up when it answers at all.
+export async function startNode({ broker, database, config = {}, isReady = true }) {
 	const ports = { http: await freePort(), admin: await freePort() };
-	const node = new Node(`keyfobd-${++nodes}`, ports);
+	const node = new Node(`keyfobd-${++nodes}`, ports, Boolean(config.http?.tls));
 	const ordinary = {
 		node: { id: node.name, workers: 2 },
 		http: { listen: [`127.0.0.1:${ports.http}`] },
@@ -172,7 +197,7 @@ export async function startNode({ broker, database, config = {} }) {
 		log: { level: 'debug' },
 	};
 	writeFileSync(node.file, JSON.stringify(merge(ordinary, config), null, '\t'));
-	await node.start();
+	await node.start(isReady);
 	atEnd(() => assertNoSecret(node));
 	return node;
 }
@@ -192,8 +217,8 @@ async function assertNoSecret(node) {
 }
 
 // Everything at once: { broker, database, nodes, node }.
-export async function startInstallation({ nodes: count = 1, ids, config } = {}) {
-	const [broker, database] = await Promise.all([startBroker({ ids }), createDatabase()]);
+export async function startInstallation({ nodes: count = 1, ids, config, authority } = {}) {
+	const [broker, database] = await Promise.all([startBroker({ ids, authority }), createDatabase()]);
 	const first = await startNodeOfNewDatabase({ broker, database, config });
 	const others = await Promise.all(Array.from({ length: count - 1 }, () => startNode({ broker, database, config })));
 	return { broker, database, node: first, nodes: [first, ...others] };

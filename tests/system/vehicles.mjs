@@ -24,13 +24,14 @@ class Vehicle {
 
 	// Resolves when it is subscribed.
 	async connect() {
-		this.client = mqtt.connect(this.broker.url, {
+		this.client = mqtt.connect(this.tls ? this.broker.secureUrl : this.broker.url, {
 			clientId: this.id,
 			username: this.id,
 			password: this.broker.password,
 			protocolVersion: this.version,
 			clean: this.clean,
 			reconnectPeriod: 200,
+			...this.tls, // { ca, cert, key }, towards broker.secureUrl
 			resubscribe: false,
 			...(this.version === 5 && !this.clean && { properties: { sessionExpiryInterval: 3600 } }),
 		});

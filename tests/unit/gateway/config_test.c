@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "gateway/config.h"
+#include "tests/certificate.h"
 
 #define DATABASE "database: { url: \"postgresql://db/keyfob\" }\n"
 
@@ -24,6 +25,15 @@ static void write_file(const char *name, const char *text)
 	ck_assert_int_eq(fclose(f), 0);
 }
 
+static void write_certificate(const char *name, const char *key_name)
+{
+	char path[128], key_path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	snprintf(key_path, sizeof(key_path), "%s/%s", folder, key_name);
+	certificate_write("IP:127.0.0.1", path, key_path);
+}
+
 static void set_up(void)
 {
 	strcpy(folder, "/tmp/keyfob-config-XXXXXX");
@@ -35,13 +45,15 @@ static void set_up(void)
 	write_file("empty", "\n");
 	write_file("url", "postgresql://secret@db/keyfob\n");
 	write_file("bad-url", "mysql://topsecret@db\n");
-	write_file("cert.pem", "x");
+	write_certificate("cert.pem", "key.pem");
+	write_certificate("other.pem", "other-key.pem");
+	write_file("no.pem", "x");
 }
 
 static void tear_down(void)
 {
 	static const char *const names[] = { "keyfob.yaml", "catalog.yaml", "jwks.json", "password", "empty", "url",
-		"bad-url", "cert.pem" };
+		"bad-url", "cert.pem", "key.pem", "other.pem", "other-key.pem", "no.pem" };
 	char path[160];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
@@ -119,7 +131,7 @@ START_TEST(everything_can_be_said)
 		"node: { id: n1, workers: 4 }\n"
 		"http:\n"
 		"  listen: [\"[::]:8443\", \"0.0.0.0:0\"]\n"
-		"  tls: { certificate: cert.pem, key: cert.pem }\n"
+		"  tls: { certificate: cert.pem, key: key.pem }\n"
 		"  web_root: .\n"
 		"  cors_origins: [\"https://app.example\", \"capacitor://localhost\"]\n"
 		"  trusted_proxies: [\"10.0.0.0/8\", \"::1\"]\n"
@@ -206,6 +218,13 @@ static const struct mistake {
 	{ DATABASE "http: { listen: [\":80\"] }\n", "keyfob.yaml:2: http.listen: must be" },
 	{ DATABASE "http: { tls: { certificate: cert.pem } }\n",
 		"keyfob.yaml:2: http.tls: certificate and key belong together" },
+	{ DATABASE "http:\n  tls: { certificate: cert.pem, key: other-key.pem }\n",
+		"keyfob.yaml:3: http.tls: cannot be used: " },
+	{ DATABASE "http: { tls: { certificate: no.pem, key: key.pem } }\n",
+		"keyfob.yaml:2: http.tls: cannot be used: " },
+	{ DATABASE "mqtt: { tls: { certificate: cert.pem, key: no.pem } }\n",
+		"keyfob.yaml:2: mqtt.tls: cannot be used: " },
+	{ DATABASE "mqtt: { tls: { ca: key.pem } }\n", "keyfob.yaml:2: mqtt.tls.ca: cannot be used: " },
 	{ DATABASE "http: { tls: { certificate: none.pem, key: cert.pem } }\n",
 		"keyfob.yaml:2: http.tls.certificate: names " },
 	{ DATABASE "http: { web_root: cert.pem }\n", "keyfob.yaml:2: http.web_root: names " },
@@ -326,7 +345,7 @@ START_TEST(the_environment_overrides)
 		"KEYFOB_TOKEN=t",
 		"KEYFOB_DATABASE_URL=postgresql://env/keyfob",
 		"KEYFOB_HTTP_LISTEN=[\"[::1]:1\", \"127.0.0.1:2\"]",
-		"KEYFOB_HTTP_TLS_KEY=cert.pem",
+		"KEYFOB_HTTP_TLS_KEY=key.pem",
 		"KEYFOB_HTTP_TLS={\"certificate\": \"cert.pem\"}",
 		"KEYFOB_MQTT_USERNAME=1234",
 		"KEYFOB_MQTT_PASSWORD=null",

@@ -1,6 +1,5 @@
-/* http_test.c - the door and REST against raw sockets: routing, smuggling, limits, and the framing of event streams.
- * The operations, the tokens and the hub are scripted here. */
-#include <arpa/inet.h>
+/* http_test.c - the door and REST against raw sockets: routing, smuggling, limits, and the framing of event streams; all of
+ * it twice, plain and through TLS that the door ends. The operations, the tokens and the hub are scripted here. */
 #include <check.h>
 #include <errno.h>
 #include <pthread.h>
@@ -17,23 +16,31 @@
 #include "base/loop.h"
 #include "base/memory.h"
 #include "gateway/api_internal.h"
+#include "gateway/certificate.h"
+#include "gateway/config.h"
 #include "gateway/config_lists.h"
 #include "gateway/door/door.h"
 #include "gateway/door/guests.h"
 #include "gateway/door/head.h"
+#include "gateway/door/tunnel.h"
 #include "gateway/http/http.h"
 #include "notifier/hub.h"
+#include "tests/certificate.h"
+#include "wire.h"
 
-#define PATIENCE_S 8
 #define PER_ADDRESS 4
 #define FLOOD_EVENTS 4000
 #define FLOOD_BYTES 4000
 #define REPLAY_LAST 40
 
 static struct loop *loop;
+static struct config config; /* no limits */
 static struct api api;
 static struct http *http;
 static struct door *door;
+static const char *trusted_network = "192.0.2.0/24";
+static const struct texts trusted = { &trusted_network, 1 };
+static SSL_CTX *client; /* NULL: the door is plain */
 static pthread_t server;
 
 /* The scripted operations: each answers with its own name and parameters. */
@@ -212,10 +219,29 @@ static void tear_down(void)
 	unlink(path);
 	snprintf(path, sizeof(path), "%s/app.js", web_root);
 	unlink(path);
+	snprintf(path, sizeof(path), "%s/page.html", web_root);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/certificate.pem", web_root);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/key.pem", web_root);
+	unlink(path);
 	rmdir(web_root);
 }
 
-static void set_up(void)
+static struct tunnels *make_tunnels(void)
+{
+	char chain[128], key[128], why[256];
+
+	snprintf(chain, sizeof(chain), "%s/certificate.pem", web_root);
+	snprintf(key, sizeof(key), "%s/key.pem", web_root);
+	certificate_write("IP:127.0.0.1", chain, key);
+	client = wire_context(chain);
+	struct certificate *certificate = certificate_new(chain, key, why, sizeof(why));
+	ck_assert_msg(certificate != NULL, "%s", why);
+	return tunnels_new(loop, certificate);
+}
+
+static void set_up_door(bool tls)
 {
 	static const char *const origin = "https://app.example";
 	static const struct texts origins = { &origin, 1 };
@@ -224,16 +250,20 @@ static void set_up(void)
 	signal(SIGPIPE, SIG_IGN); /* as keyfobd does */
 	loop = loop_new();
 	api.loop = loop;
+	api.config = &config;
 	ck_assert_ptr_nonnull(mkdtemp(web_root));
 	list_init(&api.waiting);
 	http = http_new(loop, &(struct http_options){ .api = &api,
 				      .max_queue = 65536,
 				      .cors_origins = &origins,
+				      .trusted_proxies = &trusted,
+				      .secure = tls,
 				      .web_root = web_root,
 				      .on_closed = guests_leave });
 	door = door_new(loop, &(struct door_options){ .counts = true,
 				      .max_connections = 100,
 				      .max_per_address = PER_ADDRESS,
+				      .tls = tls ? make_tunnels() : NULL,
 				      .owner = http,
 				      .on_http = on_http,
 				      .on_websocket = on_websocket });
@@ -241,24 +271,26 @@ static void set_up(void)
 	ck_assert_int_eq(pthread_create(&server, NULL, serve, NULL), 0);
 }
 
+static void set_up_plain(void)
+{
+	set_up_door(false);
+}
+
+static void set_up_tls(void)
+{
+	set_up_door(true);
+}
+
 /* A client of bytes. */
 
 static int dial(void)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET,
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-		.sin_port = htons((uint16_t)door_port(door)) };
-	struct timeval patience = { .tv_sec = PATIENCE_S };
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	ck_assert_int_eq(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
-	return fd;
+	return wire_dial(door_port(door), client);
 }
 
 static void say(int fd, const char *text)
 {
-	ck_assert_int_eq(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+	ck_assert_int_eq(wire_send(fd, text, strlen(text)), (ssize_t)strlen(text));
 }
 
 /* Everything until `what` came, or the node closed. */
@@ -271,12 +303,12 @@ static const char *hear_until(int fd, const char *what)
 	text_free(&all);
 	text_add(&all, "");
 	do {
-		n = recv(fd, piece, sizeof(piece), 0);
+		n = wire_recv(fd, piece, sizeof(piece));
 		if (n > 0)
 			text_add_bytes(&all, piece, (size_t)n);
 	} while (n > 0 && !(what && strstr(all.data, what)));
 	ck_assert_msg(n >= 0 || errno == ECONNRESET, "the node does not close the connection: %.200s", all.data);
-	close(fd);
+	wire_close(fd);
 	return all.data;
 }
 
@@ -390,7 +422,7 @@ START_TEST(refuses_too_large_bodies)
 }
 END_TEST
 
-/* Each of them must be refused as a connection's first request, its second, and pipelined behind another. */
+/* Each of them must be refused as a connection's first request, its second, and pipelined as the second and the hundredth. */
 static const char *const smuggled[] = {
 	"POST /v1/me HTTP/1.1\r\n" HEAD "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 	"POST /v1/me HTTP/1.1\r\n" HEAD "Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
@@ -406,22 +438,37 @@ static const char *const smuggled[] = {
 };
 static const char good[] = "GET /v1/me HTTP/1.1\r\n" HEAD "\r\n";
 
+/* All of `before` are answered, then comes the refusal, and then nothing. */
+static void ask_pipelined(size_t before, const char *bad)
+{
+	struct text all = { 0 };
+	size_t answered = 0;
+
+	for (size_t i = 0; i < before; i++)
+		text_add(&all, good);
+	text_add(&all, bad);
+	text_add(&all, good);
+	const char *answer = ask(all.data), *refused = strstr(answer, "HTTP/1.1 400 ");
+	ck_assert_msg(refused != NULL, "not refused behind %zu: %.200s", before, bad);
+	for (const char *at = answer; (at = strstr(at, "HTTP/1.1 200 ")) != NULL; at++, answered++)
+		ck_assert(at < refused);
+	ck_assert_uint_eq(answered, before);
+	text_free(&all);
+}
+
 START_TEST(refuses_what_two_readers_read_differently)
 {
 	const char *bad = smuggled[_i];
-	char both[4096], piece[4096];
+	char piece[4096];
 
 	expect(ask(bad), "HTTP/1.1 400 ");
 
-	snprintf(both, sizeof(both), "%s%s%s", good, bad, good);
-	const char *answer = ask(both);
-	expect(answer, "HTTP/1.1 200 ");
-	expect(answer, "HTTP/1.1 400 ");
-	ck_assert_ptr_null(strstr(strstr(answer, "HTTP/1.1 400 "), "HTTP/1.1 200 "));
+	ask_pipelined(1, bad);
+	ask_pipelined(99, bad);
 
 	int fd = dial();
 	say(fd, good);
-	ck_assert_int_gt(recv(fd, piece, sizeof(piece), 0), 0);
+	ck_assert_int_gt(wire_recv(fd, piece, sizeof(piece)), 0);
 	say(fd, bad);
 	expect(hear(fd), "HTTP/1.1 400 ");
 }
@@ -436,7 +483,7 @@ START_TEST(sends_upgrades_to_the_websocket_room)
 
 	ck_assert_str_eq(ask(upgrade), "WEBSOCKET");
 	for (const char *at = upgrade; *at; at++)
-		ck_assert_int_eq(send(fd, at, 1, MSG_NOSIGNAL), 1);
+		ck_assert_int_eq(wire_send(fd, at, 1), 1);
 	ck_assert_str_eq(hear(fd), "WEBSOCKET");
 	ask_expect("GET /v1/ws HTTP/1.1\r\n" LAST, "404", "not-found");
 	ask_expect("GET /v1/ws HTTP/1.1\r\nUpgrade: h2c\r\n" LAST, "404", "not-found");
@@ -452,14 +499,58 @@ START_TEST(has_so_much_room_for_an_address)
 	for (size_t i = 0; i < PER_ADDRESS; i++) {
 		fds[i] = dial();
 		say(fds[i], good);
-		ck_assert_int_gt(recv(fds[i], piece, sizeof(piece), 0), 0);
+		ck_assert_int_gt(wire_recv(fds[i], piece, sizeof(piece)), 0);
 	}
-	expect(hear(dial()), "HTTP/1.1 503 ");
-	shutdown(fds[0], SHUT_WR); /* the node sees it and closes, and then there is room again */
+	if (client)
+		ck_assert_int_eq(dial(), -1); /* before a handshake, which costs more than an answer is worth */
+	else
+		expect(hear(dial()), "HTTP/1.1 503 ");
+	wire_end(fds[0]); /* the node sees it and closes, and then there is room again */
 	hear(fds[0]);
 	while (guests_count() == PER_ADDRESS)
 		sched_yield();
 	ask_expect("GET /v1/me HTTP/1.1\r\n" LAST, "200", "API_ME");
+}
+END_TEST
+
+static const char me[] = "GET /v1/me HTTP/1.1\r\n" LAST;
+
+START_TEST(limits_a_subject)
+{
+	config.limits.per_subject = 1; /* two at once */
+	ask_expect(me, "200", "ratelimit-policy: \"subject\";q=2;w=2\r\nratelimit: \"subject\";r=1;t=1\r\n");
+	ask_expect(me, "200", "ratelimit: \"subject\";r=0;t=2\r\n");
+	ask_expect(me, "429", "urn:keyfob:problem:rate-limited");
+	ask_expect(me, "429", "retry-after: 1\r\n");
+	ask_expect("GET /v1/vehicles/CAR1/events HTTP/1.1\r\nAccept: text/event-stream\r\n" LAST, "429",
+		"\"retriable\":true");
+	ask_expect("GET /v1/me HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "401", "unauthenticated");
+}
+END_TEST
+
+/* Also who does not say who they are: tokens cannot be guessed faster. The console's files are free. */
+START_TEST(limits_an_address)
+{
+	put_file("index.html", "<p>console");
+	config.limits.per_address = 1;
+	ask_expect("GET /v1/me HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "401", "unauthenticated");
+	ask_expect(me, "200", "\r\nratelimit: \"address\";r=0;t=2\r\n");
+	ask_expect(me, "429", "ratelimit-policy: \"address\";q=2;w=2\r\n");
+	ask_expect("GET /v1/me HTTP/1.1\r\nX-Forwarded-For: 192.0.2.9\r\n" LAST, "429", "rate-limited");
+	ask_expect("GET / HTTP/1.1\r\n" LAST, "200", "console");
+}
+END_TEST
+
+START_TEST(believes_a_trusted_proxy)
+{
+	static const char of_one[] = "GET /v1/me HTTP/1.1\r\nX-Forwarded-For: 6.6.6.6\r\n"
+				     "X-Forwarded-For: 198.51.100.1, 127.0.0.9\r\n" LAST;
+
+	trusted_network = "127.0.0.0/8";
+	config.limits.per_address = 0.5;
+	ask_expect(of_one, "200", "API_ME");
+	ask_expect(of_one, "429", "rate-limited");
+	ask_expect("GET /v1/me HTTP/1.1\r\nX-Forwarded-For: 198.51.100.2\r\n" LAST, "200", "API_ME");
 }
 END_TEST
 
@@ -528,6 +619,30 @@ START_TEST(lets_listed_origins_in)
 }
 END_TEST
 
+/* Its own answers, h2o's refusals and files alike. */
+START_TEST(tells_browsers_what_they_must_not_do)
+{
+	static const char *const requests[] = { "GET /v1/me HTTP/1.1\r\n" LAST, "GET /v1/none HTTP/1.1\r\n" LAST,
+		"GET /v1/me HTTP/1.1\r\nHost: two\r\n" LAST,
+		"GET /v1/vehicles/CAR1/events HTTP/1.1\r\n"
+		"Accept: text/event-stream\r\n" LAST,
+		"GET /page.html HTTP/1.1\r\n" LAST, "GET /none HTTP/1.1\r\n" LAST };
+
+	put_file("page.html", "<p>page");
+	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+		const char *answer = ask(requests[i]);
+		expect(answer, "\r\nx-content-type-options: nosniff\r\n");
+		expect(answer, "\r\nreferrer-policy: no-referrer\r\n");
+		expect(answer, "\r\nx-frame-options: DENY\r\n");
+		expect(answer, i < 4 ? "\r\ncontent-security-policy: default-src 'none'; frame-ancestors 'none'\r\n"
+				     : "\r\ncontent-security-policy: default-src 'none'; script-src 'self'; ");
+		ck_assert_ptr_null(strstr(answer, "unsafe-"));
+		const char *stay = strstr(answer, "\r\nstrict-transport-security: max-age=31536000\r\n");
+		ck_assert_int_eq(stay != NULL, client != NULL);
+	}
+}
+END_TEST
+
 START_TEST(serves_the_console)
 {
 	put_file("index.html", "<p>console");
@@ -544,10 +659,9 @@ START_TEST(serves_the_console)
 }
 END_TEST
 
-int main(void)
+static void add_tests(Suite *suite, const char *name, void (*set_up)(void))
 {
-	Suite *suite = suite_create("http");
-	TCase *tests = tcase_create("http");
+	TCase *tests = tcase_create(name);
 
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_set_timeout(tests, 30);
@@ -560,12 +674,24 @@ int main(void)
 		tests, refuses_what_two_readers_read_differently, 0, (int)(sizeof(smuggled) / sizeof(smuggled[0])));
 	tcase_add_test(tests, sends_upgrades_to_the_websocket_room);
 	tcase_add_test(tests, has_so_much_room_for_an_address);
+	tcase_add_test(tests, limits_a_subject);
+	tcase_add_test(tests, limits_an_address);
+	tcase_add_test(tests, believes_a_trusted_proxy);
 	tcase_add_test(tests, frames_event_streams);
 	tcase_add_test(tests, cuts_a_stream_that_is_not_read);
 	tcase_add_test(tests, gets_on_with_a_long_replay);
 	tcase_add_test(tests, lets_listed_origins_in);
+	tcase_add_test(tests, tells_browsers_what_they_must_not_do);
 	tcase_add_test(tests, serves_the_console);
 	suite_add_tcase(suite, tests);
+}
+
+int main(void)
+{
+	Suite *suite = suite_create("http");
+
+	add_tests(suite, "plain", set_up_plain);
+	add_tests(suite, "tls", set_up_tls);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);

@@ -6,8 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "certificate.h"
 #include "peer.h"
+#include "tests/certificate.h"
 
 #define SEND                                                                                                           \
 	(struct mqtt_link_options)                                                                                     \

@@ -1,5 +1,5 @@
 /* certificate.c - makes a key and signs its certificate with it. */
-#include "certificate.h"
+#include "tests/certificate.h"
 
 #include <check.h>
 #include <openssl/evp.h>

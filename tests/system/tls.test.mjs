@@ -1,0 +1,286 @@
+// tls.test.mjs - TLS on every line: apps to the node, the node to broker and database, vehicles to the broker; and SIGHUP.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import https from 'node:https';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { connect as connectTls } from 'node:tls';
+import { connect as connectPlain } from 'node:net';
+import {
+	adminToken, build, connectVehicle, folder, grant, makeAuthority, openSocket, poll, registerVehicle, run, startInstallation, startNode, token, vehicle,
+	vehicleIds,
+} from './harness.mjs';
+
+const ids = vehicleIds(8);
+const authority = makeAuthority('authority');
+const stranger = makeAuthority('stranger');
+const chain = join(folder, 'chain.pem');
+const key = join(folder, 'key.pem');
+install(authority.issue('node'));
+
+// The node speaks TLS to everybody: apps, broker (where it shows a certificate), database (by name and authority).
+const { broker, database, node: plain } = await startInstallation({ ids, authority });
+const gateway = authority.issue('keyfob');
+const secureDatabase = (ca) => `${database.url.replace('127.0.0.1', 'localhost')}?sslmode=verify-full&sslrootcert=${ca}`;
+const secure = {
+	http: { tls: { certificate: chain, key } },
+	mqtt: { url: broker.secureUrl, tls: { ca: authority.certificate, certificate: gateway.certificate, key: gateway.key } },
+	database: { url: secureDatabase(process.env.KEYFOB_TEST_POSTGRES_CA) },
+};
+const node = await startNode({ broker, database, config: secure });
+const { ca } = authority;
+const admin = await adminToken();
+const alice = await token({ sub: 'alice' });
+const options = { timeout: 60_000 };
+
+for (const id of ids) {
+	await registerVehicle(plain, admin, id);
+	await grant(plain, admin, id, 'alice', 'owner');
+}
+
+function install(issued) {
+	copyFileSync(issued.certificate, chain);
+	copyFileSync(issued.key, key);
+}
+
+// { status, headers, body, socket }; on a connection of its own unless an agent is given.
+function ask(method, path, { body, headers = {}, agent = false, to = node, trust = ca } = {}) {
+	return new Promise((resolve, reject) => {
+		const text = body && JSON.stringify(body);
+		const request = https.request(to.url + path, {
+			method, agent, ca: trust,
+			headers: { Authorization: `Bearer ${alice}`, ...(text && { 'Content-Type': 'application/json', 'Content-Length': text.length }), ...headers },
+		});
+		request.on('error', reject);
+		request.on('response', async (answer) => {
+			let all = '';
+			for await (const piece of answer.setEncoding('utf8')) all += piece;
+			resolve({ status: answer.statusCode, headers: answer.headers, body: all && JSON.parse(all), socket: request.socket });
+		});
+		request.end(text);
+	});
+}
+
+// A client of bytes: { socket, all(), closed }.
+async function dial(settings = {}) {
+	const socket = connectTls({ host: '127.0.0.1', port: node.port, ca, ...settings });
+	await Promise.race([once(socket, 'secureConnect'), once(socket, 'error').then(([error]) => Promise.reject(error))]);
+	let text = '';
+	socket.setEncoding('latin1').on('data', (piece) => (text += piece)).on('error', () => {});
+	return { socket, all: () => text, closed: once(socket, 'close') };
+}
+
+const serialOf = async () => {
+	const { socket } = await dial();
+	const { serialNumber } = socket.getPeerCertificate();
+	socket.destroy();
+	return serialNumber;
+};
+
+async function secureVehicle(id, settings = {}) {
+	const car = await connectVehicle(broker, { id, tls: authority.issue(id).options, ...settings });
+	await poll(() => ask('GET', `/v1/vehicles/${id}`), ({ body }) => body.connectivity.state === 'connected', { what: 'the vehicle is connected' });
+	return car;
+}
+
+// ---- apps
+
+test('a command goes the whole way in TLS: app, node, database, broker, vehicle', options, async () => {
+	const car = await secureVehicle(ids[0]);
+	const answer = await ask('POST', `/v1/vehicles/${ids[0]}/commands`, { body: { name: 'doors.unlock' }, headers: { Prefer: 'wait=10' } });
+	assert.equal(answer.status, 200, JSON.stringify(answer.body));
+	assert.equal(answer.body.status, 'succeeded');
+	assert.deepEqual(car.executed, [answer.body.id]);
+	assert.match(answer.headers['strict-transport-security'], /^max-age=\d{8}/);
+	const encrypted = await database.sql('select count(*) from pg_stat_ssl join pg_stat_activity using (pid) where ssl and datname = current_database()');
+	assert.ok(Number(encrypted) > 0);
+});
+
+for (const version of ['TLSv1.2', 'TLSv1.3'])
+	test(`${version} is spoken, HTTP/1.1 is agreed`, options, async () => {
+		const { socket } = await dial({ minVersion: version, maxVersion: version, ALPNProtocols: ['h2', 'http/1.1'] });
+		assert.equal(socket.getProtocol(), version);
+		assert.equal(socket.alpnProtocol, 'http/1.1');
+		socket.destroy();
+	});
+
+test('what is old, foreign or in the clear is refused', options, async () => {
+	await assert.rejects(dial({ minVersion: 'TLSv1.1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' }));
+	await assert.rejects(dial({ ALPNProtocols: ['h2'] }));
+	await assert.rejects(dial({ ciphers: 'AES128-GCM-SHA256', maxVersion: 'TLSv1.2' }));
+	await assert.rejects(ask('GET', '/v1/me', { trust: stranger.ca }));
+	const socket = connectPlain(node.port, '127.0.0.1').on('error', () => {});
+	let text = '';
+	socket.setEncoding('latin1').on('data', (piece) => (text += piece));
+	socket.write('GET /v1/me HTTP/1.1\r\nHost: h\r\n\r\n');
+	await new Promise((closed) => socket.on('close', closed));
+	assert.doesNotMatch(text, /HTTP/);
+});
+
+test('an event stream comes through, piece by piece', options, async () => {
+	const id = ids[1];
+	const request = https.request(`${node.url}/v1/vehicles/${id}/events`, { ca, agent: false, headers: { Authorization: `Bearer ${alice}`, Accept: 'text/event-stream' } });
+	request.end();
+	const [answer] = await once(request, 'response');
+	let text = '';
+	answer.setEncoding('utf8').on('data', (piece) => (text += piece));
+	await poll(async () => text, (seen) => seen.includes('event: snapshot'), { what: 'the snapshot' });
+	await secureVehicle(id);
+	await poll(async () => text, (seen) => seen.includes('event: connectivity.changed'), { what: 'the vehicle came' });
+	request.destroy();
+});
+
+test('a WebSocket in TLS is judged and served as a plain one', options, async () => {
+	const id = ids[2];
+	const refused = (settings) => openSocket(node, { token: alice, ca, ...settings }).then(() => 101, (error) => error.status);
+	assert.equal(await refused({ protocols: ['other.v1'] }), 400);
+	assert.equal(await refused({ origin: 'https://evil.test' }), 403);
+	assert.equal(await refused({ origin: node.url }), 101);
+	const app = await openSocket(node, { token: alice, via: 'protocol', ca });
+	await app.call('vehicle.subscribe', { vehicle_id: id });
+	await secureVehicle(id);
+	const { id: command } = await app.call('command.send', { vehicle_id: id, name: 'doors.unlock' });
+	await app.until(({ data }) => data.id === command && data.status === 'succeeded');
+	const peers = node.child.logText();
+	assert.doesNotMatch(peers, /peer=""/);
+});
+
+test('a message of too many fragments closes with 1009, in TLS too', options, async () => {
+	const app = await openSocket(node, { token: alice, ca });
+	const piece = 'x'.repeat(8192);
+	for (let i = 0; i < 9; i++) app.ws.send(piece, { fin: false }, () => {});
+	assert.equal((await app.closed).code, 1009);
+});
+
+test('a request that two readers could read differently is refused: first, second, hundredth', options, async () => {
+	const good = `GET /v1/me HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${alice}\r\n\r\n`;
+	const bad = 'POST /v1/me HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n';
+	for (const before of [0, 1, 99]) {
+		const client = await dial();
+		client.socket.write(good.repeat(before) + bad + good);
+		await client.closed;
+		const statuses = [...client.all().matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status);
+		assert.deepEqual(statuses, [...Array(before).fill('200'), '400']);
+	}
+});
+
+// ---- patience
+
+test('who does not come to the point in ten seconds is closed, plain or in TLS, silent or drop by drop', options, async () => {
+	const begun = Date.now();
+	const plainly = async () => {
+		const socket = connectPlain(plain.port, '127.0.0.1').on('error', () => {}).resume();
+		return { socket, closed: new Promise((closed) => socket.on('close', closed)) };
+	};
+	const silent = connectPlain(node.port, '127.0.0.1').on('error', () => {}).resume(); // no handshake either
+	const drips = [
+		['', ''],
+		['GET /v1/ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n', 'X-A: b\r\n'],
+		['GET /v1/me HTTP/1.1\r\nHost: h\r\n', 'X-A: b\r\n'],
+		[`POST /v1/vehicles/${ids[0]}/commands HTTP/1.1\r\nHost: h\r\nContent-Length: 5000\r\n\r\n`, '{'],
+	];
+	const drip = async (client, [head, drop]) => {
+		client.socket.write(head);
+		const timer = setInterval(() => client.socket.writable && client.socket.write(drop), 1000);
+		await client.closed;
+		clearInterval(timer);
+		const took = Date.now() - begun;
+		assert.ok(took > 8000 && took < 20_000, `${head}: ${took} ms`);
+	};
+	const clients = drips.flatMap((what) => [dial().then((client) => drip(client, what)), plainly().then((client) => drip(client, what))]);
+	await Promise.all([...clients, new Promise((closed) => silent.on('close', closed))]);
+});
+
+// ---- SIGHUP
+
+test('SIGHUP brings a new certificate and drops nobody; a bad file is refused', options, async () => {
+	const before = await serialOf();
+	const agent = new https.Agent({ keepAlive: true, maxSockets: 1, ca });
+	const first = await ask('GET', '/v1/me', { agent });
+	const app = await openSocket(node, { token: alice, ca });
+
+	const renewed = authority.issue('node', 'renewed');
+	install(renewed);
+	node.signal('SIGHUP');
+	await poll(serialOf, (serial) => serial !== before, { what: 'the new certificate' });
+	const after = await serialOf();
+	assert.ok((await app.call('vehicle.list', {})).items);
+	const second = await ask('GET', '/v1/me', { agent });
+	assert.equal(second.status, 200);
+	assert.equal(second.socket, first.socket, 'the connection was kept');
+
+	const refusals = () => node.child.logText().split('the old one stays').length;
+	const none = refusals();
+	for (const spoil of [() => writeFileSync(chain, 'nonsense'), () => install({ ...renewed, key: stranger.issue('other').key })]) {
+		const told = refusals();
+		spoil();
+		node.signal('SIGHUP');
+		await poll(async () => refusals(), (count) => count > told, { what: 'a line that refuses it' });
+		assert.equal(await serialOf(), after);
+	}
+	assert.ok(refusals() > none);
+	assert.ok((await app.call('vehicle.list', {})).items);
+	install(renewed);
+	agent.destroy();
+});
+
+test('--check-config tries the certificate', options, async () => {
+	const check = (config) => {
+		const file = join(folder, 'check.yaml');
+		writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(node.file)), ...config }));
+		return run(`${build}/bin/keyfobd`, ['--config', file, '--check-config']);
+	};
+	await check({});
+	const other = stranger.issue('wrong');
+	await assert.rejects(check({ http: { tls: { certificate: chain, key: other.key } } }), /ended with 78:\n.*http\.tls: cannot be used: .*wrong\.key/s);
+	await assert.rejects(check({ mqtt: { ...secure.mqtt, tls: { ca: key } } }), /ended with 78:\n.*mqtt\.tls\.ca/s);
+});
+
+// ---- the neighbours
+
+test("another's certificate does not make a vehicle", options, async () => {
+	const liar = vehicle(broker, { id: ids[3], tls: authority.issue(ids[4]).options });
+	liar.connect().catch(() => {});
+	await poll(async () => broker.child.logText(), (text) => text.includes(ids[3]), { what: 'the broker saw it' });
+	const { body } = await ask('GET', `/v1/vehicles/${ids[3]}`);
+	assert.equal(body.connectivity.state, 'disconnected');
+	await liar.disconnect({ force: true });
+});
+
+test('a broker or a database of a foreign authority is not believed', options, async () => {
+	const details = (other) => fetch(`${other.adminUrl}/readyz`).then(async (answer) => ({ code: answer.status, ...(await answer.json()) }));
+	const wary = await startNode({
+		broker, database, isReady: false,
+		config: { mqtt: { url: broker.secureUrl, tls: { ca: stranger.certificate } }, database: { url: secureDatabase(stranger.certificate) } },
+	});
+	await poll(async () => wary.child.logText(), (text) => /area=mqtt.*TLS|certificate verify/i.test(text) && /SSL|certificate/i.test(text), { what: 'both refusals in the log' });
+	assert.deepEqual(await details(wary), { code: 503, database: 'unavailable', broker: 'unavailable', node: 'ok', status: 'not ready' });
+	await wary.kill();
+});
+
+// ---- the command line, and the end
+
+test('keyfob trusts what SSL_CERT_FILE names', options, async () => {
+	const env = { KEYFOB_URL: node.url, KEYFOB_TOKEN: alice };
+	const list = (more) => run(`${build}/bin/keyfob`, ['vehicles', '-o', 'json'], { env: { ...env, ...more } });
+	assert.match(await list({ SSL_CERT_FILE: authority.certificate }), new RegExp(ids[0]));
+	await assert.rejects(list({ SSL_CERT_FILE: stranger.certificate }), /certificate/);
+	mkdirSync(join(folder, 'project/.keyfob/run'), { recursive: true });
+	writeFileSync(join(folder, 'project/.keyfob/run/env'), `KEYFOB_URL=${node.url}\nKEYFOB_TOKEN=${alice}\nSSL_CERT_FILE=${authority.certificate}\n`);
+	const found = await run('env', ['-C', join(folder, 'project'), `${build}/bin/keyfob`, 'vehicles', '-o', 'json'], {
+		env: { KEYFOB_URL: '', KEYFOB_TOKEN: '' },
+	});
+	assert.match(found, new RegExp(ids[0]));
+});
+
+test('a node that is asked to end says 1012, answers who waits, and is gone in time', options, async () => {
+	const other = await startNode({ broker, database, config: { http: secure.http } });
+	const app = await openSocket(other, { token: alice, ca });
+	const waits = ask('POST', `/v1/vehicles/${ids[5]}/commands`, { body: { name: 'doors.unlock' }, headers: { Prefer: 'wait=30' }, to: other });
+	await poll(() => ask('GET', `/v1/vehicles/${ids[5]}/commands`), ({ body }) => body.items.length === 1, { what: 'the command is accepted' });
+	const stopped = other.stop();
+	assert.equal((await app.closed).code, 1012);
+	assert.equal((await waits).status, 202);
+	assert.equal((await stopped).code, 0);
+});
