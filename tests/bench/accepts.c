@@ -17,7 +17,7 @@ static struct {
 	char *token;
 	const char *prefix;
 	unsigned vehicles, next_vehicle;
-	uint64_t accepted;
+	uint64_t accepted, total;
 	int64_t begin_us, end_us; /* what is accepted between them counts */
 } run;
 
@@ -40,6 +40,7 @@ static size_t on_bytes(struct connection *c)
 		return 0;
 	if (status != 202)
 		give_up("a command was not accepted: %d %s", status, body);
+	run.total++;
 	run.accepted += now >= run.begin_us && now < run.end_us;
 	if (now < run.end_us)
 		send_next(c);
@@ -67,6 +68,7 @@ int main(int argc, char **argv)
 		connection_open(&run.connections[i], uv_default_loop(), (int)argument_number(argv[1]));
 	}
 	uv_run(uv_default_loop(), UV_RUN_DEFAULT);
+	report_number("accepts", (double)run.total);
 	report_number("accepts_per_s", (double)run.accepted / seconds);
 	free(run.token);
 	return 0;

@@ -249,6 +249,8 @@ static void report(void)
 {
 	char name[32];
 	if (run.rate == 0)
+		report_number("journeys", (double)run.seen);
+	if (run.rate == 0)
 		report_number("journeys_per_s", (double)run.counted * 1e6 / (double)(run.end_us - run.count_us));
 	snprintf(name, sizeof(name), "journey_%.0f", run.rate);
 	report_latency(name, &run.samples);

@@ -40,6 +40,15 @@ const rows = [
 	['… never sent, because it had fallen behind', 'x', (m) => m.journey_1000_unsent ?? 0, { atMost: 0 }],
 ];
 
+// CPU of one of them, by process.
+for (const [what, count, names] of [
+	['journey', 'journeys', ['postgres', 'keyfobd', 'mosquitto', 'vehicles']],
+	['accept', 'accepts', ['postgres', 'keyfobd']],
+]) {
+	rows.push(null);
+	for (const name of names) rows.push([`CPU of a${what[0] === 'a' ? 'n' : ''} ${what}: ${name}`, 'us', (m) => (m[`${what}_cpu_ms_${name}`] * 1000) / m[count]]);
+}
+
 const median = (sorted) => sorted[Math.floor((sorted.length - 1) / 2)] / 2 + sorted[Math.ceil((sorted.length - 1) / 2)] / 2;
 
 function judge([what, unit, of, target = {}]) {
