@@ -15,9 +15,11 @@ char *token_read(const char *file)
 {
 	static char line[8192];
 	FILE *in = fopen(file, "re");
-	if (!in || !fgets(line, sizeof(line), in))
+	const char *got = in ? fgets(line, sizeof(line), in) : NULL;
+	if (in)
+		fclose(in);
+	if (!got)
 		give_up("%s cannot be read", file);
-	fclose(in);
 	line[strcspn(line, "\r\n")] = '\0';
 	return memory_need(strdup(line));
 }

@@ -120,9 +120,10 @@ static void on_reply(struct app *app, const char *text, size_t len)
 	const char *id = find(text, len, "\"id\":"), *seq = find(text, len, "\"epoch\":");
 	seq = seq ? find(seq, len - (size_t)(seq - text), "\"seq\":") : NULL;
 	unsigned long number = id ? strtoul(id, NULL, 10) : run.vehicle_count;
-	if (!seq || number >= run.vehicle_count)
+	if (seq && number < run.vehicle_count)
+		run.vehicles[number].seq = strtoll(seq, NULL, 10);
+	else
 		give_up("the node answered: %.*s", (int)len, text);
-	run.vehicles[number].seq = strtoll(seq, NULL, 10);
 	subscribe_next(app);
 	if (++run.subscribed == run.vehicle_count)
 		begin();
