@@ -6,7 +6,9 @@
  *                      │           └─ link lost ────── lose: nobody knows
  *                      └─ not sent (link down, too late) ── release
  *
- * Each verdict is an item of the puback stage; one that could not be recorded is submitted again until it is. */
+ * Each verdict is an item of the puback stage; one that could not be recorded is submitted again until it is. A good
+ * PUBACK is patient: the answer mostly follows at once, and should not find the vehicle's head locked until the
+ * PUBACK's own commit is over. */
 #include "commands/dispatch.h"
 
 #include <assert.h>
@@ -302,7 +304,10 @@ static void record(struct flight *f)
 {
 	struct dispatch *d = f->dispatch;
 
-	f->item = (struct batch_item){ .stage = &d->puback, .vehicle_id = f->vehicle_id, .on_done = on_recorded };
+	f->item = (struct batch_item){ .stage = &d->puback,
+		.vehicle_id = f->vehicle_id,
+		.patient = strcmp(f->verdict, "puback") == 0,
+		.on_done = on_recorded };
 	list_init(&f->item.node);
 	if (batch_submit(d->batch, &f->item) == NULL)
 		return;

@@ -19,6 +19,7 @@
 
 #define ROUNDS_MAX 8 /* of one vehicle in one stage and cut; the rest goes into the next cut */
 #define CUT_MAX 512
+#define PATIENCE_MS 5 /* a vehicle at hand has answered by then, and its answer takes the PUBACK along */
 
 const struct fault FAULT_FENCED = { "fenced", 503, EXECUTED_NO, RETRY_LATER, "the lease is another worker's now",
 	NULL };
@@ -31,8 +32,10 @@ struct batch {
 	size_t stage_count;
 	struct list waiting;
 	size_t waiting_count;
+	bool urgent; /* not all that waits is patient */
 	struct batch_cut *in_flight;
 	struct loop_soon soon;
+	struct loop_timer patience;
 };
 
 struct placed {
@@ -69,7 +72,9 @@ struct batch_cut {
 	int64_t sent_us;
 };
 
+static void set_off(struct batch *batch);
 static void on_soon(struct loop_soon *soon);
+static void on_patience(struct loop_timer *timer);
 static struct batch_cut *take(struct batch *batch);
 static void place(struct batch_cut *cut, struct list *taken);
 static void list_vehicles(struct batch_cut *cut);
@@ -89,11 +94,14 @@ struct batch *batch_new(struct loop *loop, struct db *db, const struct batch_opt
 	batch->options = *options;
 	if (batch->options.cut_max == 0)
 		batch->options.cut_max = CUT_MAX;
+	if (batch->options.patience_ms == 0)
+		batch->options.patience_ms = PATIENCE_MS;
 	batch->stages = memory_new(count * sizeof(struct batch_stage *));
 	memcpy(batch->stages, stages, count * sizeof(struct batch_stage *));
 	batch->stage_count = count;
 	list_init(&batch->waiting);
 	loop_soon_init(&batch->soon, on_soon);
+	loop_timer_init(loop, &batch->patience, on_patience);
 	return batch;
 }
 
@@ -103,6 +111,7 @@ void batch_free(struct batch *batch)
 		return;
 	assert(batch_is_idle(batch));
 	loop_soon_cancel(&batch->soon);
+	loop_timer_stop(&batch->patience);
 	free(batch->stages);
 	free(batch);
 }
@@ -133,9 +142,26 @@ const struct fault *batch_submit(struct batch *batch, struct batch_item *item)
 	item->retried = false;
 	list_append(&batch->waiting, &item->node);
 	batch->waiting_count++;
+	batch->urgent = batch->urgent || !item->patient;
 	if (!batch->in_flight)
-		loop_soon_call(batch->loop, &batch->soon);
+		set_off(batch);
 	return NULL;
+}
+
+static void set_off(struct batch *batch)
+{
+	if (batch->urgent)
+		loop_soon_call(batch->loop, &batch->soon);
+	else if (!list_is_empty(&batch->waiting) && !loop_timer_is_started(&batch->patience))
+		loop_timer_start(&batch->patience, batch->options.patience_ms);
+}
+
+static void on_patience(struct loop_timer *timer)
+{
+	struct batch *batch = container_of(timer, struct batch, patience);
+	batch->urgent = !list_is_empty(&batch->waiting);
+	if (!batch->in_flight)
+		set_off(batch);
 }
 
 static void on_soon(struct loop_soon *soon)
@@ -143,7 +169,9 @@ static void on_soon(struct loop_soon *soon)
 	struct batch *batch = container_of(soon, struct batch, soon);
 	if (batch->in_flight || list_is_empty(&batch->waiting))
 		return;
+	loop_timer_stop(&batch->patience);
 	batch->in_flight = take(batch);
+	batch->urgent = !list_is_empty(&batch->waiting); /* it was not taken for want of room: it has waited enough */
 	send(batch->in_flight);
 }
 
@@ -380,8 +408,7 @@ static void on_done(struct db_unit *unit, void *context, const struct fault *fau
 	}
 	batch->in_flight = NULL;
 	cut_free(cut);
-	if (!list_is_empty(&batch->waiting))
-		loop_soon_call(batch->loop, &batch->soon);
+	set_off(batch);
 }
 
 static void read_all(struct batch_cut *cut, struct db_unit *unit)
@@ -430,6 +457,7 @@ static void retry(struct batch_cut *cut, bool fenced)
 			item->retried = true;
 			list_append(&again, &item->node);
 			batch->waiting_count++;
+			batch->urgent = true;
 		}
 	}
 	list_append_all(&again, &batch->waiting);

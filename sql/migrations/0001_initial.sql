@@ -2,8 +2,12 @@
 
 -- ── ids and times ────────────────────────────────────────────────────────────
 
+-- A function in SQL is planned anew in every statement that calls it, unless it can be written out in its place: a single
+-- expression, and declared no more constant than what it is made of. What has a table to read is in PL/pgSQL, whose
+-- plans last as long as the connection.
+
 -- The smallest UUIDv7 (RFC 9562 §5.7) of a millisecond: where the id range of that time begins.
-create function uuid7_floor(at timestamptz) returns uuid language sql immutable parallel safe as
+create function uuid7_floor(at timestamptz) returns uuid language sql stable parallel safe as
 $$ select (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || '70008000000000000000')::uuid $$;
 
 create function rfc3339(at timestamptz) returns text language sql stable parallel safe as
@@ -98,10 +102,12 @@ create function role_rank(role text) returns integer language sql immutable para
 $$ select case role when 'owner' then 3 when 'manager' then 3 when 'driver' then 2 when 'operator' then 2 when 'viewer' then 1 else 0 end $$;
 
 -- What a subject may do with a vehicle at this instant.
-create function grant_rank(who text, vehicle text, fleet text) returns integer language sql stable parallel safe as
-$$ select coalesce(max(role_rank(g.role)), 0) from grants g
-   where g.subject = who and (g.expires_at is null or g.expires_at > now())
-     and (g.object_kind = 'vehicle' and g.object_id = vehicle or g.object_kind = 'fleet' and g.object_id = fleet) $$;
+create function grant_rank(who text, vehicle text, fleet text) returns integer language plpgsql stable parallel safe as $$
+begin
+	return (select coalesce(max(role_rank(g.role)), 0) from grants g
+		where g.subject = who and (g.expires_at is null or g.expires_at > now())
+			and (g.object_kind = 'vehicle' and g.object_id = vehicle or g.object_kind = 'fleet' and g.object_id = fleet));
+end $$;
 
 -- Since when a subject may see a vehicle's events; a manager sees all; null: nothing.
 create function grant_since(who text, vehicle text, fleet text) returns timestamptz language sql stable parallel safe as
@@ -121,10 +127,12 @@ create function state_delta(desired jsonb, reported jsonb) returns jsonb languag
 
 -- Changes when the database's history was not continued: another cluster, a new timeline (unless a synchronous standby
 -- was promoted: then nothing is missing), or --new-epoch after a restore.
-create function history_epoch(synchronous boolean) returns text language sql stable as $$
-	select left(md5(concat_ws('/', (select system_identifier from pg_control_system()),
-		case when not synchronous then (select timeline_id from pg_control_checkpoint()) end, m.epoch, m.installation)), 16)
-	from meta m $$;
+create function history_epoch(synchronous boolean) returns text language plpgsql stable as $$
+begin
+	return (select left(md5(concat_ws('/', (select system_identifier from pg_control_system()),
+			case when not synchronous then (select timeline_id from pg_control_checkpoint()) end, m.epoch, m.installation)), 16)
+		from meta m);
+end $$;
 
 -- A vehicle as the outside sees it; msisdn and iccid are shown to managers and admin alone.
 create function vehicle_json(v vehicles, h vehicle_heads, is_manager boolean, epoch text) returns json language sql stable as $$
@@ -134,13 +142,15 @@ create function vehicle_json(v vehicles, h vehicle_heads, is_manager boolean, ep
 		'fleet_id', v.fleet_id, 'tags', to_json(v.tags),
 		'connectivity', json_build_object('state', case when h.reachable then 'connected' else 'disconnected' end,
 			'since', rfc3339(h.since), 'verifying', h.verifying, 'reason', h.reason),
-		'state', json_build_object('reported', v.reported, 'desired', v.desired, 'delta', state_delta(v.desired, v.reported)),
+		'state', json_build_object('reported', v.reported, 'desired', v.desired, 'delta', case when v.desired = '{}' then '{}' else state_delta(v.desired, v.reported) end),
 		'seq', h.seq, 'epoch', epoch, 'created_at', rfc3339(v.created_at), 'updated_at', rfc3339(v.updated_at)) $$;
 
 -- Whether a subject is manager of a vehicle's fleet at this instant.
-create function is_manager(who text, fleet text) returns boolean language sql stable parallel safe as
-$$ select exists (select from grants g where g.subject = who and g.object_kind = 'fleet' and g.object_id = fleet and g.role = 'manager'
-                  and (g.expires_at is null or g.expires_at > now())) $$;
+create function is_manager(who text, fleet text) returns boolean language plpgsql stable parallel safe as $$
+begin
+	return exists (select from grants g where g.subject = who and g.object_kind = 'fleet' and g.object_id = fleet and g.role = 'manager'
+		and (g.expires_at is null or g.expires_at > now()));
+end $$;
 
 -- RFC 7396.
 create function json_merge_patch(target jsonb, patch jsonb) returns jsonb language plpgsql immutable parallel safe as $$
@@ -311,21 +321,22 @@ create trigger commands_guard_insert before insert on commands for each row
 	when (new.status <> 'accepted' or new.flight <> 'none') execute function command_guard_insert();
 
 -- The command as the outside sees it, without its timeline; it begins with its id, and what is sealed shows only when it is there.
-create function command_json(c commands) returns json language sql stable as $$
-	select case when c.sealed_params is null and c.sealed_result is null then j else
-		(left(j::text, -1) || coalesce(', "sealed_params" : ' || to_json(c.sealed_params), '')
-			|| coalesce(', "sealed_result" : ' || to_json(c.sealed_result), '') || '}')::json end
-	from (select json_build_object(
+create function command_json_open(c commands) returns json language sql stable as $$
+	select json_build_object(
 		'id', c.id, 'vehicle_id', c.vehicle_id, 'name', c.name, 'params', c.params,
 		'status', c.status, 'reason', c.reason, 'result', c.result, 'late', c.late,
 		'may_have_executed', c.flight <> 'none' and c.status in ('accepted', 'waiting', 'sent', 'in_progress', 'timed_out'),
 		'issued_by', c.issued_by, 'attempts', c.attempts, 'timeout_seconds', c.timeout_seconds,
 		'created_at', rfc3339(c.created_at), 'expires_at', rfc3339(c.expires_at), 'updated_at', rfc3339(c.updated_at),
-		'sent_at', rfc3339(c.sent_at), 'finished_at', rfc3339(c.finished_at)) as j) x $$;
+		'sent_at', rfc3339(c.sent_at), 'finished_at', rfc3339(c.finished_at)) $$;
+create function command_json(c commands) returns json language sql stable as $$
+	select case when c.sealed_params is null and c.sealed_result is null then command_json_open(c) else
+		(left(command_json_open(c)::text, -1) || coalesce(', "sealed_params" : ' || to_json(c.sealed_params), '')
+			|| coalesce(', "sealed_result" : ' || to_json(c.sealed_result), '') || '}')::json end $$;
 
 -- When a command has to be looked at next: its deadline, or sooner where somebody may have died over it.
 create function command_due(status command_status, flight command_flight, at timestamptz, expires_at timestamptz,
-                            sent_at timestamptz, timeout_seconds integer) returns timestamptz language sql immutable as $$
+                            sent_at timestamptz, timeout_seconds integer) returns timestamptz language sql stable as $$
 	select case
 		when status = 'accepted' or status in ('waiting', 'sent') and flight in ('claimed', 'claimed_out')
 			then least(at + interval '2 seconds', greatest(expires_at, at + interval '300 milliseconds'))
@@ -427,6 +438,9 @@ returns table (n bigint, applied boolean, status command_status) language plpgsq
 declare
 	at constant timestamptz := clock_timestamp();
 begin
+	if cardinality(vehicles) = 0 then
+		return; -- mostly nobody is away, nothing is superseded: the plan below need not be set up for it
+	end if;
 	return query
 	with i as materialized (
 		select * from unnest(vehicles, ids, what, reasons, results, sealed, steps)
@@ -473,10 +487,12 @@ begin
 		from change ch
 		where h.vehicle_id = ch.vehicle_id and (ch.told > 0 or ch.claimed is not null or h.claim_id = any(ch.unclaimed))
 	)
-	select i.n, hit.n is not null, coalesce(hit.status, c.status)
-	from i left join hit on hit.n = i.n
-		left join commands c on c.vehicle_id = i.vehicle_id and c.id = i.id
-	order by i.n;
+	-- grouped, since as a join it would look through all hits for each input
+	select u.n, bool_or(u.hit), coalesce(max(u.status), (select c.status from commands c where c.vehicle_id = u.vehicle_id and c.id = u.id))
+	from (select i.n, i.vehicle_id collate "C" as vehicle_id, i.id, false as hit, null::command_status as status from i
+		union all select hit.n, hit.vehicle_id, hit.id, true, hit.status from hit) u
+	group by u.n, u.vehicle_id, u.id
+	order by u.n;
 end $$;
 
 -- One timeline item, as an array, so that items concatenate.

@@ -11,13 +11,13 @@ with i as materialized (
 		case when i.admin then 3 else grant_rank(i.subject, i.vehicle_id, v.fleet_id) end as rank,
 		(select c from commands c where c.vehicle_id = k.vehicle_id and c.id = k.command_id and k.created_at > now() - interval '24 hours') as earlier,
 		(select count(*) from (select from commands c where c.vehicle_id = i.vehicle_id and c.status in ('accepted', 'waiting')
-		                       and c.id >= uuid7_floor(now() - interval '8 days') limit $17::int) q) as queued
+		                       and c.id >= (select uuid7_floor(now() - interval '8 days')) limit $17::int) q) as queued
 	from i
 	left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
 	left join vehicle_heads h on h.vehicle_id = i.vehicle_id
 	left join idempotency k on k.subject = i.subject and k.key = i.key
 ), judged as materialized (
-	select s.*, case
+	select s.*, clock_timestamp() as at, case
 		when not s.exists or s.rank = 0 then 'not_found'
 		when s.rank < s.needs then 'forbidden'
 		when (s.earlier).id is not null and s.key_fingerprint = s.fingerprint then 'replayed'
@@ -33,14 +33,14 @@ with i as materialized (
 		step('accepted', jsonb_build_object('by', j.subject, 'ttl_seconds', j.ttl))
 			|| step('reachability', jsonb_build_object('state', case when j.reachable then 'connected' else 'disconnected' end,
 			                                           'since', rfc3339(j.since), 'verifying', j.verifying)),
-		clock_timestamp(), clock_timestamp() + make_interval(secs => j.ttl), clock_timestamp(),
-		command_due('accepted', 'none', clock_timestamp(), clock_timestamp() + make_interval(secs => j.ttl), null, j.timeout)
+		j.at, j.at + make_interval(secs => j.ttl), j.at,
+		command_due('accepted', 'none', j.at, j.at + make_interval(secs => j.ttl), null, j.timeout)
 	from judged j where j.outcome = 'created'
 	returning c.vehicle_id, c.id, c.accepted_seq, command_json(c) as data
 ), told as (
 	insert into events (vehicle_id, seq, at, type, data, fleet_id)
-	select m.vehicle_id, m.accepted_seq, clock_timestamp(), 'command.updated', m.data, j.fleet_id
-	from made m join judged j on j.id = m.id
+	select m.vehicle_id, m.accepted_seq, clock_timestamp(), 'command.updated', m.data, v.fleet_id
+	from made m join vehicles v on v.vehicle_id = m.vehicle_id
 ), raised as (
 	update vehicle_heads h set seq = m.accepted_seq from made m where h.vehicle_id = m.vehicle_id
 ), keyed as (
@@ -52,6 +52,8 @@ with i as materialized (
 	select j.subject, 'command.send', j.vehicle_id, j.outcome in ('created', 'queue_full'), json_build_object('id', j.id, 'name', j.name)
 	from judged j where j.outcome in ('created', 'not_found', 'forbidden', 'queue_full')
 )
-select j.n, j.outcome, coalesce(m.data, case when j.outcome = 'replayed' then command_json(j.earlier) end) as command
-from judged j left join made m on m.id = j.id
-order by j.n
+select j.n, j.outcome, case when j.outcome = 'replayed' then command_json(j.earlier) end as command
+from judged j where j.outcome <> 'created'
+union all
+select m.n, 'created', m.data
+from unnest(array(select j.n from judged j where j.outcome = 'created' order by j.id), array(select data from made order by id)) as m(n, data)

@@ -14,7 +14,7 @@ with open as materialized (
 	cross join lateral (
 		select c.id, c.name, c.params, c.sealed_params, c.created_at, c.expires_at, c.attempts, c.traceparent
 		from commands c
-		where c.vehicle_id = h.vehicle_id and c.id >= uuid7_floor(now() - interval '8 days')
+		where c.vehicle_id = h.vehicle_id and c.id >= (select uuid7_floor(now() - interval '8 days'))
 			and c.status in ('accepted', 'waiting', 'sent') and c.expires_at >= clock_timestamp() + interval '1 second'
 			and (c.flight = 'none'
 			  or c.flight = 'out' and c.redelivery <> 'never'
@@ -28,18 +28,20 @@ with open as materialized (
 	on conflict (kind, vehicle_id) do update set due_at = excluded.due_at
 ), may as materialized (
 	select * from open where open.may
-), done as materialized (
-	select a.applied, row_number() over (order by a.n) as place
-	from command_apply($2::text, array(select vehicle_id from may), array(select id from may), array(select 'claim' from may),
-		array(select null::json from may), array(select null::json from may), array(select null::text from may),
-		array(select step('claimed', jsonb_build_object('worker', $2::text, 'attempt', attempts + 1)
-			|| case when reachable then '{}' else '{"probe": true}' end::jsonb) from may)) a
 ), probing as (
 	update absences a set phase = 'probing', probe_id = m.id, due_at = clock_timestamp() + interval '10 seconds'
 	from may m where not m.reachable and a.vehicle_id = m.vehicle_id
 )
 select m.vehicle_id, m.id, m.name, m.params, m.sealed_params, rfc3339(m.created_at) as issued_at, rfc3339(m.expires_at) as expires_at,
 	m.attempts + 1 as attempt, (extract(epoch from m.expires_at) * 1000000)::bigint as expires_us, m.traceparent, m.session
-from (select *, row_number() over (order by vehicle_id) as place from may) m
-join done d on d.place = m.place and d.applied
-order by m.vehicle_id
+from rows from (
+	command_apply($2::text, array(select vehicle_id from may), array(select id from may), array(select 'claim' from may),
+		array(select null::json from may), array(select null::json from may), array(select null::text from may),
+		array(select step('claimed', jsonb_build_object('worker', $2::text, 'attempt', attempts + 1)
+			|| case when reachable then '{}' else '{"probe": true}' end::jsonb) from may)),
+	unnest(array(select vehicle_id from may), array(select id from may), array(select name from may), array(select params from may),
+		array(select sealed_params from may), array(select created_at from may), array(select expires_at from may),
+		array(select attempts from may), array(select traceparent from may), array(select session from may)))
+	as m(n, applied, status, vehicle_id, id, name, params, sealed_params, created_at, expires_at, attempts, traceparent, session)
+where m.applied
+order by m.n

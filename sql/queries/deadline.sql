@@ -10,8 +10,8 @@ with due as materialized (
 		when c.status in ('sent', 'in_progress') and c.flight = 'out' then 'time_out' end as event,
 		c.status, c.flight, c.expires_at, c.sent_at, c.timeout_seconds
 	from unnest($1::text[], $2::uuid[], $3::bool[]) as i(vehicle_id, id, in_hand)
-	join commands c on c.vehicle_id = i.vehicle_id and c.id = i.id and c.due_at <= clock_timestamp()
-	join vehicle_heads h on h.vehicle_id = c.vehicle_id
+	cross join lateral (select c.* from commands c where c.vehicle_id = i.vehicle_id and c.id = i.id and c.due_at <= clock_timestamp() offset 0) c
+	join vehicle_heads h on h.vehicle_id = i.vehicle_id
 	order by c.vehicle_id, c.accepted_seq
 ), over as materialized (
 	select *, case event when 'expire' then json_build_object('code', 'EXPIRED', 'description', 'it could not be delivered in time')
@@ -21,9 +21,9 @@ with due as materialized (
 	update commands c set due_at = clock_timestamp() + interval '1 second'
 	from due d where d.event is null and c.vehicle_id = d.vehicle_id and c.id = d.id
 )
-select a.n, o.event, a.applied
-from command_apply(null,
+select a.n, a.event, a.applied
+from rows from (command_apply(null,
 	array(select vehicle_id from over), array(select id from over), array(select event from over),
 	array(select reason from over), array(select null::json from over), array(select null::text from over),
-	array(select step('timer', jsonb_build_object('what', event)) from over)) a
-join (select event, row_number() over () as n from over) o on o.n = a.n
+	array(select step('timer', jsonb_build_object('what', event)) from over)), unnest(array(select event from over)))
+	as a(n, applied, status, event)

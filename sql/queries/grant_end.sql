@@ -21,7 +21,7 @@ with i as materialized (
 	from i
 ), unsent as materialized (
 	select c.vehicle_id, c.id
-	from judged j join commands c on c.vehicle_id = j.vehicle_id and c.id >= uuid7_floor(now() - interval '8 days')
+	from judged j join commands c on c.vehicle_id = j.vehicle_id and c.id >= (select uuid7_floor(now() - interval '8 days'))
 		and c.issued_by = j.whose and c.status in ('accepted', 'waiting') and c.flight = 'none'
 		and greatest(role_rank(c.catalog->>'role'), 1) > j.left_rank
 	where j.outcome = 'done' order by c.vehicle_id, c.accepted_seq

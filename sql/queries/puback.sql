@@ -1,6 +1,6 @@
 -- What became of published requests, at most one of a vehicle: 'puback', 'nobody' (0x10), 'release' (certainly not
 -- handed over) or 'lose' (nobody knows). Only the claim that the publish was made under counts; where the answer was
--- faster, the timeline alone learns of the PUBACK.
+-- faster, the timeline alone learns of the PUBACK. (A plain join could be planned over all commands of the vehicle.)
 with i as materialized (
 	select * from unnest($1::text[], $2::uuid[], $3::int[], $4::text[], $5::jsonb[]) with ordinality
 		as i(vehicle_id, id, attempt, verdict, steps, n)
@@ -12,7 +12,7 @@ with i as materialized (
 			     else 'disprove' end
 		when i.verdict = 'puback' and c.flight = 'out' then 'puback' end as event
 	from i join vehicle_heads h on h.vehicle_id = i.vehicle_id
-		join commands c on c.vehicle_id = i.vehicle_id and c.id = i.id
+		cross join lateral (select c.flight from commands c where c.vehicle_id = i.vehicle_id and c.id = i.id offset 0) c
 	order by i.vehicle_id
 ), told as materialized (
 	select * from judged where event is not null

@@ -4,7 +4,7 @@ with old as (
 	select c.vehicle_id, c.id, h.reason, h.since
 	from unnest($1::text[]) as i(vehicle_id)
 	join vehicle_heads h on h.vehicle_id = i.vehicle_id and not h.reachable
-	join commands c on c.vehicle_id = h.vehicle_id and c.id >= uuid7_floor(now() - interval '8 days')
+	join commands c on c.vehicle_id = h.vehicle_id and c.id >= (select uuid7_floor(now() - interval '8 days'))
 		and (c.status = 'accepted' and c.flight in ('none', 'out')
 		  or c.status = 'sent' and c.flight = 'out' and c.redelivery <> 'never' and c.expires_at > clock_timestamp())
 	order by c.vehicle_id, c.accepted_seq

@@ -1,6 +1,6 @@
 -- What a subscriber ($2, admin $3) of a vehicle ($1) begins with: the vehicle, its rank (0: not its to see), the head's
 -- seq, the epoch, and how long its grant lasts in milliseconds (null: for ever). $4: database.synchronous.
-select vehicle_json(v, h, $3::bool or is_manager($2::text, v.fleet_id), e.epoch) as vehicle,
+select vehicle_json(v, h, m.is_manager, e.epoch) as vehicle,
 	case when $3::bool then 3 else grant_rank($2::text, v.vehicle_id, v.fleet_id) end as rank,
 	h.seq, e.epoch,
 	case when not $3::bool then (
@@ -11,5 +11,6 @@ select vehicle_json(v, h, $3::bool or is_manager($2::text, v.fleet_id), e.epoch)
 		having max(coalesce(g.expires_at, 'infinity')) < 'infinity') end as expires_ms
 from vehicles v
 join vehicle_heads h on h.vehicle_id = v.vehicle_id
-cross join (select history_epoch($4::bool) as epoch) e
+cross join (select history_epoch($4::bool) as epoch offset 0) e
+cross join lateral (select $3::bool or is_manager($2::text, v.fleet_id) as is_manager offset 0) m
 where v.vehicle_id = $1::text and v.retired_at is null

@@ -5,7 +5,7 @@ from unnest($1::text[]) as i(vehicle_id)
 join vehicle_heads h on h.vehicle_id = i.vehicle_id
 join lateral (
 	select e.* from events e
-	where e.vehicle_id = h.vehicle_id and e.seq > h.seq - 256 and e.at >= now() and e.xid = pg_current_xact_id()
+	where e.vehicle_id = h.vehicle_id and e.seq > h.seq - 256 and e.at >= now() and e.at < now() + interval '1 day' and e.xid = pg_current_xact_id()
 ) e on true
 join lateral (
 	select string_agg(distinct t.worker, ',') as workers from interest t

@@ -10,7 +10,7 @@ with i as materialized (
 	where $5::bool is not null
 ), unsent as materialized (
 	select c.vehicle_id, c.id, i.subject from i join commands c on c.vehicle_id = i.vehicle_id
-		and c.id >= uuid7_floor(now() - interval '8 days') and c.status in ('accepted', 'waiting') and c.flight = 'none'
+		and c.id >= (select uuid7_floor(now() - interval '8 days')) and c.status in ('accepted', 'waiting') and c.flight = 'none'
 	where i.outcome = 'done' order by c.vehicle_id, c.accepted_seq
 ), cancelled as materialized (
 	select count(*) as n from command_apply(null, array(select vehicle_id from unsent), array(select id from unsent), array(select 'cancel' from unsent),

@@ -118,6 +118,8 @@ static bool both_up(void)
 	return w.ups == 2;
 }
 
+static int patience_ms; /* 0: as always */
+
 static void worker_setup(void)
 {
 	memset(&w, 0, sizeof(w));
@@ -142,8 +144,8 @@ static void worker_setup(void)
 	struct batch_stage *stages[] = { answer_stage(w.answer), dispatch_puback_stage(w.dispatch),
 		cancel_stage(w.cancel), accept_stage(w.accept), deadline_stage(w.deadline), offer_stage(w.deadline),
 		dispatch_settle_stage(w.dispatch) };
-	w.batch = batch_new(w.loop, w.writer, &(struct batch_options){ .items_max = 1000, .holder = "w1" }, stages,
-		sizeof(stages) / sizeof(stages[0]));
+	struct batch_options batch = { .items_max = 1000, .holder = "w1", .patience_ms = patience_ms };
+	w.batch = batch_new(w.loop, w.writer, &batch, stages, sizeof(stages) / sizeof(stages[0]));
 	dispatch_attach(w.dispatch, w.batch);
 	accept_attach(w.accept, w.batch);
 	cancel_attach(w.cancel, w.batch);
@@ -164,6 +166,13 @@ static void worker_setup(void)
 		"update leases set subscribed = true; delete from leases where name like 'worker/%';"
 		"insert into leases (name, holder, epoch, expires_at) values ('worker/w1', 'w1', 1, now() + interval "
 		"'1 hour')");
+}
+
+static void patient_setup(void)
+{
+	patience_ms = 10000;
+	worker_setup();
+	patience_ms = 0;
 }
 
 static size_t closed;
@@ -339,6 +348,39 @@ START_TEST(answer_overtakes_the_puback)
 	pump_until(nothing_in_hand);
 	ck_assert_str_eq(statuses(), "succeeded/out");
 	ck_assert_str_eq(ask("select count(*) from events"), "3");
+	ck_assert_str_eq(ask("select string_agg(s->>'step', ' ') from commands, jsonb_array_elements(timeline) s"),
+		"accepted reachability claimed answer published puback");
+}
+END_TEST
+
+static bool turned;
+
+static void on_turn(struct loop_soon *soon)
+{
+	(void)soon;
+	turned = true;
+}
+
+static bool is_turned(void)
+{
+	return turned;
+}
+
+START_TEST(answer_takes_the_puback_along)
+{
+	struct accept a = draft();
+	struct loop_soon turn;
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	dispatch_on_puback(w.dispatch, w.published[0].mid, 0);
+	loop_soon_init(&turn, on_turn);
+	loop_soon_call(w.loop, &turn);
+	pump_until(is_turned);
+	answer(a.id, "\"status\":\"succeeded\"");
+	ck_assert_str_eq(
+		ask("select string_agg(data->>'status', ' ' order by seq) from events"), "accepted sent succeeded");
+	ck_assert_str_eq(ask("select count(distinct xid) from events"), "2");
 	ck_assert_str_eq(ask("select string_agg(s->>'step', ' ') from commands, jsonb_array_elements(timeline) s"),
 		"accepted reachability claimed answer published puback");
 }
@@ -741,6 +783,12 @@ int main(void)
 	tcase_add_test(tc, dead_workers_claim_is_taken_up);
 	tcase_add_test(tc, offered_again_in_another_session);
 	suite_add_tcase(suite, tc);
+	TCase *patient = tcase_create("patient");
+	tcase_add_unchecked_fixture(patient, start_server, end_server);
+	tcase_add_checked_fixture(patient, patient_setup, worker_teardown);
+	tcase_set_timeout(patient, 60);
+	tcase_add_test(patient, answer_takes_the_puback_along);
+	suite_add_tcase(suite, patient);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);
