@@ -13,6 +13,7 @@ struct config;
 struct db;
 struct changes;
 struct loop;
+struct revocation;
 
 /* Filled by gateway/worker.c; everything is borrowed for the worker's life, the catalogue until SIGHUP brings another. */
 struct api {
@@ -22,10 +23,11 @@ struct api {
 	struct verifier *verifier;
 	struct hub *hub;
 	struct batch *batch;
-	struct db *reader;
+	struct db *writer, *reader;
 	struct accept_flow *accept;
 	struct cancel_flow *cancel;
 	struct changes *changes;
+	struct revocation *revocation;
 	char epoch[64];	     /* of the database's history; "" until it is known */
 	struct list waiting; /* command.send calls that wait for an outcome */
 	bool draining;
@@ -43,6 +45,8 @@ bool api_param_int(struct api_call *, const char *name, int64_t absent, int64_t 
 bool api_param_bool(struct api_call *, const char *name, bool absent, bool *ret);
 /* The vehicle_id; one that cannot be an id is VEHICLE_NOT_FOUND: false, and the call has ended. */
 bool api_param_vehicle(struct api_call *, const char **ret);
+/* The fleet_id likewise; FLEET_NOT_FOUND. */
+bool api_param_fleet(struct api_call *, const char **ret);
 bool api_caller_is_admin(const struct api_call *);
 
 #endif

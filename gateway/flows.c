@@ -25,6 +25,7 @@
 #include "gateway/feed.h"
 #include "gateway/lease.h"
 #include "gateway/operations/changes.h"
+#include "gateway/operations/revocation.h"
 #include "gateway/sender.h"
 #include "notifier/hub.h"
 #include "sql/batch.h"
@@ -58,6 +59,7 @@ struct flows {
 	struct reachability *reachability;
 	struct shadow *shadow;
 	struct changes *changes;
+	struct revocation *revocation;
 	struct hub *hub;
 	struct batch *batch;
 	struct command_ports ports;
@@ -90,6 +92,8 @@ static void make_batch(struct flows *f)
 	stages[n++] = shadow_stage(f->shadow);
 	changes_stages(f->changes, &stages[n]);
 	n += CHANGES_STAGES;
+	revocation_stages(f->revocation, &stages[n]);
+	n += REVOCATION_STAGES;
 	stages[n++] = answer_stage(f->answer);
 	stages[n++] = dispatch_puback_stage(f->dispatch);
 	stages[n++] = cancel_stage(f->cancel);
@@ -103,6 +107,7 @@ static void make_batch(struct flows *f)
 	reachability_attach(f->reachability, f->batch);
 	shadow_attach(f->shadow, f->batch);
 	changes_attach(f->changes, f->batch);
+	revocation_attach(f->revocation, f->batch);
 	answer_attach(f->answer, f->batch);
 	dispatch_attach(f->dispatch, f->batch);
 	cancel_attach(f->cancel, f->batch);
@@ -230,16 +235,19 @@ static void make_flows(struct flows *f)
 					  .owner = f,
 					  .forward = forward,
 				  });
+	f->revocation = revocation_new(f->loop, f->writer, f->reader, f->hub);
 }
 
 static void fill_api(struct flows *f)
 {
 	f->api->hub = f->hub;
 	f->api->batch = f->batch;
+	f->api->writer = f->writer;
 	f->api->reader = f->reader;
 	f->api->accept = f->accept;
 	f->api->cancel = f->cancel;
 	f->api->changes = f->changes;
+	f->api->revocation = f->revocation;
 }
 
 void flows_start(struct flows *f)
@@ -294,6 +302,7 @@ static void on_installation(struct db_unit *unit, void *context, const struct fa
 	connect_broker(f);
 	deadline_start(f->deadline);
 	reachability_start(f->reachability);
+	revocation_start(f->revocation);
 	if (f->options.keeps_house)
 		loop_timer_start(&f->sweep, SWEEP_MS);
 }
@@ -540,6 +549,7 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 	loop_timer_stop(&f->sweep);
 	deadline_stop(f->deadline);
 	reachability_stop(f->reachability);
+	revocation_stop(f->revocation);
 	if (f->leases)
 		lease_end(f->leases, on_leases_ended);
 	else
@@ -550,7 +560,8 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 static bool is_quiet(const struct flows *f)
 {
 	return f->feeds_closing == 0 && f->feed_count == 0 && f->units == 0 && batch_is_idle(f->batch) &&
-	       dispatch_in_hand(f->dispatch) == 0 && hub_is_quiet(f->hub) && db_in_flight(f->reader) == 0;
+	       dispatch_in_hand(f->dispatch) == 0 && hub_is_quiet(f->hub) && revocation_is_quiet(f->revocation) &&
+	       db_in_flight(f->reader) == 0 && db_in_flight(f->writer) == 0;
 }
 
 static void on_look(struct loop_timer *timer)

@@ -431,6 +431,8 @@ static bool authenticate(struct http_request *r)
 static bool wants_stream(const struct http_request *r)
 {
 	h2o_iovec_t accept = http_field(r->req, "accept");
+	if (r->route->flag == FOLLOWS)
+		return true;
 	return r->route->flag == STREAMS && r->req->method.len == 3 && accept.len >= 17 &&
 	       memmem(accept.base, accept.len, "text/event-stream", 17);
 }

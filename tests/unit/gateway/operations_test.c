@@ -15,6 +15,8 @@
 #include "gateway/catalog.h"
 #include "gateway/config.h"
 #include "gateway/operations/changes.h"
+#include "gateway/operations/revocation.h"
+#include "notifier/hub.h"
 #include "sql/batch.h"
 #include "sql/db.h"
 #include "sql/migrate.h"
@@ -34,6 +36,8 @@ static struct worker {
 	struct accept_flow *accept;
 	struct cancel_flow *cancel;
 	struct changes *changes;
+	struct revocation *revocation;
+	struct hub *hub;
 	struct batch *batch;
 	struct api api;
 	int ups, downs;
@@ -90,7 +94,8 @@ static bool both_closed(void)
 
 static bool is_idle(void)
 {
-	return batch_is_idle(w.batch) && db_in_flight(w.reader) == 0 && open_calls == 0;
+	return batch_is_idle(w.batch) && db_in_flight(w.reader) == 0 && db_in_flight(w.writer) == 0 &&
+	       open_calls == 0 && revocation_is_quiet(w.revocation) && hub_is_quiet(w.hub);
 }
 
 static const char *ask(const char *sql)
@@ -98,24 +103,43 @@ static const char *ask(const char *sql)
 	return test_postgres_ask(&postgres, sql);
 }
 
+/* What was sent to another worker's inbox last. */
+static char forwarded_to[64], forwarded[1024];
+
+static bool forward(void *owner, const char *worker, const char *text, size_t len)
+{
+	(void)owner;
+	snprintf(forwarded_to, sizeof(forwarded_to), "%s", worker);
+	snprintf(forwarded, sizeof(forwarded), "%.*s", (int)len, text);
+	return true;
+}
+
 static void make_batch(void)
 {
-	struct batch_stage *stages[CHANGES_STAGES + 2];
+	struct batch_stage *stages[CHANGES_STAGES + REVOCATION_STAGES + 4];
+	size_t n = 0;
 
-	changes_stages(w.changes, stages);
-	stages[CHANGES_STAGES] = cancel_stage(w.cancel);
-	stages[CHANGES_STAGES + 1] = accept_stage(w.accept);
-	w.batch = batch_new(w.loop, w.writer, &(struct batch_options){ .items_max = 1000, .holder = "w1" }, stages,
-		CHANGES_STAGES + 2);
+	stages[n++] = hub_interest_stage(w.hub);
+	changes_stages(w.changes, &stages[n]);
+	n += CHANGES_STAGES;
+	revocation_stages(w.revocation, &stages[n]);
+	n += REVOCATION_STAGES;
+	stages[n++] = cancel_stage(w.cancel);
+	stages[n++] = accept_stage(w.accept);
+	stages[n++] = hub_tell_stage(w.hub);
+	w.batch = batch_new(w.loop, w.writer, &(struct batch_options){ .items_max = 1000, .holder = "w1" }, stages, n);
 	changes_attach(w.changes, w.batch);
+	revocation_attach(w.revocation, w.batch);
 	cancel_attach(w.cancel, w.batch);
 	accept_attach(w.accept, w.batch);
+	hub_attach(w.hub, w.batch);
 }
 
 /* CAR1 is in fleet F1 and has an owner, a driver, a viewer, and somebody whose time is over; CAR2 is in no fleet, CAR3 in F2.
  * All began an hour ago; half an hour ago the driver sent a command that waits. */
 static const char seed[] =
-	"delete from events; delete from commands; delete from vehicle_heads; delete from grants; delete from "
+	"delete from revocations; delete from interest; delete from events; delete from commands; delete from "
+	"vehicle_heads; delete from grants; delete from "
 	"vehicles; "
 	"delete from fleets;"
 	"insert into fleets (fleet_id) values ('F1'), ('F2');"
@@ -152,14 +176,20 @@ static void worker_setup(void)
 	w.accept = accept_new(w.loop, w.writer, 100);
 	w.cancel = cancel_new();
 	w.changes = changes_new(false);
+	w.hub = hub_new(w.loop,
+		&(struct hub_options){ .worker = "w1", .writer = w.writer, .reader = w.reader, .forward = forward });
+	w.revocation = revocation_new(w.loop, w.writer, w.reader, w.hub);
 	make_batch();
 	w.api = (struct api){ .loop = w.loop,
 		.config = &w.config,
 		.batch = w.batch,
+		.hub = w.hub,
+		.writer = w.writer,
 		.reader = w.reader,
 		.accept = w.accept,
 		.cancel = w.cancel,
-		.changes = w.changes };
+		.changes = w.changes,
+		.revocation = w.revocation };
 	list_init(&w.api.waiting);
 	db_start(w.writer);
 	db_start(w.reader);
@@ -179,11 +209,15 @@ static void worker_teardown(void)
 {
 	if (call)
 		forget_call();
+	hub_stop(w.hub);
+	revocation_stop(w.revocation);
 	pump_until(is_idle);
 	db_close(w.writer, on_closed);
 	db_close(w.reader, on_closed);
 	pump_until(both_closed);
 	batch_free(w.batch);
+	hub_free(w.hub);
+	revocation_free(w.revocation);
 	changes_free(w.changes);
 	cancel_free(w.cancel);
 	accept_free(w.accept);

@@ -100,21 +100,33 @@ static struct watcher {
 	char vehicle_id[65];
 } watchers[1200];
 static size_t watcher_count, watched_ever;
-static struct hub_channel *const some_channel = (struct hub_channel *)(void *)&watchers;
+static struct hub *const some_hub = (struct hub *)(void *)&watchers;
+
+static void watch(struct hub_subscriber *s, const char *id)
+{
+	s->hub = some_hub;
+	watched_ever++;
+	watchers[watcher_count].subscriber = s;
+	snprintf(watchers[watcher_count++].vehicle_id, sizeof(watchers[0].vehicle_id), "%s", id);
+}
 
 void hub_subscribe(struct hub *hub, struct hub_subscriber *s, const char *vehicle_id)
 {
 	(void)hub;
-	s->channel = some_channel;
-	watched_ever++;
-	watchers[watcher_count].subscriber = s;
-	snprintf(watchers[watcher_count++].vehicle_id, sizeof(watchers[0].vehicle_id), "%s", vehicle_id);
+	watch(s, vehicle_id);
+}
+
+/* Fleets and vehicles of the tests have different ids. */
+void hub_subscribe_fleet(struct hub *hub, struct hub_subscriber *s, const char *fleet_id)
+{
+	(void)hub;
+	watch(s, fleet_id);
 }
 
 void hub_unsubscribe(struct hub *hub, struct hub_subscriber *s)
 {
 	(void)hub;
-	s->channel = NULL;
+	s->hub = NULL;
 	for (size_t i = 0; i < watcher_count; i++) {
 		if (watchers[i].subscriber == s)
 			watchers[i--] = watchers[--watcher_count];
@@ -133,17 +145,30 @@ static struct hub_subscriber *watcher_of(const char *vehicle_id)
 static void make_ready(const char *vehicle_id, int64_t seq)
 {
 	struct hub_subscriber *s = watcher_of(vehicle_id);
-	s->on_ready(s,
-		&(struct hub_snapshot){
-			.vehicle = "{\"vehicle_id\":\"V\"}", .epoch = "e1", .seq = seq, .recovered = s->after >= 0 });
+	s->ready = true;
+	s->on_ready(s, &(struct hub_snapshot){ .vehicle = "{\"vehicle_id\":\"V\"}",
+			       .vehicles = 3,
+			       .epoch = "e1",
+			       .seq = seq,
+			       .recovered = s->after >= 0 });
+}
+
+static void tell_by(const char *watched, const struct event_parts *parts)
+{
+	struct hub_subscriber *s = watcher_of(watched);
+	struct hub_event *event = event_new(parts);
+	s->on_event(s, event);
+	hub_event_unref(event);
 }
 
 static void tell(const char *vehicle_id, int64_t seq, const char *type, const char *data)
 {
-	struct hub_subscriber *s = watcher_of(vehicle_id);
-	struct hub_event *event = event_new(vehicle_id, seq, type, "2026-01-01T00:00:00.000000Z", data, strlen(data));
-	s->on_event(s, event);
-	hub_event_unref(event);
+	tell_by(vehicle_id, &(struct event_parts){ .vehicle_id = vehicle_id,
+				    .seq = seq,
+				    .type = type,
+				    .time = "2026-01-01T00:00:00.000000Z",
+				    .data = data,
+				    .data_len = strlen(data) });
 }
 
 static void end_watch(const char *vehicle_id, const struct fault *fault)
@@ -743,7 +768,7 @@ START_TEST(what_is_no_request_is_said_to_be_none)
 		{ "{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":6}", "5", -32600 },
 		{ CALL("1", "vehicle.list", "6"), "1", -32600 },
 		{ CALL("1", "vehicle.explode", "{}"), "1", -32601 },
-		{ CALL("1", "fleet.subscribe", "{\"fleet_id\":\"*\"}"), "1", -32601 },
+		{ CALL("1", "fleet.subscribe", "{\"fleet_id\":\"*\"}"), "1", -32000 },
 		{ CALL("1", "vehicle.list", "[]"), "1", -32602 },
 		{ CALL("1.5", "vehicle.get", "{}"), "1.5", -32602 },
 		{ CALL("\"a\"", "vehicle.get", "{\"vehicle_id\":7}"), "\"a\"", -32602 },
