@@ -314,34 +314,74 @@ static const char *at(const char *member)
 	return json_text_at(reply, member);
 }
 
-/* Who may do what. */
+/* Who may do what: every operation, by every kind of caller, with every set of scopes, on what is theirs and on what is not. */
 
-static const char *const callers[] = { "admin", "olga", "max", "otto", "dan", "vera", "ed", "sam", "mia" };
+/* A column each in the table of rights. */
+static const char *const callers[] = {
+	"olga", /* owner of CAR1 */
+	"max",	/* manager of F1, which it is in */
+	"otto", /* operator there */
+	"vic",	/* viewer there */
+	"dan",	/* driver of CAR1 */
+	"vera", /* viewer of it */
+	"ed",	/* whose time as its driver is over */
+	"evan", /* likewise as a manager of F1 */
+	"rita", /* whose ownership was ended */
+	"sam",	/* a stranger */
+	"mia",	/* manager of F2 alone, which CAR3 is in */
+};
 #define CALLERS (sizeof(callers) / sizeof(callers[0]))
+enum { MANAGER = 1, STRANGER = 9, FOREIGN_MANAGER = 10 }; /* indices */
 
-/* What each of them hears: . fine, F forbidden, V vehicle-not-found, f fleet-not-found. */
+/* What the matrix needs besides: the rest of the cast, somebody to speak of, and a command of CAR3. */
+static const char cast[] =
+	"insert into grants (object_kind, object_id, subject, role, expires_at, granted_by, created_at)"
+	" select k, o, s, r, e, 'test', now() - interval '1 hour' from (values"
+	" ('fleet', 'F1', 'vic', 'viewer', null), ('fleet', 'F1', 'evan', 'manager', now() - interval '1 minute'),"
+	" ('vehicle', 'CAR1', 'rita', 'owner', null), ('vehicle', 'CAR3', 'ole', 'owner', null),"
+	" ('vehicle', 'CAR1', 'pia', 'driver', null), ('vehicle', 'CAR3', 'pia', 'driver', null),"
+	" ('fleet', 'F1', 'pia', 'operator', null), ('fleet', 'F2', 'pia', 'operator', null)) as v(k, o, s, r, e);"
+	"delete from grants where subject = 'rita';"
+	"insert into commands (vehicle_id, id, name, issued_by, wake, redelivery, catalog, accepted_seq, timeout_seconds, "
+	"created_at, expires_at, updated_at, due_at) select 'CAR3', id, name, 'ole', wake, redelivery, catalog, 1, 20, "
+	"created_at, expires_at, updated_at, due_at from commands";
+
+/* What each hears: . fine, F forbidden, V vehicle-not-found, f fleet-not-found, N fleet-not-empty. */
 static const struct right {
 	const struct api_operation *operation;
 	const char *params;
-	const char
-		*verdicts; /* admin owner manager operator driver viewer, expired, stranger, another fleet's manager */
+	const char *scopes;   /* that suffice: r vehicles:read, w commands:write; none: any token */
+	const char *verdicts; /* with admin's scope; then the callers, as they stand above */
 } rights[] = {
-	{ &API_ME, "{}", "........." },
-	{ &API_VEHICLE_LIST, "{}", "........." },
-	{ &API_VEHICLE_GET, "{'vehicle_id':'CAR1'}", "......VVV" },
-	{ &API_COMMAND_GET, "{'vehicle_id':'CAR1','id':'@'}", "......VVV" },
-	{ &API_COMMAND_LIST, "{'vehicle_id':'CAR1'}", "......VVV" },
-	{ &API_EVENT_LIST, "{'vehicle_id':'CAR1'}", "......VVV" },
-	{ &API_COMMAND_CANCEL, "{'vehicle_id':'CAR1','id':'@'}", ".....FVVV" },
-	{ &API_GRANT_LIST, "{'vehicle_id':'CAR1'}", "...FFFVVV" },
-	{ &API_GRANT_GET, "{'vehicle_id':'CAR1','subject':'dan'}", "...FFFVVV" },
-	{ &API_GRANT_PUT, "{'vehicle_id':'CAR1','subject':'eve','role':'viewer'}", "...FFFVVV" },
-	{ &API_GRANT_DELETE, "{'vehicle_id':'CAR1','subject':'vera'}", "...FFFVVV" },
-	{ &API_VEHICLE_PUT, "{'vehicle_id':'CAR1','fleet_id':'F1'}", ".F.FFFfff" },
-	{ &API_VEHICLE_PUT, "{'vehicle_id':'CAR1'}", ".FFFFFFFF" },
-	{ &API_VEHICLE_PUT, "{'vehicle_id':'NEW1','fleet_id':'F1'}", ".f.ffffff" },
-	{ &API_VEHICLE_PUT, "{'vehicle_id':'NEW1'}", ".FFFFFFFF" },
-	{ &API_VEHICLE_DELETE, "{'vehicle_id':'CAR1'}", ".F.FFFVVV" },
+	{ &API_ME, "{}", "", ". ...... ... .." },
+	{ &API_CATALOG_GET, "{}", "", ". ...... ... .." },
+	{ &API_VEHICLE_LIST, "{}", "r", ". ...... ... .." },
+	{ &API_VEHICLE_GET, "{'vehicle_id':'CAR1'}", "r", ". ...... VVV VV" },
+	{ &API_COMMAND_SEND, "{'vehicle_id':'CAR1','name':'doors.unlock'}", "w", ". ...F.F VVV VV" },
+	{ &API_COMMAND_GET, "{'vehicle_id':'CAR1','id':'@'}", "rw", ". ...... VVV VV" },
+	{ &API_COMMAND_LIST, "{'vehicle_id':'CAR1'}", "rw", ". ...... VVV VV" },
+	{ &API_COMMAND_CANCEL, "{'vehicle_id':'CAR1','id':'@'}", "w", ". ...F.F VVV VV" },
+	{ &API_EVENT_LIST, "{'vehicle_id':'CAR1'}", "r", ". ...... VVV VV" },
+	{ &API_GRANT_LIST, "{'vehicle_id':'CAR1'}", "r", ". ..FFFF VVV VV" },
+	{ &API_GRANT_GET, "{'vehicle_id':'CAR1','subject':'pia'}", "r", ". ..FFFF VVV VV" },
+	{ &API_GRANT_PUT, "{'vehicle_id':'CAR1','subject':'eve','role':'viewer'}", "w", ". ..FFFF VVV VV" },
+	{ &API_GRANT_DELETE, "{'vehicle_id':'CAR1','subject':'pia'}", "w", ". ..FFFF VVV VV" },
+	{ &API_AUDIT_LIST, "{'vehicle_id':'CAR1'}", "r", ". .FFFFF VVV VV" },
+	{ &API_VEHICLE_TRANSFER, "{'vehicle_id':'CAR1','subject':'eve'}", "w", ". .FFFFF VVV VV" },
+	{ &API_VEHICLE_PUT, "{'vehicle_id':'CAR1','fleet_id':'F1'}", "w", ". F.FFFF fff ff" },
+	{ &API_VEHICLE_PUT, "{'vehicle_id':'CAR1'}", "w", ". FFFFFF FFF FF" },
+	{ &API_VEHICLE_PUT, "{'vehicle_id':'NEW1','fleet_id':'F1'}", "w", ". f.ffff fff ff" },
+	{ &API_VEHICLE_PUT, "{'vehicle_id':'NEW1'}", "w", ". FFFFFF FFF FF" },
+	{ &API_VEHICLE_DELETE, "{'vehicle_id':'CAR1'}", "w", ". F.FFFF VVV VV" },
+	{ &API_FLEET_LIST, "{}", "r", ". ...... ... .." },
+	{ &API_FLEET_GET, "{'fleet_id':'F1'}", "r", ". f...ff fff ff" },
+	{ &API_FLEET_PUT, "{'fleet_id':'F1','title':'Vans'}", "w", ". fFFFff fff ff" },
+	{ &API_FLEET_PUT, "{'fleet_id':'F9','title':'Vans'}", "w", ". ffffff fff ff" },
+	{ &API_FLEET_DELETE, "{'fleet_id':'F1'}", "w", "N fFFFff fff ff" },
+	{ &API_FLEET_GRANT_LIST, "{'fleet_id':'F1'}", "r", ". f.FFff fff ff" },
+	{ &API_FLEET_GRANT_GET, "{'fleet_id':'F1','subject':'pia'}", "r", ". f.FFff fff ff" },
+	{ &API_FLEET_GRANT_PUT, "{'fleet_id':'F1','subject':'eve','role':'viewer'}", "w", ". f.FFff fff ff" },
+	{ &API_FLEET_GRANT_DELETE, "{'fleet_id':'F1','subject':'pia'}", "w", ". f.FFff fff ff" },
 };
 
 static char letter_of(const struct api_call *c)
@@ -350,7 +390,7 @@ static char letter_of(const struct api_call *c)
 		const struct fault *fault;
 		char letter;
 	} letters[] = { { NULL, '.' }, { &FAULT_FORBIDDEN, 'F' }, { &FAULT_VEHICLE_NOT_FOUND, 'V' },
-		{ &FAULT_FLEET_NOT_FOUND, 'f' } };
+		{ &FAULT_FLEET_NOT_FOUND, 'f' }, { &FAULT_FLEET_NOT_EMPTY, 'N' } };
 
 	for (size_t i = 0; i < sizeof(letters) / sizeof(letters[0]); i++) {
 		if (letters[i].fault == c->fault)
@@ -376,77 +416,173 @@ static const char *params_of(const char *pattern)
 	return out;
 }
 
-START_TEST(everybody_may_do_what_their_role_says)
-{
-	const struct right *right = &rights[_i];
-	bool changes = right->operation->scope == SCOPE_COMMANDS_WRITE;
-	char heard[CALLERS + 1] = "";
+/* Seeds often, so on one connection. */
+static PGconn *seeder;
+static char command_id[40];
 
-	for (size_t i = 0; i < CALLERS; i++) {
-		if (changes && call && !call->fault)
-			ask(seed);
-		try_as(callers[i], right->operation, params_of(right->params));
-		heard[i] = letter_of(call);
+static void run_sql(const char *sql)
+{
+	PGresult *result = PQexec(seeder, sql);
+	ck_assert_msg(PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK, "%s",
+		PQerrorMessage(seeder));
+	if (PQntuples(result) == 1)
+		snprintf(command_id, sizeof(command_id), "%s", PQgetvalue(result, 0, 0));
+	PQclear(result);
+}
+
+static void seed_anew(void)
+{
+	run_sql(seed);
+	run_sql(cast);
+	run_sql("select id from commands limit 1");
+}
+
+/* On the callers' own vehicle and fleet, or on the other ones. */
+static const char *params_for(const struct right *right, bool own)
+{
+	static char out[512];
+	char *to = out;
+
+	for (const char *at = right->params; *at; at++) {
+		if (*at == '@')
+			to += sprintf(to, "%s", command_id);
+		else
+			*to++ = *at == '\'' ? '"' : *at;
 	}
-	ck_assert_msg(strcmp(heard, right->verdicts) == 0, "%s %s: %s, not %s", right->operation->name, right->params,
-		heard, right->verdicts);
+	*to = '\0';
+	for (char *at = out; !own && (at = strstr(at, "CAR1")) != NULL;)
+		at[3] = '3';
+	for (char *at = out; !own && (at = strstr(at, "F1")) != NULL;)
+		at[1] = '2';
+	return out;
+}
+
+static char verdict_at(const struct right *right, size_t column)
+{
+	const char *at = right->verdicts;
+	for (;; at++) {
+		if (*at != ' ' && column-- == 0)
+			return *at;
+	}
+}
+
+static bool suffices(const struct right *right, unsigned scopes)
+{
+	return !right->scopes[0] || (strchr(right->scopes, 'r') && (scopes & SCOPE_VEHICLES_READ)) ||
+	       (strchr(right->scopes, 'w') && (scopes & SCOPE_COMMANDS_WRITE));
+}
+
+/* What a caller should hear; `column` is of the callers. */
+static char expected(const struct right *right, size_t column, unsigned scopes)
+{
+	if (scopes & SCOPE_ADMIN)
+		return verdict_at(right, 0);
+	return suffices(right, scopes) ? verdict_at(right, 1 + column) : 'F';
+}
+
+static void assert_heard(const struct right *right, bool own, size_t caller, unsigned scopes)
+{
+	size_t column = own ? caller : caller == FOREIGN_MANAGER ? MANAGER : STRANGER;
+	char should = expected(right, column, scopes);
+	const char *params = params_for(right, own);
+
+	call_with(right->operation, callers[caller], scopes, params);
+	ck_assert_msg(letter_of(call) == should, "%s %s by %s with scopes %u: %c (%s), not %c", right->operation->name,
+		params, callers[caller], scopes, letter_of(call), verdict_of(call), should);
+	if (!call->fault && right->operation->scope == SCOPE_COMMANDS_WRITE)
+		seed_anew();
+}
+
+static const unsigned scope_sets[] = { 0, SCOPE_VEHICLES_READ, SCOPE_COMMANDS_WRITE, SCOPES_USER, SCOPE_ADMIN,
+	SCOPES_ALL };
+#define SCOPE_SETS (sizeof(scope_sets) / sizeof(scope_sets[0]))
+
+static void matrix_setup(void)
+{
+	struct config_error error = { 0 };
+	w.api.catalog = catalog_read(SOURCE_FOLDER "/gateway/catalog.example.yaml", &error);
+	ck_assert_ptr_nonnull(w.api.catalog);
+	seeder = PQconnectdb(postgres.url);
+	ck_assert_int_eq(PQstatus(seeder), CONNECTION_OK);
+	seed_anew();
+}
+
+static void matrix_teardown(void)
+{
+	if (call)
+		forget_call();
+	catalog_free(w.api.catalog);
+	PQfinish(seeder);
+}
+
+START_TEST(everybody_may_do_what_their_role_and_scopes_say)
+{
+	for (size_t i = 0; i < CALLERS; i++) {
+		for (size_t k = 0; k < SCOPE_SETS; k++)
+			assert_heard(&rights[_i], true, i, scope_sets[k]);
+	}
+}
+END_TEST
+
+/* The same on another's vehicle and fleet: all are strangers there, but for its manager. */
+START_TEST(nobody_may_do_it_to_what_is_anothers)
+{
+	if (!strstr(rights[_i].params, "CAR1") && !strstr(rights[_i].params, "F1"))
+		return; /* it is about nothing in particular */
+	for (size_t i = 0; i < CALLERS; i++) {
+		for (size_t k = 0; k < SCOPE_SETS; k++)
+			assert_heard(&rights[_i], false, i, scope_sets[k]);
+	}
+}
+END_TEST
+
+/* Every operation that a route leads to has its row. */
+START_TEST(no_operation_is_left_out)
+{
+	static const struct api_operation *const all[] = {
+#define ROUTE(method, path, operation, ...) &operation,
+#include "gateway/http/routes.tbl.h"
+#undef ROUTE
+	};
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		size_t k = 0;
+		while (k < sizeof(rights) / sizeof(rights[0]) && rights[k].operation != all[i])
+			k++;
+		ck_assert_msg(k < sizeof(rights) / sizeof(rights[0]), "%s has no row", all[i]->name);
+	}
 }
 END_TEST
 
 static char *problem_text(void)
 {
+	if (!call->fault)
+		return strdup("fine");
 	json_auto_t *problem = api_problem(call->fault, call->detail, "request", call->retriable_by_key);
 	return json_canonical(problem);
 }
 
-/* Nobody learns from an answer whether a vehicle exists that is not theirs to see. */
+static char *problem_of_stranger(const struct right *right, const char *params)
+{
+	call_with(right->operation, "sam", SCOPES_USER, params);
+	return problem_text();
+}
+
+/* Nobody learns from an answer whether a vehicle or a fleet exists that is not theirs to see. */
 START_TEST(hidden_is_as_absent)
 {
 	const struct right *right = &rights[_i];
 	char absent[512];
 
-	if (!strstr(right->params, "CAR1"))
-		return;
 	snprintf(absent, sizeof(absent), "%s", params_of(right->params));
-	memcpy(strstr(absent, "CAR1"), "CAR9", 4);
-	try_as("sam", right->operation, params_of(right->params));
-	char *of_hidden = problem_text();
-	try_as("sam", right->operation, absent);
-	char *of_absent = problem_text();
+	for (char *at = absent; (at = strstr(at, "CAR1")) != NULL;)
+		at[3] = '9';
+	for (char *at = absent; (at = strstr(at, "F1")) != NULL;)
+		at[1] = '9';
+	char *of_hidden = problem_of_stranger(right, params_of(right->params));
+	char *of_absent = problem_of_stranger(right, absent);
 	ck_assert_str_eq(of_hidden, of_absent);
 	free(of_hidden);
 	free(of_absent);
-}
-END_TEST
-
-START_TEST(scope_and_grant_are_both_needed)
-{
-	static const struct {
-		const struct api_operation *operation;
-		const char *params;
-		bool read, write; /* suffices */
-	} rows[] = {
-		{ &API_ME, "{}", true, true },
-		{ &API_VEHICLE_GET, "{'vehicle_id':'CAR1'}", true, false },
-		{ &API_VEHICLE_LIST, "{}", true, false },
-		{ &API_EVENT_LIST, "{'vehicle_id':'CAR1'}", true, false },
-		{ &API_COMMAND_GET, "{'vehicle_id':'CAR1','id':'@'}", true, true },
-		{ &API_COMMAND_LIST, "{'vehicle_id':'CAR1'}", true, true },
-		{ &API_GRANT_LIST, "{'vehicle_id':'CAR1'}", true, false },
-		{ &API_COMMAND_CANCEL, "{'vehicle_id':'CAR1','id':'@'}", false, true },
-		{ &API_GRANT_PUT, "{'vehicle_id':'CAR1','subject':'eve','role':'viewer'}", false, true },
-	};
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		const char *params = params_of(rows[i].params);
-		const char *reads = call_with(rows[i].operation, "olga", SCOPE_VEHICLES_READ, params);
-		ck_assert_msg(strcmp(reads, rows[i].read ? "ok" : "forbidden") == 0, "%s: %s", rows[i].operation->name,
-			reads);
-		const char *writes = call_with(rows[i].operation, "olga", SCOPE_COMMANDS_WRITE, params);
-		ck_assert_msg(strcmp(writes, rows[i].write ? "ok" : "forbidden") == 0, "%s: %s",
-			rows[i].operation->name, writes);
-	}
-	ck_assert_str_eq(call_with(&API_ME, "olga", 0, "{}"), "ok");
-	ck_assert_str_eq(call_with(&API_VEHICLE_GET, "olga", 0, "{\"vehicle_id\":\"CAR1\"}"), "forbidden");
 }
 END_TEST
 
@@ -1119,17 +1255,26 @@ static TCase *case_new(Suite *suite, const char *name)
 static void add_access(Suite *suite)
 {
 	TCase *tc = case_new(suite, "access");
-	int rows = (int)(sizeof(rights) / sizeof(rights[0]));
-
 	tcase_add_unchecked_fixture(tc, start_server, end_server);
 	tcase_add_checked_fixture(tc, worker_setup, worker_teardown);
-	tcase_add_loop_test(tc, everybody_may_do_what_their_role_says, 0, rows);
-	tcase_add_loop_test(tc, hidden_is_as_absent, 0, rows);
-	tcase_add_test(tc, scope_and_grant_are_both_needed);
 	tcase_add_test(tc, malformed_ids);
 	tcase_add_test(tc, newcomers_do_not_see_the_past);
 	tcase_add_test(tc, access_of_others_is_skipped);
 	tcase_add_test(tc, strangers_leave_nothing);
+}
+
+static void add_matrix(Suite *suite)
+{
+	TCase *tc = case_new(suite, "matrix");
+	int rows = (int)(sizeof(rights) / sizeof(rights[0]));
+
+	tcase_add_unchecked_fixture(tc, start_server, end_server);
+	tcase_add_checked_fixture(tc, worker_setup, worker_teardown);
+	tcase_add_checked_fixture(tc, matrix_setup, matrix_teardown);
+	tcase_add_loop_test(tc, everybody_may_do_what_their_role_and_scopes_say, 0, rows);
+	tcase_add_loop_test(tc, nobody_may_do_it_to_what_is_anothers, 0, rows);
+	tcase_add_loop_test(tc, hidden_is_as_absent, 0, rows);
+	tcase_add_test(tc, no_operation_is_left_out);
 }
 
 static void add_reads(Suite *suite)
@@ -1191,6 +1336,7 @@ int main(void)
 {
 	Suite *suite = suite_create("gateway/operations");
 
+	add_matrix(suite);
 	add_access(suite);
 	add_reads(suite);
 	add_changes(suite);
