@@ -993,6 +993,73 @@ START_TEST(a_vehicle_that_cannot_be_seen_is_a_fault)
 }
 END_TEST
 
+static void tell_of_fleet(const char *watched, const char *vehicle_id, int64_t seq)
+{
+	tell_by(watched, &(struct event_parts){ .vehicle_id = vehicle_id,
+				 .fleet_id = "F1",
+				 .seq = seq,
+				 .type = "state.reported",
+				 .time = "2026-01-01T00:00:00.000000Z",
+				 .data = "{}",
+				 .data_len = 2 });
+}
+
+START_TEST(a_fleet_is_watched)
+{
+	struct client c;
+	open_known(&c);
+	say(&c, CALL("1", "fleet.subscribe", "{\"fleet_id\":\"F1\"}"));
+	run_until(is_watched, (char[]){ "F1" });
+	make_ready("F1", 0);
+	expect(&c, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"fleet_id\":\"F1\",\"epoch\":\"e1\",\"vehicles\":3}}");
+	tell_of_fleet("F1", "V7", 4);
+	expect_event(&c, "V7", 4);
+	end_watch("F1", &FAULT_FORBIDDEN);
+	expect_part(&c, "\"params\":{\"fleet_id\":\"F1\",\"type\":\"access.changed\",");
+	say(&c, CALL("2", "fleet.unsubscribe", "{\"fleet_id\":\"F1\"}"));
+	expect(&c, "{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{}}");
+	say(&c, CALL("3", "fleet.subscribe", "{\"fleet_id\":\"a/b\"}"));
+	expect_part(&c, "urn:keyfob:problem:fleet-not-found");
+	say(&c, CALL("4", "fleet.subscribe", "{\"fleet_id\":\"*\"}"));
+	expect_part(&c, "urn:keyfob:problem:forbidden");
+	ck_assert_uint_eq(watcher_count, 0);
+	client_done(&c);
+}
+END_TEST
+
+/* What comes by a vehicle's own subscription does not come by its fleet's as well, nor a fleet's grant by each vehicle. */
+START_TEST(an_event_comes_once_however_often_it_is_watched)
+{
+	struct client c;
+	struct event_parts access = { .fleet_id = "F1",
+		.type = "access.changed",
+		.time = "2026-01-01T00:00:00.000000Z",
+		.data = "{\"subject\":\"bob\",\"role\":null}",
+		.data_len = 29 };
+	open_known(&c);
+	subscribe(&c, "V1", 1);
+	say(&c, CALL("1", "fleet.subscribe", "{\"fleet_id\":\"F1\"}"));
+	run_until(is_watched, (char[]){ "F1" });
+	make_ready("F1", 0);
+	expect_part(&c, "\"id\":1,\"result\"");
+	tell_of_fleet("V1", "V1", 2);
+	tell_of_fleet("F1", "V1", 2);
+	tell_of_fleet("F1", "V2", 9);
+	expect_event(&c, "V1", 2);
+	expect_event(&c, "V2", 9);
+	for (int i = 0; i < 2; i++) {
+		struct hub_event *event = event_new(&access);
+		event->serial = 7;
+		watcher_of(i ? "F1" : "V1")->on_event(watcher_of(i ? "F1" : "V1"), event);
+		hub_event_unref(event);
+	}
+	expect_part(&c, "\"params\":{\"fleet_id\":\"F1\",\"type\":\"access.changed\"");
+	say(&c, CALL("2", "vehicle.list", "{}"));
+	expect_part(&c, "\"id\":2,\"result\"");
+	client_done(&c);
+}
+END_TEST
+
 START_TEST(the_end_of_a_grant_is_told_once)
 {
 	struct client c;
@@ -1220,6 +1287,8 @@ int main(void)
 	tcase_add_test(cases, events_follow_the_result_in_order);
 	tcase_add_test(cases, a_second_subscription_takes_the_firsts_place);
 	tcase_add_test(cases, a_vehicle_that_cannot_be_seen_is_a_fault);
+	tcase_add_test(cases, a_fleet_is_watched);
+	tcase_add_test(cases, an_event_comes_once_however_often_it_is_watched);
 	tcase_add_test(cases, the_end_of_a_grant_is_told_once);
 	tcase_add_test(cases, a_connection_has_at_most_a_thousand_subscriptions);
 	tcase_add_test(cases, a_slow_app_is_closed_and_learns_why);
