@@ -21,6 +21,7 @@
 #include "commands/dispatch.h"
 #include "commands/ports.h"
 #include "gateway/api_internal.h"
+#include "gateway/blocklist.h"
 #include "gateway/config.h"
 #include "gateway/feed.h"
 #include "gateway/lease.h"
@@ -60,6 +61,7 @@ struct flows {
 	struct shadow *shadow;
 	struct changes *changes;
 	struct revocation *revocation;
+	struct blocklist *blocklist; /* NULL: another worker of the node does it */
 	struct hub *hub;
 	struct batch *batch;
 	struct command_ports ports;
@@ -235,6 +237,10 @@ static void make_flows(struct flows *f)
 					  .owner = f,
 					  .forward = forward,
 				  });
+	if (f->options.keeps_house)
+		f->blocklist = blocklist_new(f->loop,
+			&(struct blocklist_options){
+				.db = f->reader, .namespace = config->namespace, .owner = f, .publish = publish });
 	f->revocation = revocation_new(f->loop, f->writer, f->reader, f->hub);
 }
 
@@ -342,6 +348,8 @@ static void on_sender_up(void *owner)
 	struct flows *f = owner;
 	f->options.on_neighbour(f->options.owner);
 	hub_resync(f->hub);
+	if (f->blocklist && f->drain == RUNNING)
+		blocklist_on_link_up(f->blocklist);
 	if (f->resync_due)
 		ask_resync(f);
 }
@@ -351,12 +359,16 @@ static void on_sender_down(void *owner)
 	struct flows *f = owner;
 	f->options.on_neighbour(f->options.owner);
 	dispatch_on_link_down(f->dispatch);
+	if (f->blocklist)
+		blocklist_on_link_down(f->blocklist);
 }
 
 static void on_puback(void *owner, int mid, int reason)
 {
 	struct flows *f = owner;
 	dispatch_on_puback(f->dispatch, mid, reason);
+	if (f->blocklist)
+		blocklist_on_puback(f->blocklist, mid, reason);
 }
 
 static void on_inbox(void *owner, const char *text, size_t len)
@@ -550,6 +562,8 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 	deadline_stop(f->deadline);
 	reachability_stop(f->reachability);
 	revocation_stop(f->revocation);
+	if (f->blocklist)
+		blocklist_stop(f->blocklist);
 	if (f->leases)
 		lease_end(f->leases, on_leases_ended);
 	else

@@ -85,3 +85,16 @@ begin
 	where v.vehicle_id = vehicle returning v.desired_version into raised;
 	perform event_add(vehicle, 'state.desired', json_build_object('patch', (select json_object_agg(k, null) from jsonb_object_keys(was) k), 'version', raised));
 end $$;
+
+-- Vehicles that the broker shuts out (retired), or no longer (registered anew), as its retained messages are to say it.
+create table blocks (
+	vehicle_id text collate "C" primary key,
+	blocked    boolean not null,
+	version    bigint not null default 1,       -- rises with every change
+	published  bigint not null default 0        -- the version that the broker has acknowledged
+);
+create index blocks_due on blocks (vehicle_id) where published < version;
+
+create function vehicle_block(vehicle text, shut_out boolean) returns void language sql as $$
+	insert into blocks as b (vehicle_id, blocked) values (vehicle, shut_out)
+	on conflict (vehicle_id) do update set blocked = excluded.blocked, version = b.version + 1 $$;

@@ -39,11 +39,14 @@ with i as materialized (
 ), moved as materialized (
 	select event_add(j.vehicle_id, 'vehicle.moved', json_build_object('fleet_id', j.goes_to), j.was_in) as seq
 	from stored s join judged j on j.vehicle_id = (s.v).vehicle_id where j.was_in is distinct from j.goes_to
+), let_in as materialized (
+	select vehicle_block(j.vehicle_id, false)::text from judged j join blocks b on b.vehicle_id = j.vehicle_id and b.blocked
+	where j.outcome = 'done' and not j.there
 ), noted as (
 	insert into audit (subject, action, object, allowed)
 	select j.subject, 'vehicle.put', j.vehicle_id, j.outcome = 'done' from judged j
 )
 select j.n, j.outcome, vehicle_json(s.v, h, true, history_epoch($5::bool)), not j.there
 from judged j left join stored s on (s.v).vehicle_id = j.vehicle_id left join vehicle_heads h on h.vehicle_id = j.vehicle_id
-where (select count(*) from moved) >= 0
+where (select count(*) from moved) >= 0 and (select count(*) from let_in) >= 0
 order by j.n

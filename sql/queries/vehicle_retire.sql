@@ -1,5 +1,6 @@
 -- Retires vehicles: $1 vehicle, $2 subject, $3 admin, $4 unused, $5 unused. What is unsent is cancelled, grants end and are told,
--- the shadow is cleared, its fleet is left; the head stays, so that seq goes on should it be registered anew.
+-- the shadow is cleared, its fleet is left; the head stays, so that seq goes on should it be registered anew. The broker
+-- shuts it out.
 with i as materialized (
 	select i.*, v.fleet_id, case
 		when v.vehicle_id is null then 'not_found'
@@ -29,7 +30,9 @@ with i as materialized (
 	update vehicles v set retired_at = clock_timestamp(), reported = '{}', reported_version = null, desired = '{}', tags = '{}', fleet_id = null,
 		display_name = null, msisdn = null, iccid = null
 	from i where i.outcome = 'done' and v.vehicle_id = i.vehicle_id and (select count(*) from told) >= 0
+), shut_out as materialized (
+	select vehicle_block(i.vehicle_id, true)::text from i where i.outcome = 'done'
 ), noted as (
 	insert into audit (subject, action, object, allowed) select i.subject, 'vehicle.retire', i.vehicle_id, i.outcome = 'done' from i
 )
-select i.n, i.outcome, null::json, false from i order by i.n
+select i.n, i.outcome, null::json, false from i where (select count(*) from shut_out) >= 0 order by i.n
