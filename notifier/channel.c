@@ -192,16 +192,10 @@ static void deliver_to_watches(struct hub_channel *ch, const struct hub_event *e
 	}
 }
 
-/* Rights that come by the fleet change with it; a vehicle that is retired is nobody's. */
-static bool moves_rights(const struct hub_event *event)
-{
-	return event_is(event, "vehicle.moved") || event_is(event, "vehicle.retired");
-}
-
 /* A subscriber may leave this channel in its callback, and it alone. */
 static void deliver(struct hub_channel *ch, struct hub_event *event)
 {
-	bool doubt = moves_rights(event);
+	bool doubt = event_moves_rights(event);
 
 	ch->seq = event->seq;
 	channel_set_fleet(ch, event->fleet_id);

@@ -94,6 +94,11 @@ bool event_is(const struct hub_event *e, const char *type)
 	return strcmp(e->type, type) == 0;
 }
 
+bool event_moves_rights(const struct hub_event *e)
+{
+	return event_is(e, "vehicle.moved") || event_is(e, "vehicle.retired");
+}
+
 struct hub_event *hub_event_ref(const struct hub_event *event)
 {
 	struct hub_event *e = (struct hub_event *)(uintptr_t)event;

@@ -71,6 +71,8 @@ struct hub_event *event_new_skipped(const struct hub_event *);
 /* A move as the fleet that is left hears it: where the vehicle went is not its to know. */
 struct hub_event *event_new_left(const struct hub_event *);
 bool event_is(const struct hub_event *, const char *type);
+/* Rights that come by the fleet change with it; a vehicle that is retired is nobody's. */
+bool event_moves_rights(const struct hub_event *);
 
 /* channel.c */
 struct hub_channel *channel_find(struct hub *, const char *vehicle_id);

@@ -276,8 +276,25 @@ static void note_version(const struct hub_subscriber *s, const struct db_unit *u
 		f->version = db_int(unit, 0, 0, s->fleet ? FLEET_VERSION : FOUND_VERSION);
 }
 
+/* The vehicle has moved since it was read: the rights that were read with it count no more. */
+static bool has_moved_since(const struct hub_subscriber *s, const struct db_unit *unit)
+{
+	const struct subscribing *b = s->subscribing;
+	int64_t seq = s->channel ? db_int(unit, 0, 0, FOUND_SEQ) : 0;
+
+	for (size_t i = 0; s->channel && i < b->early_count; i++) {
+		if (b->early[i]->seq > seq && event_moves_rights(b->early[i]))
+			return true;
+	}
+	return false;
+}
+
 static void settle(struct hub_subscriber *s, struct db_unit *unit)
 {
+	if (has_moved_since(s, unit)) {
+		subscribe_begin(s);
+		return;
+	}
 	note_version(s, unit);
 	if (s->fleet && !s->ready && !s->fleet->live) {
 		s->subscribing->allowed = true;

@@ -98,3 +98,14 @@ create index blocks_due on blocks (vehicle_id) where published < version;
 create function vehicle_block(vehicle text, shut_out boolean) returns void language sql as $$
 	insert into blocks as b (vehicle_id, blocked) values (vehicle, shut_out)
 	on conflict (vehicle_id) do update set blocked = excluded.blocked, version = b.version + 1 $$;
+
+-- What the service's own role needs, where migrations are run by another that owns the schema: everything in it, but no
+-- change of the schema, and of the audit table nothing but adding to it. Call it again after each migration.
+create function service_grant(service text) returns void language plpgsql as $$
+begin
+	execute format('grant usage on schema public to %I', service);
+	execute format('grant select, insert, update, delete on all tables in schema public to %I', service);
+	execute format('revoke update, delete, truncate on audit from %I', service);
+	execute format('revoke insert, update, delete on schema_migrations, lifecycle from %I', service);
+end $$;
+revoke execute on function service_grant(text) from public;

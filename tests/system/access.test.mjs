@@ -13,9 +13,11 @@ import {
 	RpcError,
 	sendCommand,
 	startInstallation,
+	startNode,
 	token,
 	vehicleIds,
 } from './harness.mjs';
+import { sql } from './servers.mjs';
 
 const ids = vehicleIds(60);
 const { broker, database, nodes } = await startInstallation({ ids, nodes: 2 });
@@ -542,4 +544,39 @@ test('the audit table says who did what and who was refused; it can be added to 
 	assert.equal(problemOf(await rest(two, 'GET', `${path}?cursor=x`, { token: owner.token })), '400 invalid-query');
 	for (const statement of ['update audit set subject = $$nobody$$', 'delete from audit', 'truncate audit'])
 		await assert.rejects(database.sql(statement), /append-only/);
+});
+
+test('a role that only serves cannot change the schema, nor the past', options, async () => {
+	const name = `serves_${process.pid}`;
+	await database.sql(`create role ${name} login password '${name}'; select service_grant('${name}')`);
+	const url = new URL(database.url);
+	url.username = url.password = name;
+	const node = await startNode({ broker, database: { url: url.href } });
+	const id = ids[vehiclesUsed++];
+	const fleet = `F${++fleetsUsed}`;
+	assert.equal((await rest(node, 'PUT', `/v1/fleets/${fleet}`, { token: admin, body: {} })).status, 201);
+	await registerVehicle(node, admin, id, { fleet_id: fleet });
+	const driver = await person('dan');
+	await grant(node, admin, id, driver.subject, 'driver');
+	await connectVehicle(broker, { id });
+	const done = await poll(
+		() => sendCommand(node, driver.token, id, { name: 'horn.honk' }, { Prefer: 'wait=10' }),
+		({ status }) => status === 200,
+		{ what: 'a command is answered' },
+	);
+	assert.equal(done.body.status, 'succeeded');
+	const as = (statement) => sql(url.href, statement);
+	assert.notEqual(await as(`select count(*) from audit where object = '${id}'`), '0');
+	for (const [statement, why] of [
+		['update audit set subject = $$nobody$$', /permission denied/],
+		['delete from audit', /permission denied/],
+		['truncate audit', /permission denied/],
+		['alter table audit disable trigger all', /must be owner/],
+		['drop trigger audit_append_only on audit', /must be owner/],
+		['create table mine (n int)', /permission denied/],
+		['delete from lifecycle', /permission denied/],
+		[`select service_grant('${name}')`, /permission denied/],
+	])
+		await assert.rejects(as(statement), why, statement);
+	assert.equal((await node.stop()).code, 0);
 });

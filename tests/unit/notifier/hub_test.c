@@ -442,6 +442,35 @@ START_TEST(move_is_heard_on_both_sides)
 }
 END_TEST
 
+static bool is_over(void)
+{
+	return apps[1].ended;
+}
+
+/* The rights were read, and before the answer is here the vehicle has moved: the answer counts no more. (Where it was here
+ * already, they are read again.) */
+START_TEST(move_while_somebody_begins)
+{
+	static const char moved[] =
+		"CAR1\t1\tF2\tF1\tvehicle.moved\t2026-01-01T00:00:00.000000Z\t{\"fleet_id\":\"F2\"}\n";
+	struct app *app = &apps[1];
+
+	watch(0, 0, "dan", "CAR1");
+	app->worker = &workers[0];
+	app->subscriber = (struct hub_subscriber){
+		.subject = "otto", .after = -1, .on_ready = on_ready, .on_event = on_event, .on_end = on_end
+	};
+	hub_subscribe(workers[0].hub, &app->subscriber, "CAR1");
+	uv_run(loop_uv(loop), UV_RUN_NOWAIT); /* the question leaves; its answer waits in the socket */
+	ask("update vehicles set fleet_id = 'F2' where vehicle_id = 'CAR1'; select event_add('CAR1', 'vehicle.moved', "
+	    "'{\"fleet_id\":\"F2\"}', 'F1')");
+	hub_receive(workers[0].hub, moved, strlen(moved));
+	pump_until(is_over);
+	assert_seen(app, app->ready ? "end:forbidden" : "end:vehicle-not-found");
+	until_seen(&apps[0], "CAR1:1:vehicle.moved");
+}
+END_TEST
+
 /* Rights. */
 
 START_TEST(access_of_others_is_skipped)
@@ -601,6 +630,7 @@ int main(void)
 	tcase_add_test(tc, vehicle_and_fleet_watched_on_one_worker);
 	tcase_add_test(tc, interest_that_was_lost_is_written_again);
 	tcase_add_test(tc, move_is_heard_on_both_sides);
+	tcase_add_test(tc, move_while_somebody_begins);
 	tcase_add_test(tc, access_of_others_is_skipped);
 	tcase_add_test(tc, nothing_follows_the_end_of_a_grant);
 	tcase_add_test(tc, another_grant_carries_on);
