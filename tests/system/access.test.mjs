@@ -204,6 +204,7 @@ test('a fleet subscriber on one node hears what is done on the other, each event
 	assert.ok(stream.events.items.every(({ id }) => id === undefined), 'a fleet stream has no ids to resume from');
 	assert.equal(vehicles.length, 2);
 
+	assert.equal((await rest(two, 'HEAD', `/v1/fleets/${fleet}/events`, { token: operator.token })).status, 200);
 	assert.deepEqual(await app.call('fleet.unsubscribe', { fleet_id: fleet }), {});
 	const from = app.events.items.length;
 	await sendCommand(two, admin, own[1], { name: 'horn.honk' }, { Prefer: 'wait=10' });
