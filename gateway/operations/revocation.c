@@ -17,7 +17,7 @@
 #define LOOK_MS 500
 #define LOOK_MAX 256 /* of each kind in one look */
 
-enum { MARKED, FOUND, CLOSED, EXPIRED }; /* a look's statements */
+enum { FOUND, EXPIRED }; /* a look's statements */
 
 struct revocation {
 	struct loop *loop;
@@ -113,10 +113,8 @@ static void on_timer(struct loop_timer *timer)
 	r->looking = true;
 	r->again = false;
 	receipt_init(&r->look, on_look_over);
-	db_unit_add(unit, &SQL_revocations_mark);
-	db_unit_add(unit, &SQL_revocations_find);
+	db_unit_add(unit, &SQL_revocations_look);
 	db_param_int(unit, LOOK_MAX);
-	db_unit_add(unit, &SQL_revocations_close);
 	db_unit_add(unit, &SQL_grants_expired);
 	db_param_int(unit, LOOK_MAX);
 	db_unit_submit(unit);
@@ -171,7 +169,7 @@ static void on_found(struct db_unit *unit, void *context, const struct fault *fa
 		else
 			submit(r, &r->expire, id, NULL);
 	}
-	if (!fault && (db_rows(unit, FOUND) == LOOK_MAX || db_rows(unit, EXPIRED) == LOOK_MAX))
+	if (!fault && (db_rows(unit, FOUND) >= LOOK_MAX || db_rows(unit, EXPIRED) == LOOK_MAX))
 		r->again = true;
 	receipt_close(&r->look, fault);
 }

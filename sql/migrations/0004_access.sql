@@ -9,7 +9,7 @@ alter table fleets add column access_version bigint not null default 0;
 create index grants_expiry on grants (expires_at) where expires_at is not null;
 
 -- Rights that ended: what their subject has not sent yet and may not send any more is taken back, until nobody can be
--- under way who still saw the old grant (see revocations_close.sql).
+-- under way who still saw the old grant (revocations_look).
 create table revocations (
 	id          bigint generated always as identity primary key,
 	object_kind text not null check (object_kind in ('vehicle', 'fleet')),
@@ -58,7 +58,7 @@ begin
 	into unsent_vehicles, unsent_ids
 	from unnest(vehicles, subjects, kept) as i(vehicle_id, subject, kept)
 	join vehicles v on v.vehicle_id = i.vehicle_id
-	join commands c on c.vehicle_id = i.vehicle_id and c.id >= uuid7_floor(now() - interval '8 days')
+	join commands c on c.vehicle_id = i.vehicle_id and c.id >= (select uuid7_floor(now() - interval '8 days'))
 		and c.issued_by = i.subject and c.status in ('accepted', 'waiting') and c.flight = 'none'
 		and greatest(role_rank(c.catalog->>'role'), 1) > coalesce(i.kept, grant_rank(i.subject, i.vehicle_id, v.fleet_id));
 	if unsent_ids is null then
@@ -69,6 +69,39 @@ begin
 		array_fill(json_build_object('code', 'ACCESS_REVOKED'), array[cardinality(unsent_ids)]),
 		array_fill(null::json, array[cardinality(unsent_ids)]), array_fill(null::text, array[cardinality(unsent_ids)]),
 		array_fill(step('canceled', '{"code": "ACCESS_REVOKED"}'), array[cardinality(unsent_ids)])) a);
+end $$;
+
+-- The vehicles of an object ('vehicle', 'fleet') where a subject has commands in one of these flights that have not been sent and
+-- that it may not send any more. Compiling such a plan takes longer than running it.
+create function vehicles_to_revoke(kind text, object text, who text, flights command_flight[]) returns setof text language plpgsql stable set jit = off as $$
+begin
+	return query
+	select v.vehicle_id from (
+		select w.* from vehicles w where kind = 'vehicle' and w.vehicle_id = object and w.retired_at is null
+		union all
+		select w.* from vehicles w where kind = 'fleet' and w.fleet_id = object and w.retired_at is null
+	) v
+	where exists (select from commands c where c.vehicle_id = v.vehicle_id and c.id >= (select uuid7_floor(now() - interval '8 days'))
+			and c.issued_by = who and c.status in ('accepted', 'waiting') and c.flight = any(flights)
+			and greatest(role_rank(c.catalog->>'role'), 1) > grant_rank(who, v.vehicle_id, v.fleet_id));
+end $$;
+
+-- One look at the revocations that no other worker has in hand. One is over when everybody is who may have read the old grant,
+-- and nothing is left to take back; what is claimed at the moment may come back unsent.
+create function revocations_look(most integer) returns table (vehicle_id text, subject text) language plpgsql as $$
+declare
+	r revocations;
+begin
+	for r in select * from revocations o order by o.id for update skip locked loop
+		if r.until is null then
+			update revocations o set until = pg_snapshot_xmax(pg_current_snapshot()) where o.id = r.id returning o.until into r.until;
+		end if;
+		return query select v.vehicle_id, r.subject from vehicles_to_revoke(r.object_kind, r.object_id, r.subject, '{none}') as v(vehicle_id) limit most;
+		if not found then
+			delete from revocations o where o.id = r.id and r.until <= pg_snapshot_xmin(pg_current_snapshot())
+				and not exists (select from vehicles_to_revoke(r.object_kind, r.object_id, r.subject, '{none, claimed}'));
+		end if;
+	end loop;
 end $$;
 
 -- What a vehicle was told for its last owner is not for the next one.
