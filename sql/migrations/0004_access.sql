@@ -49,7 +49,7 @@ end $$;
 
 -- Cancels what these subjects have not sent yet and may not send any more, on vehicles whose heads the caller has locked.
 -- A grant that ends in the same statement is given in `kept` as the rank that its subject keeps there (null: looked up).
-create function commands_revoke(vehicles text[], subjects text[], kept integer[]) returns bigint language plpgsql as $$
+create function commands_revoke(vehicles text[], subjects text[], kept integer[]) returns bigint language plpgsql set jit = off as $$
 declare
 	unsent_vehicles text[];
 	unsent_ids uuid[];
