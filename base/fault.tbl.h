@@ -10,6 +10,7 @@ FAULT(FLEET_NOT_FOUND, "fleet-not-found", 404, EXECUTED_NO, RETRY_NEVER, "no suc
 FAULT(COMMAND_NOT_FOUND, "command-not-found", 404, EXECUTED_NO, RETRY_NEVER, "no such command of this vehicle", NULL)
 FAULT(GRANT_NOT_FOUND, "grant-not-found", 404, EXECUTED_NO, RETRY_NEVER, "this subject has no grant here", NULL)
 FAULT(METHOD_NOT_ALLOWED, "method-not-allowed", 405, EXECUTED_NO, RETRY_NEVER, "this path does not take this method", NULL)
+FAULT(FLEET_NOT_EMPTY, "fleet-not-empty", 409, EXECUTED_NO, RETRY_NEVER, "the fleet has vehicles", "Move the vehicles to another fleet first.")
 FAULT(COMMAND_ALREADY_SENT, "command-already-sent", 409, EXECUTED_UNKNOWN, RETRY_NEVER, "the command may have left for the vehicle", "Too late: the command is already on its way.")
 FAULT(COMMAND_ALREADY_FINAL, "command-already-final", 409, EXECUTED_NO, RETRY_NEVER, "the command has its final verdict", "Too late: the command is already done.")
 FAULT(TOO_LARGE, "too-large", 413, EXECUTED_NO, RETRY_NEVER, "the request is larger than 64 KiB", NULL)

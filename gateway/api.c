@@ -246,13 +246,23 @@ bool api_param_bool(struct api_call *call, const char *name, bool absent, bool *
 	return false;
 }
 
-bool api_param_vehicle(struct api_call *call, const char **ret)
+static bool param_id(struct api_call *call, const char *name, const struct fault *missing, const char **ret)
 {
-	const json_t *value = json_object_get(call->params, "vehicle_id");
+	const json_t *value = json_object_get(call->params, name);
 
 	*ret = json_string_value(value);
 	if (*ret && strlen(*ret) == json_string_length(value) && topic_level_is_safe(*ret))
 		return true;
-	api_call_fail(call, &FAULT_VEHICLE_NOT_FOUND, "%s", "");
+	api_call_fail(call, missing, "%s", "");
 	return false;
+}
+
+bool api_param_vehicle(struct api_call *call, const char **ret)
+{
+	return param_id(call, "vehicle_id", &FAULT_VEHICLE_NOT_FOUND, ret);
+}
+
+bool api_param_fleet(struct api_call *call, const char **ret)
+{
+	return param_id(call, "fleet_id", &FAULT_FLEET_NOT_FOUND, ret);
 }

@@ -46,7 +46,7 @@ struct api_call {
 	size_t body_len;
 	bool replayed;	       /* command.send: Idempotency-Replayed */
 	bool settled;	       /* command.send with wait: the command is final or timed_out */
-	bool created;	       /* vehicle.put, grant.put: it did not exist before */
+	bool created;	       /* vehicle.put, fleet.put, grant.put: it did not exist before */
 	char next_cursor[256]; /* lists: empty when there is no more; a grant's is its subject */
 	char resource_id[80];  /* command.send: the command's id, for Location */
 
@@ -58,18 +58,28 @@ struct api_call {
 /* Every operation, by name. */
 extern const struct api_operation
 	API_COMMAND_SEND; /* vehicle_id name params sealed_params ttl_seconds timeout_seconds wake idempotency_key wait(seconds) traceparent */
-extern const struct api_operation API_COMMAND_GET;    /* vehicle_id id; with its timeline */
-extern const struct api_operation API_COMMAND_LIST;   /* vehicle_id status limit cursor */
-extern const struct api_operation API_COMMAND_CANCEL; /* vehicle_id id */
-extern const struct api_operation API_VEHICLE_GET;    /* vehicle_id */
-extern const struct api_operation API_VEHICLE_LIST;   /* limit cursor */
-extern const struct api_operation API_VEHICLE_PUT;    /* vehicle_id display_name msisdn iccid fleet_id tags */
-extern const struct api_operation API_VEHICLE_DELETE; /* vehicle_id */
-extern const struct api_operation API_EVENT_LIST;     /* vehicle_id after limit cursor */
-extern const struct api_operation API_GRANT_LIST;     /* vehicle_id limit cursor */
-extern const struct api_operation API_GRANT_GET;      /* vehicle_id subject */
-extern const struct api_operation API_GRANT_PUT;      /* vehicle_id subject role expires_at */
-extern const struct api_operation API_GRANT_DELETE;   /* vehicle_id subject */
+extern const struct api_operation API_COMMAND_GET;	  /* vehicle_id id; with its timeline */
+extern const struct api_operation API_COMMAND_LIST;	  /* vehicle_id status limit cursor */
+extern const struct api_operation API_COMMAND_CANCEL;	  /* vehicle_id id */
+extern const struct api_operation API_VEHICLE_GET;	  /* vehicle_id */
+extern const struct api_operation API_VEHICLE_LIST;	  /* limit cursor */
+extern const struct api_operation API_VEHICLE_PUT;	  /* vehicle_id display_name msisdn iccid fleet_id tags */
+extern const struct api_operation API_VEHICLE_DELETE;	  /* vehicle_id */
+extern const struct api_operation API_EVENT_LIST;	  /* vehicle_id after limit cursor */
+extern const struct api_operation API_GRANT_LIST;	  /* vehicle_id limit cursor */
+extern const struct api_operation API_GRANT_GET;	  /* vehicle_id subject */
+extern const struct api_operation API_GRANT_PUT;	  /* vehicle_id subject role expires_at */
+extern const struct api_operation API_GRANT_DELETE;	  /* vehicle_id subject */
+extern const struct api_operation API_VEHICLE_TRANSFER;	  /* vehicle_id subject */
+extern const struct api_operation API_AUDIT_LIST;	  /* vehicle_id limit cursor */
+extern const struct api_operation API_FLEET_LIST;	  /* limit cursor */
+extern const struct api_operation API_FLEET_GET;	  /* fleet_id */
+extern const struct api_operation API_FLEET_PUT;	  /* fleet_id title */
+extern const struct api_operation API_FLEET_DELETE;	  /* fleet_id */
+extern const struct api_operation API_FLEET_GRANT_LIST;	  /* fleet_id limit cursor */
+extern const struct api_operation API_FLEET_GRANT_GET;	  /* fleet_id subject */
+extern const struct api_operation API_FLEET_GRANT_PUT;	  /* fleet_id subject role expires_at */
+extern const struct api_operation API_FLEET_GRANT_DELETE; /* fleet_id subject */
 extern const struct api_operation API_WAKEUP_LIST;    /* vehicle_id limit cursor */
 extern const struct api_operation
 	API_SMS_RECEIPT; /* provider message_id delivered reason; by a hook, which has no caller */

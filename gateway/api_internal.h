@@ -14,6 +14,7 @@ struct db;
 struct changes;
 struct loop;
 struct wake;
+struct revocation;
 
 /* Filled by gateway/worker.c; everything is borrowed for the worker's life, the catalogue until SIGHUP brings another. */
 struct api {
@@ -23,11 +24,12 @@ struct api {
 	struct verifier *verifier;
 	struct hub *hub;
 	struct batch *batch;
-	struct db *reader;
+	struct db *writer, *reader;
 	struct accept_flow *accept;
 	struct cancel_flow *cancel;
 	struct changes *changes;
 	struct wake *wake;
+	struct revocation *revocation;
 	char epoch[64];	     /* of the database's history; "" until it is known */
 	struct list waiting; /* command.send calls that wait for an outcome */
 	bool draining;
@@ -47,6 +49,8 @@ bool api_param_bool(struct api_call *, const char *name, bool absent, bool *ret)
 bool api_param_vehicle(struct api_call *, const char **ret);
 /* What api_may_ask() took is put back. */
 void api_give_back(struct api *, enum rate, const char *key, const struct rate_verdict *);
+/* The fleet_id likewise; FLEET_NOT_FOUND. */
+bool api_param_fleet(struct api_call *, const char **ret);
 bool api_caller_is_admin(const struct api_call *);
 
 #endif

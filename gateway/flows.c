@@ -21,10 +21,12 @@
 #include "commands/dispatch.h"
 #include "commands/ports.h"
 #include "gateway/api_internal.h"
+#include "gateway/blocklist.h"
 #include "gateway/config.h"
 #include "gateway/feed.h"
 #include "gateway/lease.h"
 #include "gateway/operations/changes.h"
+#include "gateway/operations/revocation.h"
 #include "gateway/sender.h"
 #include "gateway/wake.h"
 #include "notifier/hub.h"
@@ -62,6 +64,8 @@ struct flows {
 	struct reachability *reachability;
 	struct shadow *shadow;
 	struct changes *changes;
+	struct revocation *revocation;
+	struct blocklist *blocklist; /* NULL: another worker of the node does it */
 	struct hub *hub;
 	struct sms_setup *sms;
 	struct wake *wake;
@@ -97,6 +101,8 @@ static void make_batch(struct flows *f)
 	stages[n++] = shadow_stage(f->shadow);
 	changes_stages(f->changes, &stages[n]);
 	n += CHANGES_STAGES;
+	revocation_stages(f->revocation, &stages[n]);
+	n += REVOCATION_STAGES;
 	stages[n++] = answer_stage(f->answer);
 	stages[n++] = dispatch_puback_stage(f->dispatch);
 	stages[n++] = cancel_stage(f->cancel);
@@ -112,6 +118,7 @@ static void make_batch(struct flows *f)
 	reachability_attach(f->reachability, f->batch);
 	shadow_attach(f->shadow, f->batch);
 	changes_attach(f->changes, f->batch);
+	revocation_attach(f->revocation, f->batch);
 	answer_attach(f->answer, f->batch);
 	dispatch_attach(f->dispatch, f->batch);
 	cancel_attach(f->cancel, f->batch);
@@ -283,17 +290,24 @@ static void make_flows(struct flows *f)
 					  .forward = forward,
 				  });
 	make_wake(f);
+	if (f->options.keeps_house)
+		f->blocklist = blocklist_new(f->loop,
+			&(struct blocklist_options){
+				.db = f->reader, .namespace = config->namespace, .owner = f, .publish = publish });
+	f->revocation = revocation_new(f->loop, f->writer, f->reader, f->hub);
 }
 
 static void fill_api(struct flows *f)
 {
 	f->api->hub = f->hub;
 	f->api->batch = f->batch;
+	f->api->writer = f->writer;
 	f->api->reader = f->reader;
 	f->api->accept = f->accept;
 	f->api->cancel = f->cancel;
 	f->api->changes = f->changes;
 	f->api->wake = f->wake;
+	f->api->revocation = f->revocation;
 }
 
 void flows_start(struct flows *f)
@@ -348,6 +362,7 @@ static void on_installation(struct db_unit *unit, void *context, const struct fa
 	connect_broker(f);
 	deadline_start(f->deadline);
 	reachability_start(f->reachability);
+	revocation_start(f->revocation);
 	if (f->options.keeps_house) {
 		start_wake(f);
 		loop_timer_start(&f->sweep, SWEEP_MS);
@@ -390,6 +405,8 @@ static void on_sender_up(void *owner)
 	struct flows *f = owner;
 	f->options.on_neighbour(f->options.owner);
 	hub_resync(f->hub);
+	if (f->blocklist && f->drain == RUNNING)
+		blocklist_on_link_up(f->blocklist);
 	if (f->resync_due)
 		ask_resync(f);
 }
@@ -399,12 +416,16 @@ static void on_sender_down(void *owner)
 	struct flows *f = owner;
 	f->options.on_neighbour(f->options.owner);
 	dispatch_on_link_down(f->dispatch);
+	if (f->blocklist)
+		blocklist_on_link_down(f->blocklist);
 }
 
 static void on_puback(void *owner, int mid, int reason)
 {
 	struct flows *f = owner;
 	dispatch_on_puback(f->dispatch, mid, reason);
+	if (f->blocklist)
+		blocklist_on_puback(f->blocklist, mid, reason);
 }
 
 static void on_inbox(void *owner, const char *text, size_t len)
@@ -596,6 +617,9 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 	deadline_stop(f->deadline);
 	reachability_stop(f->reachability);
 	wake_stop(f->wake);
+	revocation_stop(f->revocation);
+	if (f->blocklist)
+		blocklist_stop(f->blocklist);
 	if (f->leases)
 		lease_end(f->leases, on_leases_ended);
 	else
@@ -607,7 +631,7 @@ static bool is_quiet(const struct flows *f)
 {
 	return f->feeds_closing == 0 && f->feed_count == 0 && wake_is_quiet(f->wake) && f->units == 0 &&
 	       batch_is_idle(f->batch) && dispatch_in_hand(f->dispatch) == 0 && hub_is_quiet(f->hub) &&
-	       db_in_flight(f->reader) == 0;
+	       revocation_is_quiet(f->revocation) && db_in_flight(f->reader) == 0 && db_in_flight(f->writer) == 0;
 }
 
 static void on_look(struct loop_timer *timer)

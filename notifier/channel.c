@@ -41,17 +41,50 @@ struct hub_channel *channel_get(struct hub *hub, const char *vehicle_id)
 
 void channel_free(struct hub_channel *ch)
 {
+	channel_set_fleet(ch, NULL);
 	HASH_DEL(ch->hub->channels, ch);
 	free(ch);
 }
 
-void channel_leave(struct hub_channel *ch)
+bool channel_is_used(const struct hub_channel *ch)
 {
-	if (list_is_empty(&ch->subscribers) && list_is_empty(&ch->watches))
-		ch->idle_since_ms = loop_monotonic_ms(ch->hub->loop);
+	return !list_is_empty(&ch->subscribers) || !list_is_empty(&ch->watches);
+}
+
+void channel_set_fleet(struct hub_channel *ch, const char *fleet_id)
+{
+	if (ch->fleet && fleet_id && strcmp(ch->fleet->fleet_id, fleet_id) == 0)
+		return;
+	if (ch->fleet)
+		ch->fleet->channels--;
+	ch->fleet = fleet_id ? fleet_get(ch->hub, fleet_id) : NULL;
+	if (ch->fleet)
+		ch->fleet->channels++;
+}
+
+void channel_adopt(struct hub *hub, const char *vehicle_id, const char *fleet_id, int64_t seq)
+{
+	struct hub_channel *ch = channel_find(hub, vehicle_id);
+
+	if (!ch) {
+		ch = channel_get(hub, vehicle_id);
+		ch->stale = false;
+		ch->seq = ch->seen = seq;
+		channel_set_fleet(ch, fleet_id);
+	} else if (ch->seq >= 0) {
+		channel_catch_up(ch, seq);
+	}
 }
 
 /* Interest. */
+
+void channel_want(struct hub_channel *ch)
+{
+	ch->idle_since_ms = 0;
+	if (!ch->registered)
+		ch->stale = true;
+	channel_register(ch);
+}
 
 void channel_register(struct hub_channel *ch)
 {
@@ -68,7 +101,7 @@ void channel_end_beginners(struct hub_channel *ch, const struct fault *fault)
 {
 	list_for_each_safe (node, &ch->subscribers) {
 		struct hub_subscriber *s = container_of(node, struct hub_subscriber, node);
-		if (s->subscribing)
+		if (!s->ready)
 			subscriber_end(s, fault);
 	}
 }
@@ -86,20 +119,25 @@ static void on_interest(struct batch_item *item, const struct fault *fault)
 		channel_end_beginners(ch, &FAULT_VEHICLE_NOT_FOUND);
 }
 
-void channel_on_registered(struct hub_channel *ch, int64_t head_seq)
+void channel_on_registered(struct hub_channel *ch, int64_t head_seq, const char *fleet_id)
 {
 	ch->stale = false;
+	ch->registered = true;
+	channel_set_fleet(ch, fleet_id);
 	if (ch->seq < 0)
 		ch->seq = ch->seen = head_seq;
 	else
 		channel_catch_up(ch, head_seq);
-	list_for_each_safe (node, &ch->subscribers)
-		subscribe_begin(container_of(node, struct hub_subscriber, node));
+	list_for_each_safe (node, &ch->subscribers) {
+		struct hub_subscriber *s = container_of(node, struct hub_subscriber, node);
+		if (s->subscribing)
+			subscribe_begin(s);
+	}
 }
 
 /* Order. */
 
-void channel_take(struct hub_channel *ch, struct hub_event *event)
+static void take(struct hub_channel *ch, struct hub_event *event)
 {
 	if (event->seq > ch->seen)
 		ch->seen = event->seq;
@@ -109,6 +147,19 @@ void channel_take(struct hub_channel *ch, struct hub_event *event)
 		deliver(ch, event);
 	else
 		fill(ch);
+}
+
+/* A vehicle that came into a watched fleet later is followed from then on. */
+void channel_hear(struct hub *hub, struct hub_event *event)
+{
+	struct hub_channel *ch = channel_find(hub, event->vehicle_id);
+
+	if (!ch && fleet_wants(hub, event)) {
+		channel_adopt(hub, event->vehicle_id, event->fleet_id, event->seq - 1);
+		ch = channel_find(hub, event->vehicle_id);
+	}
+	if (ch)
+		take(ch, event);
 }
 
 void channel_catch_up(struct hub_channel *ch, int64_t seq)
@@ -125,7 +176,7 @@ static bool is_about(const struct hub_event *event, const char *command_id)
 	static const char begin[] = "{\"id\" : \"";
 	size_t len = strlen(begin);
 
-	return strcmp(event->type, "command.updated") == 0 && event->data_len > len + 36 &&
+	return event_is(event, "command.updated") && event->data_len > len + 36 &&
 	       memcmp(event->data, begin, len) == 0 && memcmp(event->data + len, command_id, 36) == 0;
 }
 
@@ -144,15 +195,21 @@ static void deliver_to_watches(struct hub_channel *ch, const struct hub_event *e
 /* A subscriber may leave this channel in its callback, and it alone. */
 static void deliver(struct hub_channel *ch, struct hub_event *event)
 {
+	bool doubt = event_moves_rights(event);
+
 	ch->seq = event->seq;
+	channel_set_fleet(ch, event->fleet_id);
 	list_for_each_safe (node, &ch->subscribers) {
 		struct hub_subscriber *s = container_of(node, struct hub_subscriber, node);
+		if (doubt && s->ready)
+			subscriber_doubt(s);
 		if (s->subscribing)
 			subscribe_keep(s, event);
 		else if (event->seq >= s->next_seq)
 			subscriber_give(s, event);
 	}
 	deliver_to_watches(ch, event);
+	fleet_deliver(ch->hub, event);
 }
 
 /* Holes. */
@@ -181,8 +238,14 @@ static void on_filled(struct db_unit *unit, void *context, const struct fault *f
 	ch->filling = false;
 	for (size_t row = 0; !fault && row < db_rows(unit, 0); row++) {
 		const char *data = db_text(unit, 0, row, 3);
-		struct hub_event *event = event_new(ch->vehicle_id, db_int(unit, 0, row, 0), db_text(unit, 0, row, 1),
-			db_text(unit, 0, row, 2), data, strlen(data));
+		struct hub_event *event = event_new(&(struct event_parts){ .vehicle_id = ch->vehicle_id,
+			.seq = db_int(unit, 0, row, 0),
+			.type = db_text(unit, 0, row, 1),
+			.time = db_text(unit, 0, row, 2),
+			.data = data,
+			.data_len = strlen(data),
+			.fleet_id = db_text(unit, 0, row, 4),
+			.left_fleet = db_text(unit, 0, row, 5) });
 		deliver(ch, event);
 		hub_event_unref(event);
 	}

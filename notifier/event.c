@@ -6,48 +6,97 @@
 #include "base/memory.h"
 #include "notifier/hub_internal.h"
 
-/* Everything lies in one allocation: the struct, then the frame with the data inside it, then the other texts. */
+#define HEAD "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":"
+
+static const char *or_empty(const char *text)
+{
+	return text ? text : "";
+}
+
+/* Everything lies in one allocation: the struct, then the frame with the data inside it, then the other texts. An
+ * absent one is NULL. */
 static char *put(char **at, const char *text)
 {
-	size_t size = strlen(text) + 1;
+	size_t size = strlen(or_empty(text)) + 1;
 	char *begin = *at;
+
+	if (size == 1)
+		return NULL;
 	memcpy(begin, text, size);
 	*at += size;
 	return begin;
 }
 
-struct hub_event *event_new(
-	const char *vehicle_id, int64_t seq, const char *type, const char *time, const char *data, size_t data_len)
+static size_t size_of(const struct event_parts *p)
 {
-	static const char head[] =
-		"{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"vehicle_id\":\"%s\",\"seq\":%lld,"
-		"\"type\":\"%s\",\"time\":\"%s\",\"data\":";
+	return strlen(or_empty(p->vehicle_id)) + strlen(or_empty(p->fleet_id)) + strlen(or_empty(p->left_fleet)) +
+	       strlen(p->type) + strlen(p->time) + 5;
+}
+
+static size_t write_begin(const struct event_parts *p, char *out, size_t size)
+{
+	if (p->vehicle_id && p->vehicle_id[0])
+		return (size_t)snprintf(out, size,
+			HEAD "{\"vehicle_id\":\"%s\",\"seq\":%lld,\"type\":\"%s\",\"time\":\"%s\",\"data\":",
+			p->vehicle_id, (long long)p->seq, p->type, p->time);
+	return (size_t)snprintf(out, size,
+		HEAD "{\"fleet_id\":\"%s\",\"type\":\"%s\",\"time\":\"%s\",\"data\":", p->fleet_id, p->type, p->time);
+}
+
+struct hub_event *event_new(const struct event_parts *p)
+{
 	char begin[512];
-	size_t begin_len = (size_t)snprintf(begin, sizeof(begin), head, vehicle_id, (long long)seq, type, time);
-	size_t frame_len = begin_len + data_len + 2;
-	struct hub_event *e =
-		memory_new(sizeof(*e) + frame_len + 1 + strlen(vehicle_id) + strlen(type) + strlen(time) + 3);
+	size_t begin_len = write_begin(p, begin, sizeof(begin));
+	size_t frame_len = begin_len + p->data_len + 2;
+	struct hub_event *e = memory_new(sizeof(*e) + frame_len + 1 + size_of(p));
 	char *at = (char *)(e + 1);
 
 	memcpy(at, begin, begin_len);
-	memcpy(at + begin_len, data, data_len);
-	memcpy(at + begin_len + data_len, "}}", 3);
+	memcpy(at + begin_len, p->data, p->data_len);
+	memcpy(at + begin_len + p->data_len, "}}", 3);
 	e->frame = at;
 	e->frame_len = frame_len;
 	e->data = at + begin_len;
-	e->data_len = data_len;
+	e->data_len = p->data_len;
 	at += frame_len + 1;
-	e->vehicle_id = put(&at, vehicle_id);
-	e->type = put(&at, type);
-	e->time = put(&at, time);
-	e->seq = seq;
+	e->vehicle_id = put(&at, p->vehicle_id);
+	e->fleet_id = put(&at, p->fleet_id);
+	e->left_fleet = put(&at, p->left_fleet);
+	e->type = put(&at, p->type);
+	e->time = put(&at, p->time);
+	e->seq = p->seq;
 	e->refs = 1;
 	return e;
 }
 
+static struct hub_event *with_data(const struct hub_event *e, const char *type, const char *data)
+{
+	return event_new(&(struct event_parts){ .vehicle_id = e->vehicle_id,
+		.seq = e->seq,
+		.type = type,
+		.time = e->time,
+		.data = data,
+		.data_len = strlen(data) });
+}
+
 struct hub_event *event_new_skipped(const struct hub_event *e)
 {
-	return event_new(e->vehicle_id, e->seq, "skipped", e->time, "{}", 2);
+	return with_data(e, "skipped", "{}");
+}
+
+struct hub_event *event_new_left(const struct hub_event *e)
+{
+	return with_data(e, e->type, "{\"fleet_id\":null}");
+}
+
+bool event_is(const struct hub_event *e, const char *type)
+{
+	return strcmp(e->type, type) == 0;
+}
+
+bool event_moves_rights(const struct hub_event *e)
+{
+	return event_is(e, "vehicle.moved") || event_is(e, "vehicle.retired");
 }
 
 struct hub_event *hub_event_ref(const struct hub_event *event)

@@ -26,6 +26,7 @@ struct hub *hub_new(struct loop *loop, const struct hub_options *options)
 	struct hub *hub = memory_new(sizeof(*hub));
 	hub->loop = loop;
 	hub->options = *options;
+	list_init(&hub->doubtful);
 	hub_stages_init(hub);
 	loop_timer_init(loop, &hub->tidy, on_tidy);
 	return hub;
@@ -41,6 +42,10 @@ void hub_free(struct hub *hub)
 	loop_timer_stop(&hub->tidy);
 	HASH_ITER (hh, hub->channels, ch, next) {
 		channel_free(ch);
+	}
+	struct hub_fleet *f, *next_fleet;
+	HASH_ITER (hh, hub->fleets, f, next_fleet) {
+		fleet_free(f);
 	}
 	free(hub);
 }
@@ -82,16 +87,14 @@ void hub_watch(struct hub *hub, struct hub_watch *watch, const char *vehicle_id)
 
 	watch->channel = ch;
 	watch->command_id[0] = '\0';
-	ch->idle_since_ms = 0;
 	list_append(&ch->watches, &watch->node);
-	channel_register(ch);
+	channel_want(ch);
 }
 
 void hub_unwatch(struct hub *hub, struct hub_watch *watch)
 {
 	(void)hub;
 	list_remove(&watch->node);
-	channel_leave(watch->channel);
 	watch->channel = NULL;
 }
 
@@ -99,12 +102,16 @@ void hub_resync(struct hub *hub)
 {
 	struct hub_channel *ch, *next;
 	HASH_ITER (hh, hub->channels, ch, next) {
+		if (!ch->registered && !channel_is_used(ch))
+			continue; /* it lives by its fleet */
 		ch->stale = true;
 		channel_register(ch);
 	}
+	fleet_resync(hub);
 }
 
-/* Twice a second: what could not be registered is tried again, what is idle goes, and some heads are compared. */
+/* Twice a second: what could not be registered or read is tried again, what is idle goes, and some heads are compared;
+ * once a second the fleets' grants are. */
 static void on_tidy(struct loop_timer *timer)
 {
 	struct hub *hub = container_of(timer, struct hub, tidy);
@@ -115,15 +122,24 @@ static void on_tidy(struct loop_timer *timer)
 		if (ch->stale && !ch->registering)
 			channel_end_beginners(ch, &FAULT_STORAGE_UNAVAILABLE);
 	}
+	fleet_tidy(hub);
+	subscribe_tidy(hub);
 	drop_idle(hub);
 	reconcile(hub);
+	if (++hub->ticks % 2 == 0)
+		fleet_compare(hub);
 	loop_timer_start(&hub->tidy, TIDY_MS);
 }
 
-static bool is_droppable(const struct hub_channel *ch)
+static bool is_droppable(struct hub_channel *ch)
 {
-	return ch->idle_since_ms > 0 && loop_monotonic_ms(ch->hub->loop) - ch->idle_since_ms >= IDLE_MS &&
-	       !ch->registering && !ch->filling;
+	int64_t now = loop_monotonic_ms(ch->hub->loop);
+
+	if (channel_is_used(ch) || fleet_covers(ch))
+		ch->idle_since_ms = 0;
+	else if (ch->idle_since_ms == 0)
+		ch->idle_since_ms = now;
+	return ch->idle_since_ms > 0 && now - ch->idle_since_ms >= IDLE_MS && !ch->registering && !ch->filling;
 }
 
 /* On the writer, behind whatever wrote the interest: a later one of the same vehicle comes after. */

@@ -1,9 +1,13 @@
 /* hub.h - a worker's fan-out: every event of a vehicle, in order, each once, without a hole, to every subscriber.
  *
- * The hub keeps a channel for each vehicle that somebody here watches, and tells the database of it (interest).
+ * The hub keeps a channel for each vehicle that somebody here watches, by itself or through its fleet, and tells the
+ * database of it (interest).
  * Events come from this worker's own transactions, after their commit and without a hop, and from other workers by
  * the inbox. A hole (a message was lost, two batches crossed) is filled from the event table before anything later
- * is delivered; hub_resync() looks for holes everywhere. A frame is built once for all subscribers. */
+ * is delivered; hub_resync() looks for holes everywhere. A frame is built once for all subscribers.
+ *
+ * A subscriber holds a grant. Where that may have changed (an access.changed, a move, its end) nothing more reaches the
+ * subscriber before its rights were read again. */
 #ifndef KEYFOB_NOTIFIER_HUB_H
 #define KEYFOB_NOTIFIER_HUB_H
 
@@ -19,12 +23,17 @@ struct batch;
 struct batch_stage;
 struct db;
 struct hub;
+struct hub_channel;
+struct hub_fleet;
 struct subscribing;
 
 /* One event, shared by all who get it; borrowed until on_event returns (hub_event_ref() to keep it). */
 struct hub_event {
-	const char *vehicle_id;
+	const char *vehicle_id; /* NULL: an access.changed of the fleet itself, which has no seq */
+	const char *fleet_id;	/* the vehicle's at that moment; NULL: none */
+	const char *left_fleet; /* the one that it left by this; NULL: none */
 	int64_t seq;
+	unsigned serial;  /* of an access.changed of a fleet: it may come by several subscriptions */
 	const char *type; /* "command.updated" */
 	const char *time; /* RFC 3339 */
 	const char *data; /* JSON text */
@@ -38,13 +47,15 @@ void hub_event_unref(struct hub_event *);
 
 /* What a subscriber begins with; borrowed until on_ready returns. */
 struct hub_snapshot {
-	const char *vehicle; /* the vehicle's JSON, as GET /v1/vehicles/{id} shows it to this subject */
+	const char *
+		vehicle; /* the vehicle's JSON, as GET /v1/vehicles/{id} shows it to this subject; NULL: it is a fleet */
+	int64_t vehicles; /* a fleet's: how many it has */
 	const char *epoch;
 	int64_t seq; /* events with a greater seq follow, or greater than `after` when recovered */
 	bool recovered;
 };
 
-/* One app's interest in one vehicle. Embedded in its owner; every callback comes from the loop. */
+/* One app's interest in one vehicle or fleet. Embedded in its owner; every callback comes from the loop. */
 struct hub_subscriber {
 	/* set by the owner before hub_subscribe() */
 	const char *subject; /* borrowed while subscribed */
@@ -53,17 +64,20 @@ struct hub_subscriber {
 	int64_t after;	   /* -1: none */
 	void (*on_ready)(struct hub_subscriber *, const struct hub_snapshot *);
 	void (*on_event)(struct hub_subscriber *, const struct hub_event *);
-	/* It is over: VEHICLE_NOT_FOUND or a storage fault before on_ready, FORBIDDEN when the grant ended later. Never
-	 * called after hub_unsubscribe(). */
+	/* It is over: VEHICLE_NOT_FOUND, FLEET_NOT_FOUND or a storage fault before on_ready; later FORBIDDEN when the
+	 * grant ended, OVERLOADED when too much came before that was clear. Never called after hub_unsubscribe(). */
 	void (*on_end)(struct hub_subscriber *, const struct fault *);
 
 	/* the hub's */
 	struct list node;
-	struct hub_channel *channel;	 /* NULL: not subscribed, or ended */
-	struct subscribing *subscribing; /* until it is ready */
-	int64_t next_seq;		 /* the next event it may see */
-	int rank;			 /* of its role: from 3 on it sees everybody's access.changed */
-	struct loop_timer expiry;	 /* of its grant */
+	struct hub *hub;		 /* NULL: not subscribed, or ended */
+	struct hub_channel *channel;	 /* of a vehicle; NULL: */
+	struct hub_fleet *fleet;	 /* of a fleet */
+	struct subscribing *subscribing; /* until it is ready, and while its rights are read again */
+	bool ready;
+	int64_t next_seq;	  /* the next event it may see */
+	int rank;		  /* of its role: from 3 on it sees everybody's access.changed */
+	struct loop_timer expiry; /* of its grant */
 };
 
 /* One command that somebody waits for (Prefer: wait). Embedded in its owner. It watches from the moment of
@@ -101,9 +115,14 @@ bool hub_is_quiet(const struct hub *); /* nothing of its own is with the databas
 
 /* changing */
 void hub_subscribe(struct hub *, struct hub_subscriber *, const char *vehicle_id);
+/* Every event of a fleet's vehicles from on_ready on ("*": all vehicles, for admin alone). `epoch` and `after` do not count. */
+void hub_subscribe_fleet(struct hub *, struct hub_subscriber *, const char *fleet_id);
 void hub_unsubscribe(struct hub *, struct hub_subscriber *); /* also one that has ended; never calls back */
 void hub_watch(struct hub *, struct hub_watch *, const char *vehicle_id);
 void hub_unwatch(struct hub *, struct hub_watch *);
+/* A grant on a fleet was made, changed or ended; its commit is known. `version` counts the changes of that fleet's grants,
+ * `data` is access.changed's, `workers` who watches (comma-separated; NULL: nobody). */
+void hub_tell_access(struct hub *, const char *fleet_id, int64_t version, const char *data, const char *workers);
 /* An inbox message of another worker. */
 void hub_receive(struct hub *, const char *text, size_t len);
 /* Writes all interest again and looks for holes: after every reconnect of database or broker, when a worker died,

@@ -1,6 +1,7 @@
 /* inbox.c - events between workers: a line each, its fields parted by tabs, data last.
  *
- * JSON text has no raw tab or newline (RFC 8259 §7), and no other field may have one. */
+ * JSON text has no raw tab or newline (RFC 8259 §7), and no other field may have one. A line without a vehicle is an
+ * access.changed of the fleet, and its number is the version of the fleet's grants. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,13 +11,29 @@
 #include "base/memory.h"
 #include "notifier/hub_internal.h"
 
-enum { VEHICLE, SEQ, TYPE, TIME, DATA, FIELD_COUNT };
+enum { VEHICLE, NUMBER, FLEET, LEFT, TYPE, TIME, DATA, FIELD_COUNT };
+
+static void add(struct text *out, const struct hub_event *e, int64_t number)
+{
+	text_addf(out, "%s\t%lld\t%s\t%s\t%s\t%s\t", e->vehicle_id ? e->vehicle_id : "", (long long)number,
+		e->fleet_id ? e->fleet_id : "", e->left_fleet ? e->left_fleet : "", e->type, e->time);
+	text_add_bytes(out, e->data, e->data_len);
+	text_add(out, "\n");
+}
 
 void inbox_add(struct text *out, const struct hub_event *e)
 {
-	text_addf(out, "%s\t%lld\t%s\t%s\t", e->vehicle_id, (long long)e->seq, e->type, e->time);
-	text_add_bytes(out, e->data, e->data_len);
-	text_add(out, "\n");
+	add(out, e, e->seq);
+}
+
+void inbox_add_access(struct text *out, const struct hub_event *e, int64_t version)
+{
+	add(out, e, version);
+}
+
+static bool is_id_or_empty(const char *text)
+{
+	return !text[0] || topic_level_is_safe(text);
 }
 
 /* Splits a line in place; false when it has not all fields. */
@@ -31,7 +48,8 @@ static bool split(char *line, char *fields[FIELD_COUNT])
 			return false;
 		*line++ = '\0';
 	}
-	return topic_level_is_safe(fields[VEHICLE]) && strlen(fields[TYPE]) < 64 && strlen(fields[TIME]) < 64;
+	return is_id_or_empty(fields[VEHICLE]) && is_id_or_empty(fields[FLEET]) && is_id_or_empty(fields[LEFT]) &&
+	       (fields[VEHICLE][0] || fields[FLEET][0]) && strlen(fields[TYPE]) < 64 && strlen(fields[TIME]) < 64;
 }
 
 static void take_line(struct hub *hub, char *line)
@@ -42,12 +60,19 @@ static void take_line(struct hub *hub, char *line)
 		log_warn("hub", "an inbox line that cannot be read");
 		return;
 	}
-	struct hub_channel *ch = channel_find(hub, fields[VEHICLE]);
-	if (!ch)
-		return; /* nobody here any more */
-	struct hub_event *event = event_new(fields[VEHICLE], strtoll(fields[SEQ], NULL, 10), fields[TYPE], fields[TIME],
-		fields[DATA], strlen(fields[DATA]));
-	channel_take(ch, event);
+	int64_t number = strtoll(fields[NUMBER], NULL, 10);
+	struct hub_event *event = event_new(&(struct event_parts){ .vehicle_id = fields[VEHICLE],
+		.fleet_id = fields[FLEET],
+		.left_fleet = fields[LEFT],
+		.seq = fields[VEHICLE][0] ? number : 0,
+		.type = fields[TYPE],
+		.time = fields[TIME],
+		.data = fields[DATA],
+		.data_len = strlen(fields[DATA]) });
+	if (event->vehicle_id)
+		channel_hear(hub, event);
+	else
+		fleet_take_access(hub, event, number);
 	hub_event_unref(event);
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/memory.h"
+#include "base/rfc3339.h"
 #include "notifier/hub_internal.h"
 #include "sql/db.h"
 #include "sql/statements.h"
@@ -63,7 +64,7 @@ static void read_interest(struct batch_stage *stage, struct batch_cut *cut, stru
 	for (size_t row = 0; row < db_rows(unit, first); row++) {
 		struct hub_channel *ch = channel_find(hub, db_text(unit, first, row, 0));
 		if (ch)
-			channel_on_registered(ch, db_int(unit, first, row, 1));
+			channel_on_registered(ch, db_int(unit, first, row, 1), db_text(unit, first, row, 2));
 	}
 }
 
@@ -88,9 +89,15 @@ static void read_tell(struct batch_stage *stage, struct batch_cut *cut, struct d
 	(void)cut;
 	for (size_t row = 0; row < db_rows(unit, first); row++) {
 		const char *data = db_text(unit, first, row, 4);
-		char *workers = memory_need(strdup(db_text(unit, first, row, 6)));
-		struct hub_event *event = event_new(db_text(unit, first, row, 0), db_int(unit, first, row, 1),
-			db_text(unit, first, row, 2), db_text(unit, first, row, 3), data, strlen(data));
+		char *workers = memory_need(strdup(db_text(unit, first, row, 7)));
+		struct hub_event *event = event_new(&(struct event_parts){ .vehicle_id = db_text(unit, first, row, 0),
+			.seq = db_int(unit, first, row, 1),
+			.type = db_text(unit, first, row, 2),
+			.time = db_text(unit, first, row, 3),
+			.data = data,
+			.data_len = strlen(data),
+			.fleet_id = db_text(unit, first, row, 5),
+			.left_fleet = db_text(unit, first, row, 6) });
 		tell(hub, event, workers, parcels);
 		hub_event_unref(event);
 		free(workers);
@@ -121,13 +128,32 @@ static void tell(struct hub *hub, struct hub_event *event, char *workers, struct
 	char *worker;
 
 	while ((worker = strsep(&workers, ",")) != NULL) {
-		struct hub_channel *ch;
 		struct parcel *parcel;
 		if (strcmp(worker, hub->options.worker) == 0) {
-			if ((ch = channel_find(hub, event->vehicle_id)) != NULL)
-				channel_take(ch, event);
+			channel_hear(hub, event);
 		} else if ((parcel = parcel_for(parcels, worker)) != NULL) {
 			inbox_add(&parcel->text, event);
 		}
 	}
+}
+
+/* A change of a fleet's grants is a transaction without a vehicle: told here, not by the stage. */
+void hub_tell_access(struct hub *hub, const char *fleet_id, int64_t version, const char *data, const char *workers)
+{
+	char time[RFC3339_SIZE], *names = memory_need(strdup(workers ? workers : "")), *rest = names, *worker;
+	struct text line = { 0 };
+
+	rfc3339_write(loop_unix_us(hub->loop), time);
+	struct hub_event *event = event_new(&(struct event_parts){
+		.fleet_id = fleet_id, .type = "access.changed", .time = time, .data = data, .data_len = strlen(data) });
+	inbox_add_access(&line, event, version);
+	while ((worker = strsep(&rest, ",")) != NULL) {
+		if (strcmp(worker, hub->options.worker) == 0)
+			fleet_take_access(hub, event, version);
+		else if (*worker)
+			hub->options.forward(hub->options.owner, worker, line.data, line.len);
+	}
+	text_free(&line);
+	hub_event_unref(event);
+	free(names);
 }

@@ -1,10 +1,13 @@
-/* subscribe.c - from "I want to watch" to the first event.
+/* subscribe.c - from "I want to watch" to the first event, and the same again when rights may have changed.
  *
- *   channel's interest committed ─ read grant, snapshot, head, and the events since `after` ─┬─ ready ─ replay ─ early ones ─ live
- *                                                                                            └─ not found
+ *   vehicle: channel's interest committed ─ read grant, snapshot, head, and the events since `after` ─┬─ ready ─ replay ─ early ones ─ live
+ *   fleet:   read grant ─ fleet live ─ read grant and snapshot ───────────────────────────────────────┤
+ *                                                                                                     └─ not found
+ *   doubt:   read grant ─┬─ what was kept meanwhile ─ live
+ *                        └─ end
  *
- * What the channel delivers while the read is under way is kept: what committed before the read is in the
- * snapshot (or in the replay), what comes with a greater seq follows it. */
+ * What is delivered while the read is under way is kept: what committed before the read is in the snapshot (or in the
+ * replay), what comes with a greater seq follows it. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,65 +20,101 @@
 #include "sql/statements.h"
 
 #define REPLAY_MAX 1000
-#define EARLY_MAX 256
+#define EARLY_MAX 256  /* kept for a beginner; past it the snapshot is read again */
+#define KEPT_MAX 16384 /* kept for one in doubt; past it the subscriber is ended */
 
-enum { FOUND_VEHICLE, FOUND_RANK, FOUND_SEQ, FOUND_EPOCH, FOUND_EXPIRES }; /* columns of subscribe.sql */
+/* columns of subscribe.sql and fleet_subscribe.sql */
+enum { FOUND_VEHICLE, FOUND_RANK, FOUND_SEQ, FOUND_EPOCH, FOUND_EXPIRES, FOUND_FLEET, FOUND_VERSION };
+enum { FLEET_RANK, FLEET_EPOCH, FLEET_VEHICLES, FLEET_EXPIRES, FLEET_VERSION };
 
-/* What a subscriber is until it is ready. Outlives it when it leaves meanwhile. */
+/* What a subscriber is until it is ready, or while it is in doubt. Outlives it when it leaves meanwhile. */
 struct subscribing {
 	struct hub *hub;
 	struct hub_subscriber *subscriber; /* NULL: it left */
-	struct hub_event *early[EARLY_MAX];
-	size_t early_count;
+	struct list doubtful;		   /* of the hub; alone: it is no doubt but a beginning */
+	struct hub_event **early;
+	size_t early_count, early_size;
 	bool overflown, reading;
+	bool outdated; /* what is being read may be older than what was heard since */
+	bool allowed;  /* of a fleet: its grant was read once; it waits until the fleet is live */
 };
 
 static void on_read(struct db_unit *unit, void *context, const struct fault *fault);
+static void settle(struct hub_subscriber *s, struct db_unit *unit);
 static void become_ready(struct hub_subscriber *s, struct db_unit *unit);
+static void give_kept(struct subscribing *b);
+static void queue(struct hub_subscriber *s, struct db_unit *unit, size_t rows, int64_t seq);
 static bool is_resumable(const struct hub_subscriber *s, struct db_unit *unit, int64_t seq, size_t *ret_rows);
-static void replay(struct hub_subscriber **alive, struct db_unit *unit, size_t rows);
 static void start_expiry(struct hub_subscriber *s, struct db_unit *unit);
 static void on_expired(struct loop_timer *timer);
 static void subscribing_free(struct subscribing *b);
+
+/* Coming and going. */
+
+static struct subscribing *subscribing_new(struct hub *hub, struct hub_subscriber *s)
+{
+	struct subscribing *b = memory_new(sizeof(*b));
+
+	b->hub = hub;
+	b->subscriber = s;
+	list_init(&b->doubtful);
+	s->subscribing = b;
+	return b;
+}
+
+static void join(struct hub *hub, struct hub_subscriber *s, struct list *subscribers)
+{
+	assert(!s->hub);
+	s->hub = hub;
+	s->ready = false;
+	subscribing_new(hub, s);
+	loop_timer_init(hub->loop, &s->expiry, on_expired);
+	list_append(subscribers, &s->node);
+	hub->subscribers++;
+	metric_add(METRIC_HUB_SUBSCRIBERS, 1);
+}
 
 void hub_subscribe(struct hub *hub, struct hub_subscriber *s, const char *vehicle_id)
 {
 	struct hub_channel *ch = channel_get(hub, vehicle_id);
 
-	assert(!s->channel);
 	s->channel = ch;
-	s->subscribing = memory_new(sizeof(*s->subscribing));
-	s->subscribing->hub = hub;
-	s->subscribing->subscriber = s;
-	loop_timer_init(hub->loop, &s->expiry, on_expired);
-	ch->idle_since_ms = 0;
-	list_append(&ch->subscribers, &s->node);
-	hub->subscribers++;
-	metric_add(METRIC_HUB_SUBSCRIBERS, 1);
-	if (ch->stale)
-		channel_register(ch);
-	else
+	s->fleet = NULL;
+	join(hub, s, &ch->subscribers);
+	channel_want(ch);
+	if (!ch->stale)
 		subscribe_begin(s);
+}
+
+/* Rights first: the fleet's heads are not read for strangers. */
+void hub_subscribe_fleet(struct hub *hub, struct hub_subscriber *s, const char *fleet_id)
+{
+	struct hub_fleet *f = fleet_get(hub, fleet_id);
+
+	s->channel = NULL;
+	s->fleet = f;
+	f->idle_since_ms = 0;
+	join(hub, s, &f->subscribers);
+	subscribe_begin(s);
 }
 
 void hub_unsubscribe(struct hub *hub, struct hub_subscriber *s)
 {
-	struct hub_channel *ch = s->channel;
-
-	if (!ch)
+	if (!s->hub)
 		return;
 	loop_timer_stop(&s->expiry);
 	subscribe_abandon(s);
 	list_remove(&s->node);
+	s->hub = NULL;
 	s->channel = NULL;
+	s->fleet = NULL;
 	hub->subscribers--;
 	metric_add(METRIC_HUB_SUBSCRIBERS, -1);
-	channel_leave(ch);
 }
 
 void subscriber_end(struct hub_subscriber *s, const struct fault *fault)
 {
-	hub_unsubscribe(s->channel->hub, s);
+	hub_unsubscribe(s->hub, s);
 	s->on_end(s, fault);
 }
 
@@ -87,18 +126,26 @@ void subscribe_abandon(struct hub_subscriber *s)
 	if (!b)
 		return;
 	b->subscriber = NULL;
+	list_remove(&b->doubtful);
 	if (!b->reading)
 		subscribing_free(b);
 }
+
+/* Keeping. */
 
 void subscribe_keep(struct hub_subscriber *s, struct hub_event *event)
 {
 	struct subscribing *b = s->subscribing;
 
-	if (b->early_count == EARLY_MAX)
+	if (b->early_count == (s->ready ? KEPT_MAX : EARLY_MAX)) {
 		b->overflown = true;
-	else
-		b->early[b->early_count++] = hub_event_ref(event);
+		return;
+	}
+	if (b->early_count == b->early_size) {
+		b->early_size = 2 * b->early_size + 8;
+		b->early = memory_resize(b->early, b->early_size, sizeof(struct hub_event *));
+	}
+	b->early[b->early_count++] = hub_event_ref(event);
 }
 
 static void drop_early(struct subscribing *b)
@@ -111,37 +158,90 @@ static void drop_early(struct subscribing *b)
 
 static void subscribing_free(struct subscribing *b)
 {
+	list_remove(&b->doubtful);
 	drop_early(b);
+	free(b->early);
 	free(b);
+}
+
+/* Reading. */
+
+static void ask_vehicle(const struct hub_subscriber *s, struct db_unit *unit)
+{
+	db_unit_add(unit, &SQL_subscribe);
+	db_param_text(unit, s->channel->vehicle_id);
+	db_param_text(unit, s->subject);
+	db_param_bool(unit, s->admin);
+	db_param_bool(unit, s->hub->options.synchronous);
+	if (s->ready || s->after < 0)
+		return;
+	db_unit_add(unit, &SQL_events_resume);
+	db_param_text(unit, s->channel->vehicle_id);
+	db_param_text(unit, s->subject);
+	db_param_bool(unit, s->admin);
+	db_param_int(unit, s->after);
+	db_param_int(unit, REPLAY_MAX);
+}
+
+static void ask_fleet(const struct hub_subscriber *s, struct db_unit *unit)
+{
+	db_unit_add(unit, &SQL_fleet_subscribe);
+	db_param_text(unit, s->fleet->fleet_id);
+	db_param_text(unit, s->subject);
+	db_param_bool(unit, s->admin);
+	db_param_bool(unit, s->hub->options.synchronous);
 }
 
 void subscribe_begin(struct hub_subscriber *s)
 {
 	struct subscribing *b = s->subscribing;
 
-	if (!b || b->reading)
+	if (b->reading) {
+		b->outdated = true;
 		return;
-	struct hub *hub = b->hub;
-	b->reading = true;
-	drop_early(b);
-	struct db_unit *unit = db_unit_new(hub->options.reader, on_read, b);
-	db_unit_add(unit, &SQL_subscribe);
-	db_param_text(unit, s->channel->vehicle_id);
-	db_param_text(unit, s->subject);
-	db_param_bool(unit, s->admin);
-	db_param_bool(unit, hub->options.synchronous);
-	if (s->after >= 0) {
-		db_unit_add(unit, &SQL_events_resume);
-		db_param_text(unit, s->channel->vehicle_id);
-		db_param_text(unit, s->subject);
-		db_param_bool(unit, s->admin);
-		db_param_int(unit, s->after);
-		db_param_int(unit, REPLAY_MAX);
 	}
-	hub->units++;
+	b->reading = true;
+	b->outdated = false;
+	if (!s->ready)
+		drop_early(b);
+	struct db_unit *unit = db_unit_new(b->hub->options.reader, on_read, b);
+	if (s->fleet)
+		ask_fleet(s, unit);
+	else
+		ask_vehicle(s, unit);
+	b->hub->units++;
 	db_unit_submit(unit);
 }
 
+void subscriber_doubt(struct hub_subscriber *s)
+{
+	if (!s->subscribing) {
+		struct subscribing *b = subscribing_new(s->hub, s);
+		list_append(&s->hub->doubtful, &b->doubtful);
+	}
+	subscribe_begin(s);
+}
+
+void subscribe_tidy(struct hub *hub)
+{
+	list_for_each_safe (node, &hub->doubtful) {
+		struct subscribing *b = container_of(node, struct subscribing, doubtful);
+		if (!b->reading)
+			subscribe_begin(b->subscriber);
+	}
+}
+
+static int rank_found(const struct hub_subscriber *s, const struct db_unit *unit)
+{
+	return db_rows(unit, 0) == 0 ? 0 : (int)db_int(unit, 0, 0, s->fleet ? FLEET_RANK : FOUND_RANK);
+}
+
+static const struct fault *fault_of_nothing(const struct hub_subscriber *s)
+{
+	return s->ready ? &FAULT_FORBIDDEN : s->fleet ? &FAULT_FLEET_NOT_FOUND : &FAULT_VEHICLE_NOT_FOUND;
+}
+
+/* One in doubt waits on where the read failed: nothing reaches it until it is known (subscribe_tidy). */
 static void on_read(struct db_unit *unit, void *context, const struct fault *fault)
 {
 	struct subscribing *b = context;
@@ -151,43 +251,116 @@ static void on_read(struct db_unit *unit, void *context, const struct fault *fau
 	b->reading = false;
 	if (!s)
 		subscribing_free(b);
+	else if (fault && s->ready)
+		return;
 	else if (fault)
 		subscriber_end(s, fault == &FAULT_STATEMENT ? &FAULT_INTERNAL : fault);
-	else if (db_rows(unit, 0) == 0 || db_int(unit, 0, 0, FOUND_RANK) == 0)
-		subscriber_end(s, &FAULT_VEHICLE_NOT_FOUND);
+	else if (b->outdated)
+		subscribe_begin(s);
+	else if (rank_found(s, unit) == 0)
+		subscriber_end(s, fault_of_nothing(s));
+	else if (b->overflown && s->ready)
+		subscriber_end(s, &FAULT_OVERLOADED);
 	else if (b->overflown)
 		subscribe_begin(s);
+	else
+		settle(s, unit);
+}
+
+/* The version of its fleet's grants under which these rights were read, where none is known yet. */
+static void note_version(const struct hub_subscriber *s, const struct db_unit *unit)
+{
+	struct hub_fleet *f = s->fleet ? s->fleet : fleet_find(s->hub, db_text(unit, 0, 0, FOUND_FLEET));
+
+	if (f && f->version < 0)
+		f->version = db_int(unit, 0, 0, s->fleet ? FLEET_VERSION : FOUND_VERSION);
+}
+
+/* The vehicle has moved since it was read: the rights that were read with it count no more. */
+static bool has_moved_since(const struct hub_subscriber *s, const struct db_unit *unit)
+{
+	const struct subscribing *b = s->subscribing;
+	int64_t seq = s->channel ? db_int(unit, 0, 0, FOUND_SEQ) : 0;
+
+	for (size_t i = 0; s->channel && i < b->early_count; i++) {
+		if (b->early[i]->seq > seq && event_moves_rights(b->early[i]))
+			return true;
+	}
+	return false;
+}
+
+static void settle(struct hub_subscriber *s, struct db_unit *unit)
+{
+	if (has_moved_since(s, unit)) {
+		subscribe_begin(s);
+		return;
+	}
+	note_version(s, unit);
+	if (s->fleet && !s->ready && !s->fleet->live) {
+		s->subscribing->allowed = true;
+		fleet_register(s->fleet);
+		return;
+	}
+	s->rank = rank_found(s, unit);
+	start_expiry(s, unit);
+	if (s->ready)
+		give_kept(s->subscribing);
 	else
 		become_ready(s, unit);
 }
 
-/* The subscriber may leave in any of its callbacks: `alive` is NULL from then on. */
+/* What was kept goes out. The subscriber may leave in any of its callbacks (b->subscriber is NULL from then on), and an
+ * event may bring the next doubt: what follows it is kept on. */
+static void give_kept(struct subscribing *b)
+{
+	size_t given = 0;
+
+	b->reading = true; /* keeps it while the subscriber is called */
+	while (b->subscriber && !b->outdated && given < b->early_count) {
+		struct hub_event *event = b->early[given++];
+		if (b->subscriber->fleet || event->seq >= b->subscriber->next_seq)
+			subscriber_give(b->subscriber, event);
+		hub_event_unref(event);
+	}
+	b->early_count -= given;
+	if (b->early_count > 0)
+		memmove(b->early, b->early + given, b->early_count * sizeof(*b->early));
+	b->reading = false;
+	if (!b->subscriber) {
+		subscribing_free(b);
+	} else if (b->outdated) {
+		list_remove(&b->doubtful);
+		list_append(&b->hub->doubtful, &b->doubtful);
+		subscribe_begin(b->subscriber);
+	} else {
+		b->subscriber->subscribing = NULL;
+		subscribing_free(b);
+	}
+}
+
+static struct hub_snapshot snapshot_of(const struct hub_subscriber *s, const struct db_unit *unit)
+{
+	if (s->fleet)
+		return (struct hub_snapshot){ .epoch = db_text(unit, 0, 0, FLEET_EPOCH),
+			.vehicles = db_int(unit, 0, 0, FLEET_VEHICLES) };
+	return (struct hub_snapshot){ .vehicle = db_text(unit, 0, 0, FOUND_VEHICLE),
+		.epoch = db_text(unit, 0, 0, FOUND_EPOCH),
+		.seq = db_int(unit, 0, 0, FOUND_SEQ) };
+}
+
 static void become_ready(struct hub_subscriber *s, struct db_unit *unit)
 {
 	struct subscribing *b = s->subscribing;
-	struct hub_subscriber **alive = &b->subscriber;
+	struct hub_snapshot snapshot = snapshot_of(s, unit);
 	size_t rows = 0;
-	struct hub_snapshot snapshot = {
-		.vehicle = db_text(unit, 0, 0, FOUND_VEHICLE),
-		.epoch = db_text(unit, 0, 0, FOUND_EPOCH),
-		.seq = db_int(unit, 0, 0, FOUND_SEQ),
-	};
 
-	s->rank = (int)db_int(unit, 0, 0, FOUND_RANK);
-	s->next_seq = snapshot.seq + 1;
-	snapshot.recovered = is_resumable(s, unit, snapshot.seq, &rows);
-	start_expiry(s, unit);
+	snapshot.recovered = s->channel && is_resumable(s, unit, snapshot.seq, &rows);
+	queue(s, unit, snapshot.recovered ? rows : 0, snapshot.seq);
+	s->next_seq = (snapshot.recovered ? s->after : snapshot.seq) + 1;
+	s->ready = true;
 	b->reading = true; /* keeps it while the subscriber is called */
 	s->on_ready(s, &snapshot);
-	if (snapshot.recovered)
-		replay(alive, unit, rows);
-	for (size_t i = 0; *alive && i < b->early_count; i++) {
-		if (b->early[i]->seq > snapshot.seq)
-			subscriber_give(s, b->early[i]);
-	}
-	if (*alive)
-		s->subscribing = NULL;
-	subscribing_free(b);
+	give_kept(b);
 }
 
 /* What cannot be resumed whole is not resumed in part: every event after `after` must be there, and visible. */
@@ -203,95 +376,48 @@ static bool is_resumable(const struct hub_subscriber *s, struct db_unit *unit, i
 	return (int64_t)rows == seq - s->after;
 }
 
-static void replay(struct hub_subscriber **alive, struct db_unit *unit, size_t rows)
+/* The replay, and behind it what came since the snapshot. */
+static void queue(struct hub_subscriber *s, struct db_unit *unit, size_t rows, int64_t seq)
 {
-	int64_t next = (*alive)->next_seq;
+	struct subscribing *b = s->subscribing;
+	size_t count = 0;
+	struct hub_event **events = memory_new((rows + b->early_count + 1) * sizeof(struct hub_event *));
 
-	for (size_t row = 0; *alive && row < rows; row++) {
+	for (size_t row = 0; row < rows; row++) {
 		const char *data = db_text(unit, 1, row, 3);
-		struct hub_event *event = event_new((*alive)->channel->vehicle_id, db_int(unit, 1, row, 0),
-			db_text(unit, 1, row, 1), db_text(unit, 1, row, 2), data, strlen(data));
-		subscriber_give(*alive, event);
-		hub_event_unref(event);
+		events[count++] = event_new(&(struct event_parts){ .vehicle_id = s->channel->vehicle_id,
+			.seq = db_int(unit, 1, row, 0),
+			.type = db_text(unit, 1, row, 1),
+			.time = db_text(unit, 1, row, 2),
+			.data = data,
+			.data_len = strlen(data) });
 	}
-	if (*alive)
-		(*alive)->next_seq = next;
-}
-
-/* Giving. */
-
-/* What an access.changed means for a subscriber. */
-struct access_change {
-	bool is_own, ended;
-	int rank;
-};
-
-static int rank_of(const char *role)
-{
-	static const struct {
-		const char *role;
-		int rank;
-	} ranks[] = { { "owner", 3 }, { "manager", 3 }, { "driver", 2 }, { "operator", 2 }, { "viewer", 1 } };
-	for (size_t i = 0; role && i < sizeof(ranks) / sizeof(ranks[0]); i++) {
-		if (strcmp(ranks[i].role, role) == 0)
-			return ranks[i].rank;
+	for (size_t i = 0; i < b->early_count; i++) {
+		if (b->early[i]->seq > seq)
+			events[count++] = hub_event_ref(b->early[i]);
 	}
-	return 0;
+	size_t size = rows + b->early_count + 1;
+	drop_early(b);
+	free(b->early);
+	b->early = events;
+	b->early_count = count;
+	b->early_size = size;
 }
 
-static struct access_change read_access(const struct hub_subscriber *s, const struct hub_event *event)
-{
-	json_auto_t *data = json_loadb(event->data, event->data_len, 0, NULL);
-	const char *subject = json_text_at(data, "subject"), *role = json_text_at(data, "role");
-
-	return (struct access_change){
-		.is_own = subject && strcmp(subject, s->subject) == 0, .ended = role == NULL, .rank = rank_of(role)
-	};
-}
-
-/* An access.changed goes to its subject, to owners and managers; everybody else gets `skipped` in its place. */
-static void give_access(struct hub_subscriber *s, struct hub_event *event)
-{
-	struct access_change change = read_access(s, event);
-
-	if (change.is_own && change.ended && !s->admin) {
-		s->on_event(s, event);
-		if (s->channel)
-			subscriber_end(s, &FAULT_FORBIDDEN);
-		return;
-	}
-	if (change.is_own && !s->admin)
-		s->rank = change.rank;
-	if (change.is_own || s->admin || s->rank >= 3) {
-		s->on_event(s, event);
-		return;
-	}
-	struct hub_event *skipped = event_new_skipped(event);
-	s->on_event(s, skipped);
-	hub_event_unref(skipped);
-}
-
-void subscriber_give(struct hub_subscriber *s, struct hub_event *event)
-{
-	s->next_seq = event->seq + 1;
-	metric_add(METRIC_EVENTS_DELIVERED, 1);
-	if (strcmp(event->type, "access.changed") == 0)
-		give_access(s, event);
-	else
-		s->on_event(s, event);
-}
-
-/* The grant's own end. */
+/* The grant's own end; it may have been prolonged, and another may still hold. */
 
 static void start_expiry(struct hub_subscriber *s, struct db_unit *unit)
 {
-	if (!db_text(unit, 0, 0, FOUND_EXPIRES))
+	int column = s->fleet ? FLEET_EXPIRES : FOUND_EXPIRES;
+
+	loop_timer_stop(&s->expiry);
+	if (!db_text(unit, 0, 0, column))
 		return;
-	int64_t left_ms = db_int(unit, 0, 0, FOUND_EXPIRES);
-	loop_timer_start(&s->expiry, left_ms > 0 ? left_ms : 0);
+	int64_t left_ms = db_int(unit, 0, 0, column);
+	loop_timer_start(&s->expiry, left_ms > 0 ? left_ms + 1 : 0);
 }
 
 static void on_expired(struct loop_timer *timer)
 {
-	subscriber_end(container_of(timer, struct hub_subscriber, expiry), &FAULT_FORBIDDEN);
+	subscriber_doubt(container_of(timer, struct hub_subscriber, expiry));
 }

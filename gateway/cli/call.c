@@ -130,7 +130,7 @@ static void attempt_prepare(struct attempt *a, struct cli *cli, const struct cal
 	curl_easy_setopt(cli->curl, CURLOPT_TIMEOUT, (long)(ANSWER_TIMEOUT_S + call->wait_s));
 	curl_easy_setopt(cli->curl, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(cli->curl, CURLOPT_WRITEDATA, a);
-	if (strcmp(call->method, "POST") == 0)
+	if (a->sent || strcmp(call->method, "POST") == 0)
 		curl_easy_setopt(cli->curl, CURLOPT_POSTFIELDS, a->sent ? a->sent : "");
 }
 

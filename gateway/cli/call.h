@@ -11,8 +11,9 @@ struct curl_slist;
 typedef void CURL;
 
 struct call {
-	const char *method;	     /* must be safe to repeat: GET, or a POST with an idempotency key or the like */
-	const char *path;	     /* "/v1/…", already encoded */
+	const char
+		*method;  /* must be safe to repeat: GET, PUT, DELETE, or a POST with an idempotency key or the like */
+	const char *path; /* "/v1/…", already encoded */
 	const json_t *body;	     /* NULL: none */
 	const char *idempotency_key; /* NULL: none */
 	int wait_s;		     /* Prefer: wait=N; 0: none */

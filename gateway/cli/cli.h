@@ -29,7 +29,7 @@ struct cli_command {
 	int (*run)(struct cli *, const struct invocation *);
 };
 
-extern const struct cli_command CMD_CANCEL, CMD_COMMAND, CMD_COMMANDS, CMD_SEND, CMD_TOKEN_INIT, CMD_TOKEN_MINT,
-	CMD_VEHICLE, CMD_VEHICLES, CMD_WATCH;
+extern const struct cli_command CMD_CANCEL, CMD_COMMAND, CMD_COMMANDS, CMD_FLEETS, CMD_GRANT, CMD_GRANTS, CMD_REVOKE,
+	CMD_SEND, CMD_TOKEN_INIT, CMD_TOKEN_MINT, CMD_VEHICLE, CMD_VEHICLES, CMD_WATCH;
 
 #endif

@@ -18,6 +18,10 @@ static const struct cli_command *const commands[] = {
 	&CMD_COMMANDS,
 	&CMD_COMMAND,
 	&CMD_CANCEL,
+	&CMD_FLEETS,
+	&CMD_GRANTS,
+	&CMD_GRANT,
+	&CMD_REVOKE,
 	&CMD_TOKEN_INIT,
 	&CMD_TOKEN_MINT,
 };

@@ -18,7 +18,7 @@
 #include "gateway/http/http.h"
 #include "notifier/hub.h"
 
-enum route_flag { PLAIN, SENDS, STREAMS };
+enum route_flag { PLAIN, SENDS, STREAMS, FOLLOWS }; /* STREAMS: when asked to; FOLLOWS: always, a fleet */
 
 struct route {
 	const char *method, *path;

@@ -433,7 +433,11 @@ static bool authenticate(struct http_request *r)
 static bool wants_stream(const struct http_request *r)
 {
 	h2o_iovec_t accept = http_field(r->req, "accept");
-	return r->route->flag == STREAMS && r->req->method.len == 3 && accept.len >= 17 &&
+	bool is_get = r->req->method.len == 3; /* a HEAD of a stream would not end */
+
+	if (r->route->flag == FOLLOWS)
+		return is_get;
+	return r->route->flag == STREAMS && is_get && accept.len >= 17 &&
 	       memmem(accept.base, accept.len, "text/event-stream", 17);
 }
 

@@ -1,4 +1,5 @@
-/* stream.c - server-sent events: GET …/events with Accept: text/event-stream, over the hub, resumed by Last-Event-ID.
+/* stream.c - server-sent events: GET …/events with Accept: text/event-stream, over the hub, resumed by Last-Event-ID; and a
+ * fleet's, which is live alone.
  *
  *   snapshot ─ events … ─ a comment every 15 s ─ the grant, the token or the node ends it */
 #include <stdlib.h>
@@ -20,10 +21,12 @@ struct stream {
 	struct hub_subscriber subscriber;
 	bool subscribed, started, sending, ending;
 	char epoch[64];
+	char fleet_id[72]; /* "": it follows a vehicle */
 	struct text waiting, under_way;
 	struct loop_timer comment, expiry;
 };
 
+static void follow_fleet(struct http_request *r, const char *fleet);
 static void subscribe(struct http_request *r, const char *vehicle, const json_t *after);
 static void on_ready(struct hub_subscriber *s, const struct hub_snapshot *snapshot);
 static void on_event(struct hub_subscriber *s, const struct hub_event *event);
@@ -56,9 +59,12 @@ static bool read_position(h2o_req_t *req, struct stream *st)
 void stream_begin(struct http_request *r, json_t *params)
 {
 	const char *vehicle = json_text_at(params, "vehicle_id");
+	bool is_fleet = r->route->flag == FOLLOWS;
 
 	if (api_is_draining(r->http->options.api))
 		http_problem(r, &FAULT_DRAINING, "the node is shutting down", NULL);
+	else if (is_fleet)
+		follow_fleet(r, json_text_at(params, "fleet_id"));
 	else if (!topic_level_is_safe(vehicle))
 		http_problem(r, &FAULT_VEHICLE_NOT_FOUND, "", NULL);
 	else
@@ -66,7 +72,7 @@ void stream_begin(struct http_request *r, json_t *params)
 	json_decref(params);
 }
 
-static void subscribe(struct http_request *r, const char *vehicle, const json_t *after)
+static struct stream *stream_new(struct http_request *r)
 {
 	struct stream *st = memory_new(sizeof(*st));
 	struct loop *loop = r->http->loop;
@@ -80,14 +86,36 @@ static void subscribe(struct http_request *r, const char *vehicle, const json_t 
 		.on_ready = on_ready,
 		.on_event = on_event,
 		.on_end = on_end };
-	if (read_position(r->req, st))
-		st->subscriber.epoch = st->epoch;
-	else
-		st->subscriber.after = after ? json_integer_value(after) : -1;
 	loop_timer_init(loop, &st->comment, on_comment);
 	loop_timer_init(loop, &st->expiry, on_expiry);
 	list_append(&r->http->streams, &st->node);
 	st->subscribed = true;
+	return st;
+}
+
+static void follow_fleet(struct http_request *r, const char *fleet)
+{
+	bool is_all = strcmp(fleet, "*") == 0;
+
+	if (is_all && !(r->caller.scopes & SCOPE_ADMIN)) {
+		http_problem(r, &FAULT_FORBIDDEN, "all vehicles are for administrators", NULL);
+	} else if (!is_all && !topic_level_is_safe(fleet)) {
+		http_problem(r, &FAULT_FLEET_NOT_FOUND, "", NULL);
+	} else {
+		struct stream *st = stream_new(r);
+		snprintf(st->fleet_id, sizeof(st->fleet_id), "%s", fleet);
+		hub_subscribe_fleet(api_hub(r->http->options.api), &st->subscriber, fleet);
+	}
+}
+
+static void subscribe(struct http_request *r, const char *vehicle, const json_t *after)
+{
+	struct stream *st = stream_new(r);
+
+	if (read_position(r->req, st))
+		st->subscriber.epoch = st->epoch;
+	else
+		st->subscriber.after = after ? json_integer_value(after) : -1;
 	hub_subscribe(api_hub(r->http->options.api), &st->subscriber, vehicle);
 }
 
@@ -113,6 +141,21 @@ void stream_abandon(struct http_request *r)
 	r->stream = NULL;
 }
 
+static void write_snapshot(struct stream *st, const struct hub_snapshot *snapshot)
+{
+	if (st->fleet_id[0]) {
+		text_addf(&st->waiting,
+			"event: snapshot\ndata: {\"fleet_id\":\"%s\",\"epoch\":\"%s\",\"vehicles\":%lld}\n\n",
+			st->fleet_id, snapshot->epoch, (long long)snapshot->vehicles);
+		return;
+	}
+	text_addf(&st->waiting,
+		"event: snapshot\nid: %s:%lld\ndata: "
+		"{\"vehicle\":%s,\"epoch\":\"%s\",\"seq\":%lld,\"recovered\":%s}\n\n",
+		snapshot->epoch, (long long)(snapshot->recovered ? st->subscriber.after : snapshot->seq),
+		snapshot->vehicle, snapshot->epoch, (long long)snapshot->seq, snapshot->recovered ? "true" : "false");
+}
+
 static void on_ready(struct hub_subscriber *s, const struct hub_snapshot *snapshot)
 {
 	struct stream *st = container_of(s, struct stream, subscriber);
@@ -120,11 +163,7 @@ static void on_ready(struct hub_subscriber *s, const struct hub_snapshot *snapsh
 	int64_t left_ms = (r->caller.expires_at_us - loop_unix_us(r->http->loop)) / 1000;
 
 	snprintf(st->epoch, sizeof(st->epoch), "%s", snapshot->epoch);
-	text_addf(&st->waiting,
-		"event: snapshot\nid: %s:%lld\ndata: "
-		"{\"vehicle\":%s,\"epoch\":\"%s\",\"seq\":%lld,\"recovered\":%s}\n\n",
-		snapshot->epoch, (long long)(snapshot->recovered ? s->after : snapshot->seq), snapshot->vehicle,
-		snapshot->epoch, (long long)snapshot->seq, snapshot->recovered ? "true" : "false");
+	write_snapshot(st, snapshot);
 	r->req->res.status = 200;
 	r->req->res.reason = "OK";
 	http_header(r, "content-type", "text/event-stream");
@@ -137,15 +176,25 @@ static void on_ready(struct hub_subscriber *s, const struct hub_snapshot *snapsh
 	flush(st);
 }
 
+/* The vehicle's own stream is resumed by its seq; a fleet's is not, and has no ids. */
+static void write_head(struct stream *st, const struct hub_event *event)
+{
+	text_addf(&st->waiting, "event: %s\n", event->type);
+	if (!st->fleet_id[0] && event->vehicle_id)
+		text_addf(&st->waiting, "id: %s:%lld\n", st->epoch, (long long)event->seq);
+	if (event->vehicle_id)
+		text_addf(&st->waiting, "data: {\"vehicle_id\":\"%s\",\"seq\":%lld,", event->vehicle_id,
+			(long long)event->seq);
+	else
+		text_addf(&st->waiting, "data: {\"fleet_id\":\"%s\",", event->fleet_id);
+	text_addf(&st->waiting, "\"type\":\"%s\",\"time\":\"%s\",\"data\":", event->type, event->time);
+}
+
 static void on_event(struct hub_subscriber *s, const struct hub_event *event)
 {
 	struct stream *st = container_of(s, struct stream, subscriber);
 
-	text_addf(&st->waiting,
-		"event: %s\nid: %s:%lld\ndata: "
-		"{\"vehicle_id\":\"%s\",\"seq\":%lld,\"type\":\"%s\",\"time\":\"%s\",\"data\":",
-		event->type, st->epoch, (long long)event->seq, event->vehicle_id, (long long)event->seq, event->type,
-		event->time);
+	write_head(st, event);
 	text_add_bytes(&st->waiting, event->data, event->data_len);
 	text_add(&st->waiting, "}\n\n");
 	if (st->sending && st->waiting.len > st->request->http->options.max_queue)

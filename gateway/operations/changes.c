@@ -13,14 +13,12 @@
 #include "base/list.h"
 #include "base/loop.h"
 #include "base/memory.h"
-#include "base/rfc3339.h"
 #include "gateway/api_internal.h"
 #include "gateway/config.h"
+#include "gateway/operations/grant_params.h"
 #include "sql/batch.h"
 #include "sql/db.h"
 #include "sql/statements.h"
-
-#define SUBJECT_MAX 255
 
 static void run(struct api_call *call);
 static bool check_vehicle(struct api_call *call);
@@ -35,6 +33,7 @@ OPERATION(VEHICLE_PUT, "vehicle.put", "vehicle_id", "display_name", "msisdn", "i
 OPERATION(VEHICLE_DELETE, "vehicle.delete", "vehicle_id")
 OPERATION(GRANT_PUT, "grant.put", "vehicle_id", "subject", "role", "expires_at")
 OPERATION(GRANT_DELETE, "grant.delete", "vehicle_id", "subject")
+OPERATION(VEHICLE_TRANSFER, "vehicle.transfer", "vehicle_id", "subject")
 
 static const struct {
 	const struct api_operation *operation;
@@ -46,6 +45,7 @@ static const struct {
 	{ &API_VEHICLE_DELETE, &SQL_vehicle_retire, false, check_nothing },
 	{ &API_GRANT_PUT, &SQL_grant_put, false, check_grant },
 	{ &API_GRANT_DELETE, &SQL_grant_end, false, check_subject },
+	{ &API_VEHICLE_TRANSFER, &SQL_vehicle_transfer, false, check_subject },
 };
 
 static const struct {
@@ -226,69 +226,14 @@ static bool check_vehicle(struct api_call *call)
 		       : refuse(call, &FAULT_INVALID_VEHICLE, "tags is a list of at most 64 texts");
 }
 
-static bool is_subject(const char *text)
-{
-	size_t len = strlen(text);
-
-	for (size_t i = 0; i < len; i++) {
-		unsigned char c = (unsigned char)text[i];
-		if (c < 0x20 || c == 0x7f)
-			return false;
-	}
-	return len >= 1 && len <= SUBJECT_MAX;
-}
-
 static bool check_subject(struct api_call *call)
 {
-	const char *subject;
-
-	if (!check_nothing(call) || !api_param_text(call, "subject", &subject))
-		return false;
-	if (!subject || !is_subject(subject))
-		return refuse(
-			call, &FAULT_INVALID_PARAMS, "subject has 1 to 255 bytes, none of them a control character");
-	return true;
-}
-
-static bool is_vehicle_role(const char *role)
-{
-	static const char *const roles[] = { "owner", "driver", "viewer" };
-
-	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
-		if (strcmp(role, roles[i]) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* RFC 3339 has offsets that PostgreSQL does not read (+23:59); refused there, they would undo the transaction for
- * everybody in it. So the parameter becomes the same time as we write it. */
-static bool check_end(struct api_call *call)
-{
-	const char *expires;
-	char text[RFC3339_SIZE];
-	int64_t at;
-
-	if (!api_param_text(call, "expires_at", &expires))
-		return false;
-	if (!expires)
-		return true;
-	if (!rfc3339_read(expires, &at) || at <= loop_unix_us(call->api->loop))
-		return refuse(call, &FAULT_INVALID_PARAMS, "expires_at is an RFC 3339 time in the future, or null");
-	rfc3339_write(at, text);
-	json_object_set_new(call->params, "expires_at", memory_need(json_string(text)));
-	return true;
+	return check_nothing(call) && grant_check_subject(call);
 }
 
 static bool check_grant(struct api_call *call)
 {
-	const char *role;
-
-	if (!check_subject(call) || !api_param_text(call, "role", &role))
-		return false;
-	if (!role || !is_vehicle_role(role))
-		return refuse(call, &FAULT_INVALID_PARAMS, "role is owner, driver or viewer");
-	return check_end(call);
+	return check_nothing(call) && grant_check(call, GRANT_ON_VEHICLE);
 }
 
 /* Into the transaction. */
@@ -318,6 +263,20 @@ static size_t stage_index(const struct batch_stage *stage)
 	return (size_t)(stage - c->stages);
 }
 
+/* The fleets that vehicles name stay until the commit, so that none is gone by the time a vehicle is put into it. */
+static void hold_fleets(struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	struct db_array fleets = { 0 };
+
+	for (size_t i = 0; i < count; i++) {
+		const char *fleet = json_text_at(change_of(items[i])->call->params, "fleet_id");
+		if (fleet)
+			db_array_text(&fleets, fleet);
+	}
+	db_unit_add(unit, &SQL_fleets_hold);
+	db_param_array(unit, &fleets);
+}
+
 /* New vehicles get their heads, ascending, before the changes look at them. */
 static void write_begin(
 	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
@@ -333,6 +292,7 @@ static void write_begin(
 	for (size_t i = 0; i < count; i++)
 		add_asker(change_of(sorted[i]), &vehicles, &subjects, &admins);
 	free(sorted);
+	hold_fleets(unit, items, count);
 	db_unit_add(unit, &SQL_vehicle_heads);
 	db_param_array(unit, &vehicles);
 	db_param_array(unit, &subjects);

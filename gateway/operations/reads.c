@@ -1,7 +1,7 @@
 /* reads.c - the operations that only look: a row each in a table, a statement each in sql/queries/read_*.sql.
  *
  * Every statement takes the subject, whether it is admin, and database.synchronous, then the operation's own
- * parameters; it answers with the subject's rank (no row or 0: the vehicle is not to be seen), a body and a cursor. */
+ * parameters; it answers with the subject's rank (no row or 0: it is not to be seen), a body and a cursor. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,10 +23,12 @@
 
 enum need {
 	NEED_VEHICLE,
+	NEED_FLEET,
 	NEED_ID,
 	NEED_LIMIT,
 	NEED_CURSOR,
 	NEED_CURSOR_ID,
+	NEED_CURSOR_NUMBER,
 	NEED_STATUS,
 	NEED_AFTER,
 	NEED_SUBJECT,
@@ -39,6 +41,7 @@ struct read {
 	const struct api_operation *operation;
 	const struct db_statement *statement;
 	int rank;		     /* the least that may read it */
+	const struct fault *hidden;  /* when there is no row, or its rank is 0 */
 	const struct fault *missing; /* when there is no body */
 	enum need needs[6];
 };
@@ -57,23 +60,42 @@ OPERATION(EVENT_LIST, "event.list", SCOPE_VEHICLES_READ, "vehicle_id", "after", 
 OPERATION(GRANT_LIST, "grant.list", SCOPE_VEHICLES_READ, "vehicle_id", "limit", "cursor")
 OPERATION(GRANT_GET, "grant.get", SCOPE_VEHICLES_READ, "vehicle_id", "subject")
 OPERATION(WAKEUP_LIST, "wakeup.list", SCOPE_VEHICLES_READ, "vehicle_id", "limit", "cursor")
+OPERATION(AUDIT_LIST, "audit.list", SCOPE_VEHICLES_READ, "vehicle_id", "limit", "cursor")
+OPERATION(FLEET_LIST, "fleet.list", SCOPE_VEHICLES_READ, "limit", "cursor")
+OPERATION(FLEET_GET, "fleet.get", SCOPE_VEHICLES_READ, "fleet_id")
+OPERATION(FLEET_GRANT_LIST, "fleet.grant.list", SCOPE_VEHICLES_READ, "fleet_id", "limit", "cursor")
+OPERATION(FLEET_GRANT_GET, "fleet.grant.get", SCOPE_VEHICLES_READ, "fleet_id", "subject")
 OPERATION(ME, "me", 0, "")
 
+#define VEHICLE &FAULT_VEHICLE_NOT_FOUND
+#define FLEET &FAULT_FLEET_NOT_FOUND
 static const struct read reads[] = {
-	{ &API_VEHICLE_GET, &SQL_read_vehicle, 1, &FAULT_VEHICLE_NOT_FOUND, { NEED_VEHICLE, NEED_END } },
-	{ &API_VEHICLE_LIST, &SQL_read_vehicles, 0, &FAULT_INTERNAL, { NEED_LIMIT, NEED_CURSOR, NEED_END } },
-	{ &API_COMMAND_GET, &SQL_read_command, 1, &FAULT_COMMAND_NOT_FOUND, { NEED_VEHICLE, NEED_ID, NEED_END } },
-	{ &API_COMMAND_LIST, &SQL_read_commands, 1, &FAULT_INTERNAL,
+	{ &API_VEHICLE_GET, &SQL_read_vehicle, 1, VEHICLE, &FAULT_INTERNAL, { NEED_VEHICLE, NEED_END } },
+	{ &API_VEHICLE_LIST, &SQL_read_vehicles, 0, VEHICLE, &FAULT_INTERNAL, { NEED_LIMIT, NEED_CURSOR, NEED_END } },
+	{ &API_COMMAND_GET, &SQL_read_command, 1, VEHICLE, &FAULT_COMMAND_NOT_FOUND,
+		{ NEED_VEHICLE, NEED_ID, NEED_END } },
+	{ &API_COMMAND_LIST, &SQL_read_commands, 1, VEHICLE, &FAULT_INTERNAL,
 		{ NEED_VEHICLE, NEED_LIMIT, NEED_CURSOR_ID, NEED_STATUS, NEED_END } },
-	{ &API_EVENT_LIST, &SQL_read_events, 1, &FAULT_INTERNAL, { NEED_VEHICLE, NEED_LIMIT, NEED_AFTER, NEED_END } },
-	{ &API_GRANT_LIST, &SQL_read_grants, 3, &FAULT_INTERNAL,
+	{ &API_EVENT_LIST, &SQL_read_events, 1, VEHICLE, &FAULT_INTERNAL,
+		{ NEED_VEHICLE, NEED_LIMIT, NEED_AFTER, NEED_END } },
+	{ &API_GRANT_LIST, &SQL_read_grants, 3, VEHICLE, &FAULT_INTERNAL,
 		{ NEED_VEHICLE, NEED_LIMIT, NEED_CURSOR, NEED_NULL, NEED_END } },
-	{ &API_GRANT_GET, &SQL_read_grants, 3, &FAULT_GRANT_NOT_FOUND,
+	{ &API_GRANT_GET, &SQL_read_grants, 3, VEHICLE, &FAULT_GRANT_NOT_FOUND,
 		{ NEED_VEHICLE, NEED_LIMIT, NEED_NULL, NEED_SUBJECT, NEED_END } },
-	{ &API_WAKEUP_LIST, &SQL_read_wakeups, 1, &FAULT_INTERNAL,
+	{ &API_WAKEUP_LIST, &SQL_read_wakeups, 1, VEHICLE, &FAULT_INTERNAL,
 		{ NEED_VEHICLE, NEED_LIMIT, NEED_CURSOR_ID, NEED_END } },
-	{ &API_ME, &SQL_read_me, 0, &FAULT_INTERNAL, { NEED_SCOPES, NEED_END } },
+	{ &API_AUDIT_LIST, &SQL_read_audit, 3, VEHICLE, &FAULT_INTERNAL,
+		{ NEED_VEHICLE, NEED_LIMIT, NEED_CURSOR_NUMBER, NEED_END } },
+	{ &API_FLEET_LIST, &SQL_read_fleets, 0, FLEET, &FAULT_INTERNAL, { NEED_LIMIT, NEED_CURSOR, NEED_END } },
+	{ &API_FLEET_GET, &SQL_read_fleet, 1, FLEET, &FAULT_INTERNAL, { NEED_FLEET, NEED_END } },
+	{ &API_FLEET_GRANT_LIST, &SQL_read_fleet_grants, 3, FLEET, &FAULT_INTERNAL,
+		{ NEED_FLEET, NEED_LIMIT, NEED_CURSOR, NEED_NULL, NEED_END } },
+	{ &API_FLEET_GRANT_GET, &SQL_read_fleet_grants, 3, FLEET, &FAULT_GRANT_NOT_FOUND,
+		{ NEED_FLEET, NEED_LIMIT, NEED_NULL, NEED_SUBJECT, NEED_END } },
+	{ &API_ME, &SQL_read_me, 0, VEHICLE, &FAULT_INTERNAL, { NEED_SCOPES, NEED_END } },
 };
+#undef VEHICLE
+#undef FLEET
 
 static const struct read *read_of(const struct api_operation *operation)
 {
@@ -145,19 +167,30 @@ static bool add_int(
 	return true;
 }
 
-/* The event log's cursor is the seq of the last event seen; it counts before `after`. */
-static bool add_after(struct api_call *call, struct db_unit *unit)
+static bool is_number(const char *text)
+{
+	size_t digits = strspn(text, "0123456789");
+	return digits >= 1 && digits <= SEQ_DIGITS_MAX && !text[digits];
+}
+
+static bool add_cursor_number(struct api_call *call, struct db_unit *unit)
 {
 	const char *cursor;
 	if (!api_param_text(call, "cursor", &cursor))
 		return false;
-	if (!cursor)
-		return add_int(call, unit, "after", 0, 0, INT64_MAX);
-	size_t digits = strspn(cursor, "0123456789");
-	if (digits < 1 || digits > SEQ_DIGITS_MAX || cursor[digits])
+	if (cursor && !is_number(cursor))
 		return refuse_cursor(call);
 	db_param_text(unit, cursor);
 	return true;
+}
+
+/* The event log's cursor is the seq of the last event seen; it counts before `after`. */
+static bool add_after(struct api_call *call, struct db_unit *unit)
+{
+	const json_t *cursor = json_object_get(call->params, "cursor");
+	if (!cursor || json_is_null(cursor))
+		return add_int(call, unit, "after", 0, 0, INT64_MAX);
+	return add_cursor_number(call, unit);
 }
 
 static bool add_subject(struct api_call *call, struct db_unit *unit)
@@ -195,6 +228,15 @@ static bool add_vehicle(struct api_call *call, struct db_unit *unit)
 	return true;
 }
 
+static bool add_fleet(struct api_call *call, struct db_unit *unit)
+{
+	const char *fleet_id;
+	if (!api_param_fleet(call, &fleet_id))
+		return false;
+	db_param_text(unit, fleet_id);
+	return true;
+}
+
 static bool add_scopes(struct api_call *call, struct db_unit *unit)
 {
 	char *scopes = scopes_json(call);
@@ -214,6 +256,8 @@ static bool add_need(struct api_call *call, struct db_unit *unit, enum need need
 	switch (need) {
 	case NEED_VEHICLE:
 		return add_vehicle(call, unit);
+	case NEED_FLEET:
+		return add_fleet(call, unit);
 	case NEED_ID:
 		return add_id(call, unit);
 	case NEED_LIMIT:
@@ -222,6 +266,8 @@ static bool add_need(struct api_call *call, struct db_unit *unit, enum need need
 		return add_text(call, unit, "cursor");
 	case NEED_CURSOR_ID:
 		return add_cursor_id(call, unit);
+	case NEED_CURSOR_NUMBER:
+		return add_cursor_number(call, unit);
 	case NEED_STATUS:
 		return add_status(call, unit);
 	case NEED_AFTER:
@@ -259,7 +305,7 @@ static void on_read(struct db_unit *unit, void *context, const struct fault *fau
 	if (fault) {
 		api_call_fail(call, fault_of_read(read, unit, fault), "%s", "");
 	} else if (rank == 0) {
-		api_call_fail(call, &FAULT_VEHICLE_NOT_FOUND, "%s", "");
+		api_call_fail(call, read->hidden, "%s", "");
 	} else if (rank < read->rank) {
 		api_call_fail(call, &FAULT_FORBIDDEN, "%s", "your role does not allow this");
 	} else if (!db_text(unit, 0, 0, 1)) {

@@ -1,4 +1,5 @@
-/* subscription.c - a socket's interest in a vehicle: vehicle.subscribe, vehicle.unsubscribe, and the events between.
+/* subscription.c - a socket's interest in a vehicle or fleet: vehicle.subscribe, fleet.subscribe, their ends, and the events
+ * between.
  *
  *   subscribe ─┬─ ready: the result ─ events … ─┬─ unsubscribe
  *              └─ fault                         └─ the grant's end, told by access.changed
@@ -15,9 +16,13 @@
 
 #define SUBSCRIPTIONS_MAX 1000 /* of one socket */
 
+/* What is watched. A fleet's name begins with what no vehicle's has. */
+#define FLEET_MARK "fleet/"
+#define ALL_VEHICLES FLEET_MARK "*"
+
 struct subscription_key {
 	const struct socket *socket;
-	char vehicle_id[72];
+	char name[80];
 };
 
 struct subscription {
@@ -50,41 +55,61 @@ void subscriptions_done(struct ws *ws)
 	on_bury(&ws->bury);
 }
 
-static struct subscription_key key_of(const struct socket *s, const char *vehicle_id)
+static struct subscription_key key_of(const struct socket *s, const char *name)
 {
 	struct subscription_key key;
 
 	memset(&key, 0, sizeof(key));
 	key.socket = s;
-	strncpy(key.vehicle_id, vehicle_id, sizeof(key.vehicle_id) - 1);
+	snprintf(key.name, sizeof(key.name), "%s", name);
 	return key;
 }
 
-static struct subscription *find(const struct socket *s, const char *vehicle_id)
+static struct subscription *find(const struct socket *s, const char *name)
 {
-	struct subscription_key key = key_of(s, vehicle_id);
+	struct subscription_key key = key_of(s, name);
 	struct subscription *sub;
 
 	HASH_FIND(hh, s->ws->subscriptions, &key, sizeof(key), sub);
 	return sub;
 }
 
-/* The vehicle's id of the parameters; NULL when it can be none's. */
-static const char *vehicle_of(const json_t *params)
-{
-	const json_t *value = json_object_get(params, "vehicle_id");
-	const char *id = json_string_value(value);
+/* What is to be watched, by the parameters. */
+struct target {
+	bool is_fleet;
+	char name[80]; /* "": it can be nothing's */
+};
 
-	return strlen(id) == json_string_length(value) && topic_level_is_safe(id) ? id : NULL;
+static bool is_fleet(const struct subscription *sub)
+{
+	return strncmp(sub->key.name, FLEET_MARK, strlen(FLEET_MARK)) == 0;
+}
+
+static const char *id_of(const struct subscription *sub)
+{
+	return is_fleet(sub) ? sub->key.name + strlen(FLEET_MARK) : sub->key.name;
+}
+
+static struct target target_of(const json_t *params)
+{
+	const json_t *vehicle = json_object_get(params, "vehicle_id"), *fleet = json_object_get(params, "fleet_id");
+	const json_t *value = vehicle ? vehicle : fleet;
+	const char *id = json_string_value(value);
+	struct target target = { .is_fleet = !vehicle };
+
+	if (strlen(id) == json_string_length(value) &&
+		(topic_level_is_safe(id) || (target.is_fleet && strcmp(id, "*") == 0)))
+		snprintf(target.name, sizeof(target.name), "%s%s", target.is_fleet ? FLEET_MARK : "", id);
+	return target;
 }
 
 /* Beginning. */
 
-static struct subscription *subscription_new(struct socket *s, const char *vehicle_id, json_t *id)
+static struct subscription *subscription_new(struct socket *s, const char *name, json_t *id)
 {
 	struct subscription *sub = memory_new(sizeof(*sub));
 
-	sub->key = key_of(s, vehicle_id);
+	sub->key = key_of(s, name);
 	sub->socket = s;
 	sub->pending = true;
 	sub->id = json_incref(id);
@@ -109,7 +134,10 @@ static void watch(struct subscription *sub, const json_t *params)
 		.on_ready = on_ready,
 		.on_event = on_event,
 		.on_end = on_end };
-	hub_subscribe(api_hub(s->ws->api), &sub->subscriber, sub->key.vehicle_id);
+	if (is_fleet(sub))
+		hub_subscribe_fleet(api_hub(s->ws->api), &sub->subscriber, id_of(sub));
+	else
+		hub_subscribe(api_hub(s->ws->api), &sub->subscriber, id_of(sub));
 }
 
 /* Another request has taken its place before it was answered. */
@@ -120,7 +148,7 @@ static void give_way(struct subscription *sub)
 	drop(sub);
 }
 
-static const struct fault *refuse(const struct socket *s, const char *vehicle_id, const char **ret_detail)
+static const struct fault *refuse(const struct socket *s, const struct target *target, const char **ret_detail)
 {
 	*ret_detail = "";
 	if (api_is_draining(s->ws->api))
@@ -129,27 +157,31 @@ static const struct fault *refuse(const struct socket *s, const char *vehicle_id
 		*ret_detail = "the token lacks the scope vehicles:read";
 		return &FAULT_FORBIDDEN;
 	}
-	if (!vehicle_id)
-		return &FAULT_VEHICLE_NOT_FOUND;
+	if (!target->name[0])
+		return target->is_fleet ? &FAULT_FLEET_NOT_FOUND : &FAULT_VEHICLE_NOT_FOUND;
+	*ret_detail = "all vehicles are for administrators";
+	if (strcmp(target->name, ALL_VEHICLES) == 0 && !(s->caller.scopes & SCOPE_ADMIN))
+		return &FAULT_FORBIDDEN;
 	*ret_detail = "a connection has at most 1000 subscriptions";
-	return s->subscription_count < SUBSCRIPTIONS_MAX || find(s, vehicle_id) ? NULL : &FAULT_OVERLOADED;
+	return s->subscription_count < SUBSCRIPTIONS_MAX || find(s, target->name) ? NULL : &FAULT_OVERLOADED;
 }
 
 void subscription_begin(struct socket *s, const struct method *method, json_t *id, json_t *params)
 {
-	const char *vehicle_id = vehicle_of(params), *detail;
-	const struct fault *fault = refuse(s, vehicle_id, &detail);
+	struct target target = target_of(params);
+	const char *detail;
+	const struct fault *fault = refuse(s, &target, &detail);
 
 	(void)method;
 	if (fault) {
 		rpc_fault(s, id, fault, detail);
 		return;
 	}
-	struct subscription *before = find(s, vehicle_id);
+	struct subscription *before = find(s, target.name);
 	if (before)
 		give_way(before);
 	if (s->state != SOCKET_CLOSING)
-		watch(subscription_new(s, vehicle_id, id), params);
+		watch(subscription_new(s, target.name, id), params);
 }
 
 /* The request is answered: nothing of it is needed any more. */
@@ -163,17 +195,32 @@ static void settle(struct subscription *sub)
 	sub->subscriber.epoch = NULL;
 }
 
+static void write_vehicle(struct text *result, const struct hub_snapshot *snapshot)
+{
+	text_add(result, "{\"vehicle\":");
+	text_add(result, snapshot->vehicle);
+	text_add(result, ",\"epoch\":");
+	text_add_json_string(result, snapshot->epoch);
+	text_addf(result, ",\"seq\":%lld,\"recovered\":%s}", (long long)snapshot->seq,
+		snapshot->recovered ? "true" : "false");
+}
+
+static void write_fleet(struct text *result, const struct hub_snapshot *snapshot, const char *fleet_id)
+{
+	text_addf(result, "{\"fleet_id\":\"%s\",\"epoch\":", fleet_id);
+	text_add_json_string(result, snapshot->epoch);
+	text_addf(result, ",\"vehicles\":%lld}", (long long)snapshot->vehicles);
+}
+
 static void on_ready(struct hub_subscriber *hs, const struct hub_snapshot *snapshot)
 {
 	struct subscription *sub = container_of(hs, struct subscription, subscriber);
 	struct text result = { 0 };
 
-	text_add(&result, "{\"vehicle\":");
-	text_add(&result, snapshot->vehicle);
-	text_add(&result, ",\"epoch\":");
-	text_add_json_string(&result, snapshot->epoch);
-	text_addf(&result, ",\"seq\":%lld,\"recovered\":%s}", (long long)snapshot->seq,
-		snapshot->recovered ? "true" : "false");
+	if (is_fleet(sub))
+		write_fleet(&result, snapshot, id_of(sub));
+	else
+		write_vehicle(&result, snapshot);
 	rpc_reply(sub->socket, sub->id, result.data, result.len);
 	text_free(&result);
 	settle(sub);
@@ -190,13 +237,38 @@ static bool tells_end(const struct hub_subscriber *hs, const struct hub_event *e
 	return subject && strcmp(subject, hs->subject) == 0 && !json_text_at(data, "role");
 }
 
+/* What tells a vehicle's own subscription of this event as well. */
+static bool hears_it_besides(const struct socket *s, const char *name)
+{
+	const struct subscription *other = name ? find(s, name) : NULL;
+	return other && other->subscriber.ready && !other->subscriber.subscribing;
+}
+
+/* An app hears an event once, by however many of its subscriptions it comes: the vehicle's own tells it, then that of all
+ * vehicles, then the fleet's. */
+static bool is_repeated(const struct subscription *sub, const struct hub_event *event)
+{
+	struct socket *s = sub->socket;
+
+	if (!event->vehicle_id) {
+		bool repeated = s->last_access == event->serial;
+		s->last_access = event->serial;
+		return repeated;
+	}
+	if (!is_fleet(sub))
+		return false;
+	return hears_it_besides(s, event->vehicle_id) ||
+	       (strcmp(sub->key.name, ALL_VEHICLES) != 0 && hears_it_besides(s, ALL_VEHICLES));
+}
+
 static void on_event(struct hub_subscriber *hs, const struct hub_event *event)
 {
 	struct subscription *sub = container_of(hs, struct subscription, subscriber);
 
-	if (strcmp(event->type, "access.changed") == 0)
-		sub->told = tells_end(hs, event);
-	socket_send_event(sub->socket, event);
+	sub->told = strcmp(event->type, "access.changed") == 0 && is_fleet(sub) == !event->vehicle_id &&
+		    tells_end(hs, event);
+	if (!is_repeated(sub, event))
+		socket_send_event(sub->socket, event);
 }
 
 /* Ending. */
@@ -209,10 +281,9 @@ static void tell_end(struct subscription *sub)
 
 	rfc3339_write(loop_unix_us(sub->socket->ws->loop), now);
 	text_addf(&frame,
-		"{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"vehicle_id\":\"%s\",\"type\":\"access."
-		"changed\","
+		"{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"%s\":\"%s\",\"type\":\"access.changed\","
 		"\"time\":\"%s\",\"data\":{\"subject\":",
-		sub->key.vehicle_id, now);
+		is_fleet(sub) ? "fleet_id" : "vehicle_id", id_of(sub), now);
 	text_add_json_string(&frame, sub->subscriber.subject);
 	text_add(&frame, ",\"role\":null,\"expires_at\":null}}}");
 	socket_send(sub->socket, &frame);
@@ -224,6 +295,8 @@ static void on_end(struct hub_subscriber *hs, const struct fault *fault)
 
 	if (sub->pending)
 		rpc_fault(sub->socket, sub->id, fault, "");
+	else if (fault != &FAULT_FORBIDDEN)
+		socket_close(sub->socket, CLOSE_TOO_SLOW, "too much came at once");
 	else if (!sub->told)
 		tell_end(sub);
 	drop(sub);
@@ -247,8 +320,8 @@ static void drop(struct subscription *sub)
 
 void subscription_end(struct socket *s, const struct method *method, json_t *id, json_t *params)
 {
-	const char *vehicle_id = vehicle_of(params);
-	struct subscription *sub = vehicle_id ? find(s, vehicle_id) : NULL;
+	struct target target = target_of(params);
+	struct subscription *sub = find(s, target.name);
 
 	(void)method;
 	if (sub)

@@ -4,7 +4,7 @@
  *   socket.c        one app's connection       origin.c        judges where it comes from
  *   outbox.c        what waits to be sent      refusal.c       answers one that is not let in
  *   session.c       who is there, until when   rpc.c           from a message to a call, and its answer
- *   subscription.c  the vehicles it watches    lws_border.c    libwebsockets */
+ *   subscription.c  what it watches            lws_border.c    libwebsockets */
 #ifndef KEYFOB_GATEWAY_WS_INTERNAL_H
 #define KEYFOB_GATEWAY_WS_INTERNAL_H
 
@@ -74,6 +74,7 @@ struct socket {
 	struct list calls; /* rpc.c: what is under way */
 	size_t call_count;
 	struct list subscriptions; /* subscription.c */
+	unsigned last_access;	   /* the serial of the fleet's access.changed that it heard last */
 	size_t subscription_count;
 	struct outbox outbox;
 	enum close_code close_code;

@@ -1,5 +1,6 @@
 -- Ends grants, at most one of a vehicle: $1 vehicle, $2 subject who asks, $3 admin, $4 body {"subject"}, $5 unused. What the
--- subject has not sent yet and may not send any more is cancelled with it. The last owner can be removed by admin alone.
+-- subject has not sent yet and may not send any more is cancelled with it; what is claimed at this moment, should it come back
+-- (revocations). The last owner can be removed by admin alone.
 with i as materialized (
 	select i.*, g.subject as whose, g.role, v.vehicle_id is not null as there,
 		grant_rank(i.subject, i.vehicle_id, v.fleet_id) as rank, grant_rank(g.subject, null, v.fleet_id) as left_rank,
@@ -32,7 +33,9 @@ with i as materialized (
 ), removed as (
 	delete from grants g using judged j where j.outcome = 'done' and g.object_kind = 'vehicle' and g.object_id = j.vehicle_id and g.subject = j.whose
 		and (select n from cancelled) >= 0
-	returning event_add(g.object_id, 'access.changed', json_build_object('subject', g.subject, 'role', null, 'expires_at', null))
+	returning event_add(g.object_id, 'access.changed', access_json(g.subject, null, null))
+), remembered as (
+	insert into revocations (object_kind, object_id, subject) select 'vehicle', j.vehicle_id, j.whose from judged j where j.outcome = 'done'
 ), noted as (
 	insert into audit (subject, action, object, allowed, detail) select j.subject, 'grant.end', j.vehicle_id, j.outcome = 'done', j.body::json from judged j
 )

@@ -41,11 +41,12 @@ with i as materialized (
 	where j.outcome = 'done' and (select n from cancelled) >= 0
 	on conflict (object_kind, object_id, subject) do update set role = excluded.role, expires_at = excluded.expires_at, granted_by = excluded.granted_by,
 		created_at = case when g.expires_at <= now() then excluded.created_at else g.created_at end
-	returning g.object_id, g.subject, g.role, g.expires_at, g.granted_by, g.created_at,
-		event_add(g.object_id, 'access.changed', json_build_object('subject', g.subject, 'role', g.role, 'expires_at', rfc3339(g.expires_at))) as seq
+	returning g,
+		event_add(g.object_id, 'access.changed', access_json(g.subject, g.role, g.expires_at)) as seq
+), remembered as (
+	insert into revocations (object_kind, object_id, subject) select 'vehicle', j.vehicle_id, j.whose from judged j where j.outcome = 'done' and j.alive
 ), noted as (
 	insert into audit (subject, action, object, allowed, detail) select j.subject, 'grant.put', j.vehicle_id, j.outcome = 'done', j.body::json from judged j
 )
-select j.n, j.outcome, case when s.object_id is not null then json_build_object('subject', s.subject, 'role', s.role, 'expires_at', rfc3339(s.expires_at),
-	'granted_by', s.granted_by, 'created_at', rfc3339(s.created_at)) end, not j.alive
-from judged j left join stored s on s.object_id = j.vehicle_id order by j.n
+select j.n, j.outcome, case when (s.g).subject is not null then grant_json(s.g) end, not j.alive
+from judged j left join stored s on (s.g).object_id = j.vehicle_id order by j.n

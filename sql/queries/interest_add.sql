@@ -5,4 +5,5 @@ with added as (
 	select 'vehicle', i.vehicle_id, $2::text from unnest($1::text[]) as i(vehicle_id) order by i.vehicle_id
 	on conflict do nothing
 )
-select h.vehicle_id, h.seq from unnest($1::text[]) as i(vehicle_id) join vehicle_heads h on h.vehicle_id = i.vehicle_id
+select h.vehicle_id, h.seq, v.fleet_id
+from unnest($1::text[]) as i(vehicle_id) join vehicle_heads h on h.vehicle_id = i.vehicle_id left join vehicles v on v.vehicle_id = i.vehicle_id

@@ -4,8 +4,7 @@ with v as (
 	select v.vehicle_id, case when $2::bool then 3 else grant_rank($1::text, v.vehicle_id, v.fleet_id) end as rank
 	from vehicles v where v.vehicle_id = $4::text and v.retired_at is null and $3::bool is not null
 ), shown as (
-	select g.subject, json_build_object('subject', g.subject, 'role', g.role, 'expires_at', rfc3339(g.expires_at), 'granted_by', g.granted_by,
-		'created_at', rfc3339(g.created_at)) as body, row_number() over (order by g.subject) as n
+	select g.subject, grant_json(g) as body, row_number() over (order by g.subject) as n
 	from v join grants g on g.object_kind = 'vehicle' and g.object_id = v.vehicle_id
 	where (g.expires_at is null or g.expires_at > now()) and g.subject > coalesce($6::text, '') and ($7::text is null or g.subject = $7::text)
 	order by g.subject limit $5::int + 1

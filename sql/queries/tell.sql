@@ -1,6 +1,6 @@
 -- The events that this transaction wrote for the vehicles of the batch ($1), where somebody has subscribers,
 -- with the workers who have.
-select e.vehicle_id, e.seq, e.type, rfc3339(e.at) as at, e.data, e.fleet_id, w.workers
+select e.vehicle_id, e.seq, e.type, rfc3339(e.at) as at, e.data, e.fleet_id, e.left_fleet, w.workers
 from unnest($1::text[]) as i(vehicle_id)
 join vehicle_heads h on h.vehicle_id = i.vehicle_id
 join lateral (
@@ -9,6 +9,6 @@ join lateral (
 ) e on true
 join lateral (
 	select string_agg(distinct t.worker, ',') as workers from interest t
-	where t.kind = 'vehicle' and t.key = e.vehicle_id or t.kind = 'fleet' and t.key in (e.fleet_id, '*')
+	where t.kind = 'vehicle' and t.key = e.vehicle_id or t.kind = 'fleet' and t.key in (e.fleet_id, e.left_fleet, '*')
 ) w on w.workers is not null
 order by e.vehicle_id, e.seq

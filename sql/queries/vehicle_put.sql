@@ -1,9 +1,10 @@
 -- Registers or updates vehicles, at most one of each id: $1 vehicle, $2 subject, $3 admin, $4 body, $5 database.synchronous.
--- Admin may, and a manager of the fleet it is in and of the fleet it goes to.
+-- Admin may, and a manager of the fleet it is in and of the fleet it goes to. Who had rights through the fleet that it leaves
+-- loses them: what they have not sent yet is cancelled; both fleets hear of the move.
 with i as materialized (
 	select i.*, i.body::jsonb as b from unnest($1::text[], $2::text[], $3::bool[], $4::text[]) with ordinality as i(vehicle_id, subject, admin, body, n)
 ), seen as materialized (
-	select i.*, v.vehicle_id is not null as there, is_manager(i.subject, v.fleet_id) as manages, i.b->>'fleet_id' as goes_to,
+	select i.*, v.vehicle_id is not null as there, v.fleet_id as was_in, is_manager(i.subject, v.fleet_id) as manages, i.b->>'fleet_id' as goes_to,
 		grant_rank(i.subject, i.vehicle_id, v.fleet_id) as rank, h.vehicle_id is not null as has_head
 	from i left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
 		left join vehicle_heads h on h.vehicle_id = i.vehicle_id
@@ -18,19 +19,34 @@ with i as materialized (
 		when s.there and not s.manages or not s.has_head then 'forbidden'
 		else 'done' end as outcome
 	from seen s
+), leaving as materialized (
+	select j.vehicle_id, g.subject, grant_rank(g.subject, j.vehicle_id, j.goes_to) as kept
+	from judged j join grants g on g.object_kind = 'fleet' and g.object_id = j.was_in
+	where j.outcome = 'done' and j.was_in is distinct from j.goes_to
+), revoked as materialized (
+	select commands_revoke(array(select vehicle_id from leaving), array(select subject from leaving), array(select kept from leaving)) as n
+), remembered as (
+	insert into revocations (object_kind, object_id, subject) select 'vehicle', l.vehicle_id, l.subject from leaving l
 ), stored as (
 	insert into vehicles as v (vehicle_id, display_name, msisdn, iccid, fleet_id, tags)
 	select j.vehicle_id, j.b->>'display_name', j.b->>'msisdn', j.b->>'iccid', j.b->>'fleet_id',
 		array(select jsonb_array_elements_text(coalesce(nullif(j.b->'tags', 'null'), '[]')))
-	from judged j where j.outcome = 'done'
+	from judged j where j.outcome = 'done' and (select n from revoked) >= 0
 	on conflict (vehicle_id) do update set display_name = excluded.display_name, msisdn = excluded.msisdn, iccid = excluded.iccid,
 		fleet_id = excluded.fleet_id, tags = excluded.tags, updated_at = clock_timestamp(), retired_at = null,
 		created_at = case when v.retired_at is null then v.created_at else clock_timestamp() end
 	returning v
+), moved as materialized (
+	select event_add(j.vehicle_id, 'vehicle.moved', json_build_object('fleet_id', j.goes_to), j.was_in) as seq
+	from stored s join judged j on j.vehicle_id = (s.v).vehicle_id where j.was_in is distinct from j.goes_to
+), let_in as materialized (
+	select vehicle_block(j.vehicle_id, false)::text from judged j join blocks b on b.vehicle_id = j.vehicle_id and b.blocked
+	where j.outcome = 'done' and not j.there
 ), noted as (
 	insert into audit (subject, action, object, allowed)
 	select j.subject, 'vehicle.put', j.vehicle_id, j.outcome = 'done' from judged j
 )
 select j.n, j.outcome, vehicle_json(s.v, h, true, history_epoch($5::bool)), not j.there
 from judged j left join stored s on (s.v).vehicle_id = j.vehicle_id left join vehicle_heads h on h.vehicle_id = j.vehicle_id
+where (select count(*) from moved) >= 0 and (select count(*) from let_in) >= 0
 order by j.n

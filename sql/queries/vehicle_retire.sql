@@ -1,5 +1,6 @@
 -- Retires vehicles: $1 vehicle, $2 subject, $3 admin, $4 unused, $5 unused. What is unsent is cancelled, grants end and are told,
--- the shadow is cleared; the head stays, so that seq goes on should it be registered anew.
+-- the shadow is cleared, its fleet is left; the head stays, so that seq goes on should it be registered anew. The broker
+-- shuts it out.
 with i as materialized (
 	select i.*, v.fleet_id, case
 		when v.vehicle_id is null then 'not_found'
@@ -18,16 +19,20 @@ with i as materialized (
 		array(select null::text from unsent), array(select step('canceled', jsonb_build_object('by', subject)) from unsent))
 ), ended as materialized (
 	select g.object_id as vehicle_id, g.subject,
-		event_add(g.object_id, 'access.changed', json_build_object('subject', g.subject, 'role', null, 'expires_at', null)) as seq
+		event_add(g.object_id, 'access.changed', access_json(g.subject, null, null)) as seq
 	from i join grants g on g.object_kind = 'vehicle' and g.object_id = i.vehicle_id
 	where i.outcome = 'done' and (select n from cancelled) >= 0
 ), removed as (
 	delete from grants g using ended e where g.object_kind = 'vehicle' and g.object_id = e.vehicle_id and g.subject = e.subject
+), told as materialized (
+	select event_add(i.vehicle_id, 'vehicle.retired', '{}') from i where i.outcome = 'done' and (select count(*) from ended) >= 0
 ), retired as (
-	update vehicles v set retired_at = clock_timestamp(), reported = '{}', reported_version = null, desired = '{}', tags = '{}',
+	update vehicles v set retired_at = clock_timestamp(), reported = '{}', reported_version = null, desired = '{}', tags = '{}', fleet_id = null,
 		display_name = null, msisdn = null, iccid = null
-	from i where i.outcome = 'done' and v.vehicle_id = i.vehicle_id and (select count(*) from ended) >= 0
+	from i where i.outcome = 'done' and v.vehicle_id = i.vehicle_id and (select count(*) from told) >= 0
+), shut_out as materialized (
+	select vehicle_block(i.vehicle_id, true)::text from i where i.outcome = 'done'
 ), noted as (
 	insert into audit (subject, action, object, allowed) select i.subject, 'vehicle.retire', i.vehicle_id, i.outcome = 'done' from i
 )
-select i.n, i.outcome, null::json, false from i order by i.n
+select i.n, i.outcome, null::json, false from i where (select count(*) from shut_out) >= 0 order by i.n

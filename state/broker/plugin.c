@@ -1,6 +1,7 @@
 /* plugin.c - the plugin's face towards mosquitto 2.0: its entry points and the events that it listens to.
  *
  * The broker has one thread, and so has the plugin: every callback runs to its end before the next packet. */
+#include "state/broker/blocked.h"
 #include "state/broker/event.h"
 #include "state/broker/identity.h"
 #include "state/broker/permission.h"
@@ -18,6 +19,7 @@
 struct plugin {
 	struct settings settings;
 	struct sessions sessions;
+	struct blocked blocked;
 	bool is_reloading; /* SIGHUP: BASIC_AUTH comes again for everybody, the offline included, until the tick */
 };
 
@@ -28,6 +30,7 @@ static int on_disconnect(int event, void *data, void *owner);
 static int on_reload(int event, void *data, void *owner);
 static int on_tick(int event, void *data, void *owner);
 static bool is_away(const struct plugin *, const struct mosquitto *client);
+static bool is_blocked(const struct plugin *, const struct mosquitto *client, enum role);
 static int accept_certificate(struct mosquitto *client);
 static void log_refusal(const struct mosquitto *client);
 static bool is_proof(const struct mosquitto_evt_acl_check *);
@@ -83,6 +86,7 @@ int mosquitto_plugin_cleanup(void *userdata, struct mosquitto_opt *options, int 
 	if (!p)
 		return MOSQ_ERR_SUCCESS;
 	sessions_done(&p->sessions);
+	blocked_done(&p->blocked);
 	settings_done(&p->settings);
 	free(p);
 	return MOSQ_ERR_SUCCESS;
@@ -98,7 +102,7 @@ static int on_basic_auth(int event, void *data, void *owner)
 	if (is_away(p, auth->client))
 		return MOSQ_ERR_SUCCESS;
 	enum role role = client_role(&p->settings, auth->client);
-	if (role == ROLE_NOBODY) {
+	if (role == ROLE_NOBODY || is_blocked(p, auth->client, role)) {
 		log_refusal(auth->client);
 		return MOSQ_ERR_AUTH;
 	}
@@ -113,6 +117,11 @@ static int on_basic_auth(int event, void *data, void *owner)
 static bool is_away(const struct plugin *p, const struct mosquitto *client)
 {
 	return p->is_reloading && !session_of(&p->sessions, client) && mosquitto_client_sub_count(client) > 0;
+}
+
+static bool is_blocked(const struct plugin *p, const struct mosquitto *client, enum role role)
+{
+	return role == ROLE_VEHICLE && blocked_has(&p->blocked, mosquitto_client_id(client));
 }
 
 /* The certificate is the proof. The broker keeps the username, not the certificate, with a session whose vehicle
@@ -192,7 +201,7 @@ static void log_denial(struct session *s, const struct mosquitto_evt_acl_check *
 	s->was_denied = true;
 }
 
-/* It passed the access check, so only the gateway gets here with the resync topic. */
+/* It passed the access check, so only the gateway gets here with the resync topic, or below the namespace. */
 static int on_message(int event, void *data, void *owner)
 {
 	const struct mosquitto_evt_message *message = data;
@@ -203,6 +212,7 @@ static int on_message(int event, void *data, void *owner)
 		sessions_retell(&p->sessions);
 		event_resynced(&p->settings, message->payload, message->payloadlen);
 	}
+	blocked_read(&p->blocked, p->settings.name_space, message->topic, message->payloadlen);
 	return MOSQ_ERR_SUCCESS;
 }
 
@@ -232,5 +242,6 @@ static int on_tick(int event, void *data, void *owner)
 	(void)event, (void)data;
 	p->is_reloading = false;
 	sessions_settle(&p->sessions);
+	blocked_kick(&p->blocked);
 	return MOSQ_ERR_SUCCESS;
 }

@@ -234,6 +234,39 @@ for (const alg of ['ES256', 'RS256'])
 		assert.equal(payload.auth_time, payload.iat);
 	});
 
+test('fleets and grants: listed, made with an end, ended', async () => {
+	const grant = { subject: 'bob', role: 'driver', expires_at: at(0), granted_by: 'alice', created_at: at(0) };
+	const node = await scriptedNode((request, response) => {
+		if (request.url.startsWith('/v1/fleets?')) return json(response, 200, { items: [{ fleet_id: 'F1', title: 'Vans' }], next_cursor: null });
+		if (request.method === 'GET') return json(response, 200, { items: [grant, { ...grant, subject: 'olga', role: 'owner', expires_at: null }], next_cursor: null });
+		if (request.method === 'PUT') return json(response, 201, grant);
+		if (request.url.includes('/fleets/')) return response.writeHead(204).end();
+		json(response, 404, { title: 'this subject has no grant here', status: 404 });
+	});
+	const fleets = await keyfob(node, ['fleets']);
+	assert.equal(fleets.code, 0);
+	assert.match(fleets.out, /F1\s+Vans/);
+	const grants = await keyfob(node, ['grants', 'A B']);
+	assert.equal(node.requests.at(-1).url, '/v1/vehicles/A%20B/grants?limit=200');
+	assert.match(grants.out, /bob\s+driver\s+2026-01-31/);
+	assert.match(grants.out, /olga\s+owner\s+for good/);
+
+	const begun = Date.now();
+	const made = await keyfob(node, ['grant', 'CAR1', 'bob', 'driver', '--for', '12h', '-o', 'json']);
+	assert.deepEqual(JSON.parse(made.out), grant);
+	const put = node.requests.at(-1);
+	assert.deepEqual([put.method, put.url, put.json.role], ['PUT', '/v1/vehicles/CAR1/grants/bob', 'driver']);
+	assert.ok(Math.abs(Date.parse(put.json.expires_at) - begun - 43_200_000) < 5000, put.json.expires_at);
+	await keyfob(node, ['grant', '--fleet', 'F1', 'bob', 'operator']);
+	assert.deepEqual([node.requests.at(-1).url, node.requests.at(-1).json], ['/v1/fleets/F1/grants/bob', { role: 'operator' }]);
+
+	assert.equal((await keyfob(node, ['revoke', '--fleet', 'F1', 'bob'])).code, 0);
+	assert.deepEqual([node.requests.at(-1).method, node.requests.at(-1).url], ['DELETE', '/v1/fleets/F1/grants/bob']);
+	const missing = await keyfob(node, ['revoke', 'CAR1', 'bob']);
+	assert.equal(missing.code, 1);
+	assert.match(missing.err, /no grant/);
+});
+
 test('wrong usage is 2, help is 0', async () => {
 	for (const args of [[], ['fly'], ['token'], ['send', 'CAR1'], ['vehicle', 'a', 'b'], ['send', 'CAR1', 'x', '--ttl', 'soon'], ['vehicles', '--nope'], ['vehicles', '-o', 'xml'], ['token', 'mint'], ['vehicles']])
 		assert.equal((await keyfob(null, args)).code, 2, args.join(' '));

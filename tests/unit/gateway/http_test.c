@@ -57,7 +57,7 @@ static void run_echo(struct api_call *call)
 	api_call_reply(call, text, strlen(text));
 }
 
-static const char *const everything[] = { "vehicle_id", "id", "name", "params", "wait", "idempotency_key",
+static const char *const everything[] = { "vehicle_id", "fleet_id", "id", "name", "params", "wait", "idempotency_key",
 	"traceparent", "limit", "cursor", "status", "after", "subject", "settle", "display_name", "provider",
 	"message_id", "delivered", "reason", NULL };
 #define OPERATION(id) const struct api_operation id = { .name = #id, .params = everything, .run = run_echo };
@@ -76,6 +76,16 @@ OPERATION(API_GRANT_PUT)
 OPERATION(API_GRANT_DELETE)
 OPERATION(API_WAKEUP_LIST)
 OPERATION(API_SMS_RECEIPT)
+OPERATION(API_VEHICLE_TRANSFER)
+OPERATION(API_AUDIT_LIST)
+OPERATION(API_FLEET_LIST)
+OPERATION(API_FLEET_GET)
+OPERATION(API_FLEET_PUT)
+OPERATION(API_FLEET_DELETE)
+OPERATION(API_FLEET_GRANT_LIST)
+OPERATION(API_FLEET_GRANT_GET)
+OPERATION(API_FLEET_GRANT_PUT)
+OPERATION(API_FLEET_GRANT_DELETE)
 OPERATION(API_CATALOG_GET)
 OPERATION(API_ME)
 
@@ -165,6 +175,13 @@ void hub_subscribe(struct hub *hub, struct hub_subscriber *s, const char *vehicl
 	replays = strcmp(vehicle_id, "REPLAY") == 0;
 	loop_soon_init(&telling, on_telling);
 	loop_soon_call(loop, &telling);
+}
+
+/* No route of this test leads to a fleet. */
+void hub_subscribe_fleet(struct hub *hub, struct hub_subscriber *s, const char *fleet_id)
+{
+	(void)hub, (void)s, (void)fleet_id;
+	abort();
 }
 
 void hub_unsubscribe(struct hub *hub, struct hub_subscriber *s)

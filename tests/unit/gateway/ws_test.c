@@ -104,21 +104,33 @@ static struct watcher {
 	char vehicle_id[65];
 } watchers[1200];
 static size_t watcher_count, watched_ever;
-static struct hub_channel *const some_channel = (struct hub_channel *)(void *)&watchers;
+static struct hub *const some_hub = (struct hub *)(void *)&watchers;
+
+static void watch(struct hub_subscriber *s, const char *id)
+{
+	s->hub = some_hub;
+	watched_ever++;
+	watchers[watcher_count].subscriber = s;
+	snprintf(watchers[watcher_count++].vehicle_id, sizeof(watchers[0].vehicle_id), "%s", id);
+}
 
 void hub_subscribe(struct hub *hub, struct hub_subscriber *s, const char *vehicle_id)
 {
 	(void)hub;
-	s->channel = some_channel;
-	watched_ever++;
-	watchers[watcher_count].subscriber = s;
-	snprintf(watchers[watcher_count++].vehicle_id, sizeof(watchers[0].vehicle_id), "%s", vehicle_id);
+	watch(s, vehicle_id);
+}
+
+/* Fleets and vehicles of the tests have different ids. */
+void hub_subscribe_fleet(struct hub *hub, struct hub_subscriber *s, const char *fleet_id)
+{
+	(void)hub;
+	watch(s, fleet_id);
 }
 
 void hub_unsubscribe(struct hub *hub, struct hub_subscriber *s)
 {
 	(void)hub;
-	s->channel = NULL;
+	s->hub = NULL;
 	for (size_t i = 0; i < watcher_count; i++) {
 		if (watchers[i].subscriber == s)
 			watchers[i--] = watchers[--watcher_count];
@@ -137,17 +149,30 @@ static struct hub_subscriber *watcher_of(const char *vehicle_id)
 static void make_ready(const char *vehicle_id, int64_t seq)
 {
 	struct hub_subscriber *s = watcher_of(vehicle_id);
-	s->on_ready(s,
-		&(struct hub_snapshot){
-			.vehicle = "{\"vehicle_id\":\"V\"}", .epoch = "e1", .seq = seq, .recovered = s->after >= 0 });
+	s->ready = true;
+	s->on_ready(s, &(struct hub_snapshot){ .vehicle = "{\"vehicle_id\":\"V\"}",
+			       .vehicles = 3,
+			       .epoch = "e1",
+			       .seq = seq,
+			       .recovered = s->after >= 0 });
+}
+
+static void tell_by(const char *watched, const struct event_parts *parts)
+{
+	struct hub_subscriber *s = watcher_of(watched);
+	struct hub_event *event = event_new(parts);
+	s->on_event(s, event);
+	hub_event_unref(event);
 }
 
 static void tell(const char *vehicle_id, int64_t seq, const char *type, const char *data)
 {
-	struct hub_subscriber *s = watcher_of(vehicle_id);
-	struct hub_event *event = event_new(vehicle_id, seq, type, "2026-01-01T00:00:00.000000Z", data, strlen(data));
-	s->on_event(s, event);
-	hub_event_unref(event);
+	tell_by(vehicle_id, &(struct event_parts){ .vehicle_id = vehicle_id,
+				    .seq = seq,
+				    .type = type,
+				    .time = "2026-01-01T00:00:00.000000Z",
+				    .data = data,
+				    .data_len = strlen(data) });
 }
 
 static void end_watch(const char *vehicle_id, const struct fault *fault)
@@ -747,7 +772,7 @@ START_TEST(what_is_no_request_is_said_to_be_none)
 		{ "{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":6}", "5", -32600 },
 		{ CALL("1", "vehicle.list", "6"), "1", -32600 },
 		{ CALL("1", "vehicle.explode", "{}"), "1", -32601 },
-		{ CALL("1", "fleet.subscribe", "{\"fleet_id\":\"*\"}"), "1", -32601 },
+		{ CALL("1", "fleet.subscribe", "{\"fleet_id\":\"*\"}"), "1", -32000 },
 		{ CALL("1", "vehicle.list", "[]"), "1", -32602 },
 		{ CALL("1.5", "vehicle.get", "{}"), "1.5", -32602 },
 		{ CALL("\"a\"", "vehicle.get", "{\"vehicle_id\":7}"), "\"a\"", -32602 },
@@ -1049,6 +1074,73 @@ START_TEST(a_vehicle_that_cannot_be_seen_is_a_fault)
 }
 END_TEST
 
+static void tell_of_fleet(const char *watched, const char *vehicle_id, int64_t seq)
+{
+	tell_by(watched, &(struct event_parts){ .vehicle_id = vehicle_id,
+				 .fleet_id = "F1",
+				 .seq = seq,
+				 .type = "state.reported",
+				 .time = "2026-01-01T00:00:00.000000Z",
+				 .data = "{}",
+				 .data_len = 2 });
+}
+
+START_TEST(a_fleet_is_watched)
+{
+	struct client c;
+	open_known(&c);
+	say(&c, CALL("1", "fleet.subscribe", "{\"fleet_id\":\"F1\"}"));
+	run_until(is_watched, (char[]){ "F1" });
+	make_ready("F1", 0);
+	expect(&c, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"fleet_id\":\"F1\",\"epoch\":\"e1\",\"vehicles\":3}}");
+	tell_of_fleet("F1", "V7", 4);
+	expect_event(&c, "V7", 4);
+	end_watch("F1", &FAULT_FORBIDDEN);
+	expect_part(&c, "\"params\":{\"fleet_id\":\"F1\",\"type\":\"access.changed\",");
+	say(&c, CALL("2", "fleet.unsubscribe", "{\"fleet_id\":\"F1\"}"));
+	expect(&c, "{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{}}");
+	say(&c, CALL("3", "fleet.subscribe", "{\"fleet_id\":\"a/b\"}"));
+	expect_part(&c, "urn:keyfob:problem:fleet-not-found");
+	say(&c, CALL("4", "fleet.subscribe", "{\"fleet_id\":\"*\"}"));
+	expect_part(&c, "urn:keyfob:problem:forbidden");
+	ck_assert_uint_eq(watcher_count, 0);
+	client_done(&c);
+}
+END_TEST
+
+/* What comes by a vehicle's own subscription does not come by its fleet's as well, nor a fleet's grant by each vehicle. */
+START_TEST(an_event_comes_once_however_often_it_is_watched)
+{
+	struct client c;
+	struct event_parts access = { .fleet_id = "F1",
+		.type = "access.changed",
+		.time = "2026-01-01T00:00:00.000000Z",
+		.data = "{\"subject\":\"bob\",\"role\":null}",
+		.data_len = 29 };
+	open_known(&c);
+	subscribe(&c, "V1", 1);
+	say(&c, CALL("1", "fleet.subscribe", "{\"fleet_id\":\"F1\"}"));
+	run_until(is_watched, (char[]){ "F1" });
+	make_ready("F1", 0);
+	expect_part(&c, "\"id\":1,\"result\"");
+	tell_of_fleet("V1", "V1", 2);
+	tell_of_fleet("F1", "V1", 2);
+	tell_of_fleet("F1", "V2", 9);
+	expect_event(&c, "V1", 2);
+	expect_event(&c, "V2", 9);
+	for (int i = 0; i < 2; i++) {
+		struct hub_event *event = event_new(&access);
+		event->serial = 7;
+		watcher_of(i ? "F1" : "V1")->on_event(watcher_of(i ? "F1" : "V1"), event);
+		hub_event_unref(event);
+	}
+	expect_part(&c, "\"params\":{\"fleet_id\":\"F1\",\"type\":\"access.changed\"");
+	say(&c, CALL("2", "vehicle.list", "{}"));
+	expect_part(&c, "\"id\":2,\"result\"");
+	client_done(&c);
+}
+END_TEST
+
 START_TEST(the_end_of_a_grant_is_told_once)
 {
 	struct client c;
@@ -1283,6 +1375,8 @@ int main(void)
 	tcase_add_test(cases, events_follow_the_result_in_order);
 	tcase_add_test(cases, a_second_subscription_takes_the_firsts_place);
 	tcase_add_test(cases, a_vehicle_that_cannot_be_seen_is_a_fault);
+	tcase_add_test(cases, a_fleet_is_watched);
+	tcase_add_test(cases, an_event_comes_once_however_often_it_is_watched);
 	tcase_add_test(cases, the_end_of_a_grant_is_told_once);
 	tcase_add_test(cases, a_connection_has_at_most_a_thousand_subscriptions);
 	tcase_add_test(cases, a_slow_app_is_closed_and_learns_why);

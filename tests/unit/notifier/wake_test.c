@@ -671,7 +671,7 @@ END_TEST
 START_TEST(no_second_probe_after_a_publish_that_found_nobody)
 {
 	begin();
-	ask("update vehicle_heads set reachable = true, session = 's1'");
+	ask("update vehicle_heads set reachable = true, linked = true, subscribed = true, session = 's1'");
 	w.puback = NOT_PUBACKED;
 	send_command();
 	until_answer("select flight from commands", "claimed");

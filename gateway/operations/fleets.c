@@ -1,0 +1,167 @@
+/* fleets.c - the operations that change fleets and their grants: a row each in a table, a statement each. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/ids.h"
+#include "base/json.h"
+#include "base/list.h"
+#include "base/memory.h"
+#include "gateway/api_internal.h"
+#include "gateway/operations/fleet_change.h"
+#include "gateway/operations/grant_params.h"
+#include "gateway/operations/revocation.h"
+#include "sql/db.h"
+#include "sql/statements.h"
+
+#define TITLE_MAX 256
+
+static void run(struct api_call *call);
+static bool check_fleet(struct api_call *call);
+static bool check_nothing(struct api_call *call);
+static bool check_grant(struct api_call *call);
+static bool check_subject(struct api_call *call);
+
+#define OPERATION(id, name, ...)                                                                                       \
+	static const char *const params_##id[] = { __VA_ARGS__, NULL };                                                \
+	const struct api_operation API_##id = { name, SCOPE_COMMANDS_WRITE, params_##id, run };
+OPERATION(FLEET_PUT, "fleet.put", "fleet_id", "title")
+OPERATION(FLEET_DELETE, "fleet.delete", "fleet_id")
+OPERATION(FLEET_GRANT_PUT, "fleet.grant.put", "fleet_id", "subject", "role", "expires_at")
+OPERATION(FLEET_GRANT_DELETE, "fleet.grant.delete", "fleet_id", "subject")
+
+static const struct kind {
+	const struct api_operation *operation;
+	const struct db_statement *statement;
+	bool (*check)(struct api_call *);
+} kinds[] = {
+	{ &API_FLEET_PUT, &SQL_fleet_put, check_fleet },
+	{ &API_FLEET_DELETE, &SQL_fleet_delete, check_nothing },
+	{ &API_FLEET_GRANT_PUT, &SQL_fleet_grant_put, check_grant },
+	{ &API_FLEET_GRANT_DELETE, &SQL_fleet_grant_end, check_subject },
+};
+
+static const struct verdict {
+	const char *outcome;
+	const struct fault *fault;
+	const char *detail;
+} verdicts[] = {
+	{ "done", NULL, "" },
+	{ "no_fleet", &FAULT_FLEET_NOT_FOUND, "" },
+	{ "forbidden", &FAULT_FORBIDDEN, "your role does not allow this" },
+	{ "no_grant", &FAULT_GRANT_NOT_FOUND, "" },
+	{ "not_empty", &FAULT_FLEET_NOT_EMPTY, "" },
+};
+#define VERDICTS (sizeof(verdicts) / sizeof(verdicts[0]))
+
+/* One change under way; the call's state. */
+struct fleet_call {
+	struct api_call *call;
+	struct fleet_change change;
+	char *body;
+};
+
+static void on_changed(struct fleet_change *change, const struct fault *fault);
+
+static void fleet_call_free(void *state)
+{
+	struct fleet_call *f = state;
+	free(f->body);
+	free(f);
+}
+
+static const struct kind *kind_of(const struct api_operation *operation)
+{
+	size_t i = 0;
+	while (kinds[i].operation != operation)
+		i++;
+	return &kinds[i];
+}
+
+static void run(struct api_call *call)
+{
+	const struct kind *kind = kind_of(call->operation);
+	struct fleet_call *f = memory_new(sizeof(*f));
+
+	f->call = call;
+	call->state = f;
+	call->free_state = fleet_call_free;
+	if (!kind->check(call))
+		return;
+	f->body = json_canonical(call->params);
+	f->change = (struct fleet_change){
+		.writer = call->api->writer,
+		.hub = call->api->hub,
+		.statement = kind->statement,
+		.fleet_id = json_text_at(call->params, "fleet_id"),
+		.on_done = on_changed,
+	};
+	fleet_change_run(&f->change, call->caller.subject, api_caller_is_admin(call), f->body);
+}
+
+/* What a caller may write. */
+
+static bool refuse(struct api_call *call, const char *why)
+{
+	api_call_fail(call, &FAULT_INVALID_PARAMS, "%s", why);
+	return false;
+}
+
+static bool check_fleet(struct api_call *call)
+{
+	const char *id, *title;
+
+	if (!api_param_text(call, "fleet_id", &id) || !api_param_text(call, "title", &title))
+		return false;
+	if (!id || !topic_level_is_safe(id))
+		return refuse(call, "fleet_id has 1 to 64 of A-Z a-z 0-9 . _ : -");
+	return title && strlen(title) > TITLE_MAX ? refuse(call, "title has at most 256 bytes") : true;
+}
+
+static bool check_nothing(struct api_call *call)
+{
+	const char *fleet_id;
+	return api_param_fleet(call, &fleet_id);
+}
+
+static bool check_subject(struct api_call *call)
+{
+	return check_nothing(call) && grant_check_subject(call);
+}
+
+static bool check_grant(struct api_call *call)
+{
+	return check_nothing(call) && grant_check(call, GRANT_ON_FLEET);
+}
+
+/* Committed, or not. Statements and table are one program: an outcome that it lacks is our mistake. */
+
+static const struct verdict *verdict_of(const char *outcome)
+{
+	size_t i = 0;
+	while (i < VERDICTS && strcmp(verdicts[i].outcome, outcome) != 0)
+		i++;
+	assert(i < VERDICTS);
+	return &verdicts[i];
+}
+
+static void on_changed(struct fleet_change *change, const struct fault *fault)
+{
+	struct fleet_call *f = container_of(change, struct fleet_call, change);
+	struct api_call *call = f->call;
+
+	if (fault) {
+		api_call_fail(call, fault, "%s", "");
+		return;
+	}
+	const struct verdict *verdict = verdict_of(change->outcome);
+	if (verdict->fault) {
+		api_call_fail(call, verdict->fault, "%s", verdict->detail);
+		return;
+	}
+	if (change->has_ended_rights)
+		revocation_look(call->api->revocation);
+	call->created = change->is_new;
+	char *reply = memory_need(strdup(change->reply ? change->reply : "{}"));
+	api_call_reply(call, reply, strlen(reply));
+}

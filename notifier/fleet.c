@@ -1,0 +1,336 @@
+/* fleet.c - a fleet that somebody watches: its interest, where its vehicles have come to, and its grants.
+ *
+ *   interest committed ─ moment noted, heads read: live ─ heads read again until all who had begun before that moment are over
+ *
+ * No row is locked: what committed before the heads were read is in them, what began after the interest sees it, what was
+ * under way is found by the later reading (docs/decisions/0005). From then on the channels of its vehicles are as those that
+ * are watched by themselves: the next event is delivered, a hole is filled. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "notifier/hub_internal.h"
+#include "sql/db.h"
+#include "sql/statements.h"
+
+#define IDLE_MS 5000
+
+enum { NOW, HEADS }; /* the statements of a reading of the heads */
+
+static void on_registered(struct db_unit *unit, void *context, const struct fault *fault);
+static void read_heads(struct hub_fleet *f);
+static void on_heads(struct db_unit *unit, void *context, const struct fault *fault);
+static void on_compared(struct db_unit *unit, void *context, const struct fault *fault);
+static void on_dropped(struct db_unit *unit, void *context, const struct fault *fault);
+
+struct hub_fleet *fleet_find(struct hub *hub, const char *fleet_id)
+{
+	struct hub_fleet *f = NULL;
+	if (fleet_id)
+		HASH_FIND_STR(hub->fleets, fleet_id, f);
+	return f;
+}
+
+struct hub_fleet *fleet_get(struct hub *hub, const char *fleet_id)
+{
+	struct hub_fleet *f = fleet_find(hub, fleet_id);
+	if (f)
+		return f;
+	f = memory_new(sizeof(*f));
+	f->hub = hub;
+	snprintf(f->fleet_id, sizeof(f->fleet_id), "%s", fleet_id);
+	f->version = -1;
+	list_init(&f->subscribers);
+	HASH_ADD_STR(hub->fleets, fleet_id, f);
+	return f;
+}
+
+void fleet_free(struct hub_fleet *f)
+{
+	HASH_DEL(f->hub->fleets, f);
+	free(f);
+}
+
+static bool is_watched(const struct hub_fleet *f)
+{
+	return f && f->registered;
+}
+
+bool fleet_wants(struct hub *hub, const struct hub_event *event)
+{
+	const struct hub_fleet *in = fleet_find(hub, event->fleet_id), *left = fleet_find(hub, event->left_fleet),
+			       *all = fleet_find(hub, ALL_VEHICLES);
+	return (in && in->live) || (left && left->live) || (all && all->live);
+}
+
+bool fleet_covers(const struct hub_channel *ch)
+{
+	return is_watched(ch->fleet) || is_watched(fleet_find(ch->hub, ALL_VEHICLES));
+}
+
+/* Interest and heads. */
+
+void fleet_register(struct hub_fleet *f)
+{
+	struct hub *hub = f->hub;
+
+	if (f->registering)
+		return;
+	f->registering = true;
+	struct db_unit *unit = db_unit_new(hub->options.writer, on_registered, f);
+	db_unit_add(unit, &SQL_fleet_interest_add);
+	db_param_text(unit, f->fleet_id);
+	db_param_text(unit, hub->options.worker);
+	hub->units++;
+	db_unit_submit(unit);
+}
+
+static void end_beginners(struct hub_fleet *f, const struct fault *fault)
+{
+	list_for_each_safe (node, &f->subscribers) {
+		struct hub_subscriber *s = container_of(node, struct hub_subscriber, node);
+		if (!s->ready)
+			subscriber_end(s, fault);
+	}
+}
+
+static void on_registered(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct hub_fleet *f = context;
+
+	(void)unit;
+	f->hub->units--;
+	f->registering = false;
+	if (fault) {
+		end_beginners(f, fault == &FAULT_STATEMENT ? &FAULT_INTERNAL : fault);
+		return;
+	}
+	f->registered = true;
+	f->live = false;
+	f->until[0] = '\0';
+	read_heads(f);
+}
+
+static void read_heads(struct hub_fleet *f)
+{
+	struct hub *hub = f->hub;
+	struct db_unit *unit = db_unit_new(hub->options.reader, on_heads, f);
+
+	f->registering = true;
+	db_unit_add(unit, &SQL_fleet_now);
+	db_param_text(unit, f->until[0] ? f->until : NULL);
+	db_unit_add(unit, &SQL_fleet_heads);
+	db_param_text(unit, f->fleet_id);
+	hub->units++;
+	db_unit_submit(unit);
+}
+
+/* Beginners have read their grant, and read it once more: the first time may be long ago. */
+static void become_live(struct hub_fleet *f, const char *moment)
+{
+	snprintf(f->until, sizeof(f->until), "%s", moment);
+	f->live = true;
+	list_for_each_safe (node, &f->subscribers) {
+		struct hub_subscriber *s = container_of(node, struct hub_subscriber, node);
+		if (!s->ready)
+			subscribe_begin(s);
+	}
+}
+
+static void on_heads(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct hub_fleet *f = context;
+
+	f->hub->units--;
+	f->registering = false;
+	if (fault)
+		return; /* the tidying tries again */
+	for (size_t row = 0; row < db_rows(unit, HEADS); row++)
+		channel_adopt(f->hub, db_text(unit, HEADS, row, 0), db_text(unit, HEADS, row, 2),
+			db_int(unit, HEADS, row, 1));
+	if (!f->live)
+		become_live(f, db_text(unit, NOW, 0, 0));
+	else if (db_bool(unit, NOW, 0, 1))
+		f->until[0] = '\0';
+}
+
+void fleet_resync(struct hub *hub)
+{
+	struct hub_fleet *f, *next;
+	HASH_ITER (hh, hub->fleets, f, next) {
+		if (!f->registered)
+			continue;
+		f->live = false;
+		fleet_register(f);
+	}
+}
+
+static bool is_droppable(struct hub_fleet *f)
+{
+	int64_t now = loop_monotonic_ms(f->hub->loop);
+
+	if (!list_is_empty(&f->subscribers))
+		f->idle_since_ms = 0;
+	else if (f->idle_since_ms == 0)
+		f->idle_since_ms = now;
+	return f->idle_since_ms > 0 && now - f->idle_since_ms >= IDLE_MS && !f->registering;
+}
+
+static void drop_interest(struct hub *hub, struct db_array *fleets)
+{
+	if (fleets->count == 0)
+		return;
+	struct db_unit *unit = db_unit_new(hub->options.writer, on_dropped, hub);
+	db_unit_add(unit, &SQL_fleet_interest_drop);
+	db_param_array(unit, fleets);
+	db_param_text(unit, hub->options.worker);
+	hub->units++;
+	db_unit_submit(unit);
+}
+
+/* A row that stays costs a few messages that nobody reads; the worker's end removes it. */
+static void on_dropped(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct hub *hub = context;
+	(void)unit;
+	(void)fault;
+	hub->units--;
+}
+
+void fleet_tidy(struct hub *hub)
+{
+	struct db_array dropped = { 0 };
+	struct hub_fleet *f, *next;
+
+	HASH_ITER (hh, hub->fleets, f, next) {
+		if (is_droppable(f)) {
+			if (f->registered)
+				db_array_text(&dropped, f->fleet_id);
+			f->registered = f->live = false;
+			if (f->channels == 0)
+				fleet_free(f);
+		} else if (f->registered && !f->live) {
+			fleet_register(f);
+		} else if (f->live && f->until[0] && !f->registering) {
+			read_heads(f);
+		}
+	}
+	drop_interest(hub, &dropped);
+}
+
+/* Events of its vehicles. */
+
+static void give(struct hub_fleet *f, struct hub_event *event)
+{
+	list_for_each_safe (node, &f->subscribers) {
+		struct hub_subscriber *s = container_of(node, struct hub_subscriber, node);
+		if (!s->ready)
+			continue;
+		if (s->subscribing)
+			subscribe_keep(s, event);
+		else
+			subscriber_give(s, event);
+	}
+}
+
+void fleet_deliver(struct hub *hub, struct hub_event *event)
+{
+	struct hub_fleet *in = fleet_find(hub, event->fleet_id), *left = fleet_find(hub, event->left_fleet),
+			 *all = fleet_find(hub, ALL_VEHICLES);
+
+	if (left && !list_is_empty(&left->subscribers)) {
+		struct hub_event *parting = event_new_left(event);
+		give(left, parting);
+		hub_event_unref(parting);
+	}
+	if (in)
+		give(in, event);
+	if (all)
+		give(all, event);
+}
+
+/* Its grants. */
+
+static void give_access(struct list *subscribers, struct hub_event *event)
+{
+	list_for_each_safe (node, subscribers)
+		subscriber_give_access(container_of(node, struct hub_subscriber, node), event);
+}
+
+void fleet_take_access(struct hub *hub, struct hub_event *event, int64_t version)
+{
+	static unsigned serial;
+	struct hub_fleet *f = fleet_find(hub, event->fleet_id), *all = fleet_find(hub, ALL_VEHICLES);
+	struct hub_channel *ch = hub->channels, *next;
+
+	event->serial = __atomic_add_fetch(&serial, 1, __ATOMIC_RELAXED);
+	if (f && f->version >= 0 && version == f->version + 1)
+		f->version = version;
+	if (f)
+		give_access(&f->subscribers, event);
+	if (all)
+		give_access(&all->subscribers, event);
+	HASH_ITER (hh, hub->channels, ch, next) {
+		if (f && ch->fleet == f)
+			give_access(&ch->subscribers, event);
+	}
+}
+
+/* The net under a lost message: whoever rests on a fleet whose grants were changed unheard is in doubt. */
+
+static void doubt_all(struct list *subscribers)
+{
+	list_for_each_safe (node, subscribers) {
+		struct hub_subscriber *s = container_of(node, struct hub_subscriber, node);
+		if (s->ready && !s->admin)
+			subscriber_doubt(s);
+	}
+}
+
+static void doubt_fleet(struct hub_fleet *f)
+{
+	struct hub_channel *ch = f->hub->channels, *next;
+
+	doubt_all(&f->subscribers);
+	HASH_ITER (hh, f->hub->channels, ch, next) {
+		if (ch->fleet == f)
+			doubt_all(&ch->subscribers);
+	}
+}
+
+void fleet_compare(struct hub *hub)
+{
+	struct db_array fleets = { 0 };
+	struct hub_fleet *f, *next;
+
+	if (hub->comparing)
+		return;
+	HASH_ITER (hh, hub->fleets, f, next) {
+		if (f->version >= 0)
+			db_array_text(&fleets, f->fleet_id);
+	}
+	if (fleets.count == 0)
+		return;
+	struct db_unit *unit = db_unit_new(hub->options.reader, on_compared, hub);
+	db_unit_add(unit, &SQL_fleet_versions);
+	db_param_array(unit, &fleets);
+	hub->comparing = true;
+	hub->units++;
+	db_unit_submit(unit);
+}
+
+static void on_compared(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct hub *hub = context;
+
+	hub->units--;
+	hub->comparing = false;
+	for (size_t row = 0; !fault && row < db_rows(unit, 0); row++) {
+		struct hub_fleet *f = fleet_find(hub, db_text(unit, 0, row, 0));
+		int64_t version = db_int(unit, 0, row, 1);
+		if (!f || version <= f->version)
+			continue;
+		f->version = version;
+		doubt_fleet(f);
+	}
+}

@@ -1,0 +1,233 @@
+// matrix.test.mjs - every call of REST and WebSocket, by every role, with every set of scopes, on what is theirs, foreign,
+// expired and revoked; generated from two tables, with real tokens on two nodes.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { adminToken, openSocket, poll, rest, RpcError, startInstallation, token, vehicleIds } from './harness.mjs';
+
+const { database, nodes } = await startInstallation({ ids: vehicleIds(1), nodes: 2 });
+const admin = await adminToken('root');
+const options = { timeout: 170_000 };
+
+// ---- who
+
+const roles = [
+	['owner', 'vehicle'],
+	['manager', 'fleet'],
+	['operator', 'fleet'],
+	['viewer', 'fleet'],
+	['driver', 'vehicle'],
+	['viewer', 'vehicle'],
+].map(([role, kind]) => ({ role, kind, subject: `${kind}-${role}` }));
+const scopeSets = ['', 'vehicles:read', 'commands:write', 'vehicles:read commands:write', 'keyfob:admin'];
+
+// ---- what: with admin's scope, then by role as they stand above, then a stranger
+
+const verdicts = {
+	'.': 'fine',
+	F: 'forbidden',
+	V: 'vehicle-not-found',
+	f: 'fleet-not-found',
+	N: 'fleet-not-empty',
+};
+const json = { 'Content-Type': 'application/json' };
+
+// [scopes that suffice, verdicts, method, path, body]; V: the vehicle, F: its fleet, C: its command.
+const calls = [
+	['', '. ...... .', 'GET', '/v1/me'],
+	['', '. ...... .', 'GET', '/v1/catalog'],
+	['r', '. ...... .', 'GET', '/v1/vehicles'],
+	['r', '. ...... V', 'GET', '/v1/vehicles/V'],
+	['w', '. ...F.F V', 'POST', '/v1/vehicles/V/commands', { name: 'doors.unlock', wake: false }],
+	['w', '. ..FFFF V', 'POST', '/v1/vehicles/V/commands', { name: 'owner.pair', wake: false }],
+	['rw', '. ...... V', 'GET', '/v1/vehicles/V/commands'],
+	['rw', '. ...... V', 'GET', '/v1/vehicles/V/commands/C'],
+	['w', '. ...F.F V', 'POST', '/v1/vehicles/V/commands/C/cancel'],
+	['r', '. ...... V', 'GET', '/v1/vehicles/V/events'],
+	['r', '. ...... V', 'STREAM', '/v1/vehicles/V/events'],
+	['r', '. ..FFFF V', 'GET', '/v1/vehicles/V/grants'],
+	['r', '. ..FFFF V', 'GET', '/v1/vehicles/V/grants/pia'],
+	['w', '. ..FFFF V', 'PUT', '/v1/vehicles/V/grants/eve', { role: 'driver' }],
+	['w', '. ..FFFF V', 'DELETE', '/v1/vehicles/V/grants/pia'],
+	['r', '. .FFFFF V', 'GET', '/v1/vehicles/V/audit'],
+	['w', '. .FFFFF V', 'POST', '/v1/vehicles/V/transfer', { subject: 'eve' }],
+	['w', '. F.FFFF f', 'PUT', '/v1/vehicles/V', { fleet_id: 'F' }],
+	['w', '. FFFFFF F', 'PUT', '/v1/vehicles/V', {}],
+	['w', '. F.FFFF V', 'DELETE', '/v1/vehicles/V'],
+	['r', '. ...... .', 'GET', '/v1/fleets'],
+	['r', '. f...ff f', 'GET', '/v1/fleets/F'],
+	['w', '. fFFFff f', 'PUT', '/v1/fleets/F', { title: 'Vans' }],
+	['w', 'N fFFFff f', 'DELETE', '/v1/fleets/F'],
+	['r', '. f...ff f', 'STREAM', '/v1/fleets/F/events'],
+	['r', '. FFFFFF F', 'STREAM', '/v1/fleets/*/events'],
+	['r', '. f.FFff f', 'GET', '/v1/fleets/F/grants'],
+	['r', '. f.FFff f', 'GET', '/v1/fleets/F/grants/pia'],
+	['w', '. f.FFff f', 'PUT', '/v1/fleets/F/grants/eve', { role: 'viewer' }],
+	['w', '. f.FFff f', 'DELETE', '/v1/fleets/F/grants/pia'],
+];
+
+const methods = [
+	['r', '. ...... V', 'vehicle.subscribe', { vehicle_id: 'V' }],
+	['r', '. f...ff f', 'fleet.subscribe', { fleet_id: 'F' }],
+	['r', '. FFFFFF F', 'fleet.subscribe', { fleet_id: '*' }],
+	['', '. ...... .', 'vehicle.unsubscribe', { vehicle_id: 'V' }],
+	['', '. ...... .', 'fleet.unsubscribe', { fleet_id: 'F' }],
+	['r', '. ...... V', 'vehicle.get', { vehicle_id: 'V' }],
+	['r', '. ...... .', 'vehicle.list', {}],
+	['w', '. ...F.F V', 'command.send', { vehicle_id: 'V', name: 'doors.unlock', wake: false }],
+	['rw', '. ...... V', 'command.get', { vehicle_id: 'V', id: 'C' }],
+	['w', '. ...F.F V', 'command.cancel', { vehicle_id: 'V', id: 'C' }],
+];
+
+// What a cell should say. `own`: the role's own vehicle and fleet; else it is as a stranger's.
+function expected([scopes, row], role, scopeSet, own) {
+	const letters = row.replaceAll(' ', '');
+	if (scopeSet.includes('keyfob:admin')) return verdicts[letters[0]];
+	const suffices = !scopes || (scopes.includes('r') && scopeSet.includes('vehicles:read')) || (scopes.includes('w') && scopeSet.includes('commands:write'));
+	if (!suffices) return 'forbidden';
+	return verdicts[letters[own ? 1 + roles.indexOf(role) : 1 + roles.length]];
+}
+
+// ---- where: arenas of a vehicle in a fleet, with a command that waits and somebody to speak of
+
+let arenas = 0;
+const free = [];
+
+async function makeArenas(count, grants) {
+	const first = arenas + 1;
+	arenas += count;
+	await database.sql(`begin;
+		insert into fleets (fleet_id) select 'MF' || n from generate_series(${first}, ${arenas}) n;
+		insert into vehicle_heads (vehicle_id, seq) select 'MV' || n, 1 from generate_series(${first}, ${arenas}) n;
+		insert into vehicles (vehicle_id, fleet_id) select 'MV' || n, 'MF' || n from generate_series(${first}, ${arenas}) n;
+		insert into commands (vehicle_id, id, name, issued_by, wake, redelivery, catalog, accepted_seq, timeout_seconds, created_at, expires_at, updated_at, due_at)
+			select 'MV' || n, uuid7_floor(now()), 'horn.honk', 'root', false, 'on_reconnect', '{"role":"driver"}', 1, 20,
+				now(), now() + interval '1 hour', now(), now() + interval '1 hour' from generate_series(${first}, ${arenas}) n;
+		insert into grants (object_kind, object_id, subject, role, granted_by, created_at)
+			select kind, case kind when 'vehicle' then 'MV' else 'MF' end || n, subject, role, 'root', now() - interval '1 hour'
+			from generate_series(${first}, ${arenas}) n, (values ('vehicle', 'pia', 'driver'), ('fleet', 'pia', 'operator'), ('vehicle', 'ole', 'owner')
+				${grants.map(({ kind, subject, role }) => `, ('${kind}', '${subject}', '${role}')`).join('')}) as v(kind, subject, role);
+		commit`);
+	const command = await database.sql(`select id from commands where vehicle_id = 'MV${first}'`);
+	return Array.from({ length: count }, (_, i) => ({ vehicle: `MV${first + i}`, fleet: `MF${first + i}`, command }));
+}
+
+// One that nobody has changed yet, where every role has its grant.
+async function ownArena() {
+	if (free.length === 0) free.push(...(await makeArenas(100, roles)));
+	return free.pop();
+}
+
+const objectOf = ({ kind }, { vehicle, fleet }) => (kind === 'fleet' ? `/v1/fleets/${fleet}` : `/v1/vehicles/${vehicle}`);
+
+async function grantAll(arena, expires_at = null) {
+	for (const who of roles) {
+		const { status } = await rest(nodes[0], 'PUT', `${objectOf(who, arena)}/grants/${who.subject}`, { token: admin, body: { role: who.role, expires_at } });
+		assert.equal(status, 201);
+	}
+}
+
+async function makeTargets() {
+	const [foreign, expired, revoked] = await makeArenas(3, []);
+	const end = Date.now() + 1500;
+	await grantAll(expired, new Date(end).toISOString());
+	await grantAll(revoked);
+	for (const who of roles) await rest(nodes[1], 'DELETE', `${objectOf(who, revoked)}/grants/${who.subject}`, { token: admin });
+	await poll(() => Date.now(), (now) => now > end, { what: 'the grants have run out' });
+	return { foreign, expired, revoked };
+}
+
+const fill = (value, { vehicle, fleet, command }) =>
+	JSON.parse(JSON.stringify(value).replace(/(?<=["/])[VFC](?=["/])/g, (letter) => ({ V: vehicle, F: fleet, C: command })[letter]));
+
+// Every cell of a table; `say` makes the call and returns its verdict.
+async function everyCell(table, say) {
+	const targets = await makeTargets();
+	const shared = await ownArena(); // for what changes nothing
+	let cells = 0;
+	const cell = async (row, who, scopes, [target, arena]) => {
+		const should = expected(row, who, scopes, target === 'own');
+		const changes = should === 'fine' && row[0] === 'w';
+		const where = target !== 'own' ? arena : changes ? await ownArena() : shared;
+		// What admin may is tried on the own vehicle alone: elsewhere it would change what the others look at.
+		if (target !== 'own' && changes && scopes.includes('admin')) return;
+		const heard = await say(row, who, scopes, where, cells++);
+		assert.equal(heard, should, `${row[2]} ${row[3].vehicle_id ?? row[3].fleet_id ?? row[3]} by a ${who.subject} with "${scopes}", ${target}`);
+	};
+	for (const row of table)
+		for (const scopes of scopeSets)
+			await Promise.all(
+				roles.flatMap((who) => [['own'], ...Object.entries(targets)].map((target) => cell(row, who, scopes, target))),
+			);
+	return cells;
+}
+
+const tokens = new Map();
+async function tokenOf(who, scope) {
+	const key = `${who.subject} ${scope}`;
+	if (!tokens.has(key)) tokens.set(key, await token({ sub: who.subject, scope }));
+	return tokens.get(key);
+}
+
+// ---- REST
+
+async function stream(node, path, bearer) {
+	const aborter = new AbortController();
+	const answer = await fetch(node.url + path, { signal: aborter.signal, headers: { Accept: 'text/event-stream', Authorization: `Bearer ${bearer}` } });
+	if (answer.status === 200) {
+		aborter.abort();
+		return { status: 200 };
+	}
+	return { status: answer.status, body: await answer.json() };
+}
+
+const verdictOf = ({ status, body }) => (status < 300 ? 'fine' : body.type.replace('urn:keyfob:problem:', ''));
+
+async function sayRest([, , method, path, body], who, scopes, arena, n) {
+	const node = nodes[n % 2];
+	const bearer = await tokenOf(who, scopes);
+	const filled = fill(path, arena);
+	if (method === 'STREAM') return verdictOf(await stream(node, filled, bearer));
+	return verdictOf(await rest(node, method, filled, { token: bearer, body: body && fill(body, arena), headers: body ? json : {} }));
+}
+
+test('REST: every call, by every role and set of scopes, on own, foreign, expired and revoked', options, async () => {
+	const cells = await everyCell(calls, sayRest);
+	assert.ok(cells > 3000, `${cells} cells`);
+});
+
+// ---- WebSocket
+
+const sockets = new Map();
+async function socketOf(who, scopes, n) {
+	const key = `${who.subject} ${scopes} ${n % 2}`;
+	if (!sockets.has(key)) sockets.set(key, openSocket(nodes[n % 2], { token: await tokenOf(who, scopes) }));
+	return sockets.get(key);
+}
+
+// One at a time on a socket: a second subscription to the same takes the place of one that is not answered yet.
+async function saySocket([, , method, params], who, scopes, arena, n) {
+	const socket = await socketOf(who, scopes, n);
+	const turn = socket.turn ?? Promise.resolve();
+	socket.turn = turn.then(() => ask(socket, method, fill(params, arena)));
+	return socket.turn;
+}
+
+function ask(socket, method, params) {
+	return socket.call(method, params).then(
+		() => 'fine',
+		(error) => {
+			assert.ok(error instanceof RpcError && error.code === -32000, error.message);
+			return error.data.type.replace('urn:keyfob:problem:', '');
+		},
+	);
+}
+
+test('WebSocket: every method, by every role and set of scopes, on own, foreign, expired and revoked', options, async () => {
+	const cells = await everyCell(methods, saySocket);
+	assert.ok(cells > 1000, `${cells} cells`);
+});
+
+test('what was refused has changed nothing', options, async () => {
+	assert.equal(await database.sql(`select count(*) from grants where subject = 'eve' and object_id in ('MV1', 'MF1', 'MV2', 'MF2', 'MV3', 'MF3')`), '0');
+	assert.equal(await database.sql('select deadlocks from pg_stat_database where datname = current_database()'), '0');
+});
