@@ -1,7 +1,7 @@
 // edges.test.mjs - what strangers send and expect at the edges of the contract: odd paths, odd headers.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { adminToken, grant, registerVehicle, rest, startInstallation, token, vehicleIds } from './harness.mjs';
+import { adminToken, grant, openStream, registerVehicle, rest, sendCommand, startInstallation, token, vehicleIds } from './harness.mjs';
 
 const ids = vehicleIds(10);
 const { node } = await startInstallation({ ids });
@@ -41,4 +41,17 @@ test('between the scheme and the token there may be several spaces', options, as
 		assert.equal(answer.status, 200);
 	}
 	assertProblem(await rest(node, 'GET', '/v1/me', { headers: { Authorization: 'Bearer    ' } }), 401, 'unauthenticated');
+});
+
+test('a Last-Event-ID that is none of ours resumes nothing', options, async () => {
+	const id = await ownVehicle();
+	await sendCommand(node, alice, id, { name: 'horn.honk' });
+	const { epoch } = (await rest(node, 'GET', path(id), { token: alice })).body;
+	for (const lastEventId of ['garbage', ':', `${epoch}:`, `${epoch}:x`, `${epoch}:-1`, `${epoch}:1x`, `${epoch}:${'9'.repeat(40)}`]) {
+		const stream = await openStream(node, path(id, '/events'), { token: alice, lastEventId });
+		const snapshot = await stream.until(() => true);
+		assert.equal(snapshot.event, 'snapshot');
+		assert.equal(snapshot.data.recovered, false, lastEventId);
+		stream.close();
+	}
 });
