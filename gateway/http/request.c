@@ -133,7 +133,7 @@ bad:
 	return NULL;
 }
 
-/* Whether the path is the route's; its placeholders become parameters. */
+/* Whether the path is the route's; its placeholders become parameters. What is no text is nobody's id: empty. */
 static bool match(const char *pattern, const char *path, size_t len, json_t *params)
 {
 	const char *end = path + len;
@@ -146,14 +146,13 @@ static bool match(const char *pattern, const char *path, size_t len, json_t *par
 		}
 		const char *close = strchr(pattern, '}'), *slash = memchr(path, '/', (size_t)(end - path));
 		size_t n = (size_t)((slash ? slash : end) - path);
+		if (n == 0)
+			return false;
 		char *value = decode(path, n), *name = memory_need(strndup(pattern + 1, (size_t)(close - pattern) - 1));
-		json_t *text = value && n > 0 ? json_string(value) : NULL;
-		if (text)
-			json_object_set_new(params, name, text);
+		json_t *text = value ? json_string(value) : NULL;
+		json_object_set_new(params, name, text ? text : json_string(""));
 		free(value);
 		free(name);
-		if (!text)
-			return false;
 		pattern = close + 1;
 		path += n;
 	}
@@ -423,9 +422,13 @@ static bool authenticate(struct http_request *r)
 	h2o_iovec_t given = http_field(r->req, "authorization");
 	char why[256] = "";
 
-	if (given.len > 7 && strncasecmp(given.base, "Bearer ", 7) == 0 &&
-		!api_authenticate(r->http->options.api, given.base + 7, given.len - 7, &r->caller, why, sizeof(why)))
-		return true;
+	if (given.len > 7 && strncasecmp(given.base, "Bearer ", 7) == 0) {
+		const char *token = given.base + 7, *end = given.base + given.len;
+		while (token < end && *token == ' ') /* RFC 6750 §2.1: one or more */
+			token++;
+		if (!api_authenticate(r->http->options.api, token, (size_t)(end - token), &r->caller, why, sizeof(why)))
+			return true;
+	}
 	http_problem(r, &FAULT_UNAUTHENTICATED, why, NULL);
 	return false;
 }

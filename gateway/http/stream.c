@@ -13,6 +13,7 @@
 
 #define COMMENT_MS 15000
 #define FAREWELL_MS 10000 /* how long a reader has to take the last of it */
+#define SEQ_DIGITS_MAX 18
 
 struct stream {
 	h2o_generator_t generator;
@@ -49,11 +50,15 @@ static bool read_position(h2o_req_t *req, struct stream *st)
 	if (!colon || (size_t)(colon - value.base) >= sizeof(st->epoch))
 		return false;
 	memcpy(st->epoch, value.base, (size_t)(colon - value.base));
-	char seq[24] = "";
+	char seq[SEQ_DIGITS_MAX + 1] = "";
 	size_t len = value.len - (size_t)(colon - value.base) - 1;
-	memcpy(seq, colon + 1, len < sizeof(seq) - 1 ? len : sizeof(seq) - 1);
+	if (len < 1 || len > SEQ_DIGITS_MAX)
+		return false;
+	memcpy(seq, colon + 1, len);
+	if (strspn(seq, "0123456789") != len)
+		return false;
 	st->subscriber.after = strtoll(seq, NULL, 10);
-	return st->subscriber.after >= 0;
+	return true;
 }
 
 void stream_begin(struct http_request *r, json_t *params)

@@ -364,7 +364,9 @@ START_TEST(finds_what_a_path_names)
 	ask_expect("GET /v1/vehicles/CAR1 HTTP/1.1\r\n" LAST, "200", "\"API_VEHICLE_GET\"");
 	ask_expect("GET /v1/vehicles/C%2f%2541/grants/a%7Cb HTTP/1.1\r\n" LAST, "200",
 		"{\"subject\":\"a|b\",\"vehicle_id\":\"C/%41\"}");
-	ask_expect("GET /v1/vehicles/C%00/commands HTTP/1.1\r\n" LAST, "404", "problem:not-found");
+	ask_expect(
+		"GET /v1/vehicles/C%00/grants/%ff HTTP/1.1\r\n" LAST, "200", "{\"subject\":\"\",\"vehicle_id\":\"\"}");
+	ask_expect("GET /v1/vehicles//commands HTTP/1.1\r\n" LAST, "404", "problem:not-found");
 	ask_expect("GET /v2 HTTP/1.1\r\n" LAST, "404", "application/problem+json");
 	ask_expect("PATCH /v1/vehicles/CAR1 HTTP/1.1\r\n" LAST, "405", "allow: GET, PUT, DELETE");
 	const char *head = ask("HEAD /v1/me HTTP/1.1\r\n" LAST);
