@@ -80,7 +80,7 @@ extern const struct api_operation API_FLEET_GRANT_LIST;	  /* fleet_id limit curs
 extern const struct api_operation API_FLEET_GRANT_GET;	  /* fleet_id subject */
 extern const struct api_operation API_FLEET_GRANT_PUT;	  /* fleet_id subject role expires_at */
 extern const struct api_operation API_FLEET_GRANT_DELETE; /* fleet_id subject */
-extern const struct api_operation API_WAKEUP_LIST;    /* vehicle_id limit cursor */
+extern const struct api_operation API_WAKEUP_LIST;	  /* vehicle_id limit cursor */
 extern const struct api_operation
 	API_SMS_RECEIPT; /* provider message_id delivered reason; by a hook, which has no caller */
 extern const struct api_operation API_CATALOG_GET;
