@@ -60,12 +60,15 @@ struct hub_subscriber {
 	/* set by the owner before hub_subscribe() */
 	const char *subject; /* borrowed while subscribed */
 	bool admin;
-	const char *epoch; /* with `after`: resume; borrowed until on_ready; NULL: none */
+	const char *epoch; /* with `after`: only this history is resumed; borrowed until on_ready; NULL: any */
 	int64_t after;	   /* -1: none */
 	void (*on_ready)(struct hub_subscriber *, const struct hub_snapshot *);
 	void (*on_event)(struct hub_subscriber *, const struct hub_event *);
+	/* Whether it can take more of a replay now; NULL: always. After a false the owner calls hub_carry_on(). */
+	bool (*has_room)(const struct hub_subscriber *);
 	/* It is over: VEHICLE_NOT_FOUND, FLEET_NOT_FOUND or a storage fault before on_ready; later FORBIDDEN when the
-	 * grant ended, OVERLOADED when too much came before that was clear. Never called after hub_unsubscribe(). */
+	 * grant ended, OVERLOADED when too much came before that was clear, or the log lost what a
+	 * replay had not come to. Never called after hub_unsubscribe(). */
 	void (*on_end)(struct hub_subscriber *, const struct fault *);
 
 	/* the hub's */
@@ -75,6 +78,7 @@ struct hub_subscriber {
 	struct hub_fleet *fleet;	 /* of a fleet */
 	struct subscribing *subscribing; /* until it is ready, and while its rights are read again */
 	bool ready;
+	bool replaying;		  /* since on_ready with `recovered`, until it has come to the present */
 	int64_t next_seq;	  /* the next event it may see */
 	int rank;		  /* of its role: from 3 on it sees everybody's access.changed */
 	struct loop_timer expiry; /* of its grant */
@@ -118,6 +122,8 @@ void hub_subscribe(struct hub *, struct hub_subscriber *, const char *vehicle_id
 /* Every event of a fleet's vehicles from on_ready on ("*": all vehicles, for admin alone). `epoch` and `after` do not count. */
 void hub_subscribe_fleet(struct hub *, struct hub_subscriber *, const char *fleet_id);
 void hub_unsubscribe(struct hub *, struct hub_subscriber *); /* also one that has ended; never calls back */
+/* It has room again: its replay goes on, if one waits. May call it back at once. */
+void hub_carry_on(struct hub *, struct hub_subscriber *);
 void hub_watch(struct hub *, struct hub_watch *, const char *vehicle_id);
 void hub_unwatch(struct hub *, struct hub_watch *);
 /* A grant on a fleet was made, changed or ended; its commit is known. `version` counts the changes of that fleet's grants,

@@ -1,10 +1,15 @@
 /* subscribe.c - from "I want to watch" to the first event, and the same again when rights may have changed.
  *
  *   vehicle: channel's interest committed ─ read grant, snapshot, head, and the events since `after` ─┬─ ready ─ replay ─ early ones ─ live
+ *                                                                                                     │            └─ the next page
  *   fleet:   read grant ─ fleet live ─ read grant and snapshot ───────────────────────────────────────┤
  *                                                                                                     └─ not found
  *   doubt:   read grant ─┬─ what was kept meanwhile ─ live
  *                        └─ end
+ *
+ * A replay goes page by page, each read with the rights, and only when the app has room: so a slow app costs one page of
+ * memory, however far back it begins. It is over when it has come to where the channel is; what came meanwhile is kept
+ * where it fits and otherwise read with the next page.
  *
  * What is delivered while the read is under way is kept: what committed before the read is in the snapshot (or in the
  * replay), what comes with a greater seq follows it. */
@@ -19,8 +24,8 @@
 #include "sql/db.h"
 #include "sql/statements.h"
 
-#define REPLAY_MAX 1000
-#define EARLY_MAX 256  /* kept for a beginner; past it the snapshot is read again */
+#define PAGE_MAX 500   /* events of a replay that are read at once */
+#define EARLY_MAX 256  /* kept for a beginner; past it the snapshot, or the next page, is read */
 #define KEPT_MAX 16384 /* kept for one in doubt; past it the subscriber is ended */
 
 /* columns of subscribe.sql and fleet_subscribe.sql */
@@ -35,6 +40,7 @@ struct subscribing {
 	struct hub_event **early;
 	size_t early_count, early_size;
 	bool overflown, reading;
+	bool paused;   /* a replay, until the app has room (hub_carry_on) */
 	bool outdated; /* what is being read may be older than what was heard since */
 	bool allowed;  /* of a fleet: its grant was read once; it waits until the fleet is live */
 };
@@ -43,8 +49,11 @@ static void on_read(struct db_unit *unit, void *context, const struct fault *fau
 static void settle(struct hub_subscriber *s, struct db_unit *unit);
 static void become_ready(struct hub_subscriber *s, struct db_unit *unit);
 static void give_kept(struct subscribing *b);
+static void replay(struct hub_subscriber *s, struct db_unit *unit);
+static void carry_on(struct hub_subscriber *s);
 static void queue(struct hub_subscriber *s, struct db_unit *unit, size_t rows, int64_t seq);
-static bool is_resumable(const struct hub_subscriber *s, struct db_unit *unit, int64_t seq, size_t *ret_rows);
+static bool is_resumable(const struct hub_subscriber *s, const struct db_unit *unit, int64_t seq, size_t *ret_rows);
+static bool is_whole(const struct db_unit *unit, int64_t after, int64_t seq, size_t *ret_rows);
 static void start_expiry(struct hub_subscriber *s, struct db_unit *unit);
 static void on_expired(struct loop_timer *timer);
 static void subscribing_free(struct subscribing *b);
@@ -67,6 +76,7 @@ static void join(struct hub *hub, struct hub_subscriber *s, struct list *subscri
 	assert(!s->hub);
 	s->hub = hub;
 	s->ready = false;
+	s->replaying = false;
 	subscribing_new(hub, s);
 	loop_timer_init(hub->loop, &s->expiry, on_expired);
 	list_append(subscribers, &s->node);
@@ -133,11 +143,19 @@ void subscribe_abandon(struct hub_subscriber *s)
 
 /* Keeping. */
 
+static size_t kept_max(const struct hub_subscriber *s)
+{
+	return s->replaying ? PAGE_MAX + EARLY_MAX : s->ready ? KEPT_MAX : EARLY_MAX;
+}
+
+/* In a replay a change of rights is far ahead of what is given, and counts at once all the same. */
 void subscribe_keep(struct hub_subscriber *s, struct hub_event *event)
 {
 	struct subscribing *b = s->subscribing;
 
-	if (b->early_count == (s->ready ? KEPT_MAX : EARLY_MAX)) {
+	if (s->replaying && event_is(event, "access.changed"))
+		subscribe_begin(s);
+	if (b->early_count >= kept_max(s)) {
 		b->overflown = true;
 		return;
 	}
@@ -173,14 +191,14 @@ static void ask_vehicle(const struct hub_subscriber *s, struct db_unit *unit)
 	db_param_text(unit, s->subject);
 	db_param_bool(unit, s->admin);
 	db_param_bool(unit, s->hub->options.synchronous);
-	if (s->ready || s->after < 0)
+	if (s->ready ? !s->replaying : s->after < 0)
 		return;
 	db_unit_add(unit, &SQL_events_resume);
 	db_param_text(unit, s->channel->vehicle_id);
 	db_param_text(unit, s->subject);
 	db_param_bool(unit, s->admin);
-	db_param_int(unit, s->after);
-	db_param_int(unit, REPLAY_MAX);
+	db_param_int(unit, s->ready ? s->next_seq - 1 : s->after);
+	db_param_int(unit, PAGE_MAX);
 }
 
 static void ask_fleet(const struct hub_subscriber *s, struct db_unit *unit)
@@ -202,7 +220,8 @@ void subscribe_begin(struct hub_subscriber *s)
 	}
 	b->reading = true;
 	b->outdated = false;
-	if (!s->ready)
+	b->paused = false;
+	if (!s->ready || s->replaying)
 		drop_early(b);
 	struct db_unit *unit = db_unit_new(b->hub->options.reader, on_read, b);
 	if (s->fleet)
@@ -226,7 +245,7 @@ void subscribe_tidy(struct hub *hub)
 {
 	list_for_each_safe (node, &hub->doubtful) {
 		struct subscribing *b = container_of(node, struct subscribing, doubtful);
-		if (!b->reading)
+		if (!b->reading && !b->paused)
 			subscribe_begin(b->subscriber);
 	}
 }
@@ -259,9 +278,9 @@ static void on_read(struct db_unit *unit, void *context, const struct fault *fau
 		subscribe_begin(s);
 	else if (rank_found(s, unit) == 0)
 		subscriber_end(s, fault_of_nothing(s));
-	else if (b->overflown && s->ready)
+	else if (b->overflown && s->ready && !s->replaying)
 		subscriber_end(s, &FAULT_OVERLOADED);
-	else if (b->overflown)
+	else if (b->overflown && !s->ready)
 		subscribe_begin(s);
 	else
 		settle(s, unit);
@@ -303,10 +322,37 @@ static void settle(struct hub_subscriber *s, struct db_unit *unit)
 	}
 	s->rank = rank_found(s, unit);
 	start_expiry(s, unit);
-	if (s->ready)
+	if (s->replaying)
+		replay(s, unit);
+	else if (s->ready)
 		give_kept(s->subscribing);
 	else
 		become_ready(s, unit);
+}
+
+/* The tidying reads again for it where a reading fails. */
+static void enlist(struct subscribing *b)
+{
+	list_remove(&b->doubtful);
+	list_append(&b->hub->doubtful, &b->doubtful);
+}
+
+/* The channel has delivered what this subscriber did not get. */
+static bool is_behind(const struct hub_subscriber *s)
+{
+	return s->next_seq <= s->channel->seq;
+}
+
+static bool has_room(const struct hub_subscriber *s)
+{
+	return !s->replaying || !s->has_room || s->has_room(s);
+}
+
+/* Of a replay, what lies behind a hole is read with the next page. */
+static void give_next(struct hub_subscriber *s, struct hub_event *event)
+{
+	if (s->fleet || (s->replaying ? event->seq == s->next_seq : event->seq >= s->next_seq))
+		subscriber_give(s, event);
 }
 
 /* What was kept goes out. The subscriber may leave in any of its callbacks (b->subscriber is NULL from then on), and an
@@ -316,10 +362,9 @@ static void give_kept(struct subscribing *b)
 	size_t given = 0;
 
 	b->reading = true; /* keeps it while the subscriber is called */
-	while (b->subscriber && !b->outdated && given < b->early_count) {
+	while (b->subscriber && !b->outdated && given < b->early_count && has_room(b->subscriber)) {
 		struct hub_event *event = b->early[given++];
-		if (b->subscriber->fleet || event->seq >= b->subscriber->next_seq)
-			subscriber_give(b->subscriber, event);
+		give_next(b->subscriber, event);
 		hub_event_unref(event);
 	}
 	b->early_count -= given;
@@ -329,10 +374,15 @@ static void give_kept(struct subscribing *b)
 	if (!b->subscriber) {
 		subscribing_free(b);
 	} else if (b->outdated) {
-		list_remove(&b->doubtful);
-		list_append(&b->hub->doubtful, &b->doubtful);
+		enlist(b);
 		subscribe_begin(b->subscriber);
+	} else if (b->subscriber->replaying && (b->early_count > 0 || is_behind(b->subscriber))) {
+		enlist(b);
+		b->paused = true;
+		if (b->early_count == 0 && has_room(b->subscriber))
+			subscribe_begin(b->subscriber);
 	} else {
+		b->subscriber->replaying = false;
 		b->subscriber->subscribing = NULL;
 		subscribing_free(b);
 	}
@@ -358,22 +408,60 @@ static void become_ready(struct hub_subscriber *s, struct db_unit *unit)
 	queue(s, unit, snapshot.recovered ? rows : 0, snapshot.seq);
 	s->next_seq = (snapshot.recovered ? s->after : snapshot.seq) + 1;
 	s->ready = true;
+	s->replaying = snapshot.recovered;
 	b->reading = true; /* keeps it while the subscriber is called */
 	s->on_ready(s, &snapshot);
 	give_kept(b);
 }
 
-/* What cannot be resumed whole is not resumed in part: every event after `after` must be there, and visible. */
-static bool is_resumable(const struct hub_subscriber *s, struct db_unit *unit, int64_t seq, size_t *ret_rows)
+/* The log was shortened meanwhile: `recovered` was said, so what is missing ends it. */
+static void replay(struct hub_subscriber *s, struct db_unit *unit)
 {
+	int64_t seq = db_int(unit, 0, 0, FOUND_SEQ);
 	size_t rows = 0;
 
-	if (s->after < 0 || s->after > seq || !s->epoch || strcmp(s->epoch, db_text(unit, 0, 0, FOUND_EPOCH)) != 0)
-		return false;
+	if (!is_whole(unit, s->next_seq - 1, seq, &rows)) {
+		subscriber_end(s, &FAULT_OVERLOADED);
+		return;
+	}
+	queue(s, unit, rows, seq);
+	give_kept(s->subscribing);
+}
+
+void hub_carry_on(struct hub *hub, struct hub_subscriber *s)
+{
+	(void)hub;
+	if (s->hub && s->subscribing && s->subscribing->paused)
+		carry_on(s);
+}
+
+static void carry_on(struct hub_subscriber *s)
+{
+	s->subscribing->paused = false;
+	give_kept(s->subscribing);
+}
+
+/* Every event from `after` on up to the head must be there, and visible, as far as this page goes. */
+static bool is_whole(const struct db_unit *unit, int64_t after, int64_t seq, size_t *ret_rows)
+{
+	int64_t wanted = seq - after < PAGE_MAX ? seq - after : PAGE_MAX;
+	size_t rows = 0;
+
 	while (rows < db_rows(unit, 1) && db_int(unit, 1, rows, 0) <= seq)
 		rows++;
 	*ret_rows = rows;
-	return (int64_t)rows == seq - s->after;
+	return wanted <= 0 || ((int64_t)rows == wanted && db_int(unit, 1, rows - 1, 0) == after + wanted);
+}
+
+/* What cannot be resumed whole is not resumed in part. The log loses its oldest and a grant hides the oldest: where the
+ * first page is whole, so is the rest. Without an epoch the app takes it upon itself. */
+static bool is_resumable(const struct hub_subscriber *s, const struct db_unit *unit, int64_t seq, size_t *ret_rows)
+{
+	if (s->after < 0 || s->after > seq)
+		return false;
+	if (s->epoch && strcmp(s->epoch, db_text(unit, 0, 0, FOUND_EPOCH)) != 0)
+		return false;
+	return is_whole(unit, s->after, seq, ret_rows);
 }
 
 /* The replay, and behind it what came since the snapshot. */

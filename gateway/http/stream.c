@@ -31,6 +31,7 @@ static void follow_fleet(struct http_request *r, const char *fleet);
 static void subscribe(struct http_request *r, const char *vehicle, const json_t *after);
 static void on_ready(struct hub_subscriber *s, const struct hub_snapshot *snapshot);
 static void on_event(struct hub_subscriber *s, const struct hub_event *event);
+static bool has_room(const struct hub_subscriber *s);
 static void on_end(struct hub_subscriber *s, const struct fault *fault);
 static void on_proceed(h2o_generator_t *generator, h2o_req_t *req);
 static void on_comment(struct loop_timer *timer);
@@ -90,6 +91,7 @@ static struct stream *stream_new(struct http_request *r)
 		.after = -1,
 		.on_ready = on_ready,
 		.on_event = on_event,
+		.has_room = has_room,
 		.on_end = on_end };
 	loop_timer_init(loop, &st->comment, on_comment);
 	loop_timer_init(loop, &st->expiry, on_expiry);
@@ -208,8 +210,14 @@ static void on_event(struct hub_subscriber *s, const struct hub_event *event)
 		flush(st);
 }
 
-/* Nothing more comes in; what is waiting still goes out, so that a reader who resumes has got on: a long replay comes
- * in one turn, and would else be cut at the same place each time. */
+/* A replay fills half of what may wait; on_proceed goes on with it. */
+static bool has_room(const struct hub_subscriber *s)
+{
+	const struct stream *st = container_of(s, struct stream, subscriber);
+	return !st->sending || st->waiting.len <= st->request->http->options.max_queue / 2;
+}
+
+/* Nothing more comes in; what is waiting still goes out, so that a reader who resumes has got on. */
 static void finish(struct stream *st)
 {
 	leave(st);
@@ -259,6 +267,8 @@ static void on_proceed(h2o_generator_t *generator, h2o_req_t *req)
 	(void)req;
 	st->sending = false;
 	flush(st);
+	if (st->subscribed)
+		hub_carry_on(api_hub(st->request->http->options.api), &st->subscriber);
 }
 
 static void on_comment(struct loop_timer *timer)

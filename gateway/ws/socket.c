@@ -219,6 +219,8 @@ static void on_writable(struct border_link *link)
 		border_want_writable(link);
 	else if (s->state == SOCKET_CLOSING && border_can_send(link))
 		border_close(link, (int)s->close_code, s->close_reason);
+	else if (s->held)
+		subscriptions_carry_on(s);
 }
 
 static void on_pong(struct border_link *link)

@@ -39,6 +39,7 @@ struct subscription {
 
 static void on_ready(struct hub_subscriber *hs, const struct hub_snapshot *snapshot);
 static void on_event(struct hub_subscriber *hs, const struct hub_event *event);
+static bool has_room(const struct hub_subscriber *hs);
 static void on_end(struct hub_subscriber *hs, const struct fault *fault);
 static void drop(struct subscription *sub);
 static void on_bury(struct loop_soon *soon);
@@ -133,6 +134,7 @@ static void watch(struct subscription *sub, const json_t *params)
 		.after = json_is_integer(after) ? json_integer_value(after) : -1,
 		.on_ready = on_ready,
 		.on_event = on_event,
+		.has_room = has_room,
 		.on_end = on_end };
 	if (is_fleet(sub))
 		hub_subscribe_fleet(api_hub(s->ws->api), &sub->subscriber, id_of(sub));
@@ -241,7 +243,7 @@ static bool tells_end(const struct hub_subscriber *hs, const struct hub_event *e
 static bool hears_it_besides(const struct socket *s, const char *name)
 {
 	const struct subscription *other = name ? find(s, name) : NULL;
-	return other && other->subscriber.ready && !other->subscriber.subscribing;
+	return other && other->subscriber.ready && (other->subscriber.replaying || !other->subscriber.subscribing);
 }
 
 /* An app hears an event once, by however many of its subscriptions it comes: the vehicle's own tells it, then that of all
@@ -269,6 +271,27 @@ static void on_event(struct hub_subscriber *hs, const struct hub_event *event)
 		    tells_end(hs, event);
 	if (!is_repeated(sub, event))
 		socket_send_event(sub->socket, event);
+}
+
+/* A replay fills half of what may wait, and goes on when the socket has taken it: live events have the other half. */
+static bool has_room(const struct hub_subscriber *hs)
+{
+	struct socket *s = container_of(hs, struct subscription, subscriber)->socket;
+
+	s->held = s->held || s->outbox.bytes > s->ws->options.max_queue / 2;
+	return s->outbox.bytes <= s->ws->options.max_queue / 2;
+}
+
+/* A socket that is closed has none left: the list must not be walked on. */
+void subscriptions_carry_on(struct socket *s)
+{
+	s->held = false;
+	list_for_each_safe (node, &s->subscriptions) {
+		struct subscription *sub = container_of(node, struct subscription, node);
+		hub_carry_on(api_hub(s->ws->api), &sub->subscriber);
+		if (s->state == SOCKET_CLOSING)
+			return;
+	}
 }
 
 /* Ending. */

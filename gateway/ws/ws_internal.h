@@ -77,6 +77,7 @@ struct socket {
 	unsigned last_access;	   /* the serial of the fleet's access.changed that it heard last */
 	size_t subscription_count;
 	struct outbox outbox;
+	bool held; /* a replay waits until the outbox is empty */
 	enum close_code close_code;
 	const char *close_reason;
 };
@@ -115,6 +116,8 @@ void rpc_abandon(struct socket *);
 void subscription_begin(struct socket *, const struct method *, json_t *id, json_t *params);
 void subscription_end(struct socket *, const struct method *, json_t *id, json_t *params);
 void subscription_end_all(struct socket *);
+/* Nothing waits any more: replays go on. */
+void subscriptions_carry_on(struct socket *);
 void subscriptions_init(struct ws *);
 void subscriptions_done(struct ws *);
 

@@ -38,7 +38,10 @@ static struct app {
 	struct hub_subscriber subscriber;
 	struct worker *worker;
 	char seen[SEEN_MAX];
-	bool ready, ended;
+	bool ready, ended, recovered;
+	bool counts;	   /* its events are counted, and must come in order */
+	int64_t last, given; /* the last event's seq; how many since it had room */
+	int64_t room;	   /* how many it takes before it has none; 0: any number */
 	int64_t vehicles;
 } apps[8];
 
@@ -214,11 +217,17 @@ static void on_ready(struct hub_subscriber *s, const struct hub_snapshot *snapsh
 {
 	app_of(s)->ready = true;
 	app_of(s)->vehicles = snapshot->vehicles;
+	app_of(s)->recovered = snapshot->recovered;
 }
 
 static void on_event(struct hub_subscriber *s, const struct hub_event *event)
 {
 	char line[256];
+	if (app_of(s)->counts) {
+		ck_assert_int_eq(event->seq, ++app_of(s)->last);
+		app_of(s)->given++;
+		return;
+	}
 	snprintf(line, sizeof(line), "%s:%lld:%s", event->vehicle_id ? event->vehicle_id : event->fleet_id,
 		(long long)event->seq, event->type);
 	add_seen(app_of(s), line);
@@ -306,7 +315,160 @@ static void happen(size_t worker, const char *vehicle_id)
 	make(worker, vehicle_id, "state.reported", "{}", NULL);
 }
 
+/* Resuming. */
+
+static bool has_room(const struct hub_subscriber *s)
+{
+	const struct app *app = container_of(s, struct app, subscriber);
+	return app->room == 0 || app->given < app->room;
+}
+
+static struct app *resume(size_t n, const char *subject, const char *epoch, int64_t after, int64_t room)
+{
+	struct app *app = &apps[n];
+
+	app->worker = &workers[0];
+	app->counts = true;
+	app->last = after;
+	app->room = room;
+	app->subscriber = (struct hub_subscriber){ .subject = subject,
+		.epoch = epoch,
+		.after = after,
+		.on_ready = on_ready,
+		.on_event = on_event,
+		.has_room = has_room,
+		.on_end = on_end };
+	hub_subscribe(app->worker->hub, &app->subscriber, "CAR1");
+	waited_for = app;
+	pump_until(is_settled);
+	return app;
+}
+
+static int64_t waited_seq;
+
+static bool has_come_to(void)
+{
+	return waited_for->last >= waited_seq || waited_for->ended;
+}
+
+static void until_seq(struct app *app, int64_t seq)
+{
+	waited_for = app;
+	waited_seq = seq;
+	pump_until(has_come_to);
+	ck_assert_int_eq(app->last, seq);
+}
+
+/* It has taken what it was given. */
+static void take_all(struct app *app)
+{
+	app->given = 0;
+	hub_carry_on(app->worker->hub, &app->subscriber);
+}
+
+static bool is_full(void)
+{
+	if (waited_for->given < waited_for->room)
+		take_all(waited_for);
+	return waited_for->given >= waited_for->room;
+}
+
+static void events(int count)
+{
+	char sql[128];
+	snprintf(sql, sizeof(sql), "select event_add('CAR1', 'state.reported', '{}') from generate_series(1, %d)", count);
+	ask(sql);
+}
+
 #define assert_seen(app, text) ck_assert_str_eq((app)->seen, text)
+
+START_TEST(thousands_that_were_missed_come_in_order_and_live_ones_behind_them)
+{
+	events(3000);
+	struct app *app = resume(0, "olga", NULL, 7, 0);
+
+	ck_assert(app->recovered);
+	happen(1, "CAR1");
+	happen(0, "CAR1");
+	until_seq(app, 3002);
+	happen(1, "CAR1");
+	until_seq(app, 3003);
+	ck_assert(!app->subscriber.replaying);
+	ck_assert(!app->ended);
+}
+END_TEST
+
+/* More comes live than is kept for it: the rest is read again. */
+START_TEST(slow_app_gets_its_replay_as_it_has_room)
+{
+	events(1200);
+	struct app *app = resume(0, "olga", NULL, 0, 90);
+
+	ck_assert(app->recovered);
+	waited_for = app;
+	pump_until(is_full);
+	ck_assert_int_eq(app->last, 90);
+	for (int i = 0; i < 300; i++)
+		happen(i % WORKERS, "CAR1");
+	ck_assert_int_eq(app->last, 90);
+	while (app->last < 1500 - 90) {
+		take_all(app);
+		pump_until(is_full);
+	}
+	take_all(app);
+	until_seq(app, 1500);
+	happen(1, "CAR1");
+	until_seq(app, 1501);
+}
+END_TEST
+
+START_TEST(epoch_counts_only_where_it_is_given)
+{
+	char epoch[80];
+
+	events(3);
+	snprintf(epoch, sizeof(epoch), "%s", ask("select history_epoch(false)"));
+	ck_assert(resume(0, "olga", NULL, 1, 0)->recovered);
+	ck_assert(resume(1, "olga", epoch, 1, 0)->recovered);
+	ck_assert(!resume(2, "olga", "another", 1, 0)->recovered);
+	ck_assert(!resume(3, "olga", NULL, 4, 0)->recovered);
+	until_seq(&apps[0], 3);
+	until_seq(&apps[1], 3);
+}
+END_TEST
+
+START_TEST(log_that_is_shortened_below_a_replay_ends_it)
+{
+	events(1200);
+	struct app *app = resume(0, "olga", NULL, 0, 90);
+
+	ck_assert(app->recovered);
+	waited_for = app;
+	pump_until(is_full);
+	ask("delete from events where seq <= 700");
+	while (!app->ended) {
+		take_all(app);
+		uv_run(loop_uv(loop), UV_RUN_NOWAIT);
+	}
+	assert_seen(app, "end:overloaded");
+	ck_assert_int_eq(app->last, 500);
+}
+END_TEST
+
+START_TEST(grant_that_ends_amid_a_replay_ends_it)
+{
+	events(1200);
+	struct app *app = resume(0, "dan", NULL, 0, 90);
+
+	waited_for = app;
+	pump_until(is_full);
+	ask("delete from grants where subject = 'dan'");
+	make(1, "CAR1", "access.changed", "{\"subject\":\"dan\",\"role\":null,\"expires_at\":null}", NULL);
+	until_seen(app, "end:");
+	assert_seen(app, "end:forbidden");
+	ck_assert_int_eq(app->last, 90);
+}
+END_TEST
 
 /* Fleets. */
 
@@ -621,6 +783,11 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_unchecked_fixture(tc, start_server, end_server);
 	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, thousands_that_were_missed_come_in_order_and_live_ones_behind_them);
+	tcase_add_test(tc, slow_app_gets_its_replay_as_it_has_room);
+	tcase_add_test(tc, epoch_counts_only_where_it_is_given);
+	tcase_add_test(tc, log_that_is_shortened_below_a_replay_ends_it);
+	tcase_add_test(tc, grant_that_ends_amid_a_replay_ends_it);
 	tcase_add_test(tc, fleet_hears_its_vehicles_from_both_workers);
 	tcase_add_test(tc, hole_of_a_fleets_vehicle_is_filled_in_order);
 	tcase_add_test(tc, last_event_of_a_vehicle_is_found_though_its_message_was_lost);
