@@ -103,8 +103,9 @@ static void make_batch(struct flows *f)
 	n += CHANGES_STAGES;
 	revocation_stages(f->revocation, &stages[n]);
 	n += REVOCATION_STAGES;
-	stages[n++] = answer_stage(f->answer);
 	stages[n++] = dispatch_puback_stage(f->dispatch);
+	stages[n++] = answer_stage(f->answer);
+	stages[n++] = dispatch_failure_stage(f->dispatch);
 	stages[n++] = cancel_stage(f->cancel);
 	stages[n++] = accept_stage(f->accept);
 	stages[n++] = deadline_stage(f->deadline);
