@@ -347,6 +347,11 @@ static void teardown(void)
 	loop_run(loop);
 	loop_free(loop);
 	PQfinish(stopper);
+	/* Whoever waited for a head went on from what it is, not from what it was: no number twice, none left out. */
+	ck_assert_str_eq(ask("select count(*) from (select seq, row_number() over (partition by vehicle_id order by "
+			     "seq, at) as n"
+			     " from events) e where seq <> n"),
+		"0");
 	ck_assert_str_eq(ask("select sum(deadlocks) from pg_stat_database"), "0");
 }
 
@@ -475,6 +480,9 @@ START_TEST(accept_sees_the_vehicle_it_waited_for)
 	ck_assert_ptr_null(faults[0]);
 	ck_assert_uint_eq(workers[0].published, 1);
 	ck_assert_str_eq(statuses(), "accepted/claimed");
+	ck_assert_str_eq(ask("select s->'detail'->>'state' from commands, jsonb_array_elements(timeline) s"
+			     " where s->>'step' = 'reachability'"),
+		"connected");
 	free(a.command);
 }
 END_TEST
