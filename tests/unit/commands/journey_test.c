@@ -382,7 +382,7 @@ START_TEST(answer_takes_the_puback_along)
 		ask("select string_agg(data->>'status', ' ' order by seq) from events"), "accepted sent succeeded");
 	ck_assert_str_eq(ask("select count(distinct xid) from events"), "2");
 	ck_assert_str_eq(ask("select string_agg(s->>'step', ' ') from commands, jsonb_array_elements(timeline) s"),
-		"accepted reachability claimed answer published puback");
+		"accepted reachability claimed published puback answer");
 }
 END_TEST
 
