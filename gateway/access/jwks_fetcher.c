@@ -239,6 +239,7 @@ static void fetch(struct jwks_source *s)
 	static const char *const headers[] = { "Accept: application/jwk-set+json, application/json", NULL };
 
 	loop_timer_stop(&s->due);
+	log_debug("access", "fetching keys", LOG_TEXT("issuer", s->issuer));
 	if (s->for_kid)
 		s->kid_ms = loop_monotonic_ms(s->fetcher->loop) + LOOK_AGAIN_MS;
 	s->for_kid = false;

@@ -12,7 +12,7 @@ import { audience, issuer as fileIssuer, jwksFile, secrets } from './tokens.mjs'
 const options = { timeout: 120_000 };
 const issuers = [];
 
-// An issuer: `keys` by kid, `say(request, response)` what it answers, `asked` when it was asked.
+// An issuer: `keys` by kid, `say(request, response)` what it answers, `asked` what it was asked.
 class Issuer {
 	keys = new Map();
 	asked = new Record('the issuer');
@@ -25,7 +25,7 @@ class Issuer {
 
 	async start(port = 0) {
 		const onRequest = (request, response) => {
-			this.asked.push({ at: performance.now(), path: request.url, method: request.method });
+			this.asked.push({ path: request.url, method: request.method });
 			this.say(request, response);
 		};
 		this.server = this.tls ? createSecureServer({ key: this.tls.options.key, cert: this.tls.options.cert }, onRequest) : createServer(onRequest);
@@ -83,6 +83,12 @@ const status = async (at, token) => (await rest(at, 'GET', '/v1/me', { token }))
 const readiness = (at) => fetch(`${at.adminUrl}/readyz`).then(async (answer) => ({ code: answer.status, ...(await answer.json()) }));
 const failures = (at, issuer) => at.child.logText().split('\n').filter((line) => line.includes('keys not fetched') && line.includes(issuer.name));
 
+// When the node began to fetch, milliseconds.
+function fetches(at, issuer) {
+	const lines = at.child.logText().split('\n').filter((line) => line.includes('"fetching keys"') && line.includes(issuer.name));
+	return lines.map((line) => Date.parse(/^time=(\S+)/.exec(line)[1]));
+}
+
 async function untilFailure(at, issuer, before) {
 	const lines = await poll(async () => failures(at, issuer), ({ length }) => length > before, { what: `a failure to fetch from ${issuer.name}` });
 	return lines.at(-1);
@@ -131,22 +137,20 @@ test('a rotated key is found by the first token that has it, and tokens of the o
 
 test('a thousand unknown key ids make us ask once in ten seconds', options, async () => {
 	const before = stormy.asked.items.length;
-	const begun = performance.now();
 	for (let i = 0; i < 1000; i += 50) {
 		const batch = Array.from({ length: 50 }, async (_, j) => status(node, await stormy.token({ kid: `made-up-${i + j}` })));
 		for (const got of await Promise.all(batch)) assert.equal(got, 401);
 	}
 	await stormy.asked.until(() => true, { from: before });
-	const fetches = stormy.asked.items.length - before;
-	assert.ok(fetches <= 1 + Math.floor((performance.now() - begun) / 10_000), `${fetches} fetches`);
 
 	// What was rotated within those ten seconds is fetched when they are over.
 	await stormy.rotate('second');
 	const fresh = await stormy.token();
 	await poll(() => status(node, fresh), (got) => got === 200, { ms: 20_000, every: 100, what: 'the new key counts' });
-	const times = stormy.asked.items.slice(before).map(({ at }) => at);
+	const times = fetches(node, stormy).slice(before); // by the node's clock: this process was busy with the storm
+	assert.equal(times.length, stormy.asked.items.length - before);
 	assert.ok(times.length >= 2);
-	for (let i = 1; i < times.length; i++) assert.ok(times[i] - times[i - 1] > 9_900, `asked again after ${times[i] - times[i - 1]} ms`);
+	for (let i = 1; i < times.length; i++) assert.ok(times[i] - times[i - 1] > 9_990, `asked again after ${times[i] - times[i - 1]} ms`);
 });
 
 test('while an issuer is away its last keys count; SIGHUP fetches the next ones', options, async () => {
