@@ -22,6 +22,8 @@ const base = only ?? Number(process.env.KEYFOB_SEED_BASE ?? 1_000_000);
 // Seeds that failed once, which always run.
 const lessons = [
 	2007226, // a kept connect was taken up although a younger session had ended meanwhile
+	2008123, // the session that was to reveal a loss came less than four minutes, by the timestamps, after that
+	8002485, // as above: nothing orders it after a subscription whose connect was lost
 	9001990, // the sample was over before the last subscription had been told
 ];
 const seedsFrom = (first, n) => (only === null ? [...lessons, ...Array.from({ length: n }, (_, i) => first + i)] : [only]);
