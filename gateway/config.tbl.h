@@ -59,6 +59,9 @@ SETTING("lifecycle.prefix", lifecycle.prefix, TEXT, "$aws/events", 0, 0, &RULE_T
 	"Where the broker tells who came and went: AWS IoT Core's own, and what the mosquitto plugin is set to.")
 SETTING("lifecycle.verify_delay", lifecycle.verify_delay_ms, DURATION, "5s", 0, M(10), NULL, false,
 	"How long a vehicle that went counts as reachable, so that a short gap wakes nobody.")
+SETTING("lifecycle.return_delay", lifecycle.return_delay_ms, DURATION, "1m", 0, M(10), NULL, false,
+	"How long vehicles count as reachable which the broker does not know any more, so that a fleet can return to a "
+	"broker that was restarted; at least `lifecycle.verify_delay`.")
 
 SETTING("auth.issuers", auth.issuers, GROUPS, "[]", 0, 0, &RULE_ISSUERS, false, "Whose tokens are accepted.")
 ISSUER("issuer", issuer, TEXT, NULL, 0, 0, NULL, false, "The token's `iss`.")

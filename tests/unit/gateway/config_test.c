@@ -107,6 +107,7 @@ START_TEST(defaults_are_the_manuals)
 	ck_assert_ptr_null(c->mqtt.password);
 	ck_assert_str_eq(c->lifecycle.prefix, "$aws/events");
 	ck_assert_int_eq(c->lifecycle.verify_delay_ms, 5000);
+	ck_assert_int_eq(c->lifecycle.return_delay_ms, 60000);
 	ck_assert_uint_eq(c->auth.issuers.count, 0);
 	ck_assert_int_eq(c->limits.queue_per_vehicle, 100);
 	ck_assert_double_eq(c->limits.per_vehicle, 10);
