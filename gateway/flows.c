@@ -30,6 +30,7 @@
 #include "gateway/sender.h"
 #include "gateway/wake.h"
 #include "notifier/hub.h"
+#include "notifier/wake/provider.h"
 #include "notifier/wake/wake.h"
 #include "sql/batch.h"
 #include "sql/db.h"
@@ -70,6 +71,7 @@ struct flows {
 	struct hub *hub;
 	struct sms_setup *sms;
 	struct wake *wake;
+	struct sms_receipts receipts; /* the providers borrow it */
 	struct batch *batch;
 	struct command_ports ports;
 	struct wake_ports wake_ports;
@@ -253,10 +255,10 @@ static void make_wake(struct flows *f)
 /* One worker of a node, so that there is one session with an SMS centre. */
 static void start_wake(struct flows *f)
 {
-	struct sms_receipts receipts = wake_receipts(f->wake);
 	struct sms_provider *providers[8] = { 0 };
 
-	sms_setup_make(f->sms, f->loop, &receipts, providers);
+	f->receipts = wake_receipts(f->wake);
+	sms_setup_make(f->sms, f->loop, &f->receipts, providers);
 	wake_start(f->wake, providers);
 }
 
