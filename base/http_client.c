@@ -127,6 +127,15 @@ static void set_bounds(struct transfer *t)
 	curl_easy_setopt(t->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 }
 
+/* As OpenSSL has it: the library itself looks at this for its own store alone, and libcurl gives it another. */
+static void set_authorities(struct transfer *t)
+{
+	const char *file = getenv("SSL_CERT_FILE");
+
+	if (file && *file)
+		curl_easy_setopt(t->easy, CURLOPT_CAINFO, file);
+}
+
 void http_client_call(struct http_client *client, struct http_call *call)
 {
 	struct transfer *t = memory_new(sizeof(*t));
@@ -143,6 +152,7 @@ void http_client_call(struct http_client *client, struct http_call *call)
 	curl_easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
 	set_bounds(t);
+	set_authorities(t);
 	add_headers(t);
 	set_body(t);
 	sign(t);
@@ -279,6 +289,13 @@ static enum http_end end_of(const struct transfer *t)
 	return sent == 0 ? HTTP_NOT_SENT : HTTP_LOST;
 }
 
+static const char *header_of(struct transfer *t, const char *name)
+{
+	struct curl_header *header;
+
+	return curl_easy_header(t->easy, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK ? header->value : NULL;
+}
+
 static void finish(struct transfer *t, CURLcode code)
 {
 	struct http_call *call = t->call;
@@ -290,12 +307,13 @@ static void finish(struct transfer *t, CURLcode code)
 		.body = t->body.data ? t->body.data : "",
 		.len = t->body.len,
 		.cut = code != CURLE_OK,
-		.why = code == CURLE_OK ? NULL : curl_easy_strerror(code) };
+		.why = code == CURLE_OK ? NULL : curl_easy_strerror(code),
+		.cache_control = header_of(t, "Cache-Control") };
 	list_remove(&t->node);
 	curl_multi_remove_handle(t->client->multi, t->easy);
-	curl_easy_cleanup(t->easy);
-	curl_slist_free_all(t->headers);
 	call->on_done(call, &answer);
+	curl_easy_cleanup(t->easy); /* the headers that the answer showed were its own */
+	curl_slist_free_all(t->headers);
 	text_free(&t->body);
 	free(t);
 }

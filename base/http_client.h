@@ -2,7 +2,8 @@
  *
  * Redirects are not followed, and a call never goes out on a connection that was used before: so it is sent at most once.
  * libcurl is seen in http_client.c alone; names are resolved off the loop, and a proxy is taken from the environment, as
- * libcurl does (https_proxy, no_proxy). */
+ * libcurl does (https_proxy, no_proxy). Servers are believed that the system's authorities vouch for, or those of the file that
+ * SSL_CERT_FILE names. */
 #ifndef KEYFOB_BASE_HTTP_CLIENT_H
 #define KEYFOB_BASE_HTTP_CLIENT_H
 
@@ -24,8 +25,9 @@ struct http_answer { /* borrowed until on_done returns */
 	int status;
 	const char *body; /* NUL-terminated */
 	size_t len;
-	bool cut;	 /* the body was longer than answer_max, or did not come whole */
-	const char *why; /* of what was not answered: libcurl's word, without URL or secret */
+	bool cut;		   /* the body was longer than answer_max, or did not come whole */
+	const char *why;	   /* of what was not answered: libcurl's word, without URL or secret */
+	const char *cache_control; /* RFC 9111 §5.2: the header's text; NULL: not there */
 };
 
 /* Signs the request (AWS Signature Version 4). */

@@ -6,7 +6,7 @@
  *                      │           └─ link lost ────── lose: nobody knows
  *                      └─ not sent (link down, too late) ── release
  *
- * Each verdict is an item of the puback stage; one that could not be recorded is submitted again until it is. A good
+ * Each verdict is an item of the puback or the failure stage; one that could not be recorded is submitted again until it is. A good
  * PUBACK is patient: the answer mostly follows at once, and should not find the vehicle's head locked until the
  * PUBACK's own commit is over. */
 #include "commands/dispatch.h"
@@ -55,7 +55,7 @@ struct dispatch {
 	struct batch *batch;
 	const char *worker;
 	const struct command_ports *ports;
-	struct batch_stage puback, settle;
+	struct batch_stage puback, failure, settle;
 	struct flight *flights;
 	struct flight *by_mid[MID_COUNT];
 	struct list unrecorded;
@@ -68,7 +68,7 @@ static void take_claim(struct dispatch *d, struct db_unit *unit, size_t statemen
 static void publish(struct dispatch *d, struct flight *f, struct db_unit *unit, size_t statement, size_t row);
 static void conclude(struct flight *f, const char *verdict, int reason);
 static void record(struct flight *f);
-static void write_pubacks(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+static void write_verdicts(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count);
 static void on_recorded(struct batch_item *item, const struct fault *fault);
 static void on_retry(struct loop_timer *timer);
@@ -83,7 +83,8 @@ struct dispatch *dispatch_new(struct loop *loop, struct db *db, const char *work
 	d->db = db;
 	d->worker = worker;
 	d->ports = ports;
-	d->puback = (struct batch_stage){ .name = "puback", .owner = d, .write = write_pubacks };
+	d->puback = (struct batch_stage){ .name = "puback", .owner = d, .write = write_verdicts };
+	d->failure = (struct batch_stage){ .name = "failure", .owner = d, .write = write_verdicts };
 	d->settle = (struct batch_stage){
 		.name = "settle", .owner = d, .finish = write_settle, .read_finish = read_settle
 	};
@@ -107,6 +108,11 @@ void dispatch_free(struct dispatch *d)
 struct batch_stage *dispatch_puback_stage(struct dispatch *d)
 {
 	return &d->puback;
+}
+
+struct batch_stage *dispatch_failure_stage(struct dispatch *d)
+{
+	return &d->failure;
 }
 
 struct batch_stage *dispatch_settle_stage(struct dispatch *d)
@@ -303,10 +309,11 @@ static void conclude(struct flight *f, const char *verdict, int reason)
 static void record(struct flight *f)
 {
 	struct dispatch *d = f->dispatch;
+	bool is_good = strcmp(f->verdict, "puback") == 0;
 
-	f->item = (struct batch_item){ .stage = &d->puback,
+	f->item = (struct batch_item){ .stage = is_good ? &d->puback : &d->failure,
 		.vehicle_id = f->vehicle_id,
-		.patient = strcmp(f->verdict, "puback") == 0,
+		.patient = is_good,
 		.on_done = on_recorded };
 	list_init(&f->item.node);
 	if (batch_submit(d->batch, &f->item) == NULL)
@@ -332,7 +339,7 @@ static struct flight *flight_of(struct batch_item *item)
 	return container_of(item, struct flight, item);
 }
 
-static void write_pubacks(
+static void write_verdicts(
 	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
 {
 	struct dispatch *d = stage->owner;

@@ -1,7 +1,7 @@
 /* dispatch.h - from the claim to the PUBACK: publishes what this worker claimed, and records what became of it.
  *
  * Its settle stage ends every transaction: of the vehicles concerned, those that are away have only waiting
- * commands, and of those that are there the oldest unsent command is claimed. Its puback stage records verdicts.
+ * commands, and of those that are there the oldest unsent command is claimed. Its puback and failure stages record verdicts.
  * A publish stays in hand until its verdict is recorded, whatever the database does meanwhile. */
 #ifndef KEYFOB_COMMANDS_DISPATCH_H
 #define KEYFOB_COMMANDS_DISPATCH_H
@@ -19,7 +19,10 @@ struct loop;
 /* making; `worker` and `ports` are borrowed for life */
 struct dispatch *dispatch_new(struct loop *, struct db *, const char *worker, const struct command_ports *ports);
 void dispatch_free(struct dispatch *);
+/* Good PUBACKs, before the answers that may have overtaken them: then both are simple. */
 struct batch_stage *dispatch_puback_stage(struct dispatch *);
+/* All other verdicts, after the answers: an answer proves what a verdict doubts. */
+struct batch_stage *dispatch_failure_stage(struct dispatch *);
 struct batch_stage *dispatch_settle_stage(struct dispatch *);
 void dispatch_attach(struct dispatch *, struct batch *);
 

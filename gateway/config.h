@@ -79,7 +79,7 @@ struct config {
 	struct {
 		int source;	    /* enum lifecycle_broker */
 		const char *prefix; /* without a slash at the end */
-		int64_t verify_delay_ms;
+		int64_t verify_delay_ms, return_delay_ms;
 	} lifecycle;
 	struct {
 		struct issuers issuers;

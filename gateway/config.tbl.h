@@ -59,14 +59,17 @@ SETTING("lifecycle.prefix", lifecycle.prefix, TEXT, "$aws/events", 0, 0, &RULE_T
 	"Where the broker tells who came and went: AWS IoT Core's own, and what the mosquitto plugin is set to.")
 SETTING("lifecycle.verify_delay", lifecycle.verify_delay_ms, DURATION, "5s", 0, M(10), NULL, false,
 	"How long a vehicle that went counts as reachable, so that a short gap wakes nobody.")
+SETTING("lifecycle.return_delay", lifecycle.return_delay_ms, DURATION, "1m", 0, M(10), NULL, false,
+	"How long vehicles count as reachable which the broker does not know any more, so that a fleet can return to a "
+	"broker that was restarted; at least `lifecycle.verify_delay`.")
 
 SETTING("auth.issuers", auth.issuers, GROUPS, "[]", 0, 0, &RULE_ISSUERS, false, "Whose tokens are accepted.")
 ISSUER("issuer", issuer, TEXT, NULL, 0, 0, NULL, false, "The token's `iss`.")
 ISSUER("audience", audience, TEXT, "keyfob", 0, 0, NULL, false, "What the token's `aud` must name.")
 ISSUER("jwks_file", jwks_file, FILE, "null", 0, 0, NULL, true,
 	"The issuer's public keys (RFC 7517) in a file; this or `jwks_url`. Read again for a key id that is not known.")
-ISSUER("jwks_url", jwks_url, TEXT, "null", 0, 0, &RULE_HTTP_URL, true,
-	"The issuer's public keys by HTTP; this or `jwks_file`.")
+ISSUER("jwks_url", jwks_url, TEXT, "null", 0, 0, &RULE_KEYS_URL, true,
+	"The issuer's public keys by HTTPS; this or `jwks_file`. Fetched again at least once a day, on SIGHUP, and for a key id that is not known.")
 ISSUER("subject_prefix", subject_prefix, TEXT, "\"\"", 0, 0, NULL, false,
 	"Put before each token's `sub`; with several issuers all must differ, so that no two share a subject.")
 ISSUER("scopes", scopes, TEXTS, "[\"vehicles:read\", \"commands:write\", \"keyfob:admin\"]", 0, 0, &RULE_SCOPES, false,

@@ -148,6 +148,21 @@ static bool is_http_url(const char *text)
 	return is_url(text, &(struct url_shape){ .schemes = schemes, .path = true });
 }
 
+/* Whoever can change what such a URL answers with can sign in as anybody. */
+static bool is_keys_url(const char *text)
+{
+	static const char *const schemes[] = { "https", NULL };
+	static const char *const here[] = { "http://127.0.0.1", "http://[::1]", "http://localhost" };
+
+	for (size_t i = 0; i < sizeof(here) / sizeof(here[0]); i++) {
+		size_t len = strlen(here[i]);
+		if (strncmp(text, here[i], len) == 0 && (!text[len] || strchr(":/?#", text[len])) &&
+			!memchr(text, '@', strcspn(text + len, "/?#") + len))
+			return is_http_url(text);
+	}
+	return is_url(text, &(struct url_shape){ .schemes = schemes, .path = true });
+}
+
 static bool is_smpp_url(const char *text)
 {
 	static const char *const schemes[] = { "smpp", "smpps", NULL };
@@ -244,6 +259,9 @@ const struct setting_rule RULE_MQTT_URL = {
 	.is = is_mqtt_url
 };
 const struct setting_rule RULE_HTTP_URL = { .what = "an https:// or http:// URL", .is = is_http_url };
+const struct setting_rule RULE_KEYS_URL = {
+	.what = "an https:// URL without a user, or http:// of 127.0.0.1, [::1] or localhost", .is = is_keys_url
+};
 const struct setting_rule RULE_SMPP_URL = {
 	.what = "smpp://USER@HOST:PORT, or smpps:// for TLS, USER at most 15 characters and without a password",
 	.is = is_smpp_url

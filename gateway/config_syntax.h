@@ -16,6 +16,7 @@ extern const struct setting_rule RULE_PROXY;
 extern const struct setting_rule RULE_DATABASE_URL;
 extern const struct setting_rule RULE_MQTT_URL;
 extern const struct setting_rule RULE_HTTP_URL;
+extern const struct setting_rule RULE_KEYS_URL;
 extern const struct setting_rule RULE_SMPP_URL;
 extern const struct setting_rule RULE_SMPP_PASSWORD;
 extern const struct setting_rule RULE_TOPIC_PREFIX;

@@ -159,8 +159,7 @@ static void on_subscribed(void *owner, struct mqtt_link *link)
 	(void)link;
 	log_debug("feed", "subscribed", LOG_TEXT("feed", f->name), LOG_INT("session_present", f->session_present));
 	db_unit_submit(lease_unit(f, &SQL_lease_subscribed, on_marked));
-	if (!f->session_present)
-		f->options.on_session_lost(f->options.owner, &f->fence);
+	f->options.on_subscribed(f->options.owner, &f->fence, f->session_present);
 }
 
 static void on_marked(struct db_unit *unit, void *context, const struct fault *fault)

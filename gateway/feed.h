@@ -22,8 +22,8 @@ struct feed_options {
 	void *owner;
 	/* One message; whoever works on it opens and closes the receipt. */
 	void (*on_message)(void *owner, const struct batch_fence *, const struct mqtt_message *, struct receipt *);
-	/* The lifecycle feed alone: what was said since the last connection may be lost. */
-	void (*on_session_lost)(void *owner, const struct batch_fence *);
+	/* It is connected and reads on; where its session was gone, what was said since the last connection is lost. */
+	void (*on_subscribed)(void *owner, const struct batch_fence *, bool session_present);
 	/* The lease is another's: close it. */
 	void (*on_fenced)(void *owner, struct feed *);
 };

@@ -30,6 +30,7 @@
 #include "gateway/sender.h"
 #include "gateway/wake.h"
 #include "notifier/hub.h"
+#include "notifier/wake/provider.h"
 #include "notifier/wake/wake.h"
 #include "sql/batch.h"
 #include "sql/db.h"
@@ -43,6 +44,7 @@
 #define ITEMS_MAX 20000 /* units of work waiting for a transaction */
 #define DRAIN_LOOK_MS 10
 #define SWEEP_MS 60000
+#define RESYNC_GAP_MS 10000
 #define PARTITIONS_EVERY 60 /* sweeps */
 
 enum drain { RUNNING, HANDING_OVER, RECORDING, CLOSING_LINK, CLOSING_DATABASE, DRAINED };
@@ -69,6 +71,7 @@ struct flows {
 	struct hub *hub;
 	struct sms_setup *sms;
 	struct wake *wake;
+	struct sms_receipts receipts; /* the providers borrow it */
 	struct batch *batch;
 	struct command_ports ports;
 	struct wake_ports wake_ports;
@@ -77,9 +80,10 @@ struct flows {
 	struct leases *leases;
 	struct feed *feeds[FEEDS_MAX];
 	size_t feed_count, feeds_closing;
-	bool resync_due; /* asked for as soon as the send link is up */
+	bool resync_due; /* asked for as soon as the send link is up, but not before resync_at_ms */
+	int64_t resync_at_ms, resync_asked_ms;
 
-	struct loop_timer sweep, look;
+	struct loop_timer sweep, look, resync;
 	unsigned sweeps, units;
 	enum drain drain;
 	void (*on_drained)(void *owner);
@@ -103,8 +107,9 @@ static void make_batch(struct flows *f)
 	n += CHANGES_STAGES;
 	revocation_stages(f->revocation, &stages[n]);
 	n += REVOCATION_STAGES;
-	stages[n++] = answer_stage(f->answer);
 	stages[n++] = dispatch_puback_stage(f->dispatch);
+	stages[n++] = answer_stage(f->answer);
+	stages[n++] = dispatch_failure_stage(f->dispatch);
 	stages[n++] = cancel_stage(f->cancel);
 	stages[n++] = accept_stage(f->accept);
 	stages[n++] = deadline_stage(f->deadline);
@@ -134,6 +139,7 @@ static void on_database_down(void *owner, struct db *db);
 static void on_installation(struct db_unit *unit, void *context, const struct fault *fault);
 static void connect_broker(struct flows *f);
 static void ask_resync(struct flows *f);
+static void on_resync(struct loop_timer *timer);
 static void on_sweep(struct loop_timer *timer);
 static void on_look(struct loop_timer *timer);
 
@@ -155,6 +161,7 @@ struct flows *flows_new(struct loop *loop, const struct flows_options *options, 
 		config->lifecycle.prefix, config->namespace };
 	loop_timer_init(loop, &f->sweep, on_sweep);
 	loop_timer_init(loop, &f->look, on_look);
+	loop_timer_init(loop, &f->resync, on_resync);
 	make_databases(f);
 	make_flows(f);
 	make_batch(f);
@@ -248,10 +255,10 @@ static void make_wake(struct flows *f)
 /* One worker of a node, so that there is one session with an SMS centre. */
 static void start_wake(struct flows *f)
 {
-	struct sms_receipts receipts = wake_receipts(f->wake);
 	struct sms_provider *providers[8] = { 0 };
 
-	sms_setup_make(f->sms, f->loop, &receipts, providers);
+	f->receipts = wake_receipts(f->wake);
+	sms_setup_make(f->sms, f->loop, &f->receipts, providers);
 	wake_start(f->wake, providers);
 }
 
@@ -278,6 +285,7 @@ static void make_flows(struct flows *f)
 							    .source = &f->source,
 							    .worker = f->worker,
 							    .verify_delay_ms = config->lifecycle.verify_delay_ms,
+							    .return_delay_ms = config->lifecycle.return_delay_ms,
 						    });
 	f->shadow = shadow_new();
 	f->changes = changes_new(config->database.synchronous);
@@ -407,8 +415,7 @@ static void on_sender_up(void *owner)
 	hub_resync(f->hub);
 	if (f->blocklist && f->drain == RUNNING)
 		blocklist_on_link_up(f->blocklist);
-	if (f->resync_due)
-		ask_resync(f);
+	ask_resync(f);
 }
 
 static void on_sender_down(void *owner)
@@ -464,7 +471,7 @@ static void on_message(
 	struct flows *f = owner;
 
 	if (strcmp(m->topic, f->resynced_topic) == 0)
-		reachability_resync_end(f->reachability, fence, receipt);
+		reachability_resync_end(f->reachability, fence, m, receipt);
 	else if (strcmp(fence->lease, "feed/lifecycle") == 0)
 		reachability_receive(f->reachability, fence, m, receipt);
 	else if (strstr(m->topic, "/commands/response/"))
@@ -473,22 +480,41 @@ static void on_message(
 		receive_state(f, fence, m, receipt);
 }
 
-static void on_session_lost(void *owner, const struct batch_fence *fence)
+/* A broker that was restarted knows nobody whom it knew, whether it kept our session or not: it is asked each time. Where
+ * the session is gone, events are too: at once. Else it may have been the line alone, and a line that flaps must not
+ * have a whole fleet named over and over. */
+static void on_feed_subscribed(void *owner, const struct batch_fence *fence, bool session_present)
 {
 	struct flows *f = owner;
-	if (strcmp(fence->lease, "feed/lifecycle") == 0)
-		ask_resync(f);
+
+	if (strcmp(fence->lease, "feed/lifecycle") != 0 || f->drain != RUNNING)
+		return;
+	f->resync_due = true;
+	f->resync_at_ms = session_present && f->resync_asked_ms > 0 ? f->resync_asked_ms + RESYNC_GAP_MS : 0;
+	ask_resync(f);
+}
+
+static void on_resync(struct loop_timer *timer)
+{
+	ask_resync(container_of(timer, struct flows, resync));
 }
 
 static void ask_resync(struct flows *f)
 {
-	f->resync_due = true;
-	if (!sender_is_up(f->sender))
+	int64_t now_ms = loop_monotonic_ms(f->loop);
+
+	if (!f->resync_due || !f->sender || !sender_is_up(f->sender))
 		return;
+	if (now_ms < f->resync_at_ms) {
+		loop_timer_start(&f->resync, f->resync_at_ms - now_ms);
+		return;
+	}
 	f->resync_due = false;
-	reachability_resync_begin(f->reachability);
+	f->resync_asked_ms = now_ms;
+	const char *question = reachability_resync_begin(f->reachability);
 	sender_publish(
-		f->sender, &(struct mqtt_publish){ .topic = f->resync_topic, .payload = "{}", .len = 2, .qos = 1 });
+		f->sender, &(struct mqtt_publish){
+				   .topic = f->resync_topic, .payload = question, .len = strlen(question), .qos = 1 });
 }
 
 static void on_feed_closed(void *owner)
@@ -528,7 +554,7 @@ static void on_taken(void *owner, const char *name, int64_t epoch)
 		.reader = f->reader,
 		.owner = f,
 		.on_message = on_message,
-		.on_session_lost = on_session_lost,
+		.on_subscribed = on_feed_subscribed,
 		.on_fenced = on_fenced,
 	};
 
@@ -614,6 +640,7 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 	f->on_drained = on_drained;
 	f->drain = HANDING_OVER;
 	loop_timer_stop(&f->sweep);
+	loop_timer_stop(&f->resync);
 	deadline_stop(f->deadline);
 	reachability_stop(f->reachability);
 	wake_stop(f->wake);

@@ -26,7 +26,8 @@
 #include "gateway/config.h"
 #include "gateway/worker.h"
 
-#define DRAIN_S 9 /* then the process ends as it is: contract §1 says 10 s */
+#define ISSUERS_MS 5000 /* how long they may take to show their keys before the node listens */
+#define DRAIN_S 9	/* then the process ends as it is: contract §1 says 10 s */
 
 struct node {
 	const struct config *config;
@@ -103,6 +104,7 @@ static struct token_trust *make_trust(const struct config *config)
 			.issuer = from->items[i].issuer,
 			.audience = from->items[i].audience,
 			.jwks_file = from->items[i].jwks_file,
+			.jwks_url = from->items[i].jwks_url,
 			.subject_prefix = from->items[i].subject_prefix,
 			.scopes = scopes_of(&from->items[i].scopes),
 		};
@@ -187,8 +189,17 @@ static size_t worker_count(const struct config *config)
 	return cores > 0 ? (size_t)cores : 1;
 }
 
+/* No token is to be refused only because the node has just begun. An issuer that is away holds up its own tokens alone,
+ * and the node says so in /readyz. */
+static void wait_for_issuers(const struct node *node)
+{
+	if (!token_trust_wait(node->trust, ISSUERS_MS))
+		log_warn("node", "starting without the keys of every issuer");
+}
+
 static bool start_workers(struct node *node)
 {
+	wait_for_issuers(node);
 	node->worker_count = worker_count(node->config);
 	atomic_store(&node->wake_enabled, node->config->wake.enabled);
 	node->workers = memory_new(node->worker_count * sizeof(struct worker *));
@@ -288,6 +299,7 @@ static int stop_workers(struct node *node, int code)
 		log_error("node", "a worker did not drain in time");
 		_exit(1);
 	}
+	token_trust_free(node->trust); /* no worker asks any more; its thread ends before the libraries' clean-up */
 	if (code == 0)
 		log_info("node", "stopped", LOG_TEXT("node", node->id));
 	return code;

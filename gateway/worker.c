@@ -70,10 +70,12 @@ static bool is_ready(void *owner, json_t **ret_details)
 	const struct worker *w = owner;
 	bool database = atomic_load(&w->options.readiness->databases) == w->options.workers;
 	bool broker = atomic_load(&w->options.readiness->brokers) == w->options.workers;
+	bool issuers = token_trust_is_complete(w->options.trust);
 
-	*ret_details = memory_need(json_pack("{s:s, s:s, s:s}", "database", database ? "ok" : "unavailable", "broker",
-		broker ? "ok" : "unavailable", "node", w->draining ? "draining" : "ok"));
-	return database && broker && !w->draining;
+	*ret_details = memory_need(json_pack("{s:s, s:s, s:s, s:s}", "database", database ? "ok" : "unavailable",
+		"broker", broker ? "ok" : "unavailable", "issuers", issuers ? "ok" : "unavailable", "node",
+		w->draining ? "draining" : "ok"));
+	return database && broker && issuers && !w->draining;
 }
 
 struct worker *worker_start(const struct worker_options *options)

@@ -45,7 +45,7 @@ struct hub_fleet *fleet_get(struct hub *hub, const char *fleet_id)
 	return f;
 }
 
-void fleet_free(struct hub_fleet *f)
+void hub_fleet_free(struct hub_fleet *f)
 {
 	HASH_DEL(f->hub->fleets, f);
 	free(f);
@@ -208,7 +208,7 @@ void fleet_tidy(struct hub *hub)
 				db_array_text(&dropped, f->fleet_id);
 			f->registered = f->live = false;
 			if (f->channels == 0)
-				fleet_free(f);
+				hub_fleet_free(f);
 		} else if (f->registered && !f->live) {
 			fleet_register(f);
 		} else if (f->live && f->until[0] && !f->registering) {

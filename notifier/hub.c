@@ -45,7 +45,7 @@ void hub_free(struct hub *hub)
 	}
 	struct hub_fleet *f, *next_fleet;
 	HASH_ITER (hh, hub->fleets, f, next_fleet) {
-		fleet_free(f);
+		hub_fleet_free(f);
 	}
 	free(hub);
 }

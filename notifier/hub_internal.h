@@ -102,7 +102,7 @@ void fleet_register(struct hub_fleet *);
 void fleet_resync(struct hub *);
 void fleet_tidy(struct hub *);
 void fleet_compare(struct hub *); /* the versions of all fleets' grants with the database's */
-void fleet_free(struct hub_fleet *);
+void hub_fleet_free(struct hub_fleet *);
 
 /* subscribe.c */
 void subscribe_begin(struct hub_subscriber *); /* the channel's interest is committed, or the fleet is live */

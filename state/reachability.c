@@ -1,6 +1,8 @@
 /* reachability.c - brings what is heard of a vehicle's presence into the batch. */
 #include "state/reachability.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +20,7 @@
 
 #define LOOK_MS 500
 #define LOOK_MAX 1000
-#define RESYNC_MS 10000 /* an end that takes longer is no answer to our question */
+#define RESYNC_MS 60000 /* an end that takes longer is no answer to our question */
 
 enum stage { EVENTS, DISPROOFS, PROOFS, VERIFICATIONS, QUIETS };
 
@@ -32,6 +34,8 @@ struct reachability {
 	bool stopped;
 	size_t events_under_way;
 	int64_t resync_began_us, resync_began_ms; /* database clock; monotonic, 0: none is under way */
+	char resync_question[96];
+	int64_t resync_ending_us; /* the began_us of the one below */
 	const struct batch_fence *resync_fence;
 	struct receipt *resync_receipt; /* the end has come, and waits for the events before it */
 };
@@ -338,19 +342,31 @@ static void on_look_over(struct receipt *looking)
 
 /* Resync. */
 
-void reachability_resync_begin(struct reachability *r)
+const char *reachability_resync_begin(struct reachability *r)
 {
 	r->resync_began_us = db_now_us(r->options.writer);
 	r->resync_began_ms = loop_monotonic_ms(r->loop);
+	snprintf(r->resync_question, sizeof(r->resync_question), "{\"worker\":\"%s\",\"asked\":%" PRId64 "}",
+		r->options.worker, r->resync_began_us);
+	return r->resync_question;
 }
 
-void reachability_resync_end(struct reachability *r, const struct batch_fence *fence, struct receipt *receipt)
+static bool is_answer(const struct reachability *r, const struct mqtt_message *m)
 {
-	if (r->resync_began_ms == 0 || loop_monotonic_ms(r->loop) - r->resync_began_ms > RESYNC_MS || r->resync_receipt)
+	return r->resync_began_ms != 0 && loop_monotonic_ms(r->loop) - r->resync_began_ms <= RESYNC_MS &&
+	       m->len == strlen(r->resync_question) && memcmp(m->payload, r->resync_question, m->len) == 0;
+}
+
+void reachability_resync_end(
+	struct reachability *r, const struct batch_fence *fence, const struct mqtt_message *m, struct receipt *receipt)
+{
+	if (!is_answer(r, m) || r->resync_receipt)
 		return;
 	receipt_open(receipt);
 	r->resync_fence = fence;
 	r->resync_receipt = receipt;
+	r->resync_ending_us = r->resync_began_us;
+	r->resync_began_ms = 0;
 	if (r->events_under_way == 0)
 		end_resync(r);
 }
@@ -360,8 +376,10 @@ static void end_resync(struct reachability *r)
 	struct db_unit *unit = db_unit_new(r->options.writer, on_resynced, r);
 
 	db_unit_add(unit, &SQL_resync_end);
-	db_param_int(unit, r->resync_began_us);
-	db_param_int(unit, r->options.verify_delay_ms);
+	db_param_int(unit, r->resync_ending_us);
+	/* the broker may have been restarted, and the whole fleet be on its way back */
+	db_param_int(unit, r->options.return_delay_ms > r->options.verify_delay_ms ? r->options.return_delay_ms
+										   : r->options.verify_delay_ms);
 	db_param_text(unit, r->resync_fence->lease);
 	db_param_text(unit, r->options.worker);
 	db_param_int(unit, r->resync_fence->epoch);
@@ -378,6 +396,5 @@ static void on_resynced(struct db_unit *unit, void *context, const struct fault 
 		log_info("state", "the broker has named who is there", LOG_INT("not_named", db_affected(unit, 0)));
 	r->events_under_way--;
 	r->resync_receipt = NULL;
-	r->resync_began_ms = 0;
 	receipt_close(receipt, fault == &FAULT_STATEMENT ? NULL : fault);
 }

@@ -21,7 +21,7 @@ struct reachability_options { /* borrowed for life */
 	struct db *writer, *reader;
 	const struct lifecycle_source *source;
 	const char *worker;
-	int64_t verify_delay_ms;
+	int64_t verify_delay_ms, return_delay_ms;
 };
 
 #define REACHABILITY_STAGES 5
@@ -42,8 +42,11 @@ void reachability_receive(
 void reachability_disprove(struct reachability *, const char *vehicle_id, const char *session);
 /* A message came from this vehicle. */
 void reachability_prove(struct reachability *, const char *vehicle_id);
-/* The broker is asked to name everybody who is there; and it has. Who was not named in between is verified. */
-void reachability_resync_begin(struct reachability *);
-void reachability_resync_end(struct reachability *, const struct batch_fence *, struct receipt *);
+/* The broker is asked to name everybody who is there, with the text that is returned (borrowed until the next question),
+ * which it repeats when it has: who was not named in between is verified, in no less than return_delay_ms. The end of
+ * another question says nothing. */
+const char *reachability_resync_begin(struct reachability *);
+void reachability_resync_end(
+	struct reachability *, const struct batch_fence *, const struct mqtt_message *, struct receipt *);
 
 #endif

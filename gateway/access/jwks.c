@@ -1,4 +1,4 @@
-/* jwks.c - reads a JWK set from its file, and keeps the set in force where every worker finds it. */
+/* jwks.c - reads a JWK set, from its file if it has one, and keeps the set in force where every worker finds it. */
 #include "gateway/access/jwks.h"
 
 #include <cjose/cjose.h>
@@ -18,7 +18,6 @@
 #include "base/log.h"
 #include "base/memory.h"
 
-#define FILE_BYTES_MAX (1024 * 1024)
 #define KEYS_MAX 64
 #define RSA_BITS_MIN 2048 /* RFC 7518 §3.3 */
 #define LOOK_AGAIN_US (10 * 1000 * 1000)
@@ -32,16 +31,16 @@ struct jwks_key {
 
 struct jwks_keys {
 	atomic_int refs;
-	char *text; /* the file as it was read: an equal file changes nothing */
+	char *text; /* as it was read: an equal one changes nothing */
 	size_t count;
 	struct jwks_key keys[KEYS_MAX];
 };
 
 struct jwks {
-	char *file;
+	char *file;	      /* NULL: others bring the set */
 	pthread_mutex_t lock; /* guards `current`; held to copy or swap a pointer, never while reading */
 	struct jwks_keys *current;
-	pthread_mutex_t reading; /* one reader of the file at a time, or an old file could replace a newer one */
+	pthread_mutex_t reading; /* one reader at a time, or an old file could replace a newer one */
 	atomic_uint generation;
 	_Atomic int64_t looked_us; /* when an unknown kid last made us read */
 };
@@ -69,13 +68,19 @@ static struct jwks_keys *keys_read(char **text, char *ret_why, size_t why_size);
 static void keys_add(struct jwks_keys *, const json_t *jwk);
 static bool key_read(const json_t *jwk, struct jwks_key *ret);
 
-struct jwks *jwks_new(const char *file, char *ret_why, size_t why_size)
+struct jwks *jwks_new_empty(void)
 {
 	struct jwks *j = memory_new(sizeof(*j));
-	j->file = memory_need(strdup(file));
 	atomic_init(&j->looked_us, INT64_MIN);
 	pthread_mutex_init(&j->lock, NULL);
 	pthread_mutex_init(&j->reading, NULL);
+	return j;
+}
+
+struct jwks *jwks_new(const char *file, char *ret_why, size_t why_size)
+{
+	struct jwks *j = jwks_new_empty();
+	j->file = memory_need(strdup(file));
 	if (!jwks_reload(j, ret_why, why_size)) {
 		jwks_free(j);
 		return NULL;
@@ -115,12 +120,9 @@ static struct jwks_keys *swap(struct jwks *j, struct jwks_keys *keys)
 	return old;
 }
 
-/* An equal file is not taken: what the workers remember of verified tokens stays good. */
-static bool jwks_read(struct jwks *j, char *ret_why, size_t why_size)
+/* Eats `text`. An equal one is not taken: what the workers remember of verified tokens stays good. */
+static bool take(struct jwks *j, char *text, char *ret_why, size_t why_size)
 {
-	char *text = file_read(j->file, ret_why, why_size);
-	if (!text)
-		return false;
 	if (j->current && strcmp(j->current->text, text) == 0) {
 		free(text);
 		return true;
@@ -135,7 +137,20 @@ static bool jwks_read(struct jwks *j, char *ret_why, size_t why_size)
 bool jwks_reload(struct jwks *j, char *ret_why, size_t why_size)
 {
 	pthread_mutex_lock(&j->reading);
-	bool fine = jwks_read(j, ret_why, why_size);
+	char *text = file_read(j->file, ret_why, why_size);
+	bool fine = text && take(j, text, ret_why, why_size);
+	pthread_mutex_unlock(&j->reading);
+	return fine;
+}
+
+bool jwks_put(struct jwks *j, const char *text, size_t len, char *ret_why, size_t why_size)
+{
+	if (len > JWKS_BYTES_MAX || memchr(text, '\0', len)) {
+		snprintf(ret_why, why_size, "it is no JSON of at most 1 MiB");
+		return false;
+	}
+	pthread_mutex_lock(&j->reading);
+	bool fine = take(j, memory_need(strndup(text, len)), ret_why, why_size);
 	pthread_mutex_unlock(&j->reading);
 	return fine;
 }
@@ -153,10 +168,10 @@ static char *refused(char *ret_why, size_t why_size, const char *format, ...)
 
 static char *stream_read(FILE *stream, char *ret_why, size_t why_size)
 {
-	char *text = memory_new(FILE_BYTES_MAX + 1);
-	size_t len = fread(text, 1, FILE_BYTES_MAX + 1, stream);
+	char *text = memory_new(JWKS_BYTES_MAX + 1);
+	size_t len = fread(text, 1, JWKS_BYTES_MAX + 1, stream);
 	bool failed = ferror(stream);
-	if (failed || len > FILE_BYTES_MAX || memchr(text, '\0', len)) {
+	if (failed || len > JWKS_BYTES_MAX || memchr(text, '\0', len)) {
 		free(text);
 		return refused(
 			ret_why, why_size, "%s", failed ? "it cannot be read" : "it is no JSON of at most 1 MiB");
@@ -294,7 +309,8 @@ struct jwks_keys *jwks_take(struct jwks *j)
 {
 	pthread_mutex_lock(&j->lock);
 	struct jwks_keys *keys = j->current;
-	atomic_fetch_add(&keys->refs, 1);
+	if (keys)
+		atomic_fetch_add(&keys->refs, 1);
 	pthread_mutex_unlock(&j->lock);
 	return keys;
 }
@@ -323,7 +339,7 @@ bool jws_alg_read(const char *name, enum jws_alg *ret)
 const struct jwks_key *jwks_find(const struct jwks_keys *keys, const char *kid, enum jws_alg alg)
 {
 	const struct jwks_key *found = NULL;
-	for (size_t i = 0; i < keys->count; i++) {
+	for (size_t i = 0; keys && i < keys->count; i++) {
 		const struct jwks_key *k = &keys->keys[i];
 		if (!(k->algs & ALG_BIT(alg)) || (kid && (!k->kid || strcmp(k->kid, kid) != 0)))
 			continue;

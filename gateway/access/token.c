@@ -7,6 +7,7 @@
  * the token says is used for more than to refuse it, or to choose whose keys it is checked with. */
 #include "gateway/access/token.h"
 
+#include <assert.h>
 #include <cjose/cjose.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 #include "base/memory.h"
 #include "base/metrics.h"
 #include "gateway/access/jwks.h"
+#include "gateway/access/jwks_fetcher.h"
 #include "gateway/access/token_cache.h"
 
 #define LEEWAY_US TOKEN_LEEWAY_US
@@ -28,9 +30,11 @@ struct issuer {
 	char *name, *audience, *subject_prefix;
 	unsigned scopes;
 	struct jwks *jwks;
+	struct jwks_source *source; /* NULL: they are in a file */
 };
 
 struct token_trust {
+	struct jwks_fetcher *fetcher; /* NULL: no issuer has a URL */
 	size_t count;
 	struct issuer issuers[];
 };
@@ -98,11 +102,11 @@ static const struct {
 
 static bool issuer_init(struct issuer *i, const struct token_issuer *from, char *ret_why, size_t why_size)
 {
-	char why[256] = "it has no jwks_file";
-	i->jwks = from->jwks_file ? jwks_new(from->jwks_file, why, sizeof(why)) : NULL;
+	char why[256];
+	assert(!from->jwks_file != !from->jwks_url);
+	i->jwks = from->jwks_file ? jwks_new(from->jwks_file, why, sizeof(why)) : jwks_new_empty();
 	if (!i->jwks) {
-		snprintf(ret_why, why_size, "issuer %s: %s: %s", from->issuer,
-			from->jwks_file ? from->jwks_file : "keys", why);
+		snprintf(ret_why, why_size, "issuer %s: %s: %s", from->issuer, from->jwks_file, why);
 		return false;
 	}
 	i->name = memory_need(strdup(from->issuer));
@@ -110,6 +114,21 @@ static bool issuer_init(struct issuer *i, const struct token_issuer *from, char 
 	i->subject_prefix = memory_need(strdup(from->subject_prefix ? from->subject_prefix : ""));
 	i->scopes = from->scopes & SCOPES_ALL;
 	return true;
+}
+
+/* After all files were read: a trust that cannot be used asks nobody. */
+static void fetch_others(struct token_trust *t, const struct token_issuer *issuers)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		if (issuers[i].jwks_file)
+			continue;
+		if (!t->fetcher)
+			t->fetcher = jwks_fetcher_new();
+		t->issuers[i].source =
+			jwks_fetcher_add(t->fetcher, t->issuers[i].name, issuers[i].jwks_url, t->issuers[i].jwks);
+	}
+	if (t->fetcher)
+		jwks_fetcher_start(t->fetcher);
 }
 
 struct token_trust *token_trust_new(const struct token_issuer *issuers, size_t count, char *ret_why, size_t why_size)
@@ -122,11 +141,14 @@ struct token_trust *token_trust_new(const struct token_issuer *issuers, size_t c
 		token_trust_free(t);
 		return NULL;
 	}
+	fetch_others(t, issuers);
 	return t;
 }
 
 void token_trust_free(struct token_trust *t)
 {
+	if (t && t->fetcher)
+		jwks_fetcher_free(t->fetcher);
 	for (size_t i = 0; t && i < t->count; i++) {
 		jwks_free(t->issuers[i].jwks);
 		free(t->issuers[i].name);
@@ -139,9 +161,11 @@ void token_trust_free(struct token_trust *t)
 bool token_trust_reload(struct token_trust *t)
 {
 	bool fine = true;
+	if (t->fetcher)
+		jwks_fetcher_refresh(t->fetcher);
 	for (size_t i = 0; i < t->count; i++) {
 		char why[256];
-		if (jwks_reload(t->issuers[i].jwks, why, sizeof(why)))
+		if (t->issuers[i].source || jwks_reload(t->issuers[i].jwks, why, sizeof(why)))
 			continue;
 		log_error("access", "keys refused, the old ones stay", LOG_TEXT("issuer", t->issuers[i].name),
 			LOG_TEXT("file", jwks_file(t->issuers[i].jwks)), LOG_TEXT("reason", why));
@@ -150,13 +174,26 @@ bool token_trust_reload(struct token_trust *t)
 	return fine;
 }
 
+bool token_trust_is_complete(const struct token_trust *t)
+{
+	for (size_t i = 0; i < t->count; i++)
+		if (jwks_generation(t->issuers[i].jwks) == 0)
+			return false;
+	return true;
+}
+
+bool token_trust_wait(struct token_trust *t, int64_t ms)
+{
+	return !t->fetcher || jwks_fetcher_wait(t->fetcher, ms);
+}
+
 /* The generation is read before the keys: what changes in between is then noticed the next time. */
 static bool ring_renew(struct verifier *v, size_t issuer)
 {
 	struct key_ring *ring = &v->rings[issuer];
 	struct jwks *jwks = v->trust->issuers[issuer].jwks;
 	unsigned generation = jwks_generation(jwks);
-	if (ring->keys && ring->generation == generation)
+	if (ring->generation == generation)
 		return false;
 	jwks_keys_unref(ring->keys);
 	ring->keys = jwks_take(jwks);
@@ -417,14 +454,18 @@ static const char *read_scopes(struct reading *r)
 	return NULL;
 }
 
-/* An unknown kid may be a new key of the issuer's: its file is read again, but not for every such token. */
+/* An unknown kid may be a new key of the issuer's: its file is read again, but not for every such token. Where there is a URL, this
+ * token is refused all the same, and the next finds what was fetched. */
 static const struct jwks_key *find_key(struct reading *r, const char *kid)
 {
 	struct verifier *v = r->verifier;
 	const struct jwks_key *key = jwks_find(v->rings[r->issuer].keys, kid, r->alg);
 	if (key)
 		return key;
-	jwks_look_again(v->trust->issuers[r->issuer].jwks, r->now_us);
+	if (v->trust->issuers[r->issuer].source)
+		jwks_source_look_again(v->trust->issuers[r->issuer].source);
+	else
+		jwks_look_again(v->trust->issuers[r->issuer].jwks, r->now_us);
 	rings_renew(v);
 	return jwks_find(v->rings[r->issuer].keys, kid, r->alg);
 }

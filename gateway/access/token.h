@@ -27,10 +27,10 @@ enum token_scope {
 
 /* One of the configured issuers. Copied by token_trust_new(). */
 struct token_issuer {
-	const char *issuer, *audience; /* must equal "iss", must be (in) "aud" */
-	const char *jwks_file;
-	const char *subject_prefix; /* NULL: none */
-	unsigned scopes;	    /* what this issuer may grant; enum token_scope */
+	const char *issuer, *audience;	  /* must equal "iss", must be (in) "aud" */
+	const char *jwks_file, *jwks_url; /* exactly one */
+	const char *subject_prefix;	  /* NULL: none */
+	unsigned scopes;		  /* what this issuer may grant; enum token_scope */
 };
 
 struct caller {
@@ -42,7 +42,8 @@ struct caller {
 
 /* making */
 
-/* Reads every issuer's keys. NULL when one cannot be used; `ret_why` then names it and says why. */
+/* Reads the keys of issuers that have them in a file; NULL when one cannot be used, `ret_why` then names it and says why.
+ * For those that publish them by URL a thread begins to fetch (jwks_fetcher.h). */
 struct token_trust *token_trust_new(const struct token_issuer *, size_t count, char *ret_why, size_t why_size);
 void token_trust_free(struct token_trust *);
 struct verifier *verifier_new(struct token_trust *);
@@ -50,6 +51,10 @@ void verifier_free(struct verifier *);
 
 /* asking */
 
+/* False while there is an issuer whose keys were never read: its tokens are refused until then. Any thread. */
+bool token_trust_is_complete(const struct token_trust *);
+/* Waits until it is complete, at most `ms` milliseconds. Not from a loop. */
+bool token_trust_wait(struct token_trust *, int64_t ms);
 /* NULL and `*ret`, or FAULT_UNAUTHENTICATED and in `ret_why` a sentence for the developer that quotes
  * nothing of the token. `now_unix_us`: wall clock, microseconds. */
 const struct fault *token_verify(struct verifier *, const char *token, size_t len, int64_t now_unix_us,
@@ -62,7 +67,7 @@ const char *token_scope_name(unsigned scope);
 /* changing */
 
 /* Reads every issuer's keys again; any thread. A bad file is refused with a log line, the old keys stay,
- * the others are still read. False when any was refused. */
+ * the others are still read. False when any was refused. What has a URL is fetched meanwhile, the same way. */
 bool token_trust_reload(struct token_trust *);
 
 #endif

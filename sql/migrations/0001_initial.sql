@@ -512,28 +512,28 @@ end $$;
 
 -- ── partitions ───────────────────────────────────────────────────────────────
 
--- Makes the partitions of the next weeks: commands by week, events by day. Run at --migrate and hourly by a node.
+-- Makes the partitions that are needed now and in the next days: commands by month, events by week. Few of them, since each
+-- statement pays for every partition that there is. Run at --migrate and hourly by a node.
 create function partitions_ensure() returns void language plpgsql security definer as $$
 declare
-	day timestamptz;
-	name text;
+	p record;
 begin
 	if not pg_try_advisory_xact_lock(hashtext('keyfob partitions')) then
 		return;
 	end if;
-	for day in select generate_series(date_trunc('week', now() at time zone 'UTC') - interval '1 week',
-	                                  date_trunc('week', now() at time zone 'UTC') + interval '4 weeks', interval '1 week') at time zone 'UTC' loop
-		name := 'commands_' || to_char(day at time zone 'UTC', 'YYYYMMDD');
-		if to_regclass(name) is null then
-			execute format('create table %I partition of commands for values from (%L) to (%L) with (fillfactor = 70)',
-				name, uuid7_floor(day), uuid7_floor(day + interval '1 week'));
+	for p in
+		select kind, kind || '_' || to_char(at, 'YYYYMMDD') as name, at at time zone 'UTC' as begins, (at + step) at time zone 'UTC' as ends
+		from (values ('commands', 'month', interval '1 month', interval '8 days'), ('events', 'week', interval '1 week', interval '1 day')) as k(kind, unit, step, back)
+		cross join lateral generate_series(date_trunc(unit, (now() - back) at time zone 'UTC'), (now() + interval '5 days') at time zone 'UTC', step) as at
+	loop
+		if to_regclass(p.name) is not null then
+			continue;
 		end if;
-	end loop;
-	for day in select generate_series(date_trunc('day', now() at time zone 'UTC') - interval '1 day',
-	                                  date_trunc('day', now() at time zone 'UTC') + interval '8 days', interval '1 day') at time zone 'UTC' loop
-		name := 'events_' || to_char(day at time zone 'UTC', 'YYYYMMDD');
-		if to_regclass(name) is null then
-			execute format('create table %I partition of events for values from (%L) to (%L)', name, day, day + interval '1 day');
+		if p.kind = 'commands' then
+			execute format('create table %I partition of commands for values from (%L) to (%L) with (fillfactor = 70)',
+				p.name, uuid7_floor(p.begins), uuid7_floor(p.ends));
+		else
+			execute format('create table %I partition of events for values from (%L) to (%L)', p.name, p.begins, p.ends);
 		end if;
 	end loop;
 end $$;

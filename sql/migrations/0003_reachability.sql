@@ -44,10 +44,12 @@ create function is_older(h vehicle_heads, ver bigint, at timestamptz) returns bo
 $$ select coalesce(ver < h.version and at <= h.version_at + clock_skew(), false) $$;
 
 -- The newest connect that was kept and is newer than the stored session, whose own version is known by now; null: none.
+-- One that is older than what has ended meanwhile is over as well.
 create function newer_connect(h vehicle_heads, own bigint) returns text language sql immutable as $$
 	select e.key from jsonb_each(h.early) e
-	where at_ms(e.value->'connected') > coalesce(h.connected_at, h.topics_at) + clock_skew()
-		or (e.value->'version')::bigint > own and at_ms(e.value->'connected') >= coalesce(h.connected_at, h.topics_at) - clock_skew()
+	where (at_ms(e.value->'connected') > coalesce(h.connected_at, h.topics_at) + clock_skew()
+			or (e.value->'version')::bigint > own and at_ms(e.value->'connected') >= coalesce(h.connected_at, h.topics_at) - clock_skew())
+		and not is_older(h, (e.value->'version')::bigint, at_ms(e.value->'connected'))
 	order by (e.value->'version')::bigint desc limit 1 $$;
 
 -- A session that may be newer than the stored one, which has given up its subscription at a moment; null: none.

@@ -1,2 +1,2 @@
--- Makes the partitions of the next weeks.
+-- Makes the partitions of the next days.
 select partitions_ensure()

@@ -1,5 +1,5 @@
 -- The broker has named everybody who is there: who is stored as reachable and was not named as subscribed since $1
--- (microseconds since 1970) goes through verification of $2 milliseconds. Only while the lease of the lifecycle feed
+-- (microseconds since 1970) goes through verification of $2 milliseconds: it may be on its way back to a broker that was restarted. Only while the lease of the lifecycle feed
 -- ($3, $4, $5) stands.
 with missing as materialized (
 	select h.vehicle_id, h as head from vehicle_heads h

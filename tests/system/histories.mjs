@@ -117,11 +117,12 @@ export function namesAfter(history, at) {
 	return truth ? [event('connected'), event('subscribed')] : [event('connected')];
 }
 
-// One session more, as AWS IoT Core would tell it from `at` on, whatever was before.
+// One session more, as AWS IoT Core would tell it from `at` on, whatever was before: later by so much (the clocks, twice)
+// that timestamps put it behind all else. Nothing else can, where a lost connect took its version along.
 export function nextSession(history, at) {
 	const { random, sessions } = history;
 	const before = sessions.at(-1);
-	const start = at + random.between(5, 60) * minute;
+	const start = at + random.between(9, 60) * minute;
 	const version = before.version + 1;
 	const session = { name: `${history.seed.toString(36)}-more`, version, from: start, to: random.chance(0.5) ? start + minute : null, there: [] };
 	if (before.to === null) {

@@ -48,6 +48,7 @@ const calls = [
 	['r', '. ..FFFF V', 'GET', '/v1/vehicles/V/grants/pia'],
 	['w', '. ..FFFF V', 'PUT', '/v1/vehicles/V/grants/eve', { role: 'driver' }],
 	['w', '. ..FFFF V', 'DELETE', '/v1/vehicles/V/grants/pia'],
+	['r', '. ...... V', 'GET', '/v1/vehicles/V/wakeups'],
 	['r', '. .FFFFF V', 'GET', '/v1/vehicles/V/audit'],
 	['w', '. .FFFFF V', 'POST', '/v1/vehicles/V/transfer', { subject: 'eve' }],
 	['w', '. F.FFFF f', 'PUT', '/v1/vehicles/V', { fleet_id: 'F' }],

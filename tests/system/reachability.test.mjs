@@ -19,6 +19,14 @@ const only = process.env.KEYFOB_SEED ? Number(process.env.KEYFOB_SEED) : null;
 const count = only !== null ? 1 : isSanitized ? 2000 : 10_000; // the database is the same; only the schema's maker differs
 const manners = ['prompt', 'late', 'shuffled'];
 const base = only ?? Number(process.env.KEYFOB_SEED_BASE ?? 1_000_000);
+// Seeds that failed once, which always run.
+const lessons = [
+	2007226, // a kept connect was taken up although a younger session had ended meanwhile
+	2008123, // the session that was to reveal a loss came less than four minutes, by the timestamps, after that
+	8002485, // as above: nothing orders it after a subscription whose connect was lost
+	9001990, // the sample was over before the last subscription had been told
+];
+const seedsFrom = (first, n) => (only === null ? [...lessons, ...Array.from({ length: n }, (_, i) => first + i)] : [only]);
 const options = { timeout: 180_000 };
 
 const database = await createMigratedDatabase();
@@ -194,7 +202,7 @@ const isCut = ({ history }) => history.sessions.at(-1).ending === 'broker killed
 const isOf = (broker) => ({ history }) => history.broker === broker;
 
 test(`${count} histories of sessions end in the truth, and nobody is away who said to be there`, options, async () => {
-	const lives = Array.from({ length: count }, (_, i) => new Life(base + i));
+	const lives = [...new Set(seedsFrom(base, count))].map((seed) => new Life(seed));
 	const whole = lives.filter(({ losses }) => losses === 0);
 	const holed = lives.filter(({ losses }) => losses > 0);
 	await begin(lives);
@@ -210,6 +218,7 @@ test(`${count} histories of sessions end in the truth, and nobody is away who sa
 // ---- the same histories, lived by real clients at a real broker with the plugin
 
 const sample = only === null ? 40 : 1;
+const lastOne = 'the-last-one';
 
 // Runs a vehicle through its history as fast as the broker allows; true if it is there in the end.
 async function liveAtBroker(broker, id, { sessions, random }) {
@@ -251,14 +260,18 @@ async function record(broker, act) {
 	const lasting = await act();
 	const countOf = (wanted) => told.items.filter(({ kind }) => kind === wanted).length;
 	await poll(() => countOf('connected') - countOf('disconnected'), (open) => open === lasting, { what: 'every end is told' });
+	// The broker tells in the order in which it saw: the word of one who comes last is behind every subscription.
+	const last = mqtt.connect(broker.url, { clientId: lastOne, username: lastOne, password: broker.password, protocolVersion: 5 });
+	atEnd(() => last.endAsync(true));
+	await told.until(({ id }) => id === lastOne);
 	return told.items;
 }
 
 test(`${sample} of them, lived at a real broker: what the plugin tells ends in the truth, in any order`, options, async () => {
 	const random = randomFrom(base);
-	const histories = Array.from({ length: sample }, (_, i) => makeHistory(base + i));
+	const histories = [...new Set(seedsFrom(base, sample))].map(makeHistory);
 	const names = histories.map(({ seed }) => `H${seed}`);
-	const broker = await startBroker({ ids: names });
+	const broker = await startBroker({ ids: [...names, lastOne] });
 	const there = new Map();
 	const told = await record(broker, async () => {
 		await Promise.all(histories.map(async (history, i) => there.set(names[i], await liveAtBroker(broker, names[i], history))));

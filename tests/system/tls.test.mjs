@@ -255,7 +255,7 @@ test('a broker or a database of a foreign authority is not believed', options, a
 		config: { mqtt: { url: broker.secureUrl, tls: { ca: stranger.certificate } }, database: { url: secureDatabase(stranger.certificate) } },
 	});
 	await poll(async () => wary.child.logText(), (text) => /area=mqtt.*TLS|certificate verify/i.test(text) && /SSL|certificate/i.test(text), { what: 'both refusals in the log' });
-	assert.deepEqual(await details(wary), { code: 503, database: 'unavailable', broker: 'unavailable', node: 'ok', status: 'not ready' });
+	assert.deepEqual(await details(wary), { code: 503, database: 'unavailable', broker: 'unavailable', issuers: 'ok', node: 'ok', status: 'not ready' });
 	await wary.kill();
 });
 

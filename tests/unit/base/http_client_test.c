@@ -24,6 +24,7 @@ static struct {
 	char body[256], why[128];
 	size_t len;
 	bool cut;
+	char cache_control[64];
 } got;
 
 static void pump_until(bool (*reached)(void))
@@ -83,6 +84,8 @@ static void on_done(struct http_call *c, const struct http_answer *answer)
 	got.cut = answer->cut;
 	snprintf(got.body, sizeof(got.body), "%s", answer->body);
 	snprintf(got.why, sizeof(got.why), "%s", answer->why ? answer->why : "");
+	snprintf(got.cache_control, sizeof(got.cache_control), "%s",
+		answer->cache_control ? answer->cache_control : "none");
 }
 
 static bool is_done(void)
@@ -132,6 +135,22 @@ START_TEST(asks_and_is_answered)
 	ck_assert_ptr_nonnull(strstr(peer.heard.data, "\r\nX-One: 1\r\n"));
 	ck_assert_ptr_nonnull(strstr(peer.heard.data, "\r\nContent-Type: application/json\r\n"));
 	ck_assert_ptr_nonnull(strstr(peer.heard.data, "\r\n\r\n{\"x\":1}"));
+}
+END_TEST
+
+START_TEST(tells_how_long_it_may_be_kept)
+{
+	peer.says = "HTTP/1.1 200 OK\r\ncache-control: public, max-age=60\r\n\r\n";
+	run("GET", url("/"), NULL);
+	ck_assert_str_eq(got.cache_control, "public, max-age=60");
+}
+END_TEST
+
+START_TEST(says_nothing_of_what_the_answer_did_not_say)
+{
+	peer.says = "HTTP/1.1 200 OK\r\n\r\n";
+	run("GET", url("/"), NULL);
+	ck_assert_str_eq(got.cache_control, "none");
 }
 END_TEST
 
@@ -257,6 +276,8 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, asks_and_is_answered);
+	tcase_add_test(tc, tells_how_long_it_may_be_kept);
+	tcase_add_test(tc, says_nothing_of_what_the_answer_did_not_say);
 	tcase_add_test(tc, get_has_no_body);
 	tcase_add_test(tc, follows_no_redirect);
 	tcase_add_test(tc, keeps_no_more_than_it_may);

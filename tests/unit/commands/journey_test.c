@@ -141,9 +141,9 @@ static void worker_setup(void)
 	w.cancel = cancel_new();
 	w.answer = answer_new(w.loop, &w.ports);
 	w.deadline = deadline_new(w.loop, w.reader, "w1", w.dispatch);
-	struct batch_stage *stages[] = { answer_stage(w.answer), dispatch_puback_stage(w.dispatch),
-		cancel_stage(w.cancel), accept_stage(w.accept), deadline_stage(w.deadline), offer_stage(w.deadline),
-		dispatch_settle_stage(w.dispatch) };
+	struct batch_stage *stages[] = { dispatch_puback_stage(w.dispatch), answer_stage(w.answer),
+		dispatch_failure_stage(w.dispatch), cancel_stage(w.cancel), accept_stage(w.accept),
+		deadline_stage(w.deadline), offer_stage(w.deadline), dispatch_settle_stage(w.dispatch) };
 	struct batch_options batch = { .items_max = 1000, .holder = "w1", .patience_ms = patience_ms };
 	w.batch = batch_new(w.loop, w.writer, &batch, stages, sizeof(stages) / sizeof(stages[0]));
 	dispatch_attach(w.dispatch, w.batch);
@@ -382,7 +382,7 @@ START_TEST(answer_takes_the_puback_along)
 		ask("select string_agg(data->>'status', ' ' order by seq) from events"), "accepted sent succeeded");
 	ck_assert_str_eq(ask("select count(distinct xid) from events"), "2");
 	ck_assert_str_eq(ask("select string_agg(s->>'step', ' ') from commands, jsonb_array_elements(timeline) s"),
-		"accepted reachability claimed answer published puback");
+		"accepted reachability claimed published puback answer");
 }
 END_TEST
 

@@ -107,6 +107,7 @@ START_TEST(defaults_are_the_manuals)
 	ck_assert_ptr_null(c->mqtt.password);
 	ck_assert_str_eq(c->lifecycle.prefix, "$aws/events");
 	ck_assert_int_eq(c->lifecycle.verify_delay_ms, 5000);
+	ck_assert_int_eq(c->lifecycle.return_delay_ms, 60000);
 	ck_assert_uint_eq(c->auth.issuers.count, 0);
 	ck_assert_int_eq(c->limits.queue_per_vehicle, 100);
 	ck_assert_double_eq(c->limits.per_vehicle, 10);
@@ -259,8 +260,19 @@ static const struct mistake {
 	{ DATABASE "auth:\n  issuers:\n    - audience: a\n", "keyfob.yaml:4: auth.issuers[0].issuer: must be given" },
 	{ DATABASE "auth:\n  issuers:\n    - issuer: a\n",
 		"keyfob.yaml:4: auth.issuers[0]: must have exactly one of jwks_file and jwks_url" },
-	{ DATABASE "auth:\n  issuers:\n    - { issuer: a, jwks_file: jwks.json, jwks_url: \"http://a/\" }\n",
+	{ DATABASE "auth:\n  issuers:\n    - { issuer: a, jwks_file: jwks.json, jwks_url: \"https://a/\" }\n",
 		"keyfob.yaml:4: auth.issuers[0]: must have exactly one" },
+	{ DATABASE "auth:\n  issuers:\n    - { issuer: a, jwks_url: \"http://idp.example/keys\" }\n",
+		"keyfob.yaml:4: auth.issuers[0].jwks_url: must be an https:// URL without a user, or http:// of "
+		"127.0.0.1" },
+	{ DATABASE "auth:\n  issuers:\n    - { issuer: a, jwks_url: \"http://127.0.0.1.idp.example/\" }\n",
+		"keyfob.yaml:4: auth.issuers[0].jwks_url: must be" },
+	{ DATABASE "auth:\n  issuers:\n    - { issuer: a, jwks_url: \"http://127.0.0.1:80@idp.example/\" }\n",
+		"keyfob.yaml:4: auth.issuers[0].jwks_url: must be" },
+	{ DATABASE "auth:\n  issuers:\n    - { issuer: a, jwks_url: \"https://u:p@idp.example/\" }\n",
+		"keyfob.yaml:4: auth.issuers[0].jwks_url: must be" },
+	{ DATABASE "auth:\n  issuers:\n    - { issuer: a, jwks_url: \"file:///etc/keys.json\" }\n",
+		"keyfob.yaml:4: auth.issuers[0].jwks_url: must be" },
 	{ DATABASE "auth:\n  issuers:\n    - { issuer: a, jwks_file: jwks.json }\n    - { issuer: b, jwks_file: "
 		   "jwks.json }\n",
 		"keyfob.yaml:5: auth.issuers[1]: has the same subject_prefix as auth.issuers[0]" },

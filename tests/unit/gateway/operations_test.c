@@ -367,6 +367,7 @@ static const struct right {
 	{ &API_GRANT_GET, "{'vehicle_id':'CAR1','subject':'pia'}", "r", ". ..FFFF VVV VV" },
 	{ &API_GRANT_PUT, "{'vehicle_id':'CAR1','subject':'eve','role':'viewer'}", "w", ". ..FFFF VVV VV" },
 	{ &API_GRANT_DELETE, "{'vehicle_id':'CAR1','subject':'pia'}", "w", ". ..FFFF VVV VV" },
+	{ &API_WAKEUP_LIST, "{'vehicle_id':'CAR1'}", "r", ". ...... VVV VV" },
 	{ &API_AUDIT_LIST, "{'vehicle_id':'CAR1'}", "r", ". .FFFFF VVV VV" },
 	{ &API_VEHICLE_TRANSFER, "{'vehicle_id':'CAR1','subject':'eve'}", "w", ". .FFFFF VVV VV" },
 	{ &API_VEHICLE_PUT, "{'vehicle_id':'CAR1','fleet_id':'F1'}", "w", ". F.FFFF fff ff" },

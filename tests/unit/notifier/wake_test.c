@@ -255,12 +255,13 @@ static void freeze(struct batch_stage *stage, struct batch_cut *cut, struct db_u
 
 static void make_batch(void)
 {
-	struct batch_stage *stages[8];
+	struct batch_stage *stages[5 + WAKE_STAGES];
 	size_t n = 0;
 
 	w.touch = (struct batch_stage){ .name = "touch", .write = write_touch, .read_finish = freeze };
 	stages[n++] = &w.touch;
 	stages[n++] = dispatch_puback_stage(w.dispatch);
+	stages[n++] = dispatch_failure_stage(w.dispatch);
 	stages[n++] = accept_stage(w.accept);
 	wake_stages(w.wake, &stages[n]);
 	n += WAKE_STAGES;

@@ -325,9 +325,9 @@ END_TEST
 START_TEST(session_is_set_up)
 {
 	static const char *const EXPECTED[][2] = { { "plan_cache_mode", "force_generic_plan" },
-		{ "enable_hashjoin", "off" }, { "enable_mergejoin", "off" }, { "statement_timeout", "30s" },
-		{ "synchronous_commit", "on" }, { "timezone", "UTC" }, { "application_name", "keyfobd" },
-		{ "client_encoding", "UTF8" } };
+		{ "enable_hashjoin", "off" }, { "enable_mergejoin", "off" }, { "enable_seqscan", "off" },
+		{ "jit", "off" }, { "statement_timeout", "30s" }, { "synchronous_commit", "on" }, { "timezone", "UTC" },
+		{ "application_name", "keyfobd" }, { "client_encoding", "UTF8" } };
 	connect_to(pg.url, 0);
 	for (size_t i = 0; i < sizeof EXPECTED / sizeof *EXPECTED; i++)
 		ck_assert_str_eq(ask(&SETTING, EXPECTED[i][0]).value, EXPECTED[i][1]);

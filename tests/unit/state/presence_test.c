@@ -119,16 +119,17 @@ static void worker_setup(void)
 							  .source = &source,
 							  .worker = "w1",
 							  .verify_delay_ms = 60000 });
-	struct batch_stage *stages[REACHABILITY_STAGES + 5];
+	struct batch_stage *stages[REACHABILITY_STAGES + 6];
 	reachability_stages(w.reachability, stages);
 	stages[REACHABILITY_STAGES] = dispatch_puback_stage(w.dispatch);
-	stages[REACHABILITY_STAGES + 1] = accept_stage(w.accept);
-	stages[REACHABILITY_STAGES + 2] = deadline_stage(w.deadline);
-	stages[REACHABILITY_STAGES + 3] = offer_stage(w.deadline);
-	stages[REACHABILITY_STAGES + 4] = dispatch_settle_stage(w.dispatch);
+	stages[REACHABILITY_STAGES + 1] = dispatch_failure_stage(w.dispatch);
+	stages[REACHABILITY_STAGES + 2] = accept_stage(w.accept);
+	stages[REACHABILITY_STAGES + 3] = deadline_stage(w.deadline);
+	stages[REACHABILITY_STAGES + 4] = offer_stage(w.deadline);
+	stages[REACHABILITY_STAGES + 5] = dispatch_settle_stage(w.dispatch);
 	w.batch = batch_new(w.loop, w.writer,
 		&(struct batch_options){ .items_max = 2000, .cut_max = 1000, .holder = "w1" }, stages,
-		REACHABILITY_STAGES + 5);
+		REACHABILITY_STAGES + 6);
 	reachability_attach(w.reachability, w.batch);
 	dispatch_attach(w.dispatch, w.batch);
 	accept_attach(w.accept, w.batch);

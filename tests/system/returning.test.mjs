@@ -1,0 +1,88 @@
+// returning.test.mjs - neighbours that die while it is open who is there: a broker that forgets its vehicles and keeps the
+// gateway's session, and the node that began a verification.
+import assert from 'node:assert/strict';
+import { existsSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { adminToken, connectVehicle, openSocket, poll, registerVehicle, rest, startInstallation, vehicleIds } from './harness.mjs';
+
+const [lost, leaver, ...others] = vehicleIds(8);
+const all = [lost, leaver, ...others];
+const verifyDelay = 2000;
+const returnDelay = 6000;
+const resyncGap = 10_000; // gateway/flows.c: at most one question in so long
+const { broker, database, nodes } = await startInstallation({
+	ids: all,
+	nodes: 2,
+	config: { lifecycle: { verify_delay: `${verifyDelay}ms`, return_delay: `${returnDelay}ms` } },
+});
+const admin = await adminToken();
+const options = { timeout: 90_000 };
+const vehicles = new Map();
+
+const get = async (node, id) => (await rest(node, 'GET', `/v1/vehicles/${id}`, { token: admin })).body.connectivity;
+const told = async (since) =>
+	(await database.sql(`select vehicle_id || ' ' || (data->>'state') || ' ' || coalesce(data->>'reason', '') from events
+		where type = 'connectivity.changed' and at > to_timestamp(${since / 1000}) order by seq`)).split('\n').filter(Boolean);
+const untilAllAreThere = (ids) => {
+	const list = ids.map((id) => `'${id}'`).join();
+	return poll(
+		() => database.sql(`select count(*) from vehicle_heads where vehicle_id in (${list}) and reachable and subscribed and linked and not verifying`),
+		(count) => Number(count) === ids.length,
+		{ ms: 20_000, what: 'everybody is there' },
+	);
+};
+const countOf = (node, pattern) => (node.child.logText().match(pattern) ?? []).length;
+const reader = () => nodes.filter(({ child }) => /message=subscribed feed=feed\/lifecycle /.test(child.logText()));
+
+// A killed broker knows what it saved last: all that it has now.
+async function saveBroker() {
+	const file = join(broker.folder, 'mosquitto.db');
+	rmSync(file, { force: true });
+	broker.child.signal('SIGUSR1');
+	await poll(() => existsSync(file), Boolean, { what: 'the broker has saved its sessions' });
+}
+
+test('who never returns to a restarted broker is away, and nobody else is, though the broker kept our session', options, async () => {
+	for (const id of all) await registerVehicle(nodes[0], admin, id);
+	for (const id of all) vehicles.set(id, await connectVehicle(broker, { id }));
+	await untilAllAreThere(all);
+	const app = await openSocket(nodes[0], { token: admin });
+	await app.call('vehicle.subscribe', { vehicle_id: lost });
+	await saveBroker();
+	const kept = () => nodes.reduce((sum, node) => sum + countOf(node, /message=subscribed feed=feed\/lifecycle session_present=1/g), 0);
+	const keptBefore = kept();
+
+	await broker.kill();
+	const killed = Date.now();
+	await vehicles.get(lost).disconnect({ force: true });
+	await broker.start();
+	const begun = Date.now();
+	const away = await app.until(({ type }) => type === 'connectivity.changed', { ms: resyncGap + returnDelay + 10_000 });
+	assert.equal(away.data.state, 'disconnected');
+	assert.equal(away.data.reason, 'NOT_NAMED');
+	assert.ok(Date.now() - begun >= returnDelay, 'a fleet has time to return');
+	assert.ok(kept() > keptBefore, 'the broker kept the session of the lifecycle feed');
+	await untilAllAreThere(all.filter((id) => id !== lost));
+	assert.deepEqual(await told(killed), [`${lost} disconnected NOT_NAMED`]);
+});
+
+test('a verification that a killed node began is finished by another, once', options, async () => {
+	const began = reader().at(-1);
+	const survivor = nodes.find((node) => node !== began);
+	const app = await openSocket(survivor, { token: admin });
+	await app.call('vehicle.subscribe', { vehicle_id: leaver });
+	const since = Date.now();
+	vehicles.get(leaver).client.end(true);
+	await vehicles.get(leaver).disconnect({ force: true });
+	await poll(() => get(survivor, leaver), ({ verifying }) => verifying, { every: 10, what: 'it is being verified' });
+	await began.kill();
+	assert.equal((await get(survivor, leaver)).state, 'connected', 'killed while it was open');
+	const away = await app.until(({ type }) => type === 'connectivity.changed');
+	assert.equal(away.data.state, 'disconnected');
+	assert.deepEqual({ ...(await get(survivor, leaver)), since: null, reason: null }, { state: 'disconnected', since: null, verifying: false, reason: null });
+	// The survivor has taken over the feed and asked the broker: that changes nothing more.
+	const answers = countOf(survivor, /has named who is there/g);
+	await poll(() => countOf(survivor, /has named who is there/g), (count) => count > answers, { ms: 60_000, what: 'the survivor has asked who is there' });
+	assert.equal((await told(since)).length, 1);
+});

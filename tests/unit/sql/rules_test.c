@@ -1,0 +1,918 @@
+/* rules_test.c - the three rules of the database, each with one side stopped where it hurts: see after you lock, lock in one
+ * order, tell nothing that is not durable.
+ *
+ * Two workers with the flows of the product run on one loop. A transaction is stopped at its COMMIT, when it has its locks and
+ * has written all: a deferred trigger asks for an advisory lock that the test holds. What waits is seen in pg_locks. */
+#include <check.h>
+#include <libpq-fe.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "base/loop.h"
+#include "base/mqtt/link.h"
+#include "base/receipt.h"
+#include "commands/accept.h"
+#include "commands/dispatch.h"
+#include "commands/ports.h"
+#include "notifier/hub.h"
+#include "sql/batch.h"
+#include "sql/db.h"
+#include "sql/migrate.h"
+#include "sql/statements.h"
+#include "state/lifecycle_event.h"
+#include "state/reachability.h"
+#include "tests/servers.h"
+
+#define WAIT_NS 20000000000ull
+#define WORKERS 2
+#define CAR "CAR1"
+#define CROSSING 128  /* vehicles of a transaction */
+#define CARS 192      /* of whom they are */
+#define CROSSINGS 150 /* transactions of each worker */
+
+static struct test_postgres postgres;
+static PGconn *stopper; /* holds the advisory lock while commits are stopped */
+static struct loop *loop;
+static const struct lifecycle_source source = { LIFECYCLE_AWS, "$aws/events", "keyfob" };
+
+static struct worker {
+	char name[8];
+	struct db *writer, *reader;
+	struct dispatch *dispatch;
+	struct accept_flow *accept;
+	struct reachability *reachability;
+	struct hub *hub;
+	struct batch *batch;
+	struct batch_stage raise; /* raises heads, in the order of the round */
+	struct command_ports ports;
+	size_t published, forwarded, raising, crossings;
+	struct batch_item items[CROSSING];
+} workers[WORKERS];
+static size_t closed;
+
+/* An app that watches CAR1: how far it has come, and whether it missed anything on the way. */
+static struct app {
+	struct hub_subscriber subscriber;
+	struct worker *worker;
+	bool ready;
+	int64_t seq;
+} app;
+
+static const struct db_statement SQL_test_raise = { "test_raise",
+	"update vehicle_heads h set seq = h.seq + 1 from unnest($1::text[]) as i(vehicle_id) where h.vehicle_id = "
+	"i.vehicle_id" };
+static const struct db_statement SQL_test_setting = { "test_setting",
+	"select current_setting('synchronous_commit') || ' ' || current_setting('enable_hashjoin') || ' ' || "
+	"current_setting('enable_mergejoin') || ' ' || current_setting('plan_cache_mode')" };
+static const struct db_statement SQL_test_plan = { "test_plan",
+	"explain (costs off) execute lock_heads('{CAR2,CAR1}')" };
+static const struct db_statement *const OWN[] = { &SQL_test_raise, &SQL_test_setting, &SQL_test_plan };
+#define OWN_STATEMENTS (sizeof(OWN) / sizeof(OWN[0]))
+
+/* Waiting. What the database is seen to do has no event on the loop: it is asked between turns. */
+
+static const char *ask(const char *sql)
+{
+	return test_postgres_ask(&postgres, sql);
+}
+
+static void pump_until(bool (*reached)(void))
+{
+	uint64_t until = uv_hrtime() + WAIT_NS;
+	while (!reached()) {
+		ck_assert_msg(uv_hrtime() < until, "what the test waits for did not happen in 20 s");
+		uv_run(loop_uv(loop), UV_RUN_ONCE);
+	}
+}
+
+static void pump_until_database(const char *question)
+{
+	uint64_t until = uv_hrtime() + WAIT_NS;
+	while (strcmp(ask(question), "t") != 0) {
+		ck_assert_msg(uv_hrtime() < until, "did not happen in 20 s: %s", question);
+		uv_run(loop_uv(loop), UV_RUN_NOWAIT);
+	}
+}
+
+static void stopper_run(const char *sql)
+{
+	PGresult *r = PQexec(stopper, sql);
+	ck_assert_msg(PQresultStatus(r) == PGRES_TUPLES_OK || PQresultStatus(r) == PGRES_COMMAND_OK, "%s",
+		PQerrorMessage(stopper));
+	PQclear(r);
+}
+
+static void stop_commits(void)
+{
+	stopper_run("select pg_advisory_lock(7)");
+}
+
+static void let_commit(void)
+{
+	stopper_run("select pg_advisory_unlock(7)");
+}
+
+/* One transaction has written all, and hangs in its COMMIT. */
+static void wait_for_a_commit(void)
+{
+	pump_until_database("select count(*) = 1 from pg_locks where locktype = 'advisory' and not granted");
+}
+
+/* Another waits for what the first has locked. */
+static void wait_for_a_lock(void)
+{
+	pump_until_database(
+		"select count(*) = 1 from pg_locks where locktype in ('transactionid', 'tuple') and not granted");
+}
+
+static bool reader_answered;
+
+static void on_reader_answered(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	(void)unit, (void)context;
+	ck_assert_ptr_null(fault);
+	reader_answered = true;
+}
+
+static bool has_reader_answered(void)
+{
+	return reader_answered;
+}
+
+/* Whatever had come to a worker's loop by now has been heard when a later question has its answer. */
+static void let_everything_be_heard(void)
+{
+	for (size_t i = 0; i < WORKERS; i++) {
+		struct db_unit *unit = db_unit_new(workers[i].reader, on_reader_answered, NULL);
+		db_unit_add(unit, &SQL_test_setting);
+		reader_answered = false;
+		db_unit_submit(unit);
+		pump_until(has_reader_answered);
+	}
+}
+
+/* Workers. */
+
+static bool can_publish(void *owner)
+{
+	(void)owner;
+	return true;
+}
+
+static int publish(void *owner, const struct mqtt_publish *m)
+{
+	(void)m;
+	return (int)++((struct worker *)owner)->published;
+}
+
+static bool forward(void *owner, const char *name, const char *text, size_t len)
+{
+	((struct worker *)owner)->forwarded++;
+	for (size_t i = 0; i < WORKERS; i++) {
+		if (strcmp(workers[i].name, name) == 0)
+			hub_receive(workers[i].hub, text, len);
+	}
+	return true;
+}
+
+static void disprove(void *owner, const char *vehicle_id, const char *session)
+{
+	reachability_disprove(((struct worker *)owner)->reachability, vehicle_id, session);
+}
+
+static void prove(void *owner, const char *vehicle_id)
+{
+	reachability_prove(((struct worker *)owner)->reachability, vehicle_id);
+}
+
+static void write_raise(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	struct db_array ids = { 0 };
+	(void)stage, (void)cut;
+	for (size_t i = 0; i < count; i++)
+		db_array_text(&ids, items[i]->vehicle_id);
+	db_unit_add(unit, &SQL_test_raise);
+	db_param_array(unit, &ids);
+	db_array_free(&ids);
+}
+
+static void make_batch(struct worker *w)
+{
+	struct batch_stage *stages[REACHABILITY_STAGES + 6];
+	size_t n = 0;
+
+	w->raise = (struct batch_stage){ .name = "raise", .owner = w, .write = write_raise };
+	stages[n++] = hub_interest_stage(w->hub);
+	reachability_stages(w->reachability, &stages[n]);
+	n += REACHABILITY_STAGES;
+	stages[n++] = dispatch_puback_stage(w->dispatch);
+	stages[n++] = accept_stage(w->accept);
+	stages[n++] = &w->raise;
+	stages[n++] = dispatch_settle_stage(w->dispatch);
+	stages[n++] = hub_tell_stage(w->hub);
+	w->batch =
+		batch_new(loop, w->writer, &(struct batch_options){ .items_max = 1000, .holder = w->name }, stages, n);
+	reachability_attach(w->reachability, w->batch);
+	dispatch_attach(w->dispatch, w->batch);
+	accept_attach(w->accept, w->batch);
+	hub_attach(w->hub, w->batch);
+}
+
+/* A commit may be stopped for as long as the test takes. */
+static void worker_begin(struct worker *w, size_t i)
+{
+	static const struct db_statement *statements[1024];
+	struct db_options options = { .url = postgres.url, .queue_max = 1000, .commit_timeout_ms = 60000 };
+
+	ck_assert_uint_lt(SQL_COUNT + OWN_STATEMENTS, sizeof(statements) / sizeof(statements[0]));
+	memcpy(statements, SQL_ALL, SQL_COUNT * sizeof(statements[0]));
+	memcpy(&statements[SQL_COUNT], OWN, sizeof(OWN));
+	snprintf(w->name, sizeof(w->name), "w%zu", i);
+	w->writer = db_new(loop, &options, statements, SQL_COUNT + OWN_STATEMENTS);
+	w->reader = db_new(loop, &options, statements, SQL_COUNT + OWN_STATEMENTS);
+	w->ports = (struct command_ports){
+		.owner = w, .can_publish = can_publish, .publish = publish, .disprove = disprove, .prove = prove
+	};
+	w->dispatch = dispatch_new(loop, w->writer, w->name, &w->ports);
+	w->accept = accept_new(loop, w->writer, 100);
+	w->reachability = reachability_new(loop, &(struct reachability_options){ .writer = w->writer,
+							 .reader = w->reader,
+							 .source = &source,
+							 .worker = w->name,
+							 .verify_delay_ms = 60000 });
+	w->hub = hub_new(loop,
+		&(struct hub_options){
+			.worker = w->name, .writer = w->writer, .reader = w->reader, .owner = w, .forward = forward });
+	make_batch(w);
+	db_start(w->writer);
+	db_start(w->reader);
+}
+
+static bool all_up(void)
+{
+	for (size_t i = 0; i < WORKERS; i++) {
+		if (!db_is_up(workers[i].writer) || !db_is_up(workers[i].reader))
+			return false;
+	}
+	return true;
+}
+
+static bool all_quiet(void)
+{
+	for (size_t i = 0; i < WORKERS; i++) {
+		if (!batch_is_idle(workers[i].batch) || !hub_is_quiet(workers[i].hub))
+			return false;
+	}
+	return true;
+}
+
+static void on_closed(void *owner)
+{
+	(void)owner;
+	closed++;
+}
+
+static bool all_closed(void)
+{
+	return closed == 2 * WORKERS;
+}
+
+static const char SEED[] =
+	"truncate commands, events, vehicle_heads, idempotency, timers, interest; delete from grants; delete from "
+	"vehicles;"
+	"insert into vehicles (vehicle_id) values ('CAR1'), ('CAR2'), ('CAR3');"
+	"insert into vehicle_heads (vehicle_id) values ('CAR1'), ('CAR2'), ('CAR3');"
+	"update leases set subscribed = true, holder = null, epoch = 0; delete from leases where name like 'worker/%';"
+	"insert into leases (name, holder, epoch, expires_at)"
+	" select 'worker/' || w, w, 1, now() + interval '1 hour' from unnest(array['w0', 'w1']) w";
+
+static const char STOP[] =
+	"create function stop_commit() returns trigger language plpgsql as"
+	" $$ begin perform pg_advisory_xact_lock_shared(7); return null; end $$;"
+	"create constraint trigger stop_commit after update on vehicle_heads deferrable initially deferred"
+	" for each row execute function stop_commit();"
+	"create constraint trigger stop_commit after insert on interest deferrable initially deferred"
+	" for each row execute function stop_commit()";
+
+static void start_server(void)
+{
+	test_postgres_start(&postgres);
+	ck_assert_int_eq(migrate_run(postgres.url), 0);
+	ask(STOP);
+}
+
+static void end_server(void)
+{
+	test_postgres_end(&postgres);
+}
+
+static void setup(void)
+{
+	memset(workers, 0, sizeof(workers));
+	memset(&app, 0, sizeof(app));
+	closed = 0;
+	loop = loop_new();
+	stopper = PQconnectdb(postgres.url);
+	ck_assert_int_eq(PQstatus(stopper), CONNECTION_OK);
+	ask(SEED);
+	for (size_t i = 0; i < WORKERS; i++)
+		worker_begin(&workers[i], i);
+	pump_until(all_up);
+}
+
+static void teardown(void)
+{
+	if (app.worker)
+		hub_unsubscribe(app.worker->hub, &app.subscriber);
+	for (size_t i = 0; i < WORKERS; i++) {
+		hub_stop(workers[i].hub);
+		reachability_stop(workers[i].reachability);
+	}
+	pump_until(all_quiet);
+	for (size_t i = 0; i < WORKERS; i++) {
+		db_close(workers[i].writer, on_closed);
+		db_close(workers[i].reader, on_closed);
+	}
+	pump_until(all_closed);
+	for (size_t i = 0; i < WORKERS; i++) {
+		batch_free(workers[i].batch);
+		hub_free(workers[i].hub);
+		reachability_free(workers[i].reachability);
+		accept_free(workers[i].accept);
+		dispatch_free(workers[i].dispatch);
+	}
+	loop_stop(loop);
+	loop_run(loop);
+	loop_free(loop);
+	PQfinish(stopper);
+	/* Whoever waited for a head went on from what it is, not from what it was: no number twice, none left out. */
+	ck_assert_str_eq(ask("select count(*) from (select seq, row_number() over (partition by vehicle_id order by "
+			     "seq, at) as n"
+			     " from events) e where seq <> n"),
+		"0");
+	ck_assert_str_eq(ask("select sum(deadlocks) from pg_stat_database"), "0");
+}
+
+/* What happens. */
+
+static size_t done;
+static const struct fault *faults[2];
+static size_t done_awaited;
+
+static bool all_done(void)
+{
+	return done == done_awaited;
+}
+
+static void wait_for_done(size_t count)
+{
+	done_awaited = count;
+	pump_until(all_done);
+}
+
+static void on_accepted(struct accept *accept, const struct fault *fault)
+{
+	(void)accept;
+	faults[done++] = fault;
+}
+
+static void submit(size_t worker, struct accept *a, const char *vehicle, const char *key)
+{
+	*a = (struct accept){ .vehicle_id = vehicle,
+		.subject = "root",
+		.admin = true,
+		.name = "doors.unlock",
+		.needs = 2,
+		.params = "{}",
+		.ttl_s = 300,
+		.timeout_s = 20,
+		.redelivery = "on_reconnect",
+		.supersedes = "",
+		.catalog = "{}",
+		.key = key,
+		.fingerprint = key ? vehicle : NULL,
+		.on_done = on_accepted };
+	ck_assert_ptr_null(accept_submit(workers[worker].accept, a));
+}
+
+static bool settled;
+
+static void on_settled(struct receipt *r)
+{
+	ck_assert_ptr_null(r->fault);
+	settled = true;
+}
+
+static bool is_settled(void)
+{
+	return settled;
+}
+
+/* CAR1 subscribes to its requests: the broker's word for it comes to a worker. */
+static void hear_subscribed(size_t worker, struct receipt *receipt)
+{
+	static const char topic[] = "$aws/events/subscriptions/subscribed/" CAR;
+	char payload[256];
+
+	snprintf(payload, sizeof(payload),
+		"{\"clientId\":\"" CAR "\",\"timestamp\":%lld,\"sessionIdentifier\":\"s1\","
+		"\"topics\":[\"vehicles/" CAR "/commands/request\"]}",
+		(long long)(loop_unix_us(loop) / 1000));
+	settled = false;
+	receipt_init(receipt, on_settled);
+	reachability_receive(workers[worker].reachability, NULL,
+		&(struct mqtt_message){ .topic = topic, .payload = payload, .len = strlen(payload) }, receipt);
+	receipt_close(receipt, NULL);
+}
+
+static const char *statuses(void)
+{
+	return ask("select string_agg(status || '/' || flight, ' ' order by accepted_seq) from commands");
+}
+
+static bool one_published(void)
+{
+	return workers[0].published + workers[1].published == 1;
+}
+
+/* See after you lock. */
+
+START_TEST(subscribed_sees_the_command_it_waited_for)
+{
+	struct accept a;
+	struct receipt receipt;
+
+	done = 0;
+	stop_commits();
+	submit(0, &a, CAR, NULL);
+	wait_for_a_commit();
+	hear_subscribed(1, &receipt);
+	wait_for_a_lock();
+	let_commit();
+	wait_for_done(1);
+	pump_until(is_settled);
+	pump_until(one_published);
+	ck_assert_ptr_null(faults[0]);
+	ck_assert_uint_eq(workers[1].published, 1);
+	ck_assert_str_eq(statuses(), "waiting/claimed");
+	free(a.command);
+}
+END_TEST
+
+START_TEST(accept_sees_the_vehicle_it_waited_for)
+{
+	struct accept a;
+	struct receipt receipt;
+
+	done = 0;
+	stop_commits();
+	hear_subscribed(1, &receipt);
+	wait_for_a_commit();
+	submit(0, &a, CAR, NULL);
+	wait_for_a_lock();
+	ck_assert(!settled); /* the broker's message is not acknowledged */
+	let_commit();
+	wait_for_done(1);
+	pump_until(is_settled);
+	pump_until(one_published);
+	ck_assert_ptr_null(faults[0]);
+	ck_assert_uint_eq(workers[0].published, 1);
+	ck_assert_str_eq(statuses(), "accepted/claimed");
+	ck_assert_str_eq(ask("select s->'detail'->>'state' from commands, jsonb_array_elements(timeline) s"
+			     " where s->>'step' = 'reachability'"),
+		"connected");
+	free(a.command);
+}
+END_TEST
+
+static void on_ready(struct hub_subscriber *s, const struct hub_snapshot *snapshot)
+{
+	(void)s;
+	app.ready = true;
+	app.seq = snapshot->seq;
+}
+
+static void on_event(struct hub_subscriber *s, const struct hub_event *event)
+{
+	(void)s;
+	ck_assert_int_eq(event->seq, app.seq + 1);
+	app.seq = event->seq;
+}
+
+static void on_end(struct hub_subscriber *s, const struct fault *fault)
+{
+	(void)s;
+	ck_abort_msg("the subscription ended: %s", fault->name);
+}
+
+static bool is_ready(void)
+{
+	return app.ready;
+}
+
+static void watch(size_t worker)
+{
+	app.worker = &workers[worker];
+	app.subscriber = (struct hub_subscriber){ .subject = "root",
+		.admin = true,
+		.after = -1,
+		.on_ready = on_ready,
+		.on_event = on_event,
+		.on_end = on_end };
+	hub_subscribe(app.worker->hub, &app.subscriber, CAR);
+}
+
+static int64_t head_seq;
+
+static bool has_seen_all(void)
+{
+	return app.ready && app.seq == head_seq;
+}
+
+static void wait_for_the_head(void)
+{
+	head_seq = atoll(ask("select seq from vehicle_heads where vehicle_id = '" CAR "'"));
+	ck_assert_int_gt(head_seq, 0);
+	pump_until(has_seen_all);
+}
+
+START_TEST(interest_misses_no_event_that_it_waited_for)
+{
+	struct accept a;
+
+	done = 0;
+	stop_commits();
+	submit(1, &a, CAR, NULL);
+	wait_for_a_commit();
+	watch(0);
+	wait_for_a_lock();
+	ck_assert(!app.ready);
+	let_commit();
+	wait_for_done(1);
+	wait_for_the_head();
+	free(a.command);
+}
+END_TEST
+
+START_TEST(event_sees_the_interest_that_it_waited_for)
+{
+	struct accept a;
+
+	done = 0;
+	stop_commits();
+	watch(0);
+	wait_for_a_commit();
+	submit(1, &a, CAR, NULL);
+	wait_for_a_lock();
+	let_commit();
+	wait_for_done(1);
+	wait_for_the_head();
+	ck_assert_uint_gt(workers[1].forwarded, 0);
+	free(a.command);
+}
+END_TEST
+
+START_TEST(one_key_makes_one_command)
+{
+	struct accept a, b;
+
+	done = 0;
+	stop_commits();
+	submit(0, &a, CAR, "k");
+	wait_for_a_commit();
+	submit(1, &b, CAR, "k");
+	wait_for_a_lock();
+	let_commit();
+	wait_for_done(2);
+	ck_assert_ptr_null(faults[0]);
+	ck_assert_ptr_null(faults[1]);
+	ck_assert(!a.replayed && b.replayed);
+	ck_assert_ptr_nonnull(strstr(b.command, a.id));
+	ck_assert_str_eq(ask("select count(*) from commands"), "1");
+	free(a.command);
+	free(b.command);
+}
+END_TEST
+
+/* Another head: they meet at the key alone. */
+START_TEST(one_key_belongs_to_one_vehicle)
+{
+	struct accept a, b;
+
+	done = 0;
+	stop_commits();
+	submit(0, &a, CAR, "k");
+	wait_for_a_commit();
+	submit(1, &b, "CAR2", "k");
+	wait_for_a_lock();
+	let_commit();
+	wait_for_done(2);
+	ck_assert_ptr_null(faults[0]);
+	ck_assert_ptr_eq(faults[1], &FAULT_IDEMPOTENCY_KEY_REUSED);
+	ck_assert_str_eq(ask("select count(*) from commands"), "1");
+	free(a.command);
+	free(b.command);
+}
+END_TEST
+
+/* Lock order. */
+
+static char answer[4096];
+
+static void on_answer(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	(void)context;
+	ck_assert_ptr_null(fault);
+	for (size_t row = 0; row < db_rows(unit, 0); row++)
+		snprintf(answer + strlen(answer), sizeof(answer) - strlen(answer), "%s\n", db_text(unit, 0, row, 0));
+	reader_answered = true;
+}
+
+/* What the product's own connection says. */
+static const char *ask_link(const struct db_statement *statement)
+{
+	struct db_unit *unit = db_unit_new(workers[0].writer, on_answer, NULL);
+	db_unit_add(unit, statement);
+	reader_answered = false;
+	answer[0] = '\0';
+	db_unit_submit(unit);
+	pump_until(has_reader_answered);
+	return answer;
+}
+
+static const char PLAN[] = "LockRows\n"
+			   "  ->  Sort\n"
+			   "        Sort Key: h.vehicle_id COLLATE \"C\"\n"
+			   "        ->  Nested Loop\n"
+			   "              ->  Function Scan on unnest i\n"
+			   "              ->  Index Scan using vehicle_heads_pkey on vehicle_heads h\n"
+			   "                    Index Cond: (vehicle_id = (i.vehicle_id)::text)\n";
+
+/* Of a table that was never looked at, and of a big one that was. */
+START_TEST(heads_are_locked_by_a_sorted_nested_loop)
+{
+	ck_assert_str_eq(ask_link(&SQL_test_setting), "on off off force_generic_plan\n");
+	ck_assert_str_eq(ask_link(&SQL_test_plan), PLAN);
+	ask("insert into vehicle_heads (vehicle_id) select 'X' || n from generate_series(1, 20000) n; analyze "
+	    "vehicle_heads");
+	ck_assert_str_eq(ask_link(&SQL_test_plan), PLAN);
+}
+END_TEST
+
+static const char *params[3];
+
+static void run_locked(struct db_unit *unit)
+{
+	reader_answered = false;
+	answer[0] = '\0';
+	db_unit_submit(unit);
+	wait_for_a_lock();
+}
+
+/* The middle one is another's. Who comes for all three, named backwards, has the first and not the last. */
+START_TEST(heads_are_locked_in_ascending_order)
+{
+	struct db_array ids = { 0 };
+	struct db_unit *unit = db_unit_new(workers[0].writer, on_answer, NULL);
+
+	stopper_run("begin");
+	stopper_run("select from vehicle_heads where vehicle_id = 'CAR2' for update");
+	db_array_text(&ids, "CAR3");
+	db_array_text(&ids, "CAR2");
+	db_array_text(&ids, "CAR1");
+	db_unit_add(unit, &SQL_lock_heads);
+	db_param_array(unit, &ids);
+	run_locked(unit);
+	ck_assert_str_eq(ask("select string_agg(vehicle_id, ' ') from"
+			     " (select vehicle_id from vehicle_heads for update skip locked) h"),
+		"CAR3");
+	stopper_run("rollback");
+	pump_until(has_reader_answered);
+	ck_assert_str_eq(answer, "CAR1\nCAR2\nCAR3\n");
+}
+END_TEST
+
+static void add_fence(struct db_unit *unit)
+{
+	struct db_array names = { 0 }, epochs = { 0 };
+
+	for (size_t i = 0; i < 3; i++) {
+		db_array_text(&names, params[i]);
+		db_array_int(&epochs, 5);
+	}
+	db_unit_add(unit, &SQL_fence);
+	db_param_array(unit, &names);
+	db_param_array(unit, &epochs);
+	db_param_text(unit, "w0");
+}
+
+static void add_renewal(struct db_unit *unit)
+{
+	db_unit_add(unit, &SQL_lease_renew);
+	db_param_text(unit, "w0");
+	db_param_text(unit, "n");
+	db_param_int(unit, 5000);
+}
+
+static void assert_leases_ascend(void (*add)(struct db_unit *))
+{
+	struct db_unit *unit = db_unit_new(workers[0].writer, on_answer, NULL);
+
+	ask("update leases set holder = 'w0', epoch = 5, expires_at = now() + interval '1 hour' where name in"
+	    " ('feed/01', 'feed/02', 'feed/03')");
+	stopper_run("begin");
+	stopper_run("select from leases where name = 'feed/02' for update");
+	add(unit);
+	run_locked(unit);
+	ck_assert_str_eq(ask("select string_agg(name, ' ') from (select name from leases where holder = 'w0' and"
+			     " name like 'feed/%' for update skip locked) l"),
+		"feed/03");
+	stopper_run("rollback");
+	pump_until(has_reader_answered);
+}
+
+START_TEST(leases_are_locked_in_ascending_order)
+{
+	params[0] = "feed/03";
+	params[1] = "feed/02";
+	params[2] = "feed/01";
+	assert_leases_ascend(add_fence);
+	assert_leases_ascend(add_renewal);
+}
+END_TEST
+
+/* A lease that somebody is about to lose is passed over, not waited for. */
+START_TEST(leases_in_hand_are_not_waited_for)
+{
+	struct db_unit *unit = db_unit_new(workers[0].writer, on_answer, NULL);
+
+	stopper_run("begin");
+	stopper_run("select from leases where name = 'feed/00' for update");
+	db_unit_add(unit, &SQL_lease_take);
+	db_param_text(unit, "w0");
+	db_param_text(unit, "n");
+	db_param_int(unit, 5000);
+	db_param_int(unit, 2);
+	reader_answered = false;
+	answer[0] = '\0';
+	db_unit_submit(unit);
+	pump_until(has_reader_answered);
+	ck_assert_str_eq(ask("select string_agg(name, ' ' order by name) from leases where holder = 'w0' and name like "
+			     "'feed/%'"),
+		"feed/01 feed/02");
+	stopper_run("rollback");
+}
+END_TEST
+
+static char cars[CARS][8];
+static unsigned seed = 20;
+
+static void cross(struct worker *w);
+
+static void on_raised(struct batch_item *item, const struct fault *fault)
+{
+	struct worker *w = item->stage->owner;
+	ck_assert_msg(!fault, "%s", fault ? fault->name : "");
+	ck_assert(!item->retried);
+	if (--w->raising == 0 && ++w->crossings < CROSSINGS)
+		cross(w);
+}
+
+/* 128 of 192 vehicles, in an order of their own. */
+static void cross(struct worker *w)
+{
+	const char *order[CARS];
+
+	for (size_t i = 0; i < CARS; i++)
+		order[i] = cars[i];
+	for (size_t i = 0; i < CROSSING; i++) {
+		seed = seed * 1103515245u + 12345u;
+		size_t k = i + (seed >> 16) % (CARS - i);
+		const char *car = order[k];
+		order[k] = order[i];
+		order[i] = car;
+	}
+	w->raising = CROSSING;
+	for (size_t i = 0; i < CROSSING; i++) {
+		w->items[i] = (struct batch_item){ .stage = &w->raise, .vehicle_id = order[i], .on_done = on_raised };
+		ck_assert_ptr_null(batch_submit(w->batch, &w->items[i]));
+	}
+}
+
+static bool all_crossed(void)
+{
+	return workers[0].crossings == CROSSINGS && workers[1].crossings == CROSSINGS && all_quiet();
+}
+
+START_TEST(crossing_batches_do_not_deadlock)
+{
+	char wanted[32];
+
+	for (size_t i = 0; i < CARS; i++)
+		snprintf(cars[i], sizeof(cars[i]), "X%03zu", i);
+	ask("insert into vehicle_heads (vehicle_id) select 'X' || lpad(n::text, 3, '0') from generate_series(0, 191) "
+	    "n");
+	cross(&workers[0]);
+	cross(&workers[1]);
+	pump_until(all_crossed);
+	snprintf(wanted, sizeof(wanted), "%d", 2 * CROSSINGS * CROSSING);
+	ck_assert_str_eq(ask("select sum(seq) from vehicle_heads"), wanted);
+	ck_assert_str_eq(ask("select sum(deadlocks) from pg_stat_database"), "0");
+}
+END_TEST
+
+/* Durable before told. */
+
+START_TEST(nothing_is_told_before_the_commit)
+{
+	struct accept a;
+
+	done = 0;
+	ask("update vehicle_heads set reachable = true, session = 's1', subscribed = true, since = now() where "
+	    "vehicle_id = '" CAR "'");
+	watch(1);
+	pump_until(is_ready);
+	int64_t seq = app.seq;
+	stop_commits();
+	submit(0, &a, CAR, NULL);
+	wait_for_a_commit();
+	let_everything_be_heard();
+	ck_assert_uint_eq(done, 0);
+	ck_assert_uint_eq(workers[0].published + workers[1].published, 0);
+	ck_assert_uint_eq(workers[0].forwarded, 0);
+	ck_assert_int_eq(app.seq, seq);
+	ck_assert_str_eq(ask("select count(*) from commands"), "0");
+	let_commit();
+	wait_for_done(1);
+	ck_assert_ptr_null(faults[0]);
+	pump_until(one_published);
+	wait_for_the_head();
+	ck_assert_int_gt(app.seq, seq);
+	free(a.command);
+}
+END_TEST
+
+/* The same where the app sits at the worker that writes: without a hop there is no broker to be slower than the commit. */
+START_TEST(own_subscribers_wait_for_the_commit)
+{
+	struct accept a;
+	struct receipt receipt;
+
+	done = 0;
+	watch(0);
+	pump_until(is_ready);
+	int64_t seq = app.seq;
+	stop_commits();
+	hear_subscribed(0, &receipt);
+	wait_for_a_commit();
+	submit(0, &a, CAR, NULL); /* gathers while the first is in flight */
+	let_everything_be_heard();
+	ck_assert(!settled);
+	ck_assert_uint_eq(done, 0);
+	ck_assert_int_eq(app.seq, seq);
+	let_commit();
+	pump_until(is_settled);
+	wait_for_done(1);
+	pump_until(one_published);
+	wait_for_the_head();
+	free(a.command);
+}
+END_TEST
+
+static TCase *add_rule(Suite *suite, const char *name)
+{
+	TCase *tc = tcase_create(name);
+	tcase_add_unchecked_fixture(tc, start_server, end_server);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 60);
+	suite_add_tcase(suite, tc);
+	return tc;
+}
+
+int main(void)
+{
+	Suite *suite = suite_create("rules");
+	TCase *see = add_rule(suite, "see after you lock");
+	tcase_add_test(see, subscribed_sees_the_command_it_waited_for);
+	tcase_add_test(see, accept_sees_the_vehicle_it_waited_for);
+	tcase_add_test(see, interest_misses_no_event_that_it_waited_for);
+	tcase_add_test(see, event_sees_the_interest_that_it_waited_for);
+	tcase_add_test(see, one_key_makes_one_command);
+	tcase_add_test(see, one_key_belongs_to_one_vehicle);
+	TCase *order = add_rule(suite, "lock order");
+	tcase_add_test(order, heads_are_locked_by_a_sorted_nested_loop);
+	tcase_add_test(order, heads_are_locked_in_ascending_order);
+	tcase_add_test(order, leases_are_locked_in_ascending_order);
+	tcase_add_test(order, leases_in_hand_are_not_waited_for);
+	tcase_add_test(order, crossing_batches_do_not_deadlock);
+	TCase *durable = add_rule(suite, "durable before told");
+	tcase_add_test(durable, nothing_is_told_before_the_commit);
+	tcase_add_test(durable, own_subscribers_wait_for_the_commit);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
