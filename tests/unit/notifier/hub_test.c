@@ -409,7 +409,7 @@ START_TEST(slow_app_gets_its_replay_as_it_has_room)
 	pump_until(is_full);
 	ck_assert_int_eq(app->last, 90);
 	for (int i = 0; i < 300; i++)
-		happen(i % WORKERS, "CAR1");
+		happen((size_t)i % WORKERS, "CAR1");
 	ck_assert_int_eq(app->last, 90);
 	while (app->last < 1500 - 90) {
 		take_all(app);
