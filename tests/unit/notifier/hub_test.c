@@ -39,9 +39,9 @@ static struct app {
 	struct worker *worker;
 	char seen[SEEN_MAX];
 	bool ready, ended, recovered;
-	bool counts;	   /* its events are counted, and must come in order */
+	bool counts;	     /* its events are counted, and must come in order */
 	int64_t last, given; /* the last event's seq; how many since it had room */
-	int64_t room;	   /* how many it takes before it has none; 0: any number */
+	int64_t room;	     /* how many it takes before it has none; 0: any number */
 	int64_t vehicles;
 } apps[8];
 
@@ -376,7 +376,8 @@ static bool is_full(void)
 static void events(int count)
 {
 	char sql[128];
-	snprintf(sql, sizeof(sql), "select event_add('CAR1', 'state.reported', '{}') from generate_series(1, %d)", count);
+	snprintf(sql, sizeof(sql), "select event_add('CAR1', 'state.reported', '{}') from generate_series(1, %d)",
+		count);
 	ask(sql);
 }
 
