@@ -394,7 +394,7 @@ static void on_sweep(struct loop_timer *timer)
 
 	db_unit_add(unit, &SQL_sweep);
 	db_param_int(unit, f->options.config->retention.commands_ms);
-	if (++f->sweeps % PARTITIONS_EVERY == 0)
+	if (f->sweeps++ % PARTITIONS_EVERY == 0)
 		db_unit_add(unit, &SQL_partitions);
 	f->units++;
 	db_unit_submit(unit);
