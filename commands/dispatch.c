@@ -2,7 +2,7 @@
  *
  *   claim (committed) ─┬─ publish ─┬─ PUBACK 0 ─────── puback
  *                      │           ├─ PUBACK 0x10 ──── nobody: the vehicle's session is disproved
- *                      │           ├─ PUBACK ≥ 0x80 ── release: the broker refused it
+ *                      │           ├─ PUBACK ≥ 0x80 ── release, a second later: the broker refused it
  *                      │           └─ link lost ────── lose: nobody knows
  *                      └─ not sent (link down, too late) ── release
  *
@@ -32,6 +32,7 @@
 
 #define MID_COUNT 65536
 #define RECORD_RETRY_MS 200
+#define REFUSED_MS 1000 /* how long a claim is kept that the broker refused, before it is offered again */
 #define REASON_NO_MATCHING_SUBSCRIBERS 0x10 /* MQTT 5 §3.4.2.1 */
 #define REASON_ERROR 0x80		    /* and above */
 
@@ -46,7 +47,8 @@ struct flight {
 	const char *verdict; /* NULL: awaited */
 	char *steps;
 	struct batch_item item;
-	struct list node; /* while its verdict waits to be submitted again */
+	struct list node;	 /* while its verdict waits to be submitted again */
+	struct loop_timer pause; /* after a refusal */
 };
 
 struct dispatch {
@@ -66,11 +68,14 @@ static void write_settle(struct batch_stage *stage, struct batch_cut *cut, struc
 static void read_settle(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, size_t first);
 static void take_claim(struct dispatch *d, struct db_unit *unit, size_t statement, size_t row);
 static void publish(struct dispatch *d, struct flight *f, struct db_unit *unit, size_t statement, size_t row);
+static char *write_steps(const struct flight *f, int reason);
 static void conclude(struct flight *f, const char *verdict, int reason);
 static void record(struct flight *f);
 static void write_verdicts(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count);
 static void on_recorded(struct batch_item *item, const struct fault *fault);
+static void postpone(struct flight *f);
+static void on_paused(struct loop_timer *timer);
 static void on_retry(struct loop_timer *timer);
 static void flight_free(struct flight *f);
 
@@ -179,6 +184,7 @@ static void take_claim(struct dispatch *d, struct db_unit *unit, size_t statemen
 
 	f->dispatch = d;
 	list_init(&f->node);
+	loop_timer_init(d->loop, &f->pause, on_paused);
 	snprintf(f->vehicle_id, sizeof(f->vehicle_id), "%s", db_text(unit, statement, row, 0));
 	snprintf(f->id, sizeof(f->id), "%s", db_text(unit, statement, row, 1));
 	f->attempt = (int)db_int(unit, statement, row, 7);
@@ -260,9 +266,18 @@ void dispatch_on_puback(struct dispatch *d, int mid, int reason)
 		metric_add(METRIC_COMMANDS_DISPROVED, 1);
 		d->ports->disprove(d->ports->owner, f->vehicle_id, f->session);
 		conclude(f, "nobody", reason);
+	} else if (reason >= REASON_ERROR) {
+		f->verdict = "release";
+		f->steps = write_steps(f, reason);
+		loop_timer_start(&f->pause, REFUSED_MS);
 	} else {
-		conclude(f, reason >= REASON_ERROR ? "release" : "puback", reason);
+		conclude(f, "puback", reason);
 	}
+}
+
+static void on_paused(struct loop_timer *timer)
+{
+	record(container_of(timer, struct flight, pause));
 }
 
 void dispatch_on_link_down(struct dispatch *d)
@@ -316,8 +331,14 @@ static void record(struct flight *f)
 		.patient = is_good,
 		.on_done = on_recorded };
 	list_init(&f->item.node);
-	if (batch_submit(d->batch, &f->item) == NULL)
-		return;
+	if (batch_submit(d->batch, &f->item) != NULL)
+		postpone(f);
+}
+
+static void postpone(struct flight *f)
+{
+	struct dispatch *d = f->dispatch;
+
 	list_append(&d->unrecorded, &f->node);
 	if (!loop_timer_is_started(&d->retry))
 		loop_timer_start(&d->retry, RECORD_RETRY_MS);
@@ -366,20 +387,17 @@ static void write_verdicts(
 static void on_recorded(struct batch_item *item, const struct fault *fault)
 {
 	struct flight *f = flight_of(item);
-	struct dispatch *d = f->dispatch;
 
-	if (fault && fault != &FAULT_INTERNAL) {
-		list_append(&d->unrecorded, &f->node);
-		if (!loop_timer_is_started(&d->retry))
-			loop_timer_start(&d->retry, RECORD_RETRY_MS);
-		return;
-	}
-	flight_free(f);
+	if (fault && fault != &FAULT_INTERNAL)
+		postpone(f);
+	else
+		flight_free(f);
 }
 
 static void flight_free(struct flight *f)
 {
 	HASH_DEL(f->dispatch->flights, f);
+	loop_timer_stop(&f->pause);
 	free(f->steps);
 	free(f);
 }

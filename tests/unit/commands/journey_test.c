@@ -656,6 +656,24 @@ static bool two_published(void)
 	return w.published_count == 2;
 }
 
+/* Else it would go round as fast as broker and database can, for as long as the command lives. */
+START_TEST(what_the_broker_refuses_is_offered_again_a_second_later)
+{
+	struct accept a = draft();
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	int64_t refused_ms = loop_monotonic_ms(w.loop);
+	dispatch_on_puback(w.dispatch, w.published[0].mid, 0x97); /* quota exceeded */
+	pump_until(two_published);
+	ck_assert_int_ge(loop_monotonic_ms(w.loop) - refused_ms, 1000);
+	ck_assert_ptr_nonnull(strstr(w.published[1].payload, "\"attempt\":1}"));
+	puback(0);
+	ck_assert_str_eq(statuses(), "sent/out");
+	ck_assert_str_eq(ask("select attempts from commands"), "1");
+}
+END_TEST
+
 START_TEST(nobody_there_in_an_older_session)
 {
 	struct accept a = draft();
@@ -777,6 +795,7 @@ int main(void)
 	tcase_add_test(tc, expires_undelivered);
 	tcase_add_test(tc, times_out_and_keeps_a_late_answer);
 	tcase_add_test(tc, nobody_there);
+	tcase_add_test(tc, what_the_broker_refuses_is_offered_again_a_second_later);
 	tcase_add_test(tc, nobody_there_in_an_older_session);
 	tcase_add_test(tc, link_lost_before_the_puback);
 	tcase_add_test(tc, never_is_published_at_most_once);
