@@ -7,6 +7,7 @@ import {
 	forgedToken,
 	grant,
 	openSocket,
+	openStream,
 	registerVehicle,
 	rest,
 	RpcError,
@@ -224,6 +225,38 @@ test('after a reconnect nothing is missing and nothing comes twice', options, as
 	assert.equal(resumed.epoch, start.epoch);
 	await back.until(isStatus(second.body.id, 'succeeded'));
 	assertNoHole(back.events.items, after);
+});
+
+// 3 000 events of 4 kB: more than a page of the log, and twelve times what may wait for one app.
+async function missMany() {
+	const id = await ownVehicle();
+	const { body } = await rest(node, 'GET', `/v1/vehicles/${id}`, { token: alice });
+	await database.sql(`select count(event_add('${id}', 'state.reported', json_build_object('filler', repeat('x', 4000)))) from generate_series(1, 3000)`);
+	return { id, after: body.seq, last: body.seq + 3000, epoch: body.epoch };
+}
+
+test('thousands that were missed come, in order, also to an app that does not read for a while', options, async () => {
+	const { id, after, last } = await missMany();
+	const app = await openSocket(node, { token: alice });
+	const subscribed = app.call('vehicle.subscribe', { vehicle_id: id, after });
+	app.ws.pause();
+	await grant(node, admin, id, 'bob', 'viewer'); // an event meanwhile
+	app.ws.resume();
+	assert.equal((await subscribed).recovered, true);
+	await app.until(({ seq }) => seq === last + 1, { ms: 30_000, what: 'the one of meanwhile' });
+	await grant(node, admin, id, 'carol', 'viewer');
+	await app.until(({ seq }) => seq === last + 2);
+	assertNoHole(app.events.items, after);
+});
+
+test('and on an event stream', options, async () => {
+	const { id, after, last, epoch } = await missMany();
+	const stream = await openStream(node, `/v1/vehicles/${id}/events`, { token: alice, lastEventId: `${epoch}:${after}` });
+	assert.equal((await stream.until(({ event }) => event === 'snapshot')).data.recovered, true);
+	await stream.until(({ id: name }) => name === `${epoch}:${last}`, { ms: 30_000, what: 'the last' });
+	await grant(node, admin, id, 'bob', 'viewer');
+	await stream.until(({ id: name }) => name === `${epoch}:${last + 1}`);
+	assertNoHole(stream.events.items.filter(({ event }) => event !== 'snapshot').map(({ data }) => data), after);
 });
 
 test('what cannot be resumed whole is not resumed in part', options, async () => {
