@@ -1,6 +1,7 @@
 -- Waking vehicles by SMS. Read docs/wake-up.md beside it.
 
--- Each submission to a provider and each refusal. 'spent' is told to nobody: the slot is taken, the provider has not answered yet.
+-- Each submission to a provider and each refusal. 'spent': the slot is taken, the provider has not answered yet; it is told, as
+-- submitted, when that becomes clear or the vehicle comes first.
 create type wakeup_status as enum ('spent', 'submitted', 'delivered', 'failed', 'refused', 'answered');
 
 create table wakeups (
@@ -147,13 +148,15 @@ begin
 		order by h.vehicle_id
 	loop
 		if r.reachable or r.gone then
-			update wakeups w set status = 'answered', updated_at = clock_timestamp()
-			where r.reachable and w.vehicle_id = r.vehicle_id and w.id = (
-				-- the last one that may have reached it
-				select x.id from wakeups x where x.vehicle_id = r.vehicle_id and x.created_at >= (r.a).began_at
-					and x.status in ('spent', 'submitted', 'delivered') order by x.created_at desc limit 1)
-			returning w.* into u;
+			-- the last one that may have reached it
+			select x.* into u from wakeups x where r.reachable and x.vehicle_id = r.vehicle_id and x.created_at >= (r.a).began_at
+				and x.status in ('spent', 'submitted', 'delivered') order by x.created_at desc limit 1;
 			if found then
+				if u.status = 'spent' then -- it came before the provider's answer did
+					perform wakeup_tell(u);
+				end if;
+				update wakeups w set status = 'answered', updated_at = clock_timestamp()
+				where w.vehicle_id = u.vehicle_id and w.id = u.id returning w.* into u;
 				perform wakeup_tell(u);
 				answers := answers + 1;
 			end if;

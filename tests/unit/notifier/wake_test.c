@@ -1035,7 +1035,7 @@ START_TEST(it_answers_before_the_provider_does)
 	ck_assert_str_eq(statuses(), "first:answered:1");
 	ck_assert_str_eq(
 		ask("select string_agg(data->>'status', ' ' order by seq) from events where type = 'wakeup.updated'"),
-		"answered");
+		"submitted answered");
 }
 END_TEST
 
