@@ -1,7 +1,7 @@
 /* accept.c - commands from apps, gathered and inserted by the batch.
  *
  *   draft ─ id ─ batch: keys taken ─ grant, key, queue checked, inserted with its event ─ older ones superseded ─ commit
- *                                                                                             ├─ 202
+ *                                                                                             ├─ 202, and published if claimed
  *                                                                                             ├─ the same key: the first command again
  *                                                                                             └─ fault */
 #include "commands/accept.h"
@@ -12,12 +12,15 @@
 #include "base/loop.h"
 #include "base/memory.h"
 #include "base/metrics.h"
+#include "commands/dispatch.h"
+#include "commands/topic.h"
 #include "sql/db.h"
 #include "sql/statements.h"
 
 struct accept_flow {
 	struct loop *loop;
 	struct db *db;
+	struct dispatch *dispatch;
 	struct batch *batch;
 	struct batch_stage stage;
 	int queue_max;
@@ -43,6 +46,8 @@ static void write_drafts(const struct accept_flow *flow, struct db_unit *unit, s
 static void write_supersedes(struct db_unit *unit, struct batch_item **items, size_t count);
 static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count, size_t first);
+static void publish(
+	const struct accept_flow *flow, const struct accept *accept, struct db_unit *unit, size_t first, size_t row);
 static void on_item_done(struct batch_item *item, const struct fault *fault);
 
 static struct accept *accept_of(struct batch_item *item)
@@ -50,11 +55,12 @@ static struct accept *accept_of(struct batch_item *item)
 	return container_of(item, struct accept, item);
 }
 
-struct accept_flow *accept_new(struct loop *loop, struct db *db, int queue_max)
+struct accept_flow *accept_new(struct loop *loop, struct db *db, struct dispatch *dispatch, int queue_max)
 {
 	struct accept_flow *flow = memory_new(sizeof(*flow));
 	flow->loop = loop;
 	flow->db = db;
+	flow->dispatch = dispatch;
 	flow->queue_max = queue_max;
 	flow->stage = (struct batch_stage){
 		.name = "accept", .owner = flow, .begin = write_keys, .write = write_round, .read = read_round
@@ -149,6 +155,19 @@ static void write_round(
 	write_supersedes(unit, items, count);
 }
 
+/* On which the answers will come. */
+static void write_feeds(struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	struct db_array feeds = { 0 };
+
+	for (size_t i = 0; i < count; i++) {
+		char feed[FEED_NAME_SIZE];
+		topic_feed_name(items[i]->vehicle_id, feed);
+		db_array_text(&feeds, feed);
+	}
+	db_param_array(unit, &feeds);
+}
+
 static void write_drafts(const struct accept_flow *flow, struct db_unit *unit, struct batch_item **items, size_t count)
 {
 	db_unit_add(unit, &SQL_accept);
@@ -162,7 +181,10 @@ static void write_drafts(const struct accept_flow *flow, struct db_unit *unit, s
 	TEXTS(unit, items, count, redelivery);
 	TEXTS(unit, items, count, catalog);
 	TEXTS(unit, items, count, traceparent);
+	write_feeds(unit, items, count);
 	db_param_int(unit, flow->queue_max);
+	db_param_text(unit, dispatch_worker(flow->dispatch));
+	db_param_bool(unit, dispatch_can_publish(flow->dispatch));
 }
 
 static void write_supersedes(struct db_unit *unit, struct batch_item **items, size_t count)
@@ -190,7 +212,8 @@ static const struct fault *verdict_of(const char *outcome)
 static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count, size_t first)
 {
-	(void)stage;
+	const struct accept_flow *flow = stage->owner;
+
 	(void)cut;
 	(void)count;
 	for (size_t row = 0; row < db_rows(unit, first); row++) {
@@ -200,7 +223,25 @@ static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct 
 		accept->verdict = verdict_of(outcome);
 		accept->replayed = strcmp(outcome, "replayed") == 0;
 		accept->command = command ? memory_need(strdup(command)) : NULL;
+		if (db_bool(unit, first, row, 3))
+			publish(flow, accept, unit, first, row);
 	}
+}
+
+static void publish(
+	const struct accept_flow *flow, const struct accept *accept, struct db_unit *unit, size_t first, size_t row)
+{
+	dispatch_publish(flow->dispatch, &(struct claim){ .vehicle_id = accept->vehicle_id,
+						 .id = accept->id,
+						 .name = accept->name,
+						 .params = accept->params,
+						 .sealed_params = accept->sealed_params,
+						 .issued_at = db_text(unit, first, row, 4),
+						 .expires_at = db_text(unit, first, row, 5),
+						 .expires_us = db_int(unit, first, row, 6),
+						 .session = db_text(unit, first, row, 7),
+						 .traceparent = accept->traceparent,
+						 .attempt = 1 });
 }
 
 static void on_item_done(struct batch_item *item, const struct fault *fault)

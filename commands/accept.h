@@ -10,6 +10,7 @@
 
 struct accept_flow;
 struct db;
+struct dispatch;
 
 /* One command to accept. Owned by the caller until `on_done`; its texts are borrowed so long. */
 struct accept {
@@ -39,7 +40,8 @@ struct accept {
 	int64_t began_us;
 };
 
-struct accept_flow *accept_new(struct loop *, struct db *, int queue_max);
+/* `dispatch` publishes what was claimed as it was accepted. */
+struct accept_flow *accept_new(struct loop *, struct db *, struct dispatch *dispatch, int queue_max);
 void accept_free(struct accept_flow *);
 struct batch_stage *accept_stage(struct accept_flow *);
 void accept_attach(struct accept_flow *, struct batch *);

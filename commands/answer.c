@@ -1,7 +1,7 @@
 /* answer.c - applies vehicles' responses.
  *
- *   message ─ parse ─┬─ arrive (counts as sent) ─ apply ─ commit ─┬─ accepted
- *                    │                                            └─ rejected: unknown, terminal, no such change
+ *   message ─ parse ─┬─ apply (what was claimed counts as sent) ─ commit ─┬─ accepted
+ *                    │                                                    └─ rejected: unknown, terminal, no such change
  *                    └─ rejected: malformed, too large */
 #include "commands/answer.h"
 
@@ -18,6 +18,7 @@
 #include "base/mqtt/link.h"
 #include "base/receipt.h"
 #include "base/rfc3339.h"
+#include "commands/dispatch.h"
 #include "commands/lifecycle.h"
 #include "commands/ports.h"
 #include "commands/topic.h"
@@ -31,6 +32,7 @@
 struct answer_flow {
 	struct loop *loop;
 	const struct command_ports *ports;
+	struct dispatch *dispatch;
 	struct batch *batch;
 	struct batch_stage stage;
 };
@@ -43,6 +45,7 @@ struct answer {
 	const char *event;		/* its status, which is the event's name in the lifecycle */
 	char *reason, *result, *sealed; /* JSON text, JSON text, text; NULL when absent */
 	char *steps;
+	const char *puback; /* the steps of the publish, taken along; NULL: none */
 	/* the outcome */
 	bool applied, repeated, known;
 	enum command_status status;
@@ -78,11 +81,12 @@ static const struct refusal *judge(const struct answer *a);
 static void tell_vehicle(const struct answer *a, const struct refusal *refusal);
 static void answer_free_one(struct answer *a);
 
-struct answer_flow *answer_new(struct loop *loop, const struct command_ports *ports)
+struct answer_flow *answer_new(struct loop *loop, const struct command_ports *ports, struct dispatch *dispatch)
 {
 	struct answer_flow *flow = memory_new(sizeof(*flow));
 	flow->loop = loop;
 	flow->ports = ports;
+	flow->dispatch = dispatch;
 	flow->stage = (struct batch_stage){ .name = "answer", .owner = flow, .write = write_round, .read = read_round };
 	return flow;
 }
@@ -252,29 +256,40 @@ static struct answer *answer_of(struct batch_item *item)
 	return container_of(item, struct answer, item);
 }
 
+/* The PUBACK's steps come first. Asked for as late as can be: it may have come after the answer. */
+static void add_steps(struct db_array *array, struct answer *a)
+{
+	if (!a->puback)
+		a->puback = dispatch_carry(a->flow->dispatch, a->id);
+	if (!a->puback) {
+		db_array_text(array, a->steps);
+		return;
+	}
+	struct text both = { 0 };
+	text_add_bytes(&both, a->puback, strlen(a->puback) - 1);
+	text_addf(&both, ",%s", a->steps + 1);
+	db_array_text(array, both.data);
+	text_free(&both);
+}
+
 static void write_round(
 	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
 {
 	struct db_array vehicles = { 0 }, ids = { 0 }, events = { 0 }, reasons = { 0 }, results = { 0 }, sealed = { 0 },
-			steps = { 0 }, arrived_vehicles = { 0 }, arrived_ids = { 0 };
+			steps = { 0 };
 
 	(void)stage;
 	(void)cut;
 	for (size_t i = 0; i < count; i++) {
-		const struct answer *a = answer_of(items[i]);
-		db_array_text(&arrived_vehicles, a->vehicle_id);
-		db_array_text(&arrived_ids, a->id);
+		struct answer *a = answer_of(items[i]);
 		db_array_text(&vehicles, a->vehicle_id);
 		db_array_text(&ids, a->id);
 		db_array_text(&events, a->event);
 		db_array_text(&reasons, a->reason);
 		db_array_text(&results, a->result);
 		db_array_text(&sealed, a->sealed);
-		db_array_text(&steps, a->steps);
+		add_steps(&steps, a);
 	}
-	db_unit_add(unit, &SQL_answer_arrive);
-	db_param_array(unit, &arrived_vehicles);
-	db_param_array(unit, &arrived_ids);
 	db_unit_add(unit, &SQL_answer);
 	db_param_array(unit, &vehicles);
 	db_param_array(unit, &ids);
@@ -292,9 +307,9 @@ static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct 
 	(void)cut;
 	for (size_t i = 0; i < count; i++) {
 		struct answer *a = answer_of(items[i]);
-		const char *status = db_text(unit, first + 1, i, 2);
-		a->applied = db_bool(unit, first + 1, i, 1);
-		a->repeated = db_bool(unit, first + 1, i, 3);
+		const char *status = db_text(unit, first, i, 2);
+		a->applied = db_bool(unit, first, i, 1);
+		a->repeated = db_bool(unit, first, i, 3);
 		a->known = status != NULL;
 		a->status = status ? status_of(status) : STATUS_COUNT;
 	}
@@ -306,6 +321,8 @@ static void on_applied(struct batch_item *item, const struct fault *fault)
 {
 	struct answer *a = answer_of(item);
 
+	if (a->puback)
+		dispatch_carried(a->flow->dispatch, a->id, !fault && a->applied);
 	/* A statement that refuses this answer would refuse it for ever: told, counted, acknowledged. */
 	if (!fault)
 		tell_vehicle(a, judge(a));

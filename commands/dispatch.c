@@ -7,8 +7,8 @@
  *                      └─ not sent (link down, too late) ── release
  *
  * Each verdict is an item of the puback or the failure stage; one that could not be recorded is submitted again until it is. A good
- * PUBACK is patient: the answer mostly follows at once, and should not find the vehicle's head locked until the
- * PUBACK's own commit is over. */
+ * PUBACK waits a little: the answer mostly follows at once, and takes it along if it comes to this worker. Else at least it does
+ * not find the vehicle's head locked until the PUBACK's own commit is over. */
 #include "commands/dispatch.h"
 
 #include <assert.h>
@@ -32,6 +32,7 @@
 
 #define MID_COUNT 65536
 #define RECORD_RETRY_MS 200
+#define PATIENCE_MS 5	/* a vehicle at hand has answered by then */
 #define REFUSED_MS 1000 /* how long a claim is kept that the broker refused, before it is offered again */
 #define REASON_NO_MATCHING_SUBSCRIBERS 0x10 /* MQTT 5 §3.4.2.1 */
 #define REASON_ERROR 0x80		    /* and above */
@@ -47,7 +48,8 @@ struct flight {
 	const char *verdict; /* NULL: awaited */
 	char *steps;
 	struct batch_item item;
-	struct list node;	 /* while its verdict waits to be submitted again */
+	struct list node;	 /* while its verdict waits for the answer, or to be submitted again */
+	bool is_waiting;	 /* for the answer */
 	struct loop_timer pause; /* after a refusal */
 };
 
@@ -57,19 +59,22 @@ struct dispatch {
 	struct batch *batch;
 	const char *worker;
 	const struct command_ports *ports;
+	int patience_ms;
 	struct batch_stage puback, failure, settle;
 	struct flight *flights;
 	struct flight *by_mid[MID_COUNT];
-	struct list unrecorded;
-	struct loop_timer retry;
+	struct list acknowledged, unrecorded;
+	struct loop_timer patience, retry;
 };
 
 static void write_settle(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit);
 static void read_settle(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, size_t first);
-static void take_claim(struct dispatch *d, struct db_unit *unit, size_t statement, size_t row);
-static void publish(struct dispatch *d, struct flight *f, struct db_unit *unit, size_t statement, size_t row);
+static void publish(struct flight *f, const struct claim *claim);
 static char *write_steps(const struct flight *f, int reason);
 static void conclude(struct flight *f, const char *verdict, int reason);
+static bool is_good(const struct flight *f);
+static void wait_for_answer(struct flight *f);
+static void on_patience(struct loop_timer *timer);
 static void record(struct flight *f);
 static void write_verdicts(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count);
@@ -81,19 +86,22 @@ static void flight_free(struct flight *f);
 
 /* Making. */
 
-struct dispatch *dispatch_new(struct loop *loop, struct db *db, const char *worker, const struct command_ports *ports)
+struct dispatch *dispatch_new(struct loop *loop, const struct dispatch_options *options)
 {
 	struct dispatch *d = memory_new(sizeof(*d));
 	d->loop = loop;
-	d->db = db;
-	d->worker = worker;
-	d->ports = ports;
+	d->db = options->db;
+	d->worker = options->worker;
+	d->ports = options->ports;
+	d->patience_ms = options->patience_ms ? options->patience_ms : PATIENCE_MS;
 	d->puback = (struct batch_stage){ .name = "puback", .owner = d, .write = write_verdicts };
 	d->failure = (struct batch_stage){ .name = "failure", .owner = d, .write = write_verdicts };
 	d->settle = (struct batch_stage){
 		.name = "settle", .owner = d, .finish = write_settle, .read_finish = read_settle
 	};
+	list_init(&d->acknowledged);
 	list_init(&d->unrecorded);
+	loop_timer_init(loop, &d->patience, on_patience);
 	loop_timer_init(loop, &d->retry, on_retry);
 	return d;
 }
@@ -102,6 +110,7 @@ void dispatch_free(struct dispatch *d)
 {
 	if (!d)
 		return;
+	loop_timer_stop(&d->patience);
 	loop_timer_stop(&d->retry);
 	struct flight *f, *next;
 	HASH_ITER (hh, d->flights, f, next) {
@@ -144,6 +153,16 @@ bool dispatch_has(const struct dispatch *d, const char *command_id)
 	return f != NULL;
 }
 
+const char *dispatch_worker(const struct dispatch *d)
+{
+	return d->worker;
+}
+
+bool dispatch_can_publish(const struct dispatch *d)
+{
+	return d->ports->can_publish(d->ports->owner);
+}
+
 /* The claims, at the end of every transaction. */
 
 static void write_settle(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit)
@@ -154,8 +173,8 @@ static void write_settle(struct batch_stage *stage, struct batch_cut *cut, struc
 	size_t count = batch_cut_vehicles(cut, &ids);
 
 	for (size_t i = 0; i < count; i++) {
-		char feed[4];
-		snprintf(feed, sizeof(feed), "%02u", topic_feed(ids[i]) % FEED_COUNT);
+		char feed[FEED_NAME_SIZE];
+		topic_feed_name(ids[i], feed);
 		db_array_text(&away, ids[i]);
 		db_array_text(&vehicles, ids[i]);
 		db_array_text(&feeds, feed);
@@ -165,7 +184,7 @@ static void write_settle(struct batch_stage *stage, struct batch_cut *cut, struc
 	db_unit_add(unit, &SQL_claim);
 	db_param_array(unit, &vehicles);
 	db_param_text(unit, d->worker);
-	db_param_bool(unit, d->ports->can_publish(d->ports->owner));
+	db_param_bool(unit, dispatch_can_publish(d));
 	db_param_array(unit, &feeds);
 }
 
@@ -174,59 +193,68 @@ static void read_settle(struct batch_stage *stage, struct batch_cut *cut, struct
 	size_t claims = first + 1;
 
 	(void)cut;
-	for (size_t row = 0; row < db_rows(unit, claims); row++)
-		take_claim(stage->owner, unit, claims, row);
+	for (size_t row = 0; row < db_rows(unit, claims); row++) {
+		dispatch_publish(stage->owner, &(struct claim){ .vehicle_id = db_text(unit, claims, row, 0),
+						       .id = db_text(unit, claims, row, 1),
+						       .name = db_text(unit, claims, row, 2),
+						       .params = db_text(unit, claims, row, 3),
+						       .sealed_params = db_text(unit, claims, row, 4),
+						       .issued_at = db_text(unit, claims, row, 5),
+						       .expires_at = db_text(unit, claims, row, 6),
+						       .attempt = (int)db_int(unit, claims, row, 7),
+						       .expires_us = db_int(unit, claims, row, 8),
+						       .traceparent = db_text(unit, claims, row, 9),
+						       .session = db_text(unit, claims, row, 10) });
+	}
 }
 
-static void take_claim(struct dispatch *d, struct db_unit *unit, size_t statement, size_t row)
+/* Out to the vehicle. */
+
+void dispatch_publish(struct dispatch *d, const struct claim *claim)
 {
 	struct flight *f = memory_new(sizeof(*f));
 
 	f->dispatch = d;
 	list_init(&f->node);
 	loop_timer_init(d->loop, &f->pause, on_paused);
-	snprintf(f->vehicle_id, sizeof(f->vehicle_id), "%s", db_text(unit, statement, row, 0));
-	snprintf(f->id, sizeof(f->id), "%s", db_text(unit, statement, row, 1));
-	f->attempt = (int)db_int(unit, statement, row, 7);
-	const char *session = db_text(unit, statement, row, 10);
-	snprintf(f->session, sizeof(f->session), "%s", session ? session : "");
+	snprintf(f->vehicle_id, sizeof(f->vehicle_id), "%s", claim->vehicle_id);
+	snprintf(f->id, sizeof(f->id), "%s", claim->id);
+	snprintf(f->session, sizeof(f->session), "%s", claim->session ? claim->session : "");
+	f->attempt = claim->attempt;
 	HASH_ADD_STR(d->flights, id, f);
-	publish(d, f, unit, statement, row);
+	publish(f, claim);
 }
 
 /* The request, contract §6: the payload repeats what the properties say, for vehicles of MQTT 3.1.1. */
-static void write_payload(struct text *out, const struct flight *f, const char *response_topic, struct db_unit *unit,
-	size_t statement, size_t row)
+static void write_payload(struct text *out, const struct claim *claim, const char *response_topic)
 {
-	const char *params = db_text(unit, statement, row, 3), *sealed = db_text(unit, statement, row, 4);
-
-	text_addf(out, "{\"request_id\":\"%s\",\"response_topic\":\"%s\",\"name\":\"%s\",", f->id, response_topic,
-		db_text(unit, statement, row, 2));
-	if (sealed) {
+	text_addf(out, "{\"request_id\":\"%s\",\"response_topic\":\"%s\",\"name\":\"%s\",", claim->id, response_topic,
+		claim->name);
+	if (claim->sealed_params) {
 		text_add(out, "\"sealed_params\":");
-		text_add_json_string(out, sealed);
+		text_add_json_string(out, claim->sealed_params);
 	} else {
 		text_add(out, "\"params\":");
-		text_add(out, params ? params : "{}");
+		text_add(out, claim->params ? claim->params : "{}");
 	}
-	text_addf(out, ",\"issued_at\":\"%s\",\"expires_at\":\"%s\",\"attempt\":%d}", db_text(unit, statement, row, 5),
-		db_text(unit, statement, row, 6), f->attempt);
+	text_addf(out, ",\"issued_at\":\"%s\",\"expires_at\":\"%s\",\"attempt\":%d}", claim->issued_at,
+		claim->expires_at, claim->attempt);
 }
 
-static void publish(struct dispatch *d, struct flight *f, struct db_unit *unit, size_t statement, size_t row)
+static void publish(struct flight *f, const struct claim *claim)
 {
+	struct dispatch *d = f->dispatch;
 	char topic[TOPIC_SIZE], response_topic[TOPIC_SIZE];
 	struct text payload = { 0 };
-	int64_t left_us = db_int(unit, statement, row, 8) - db_now_us(d->db);
-	const char *traceparent = db_text(unit, statement, row, 9);
+	int64_t left_us = claim->expires_us - db_now_us(d->db);
 
-	if (left_us < 1000000 || !d->ports->can_publish(d->ports->owner)) {
+	if (left_us < 1000000 || !dispatch_can_publish(d)) {
 		conclude(f, "release", -1);
 		return;
 	}
 	topic_request(f->vehicle_id, topic);
 	topic_response(f->vehicle_id, response_topic);
-	write_payload(&payload, f, response_topic, unit, statement, row);
+	write_payload(&payload, claim, response_topic);
 	f->expiry_s = (uint32_t)(left_us / 1000000);
 	struct mqtt_publish message = {
 		.topic = topic,
@@ -237,8 +265,7 @@ static void publish(struct dispatch *d, struct flight *f, struct db_unit *unit, 
 		.correlation = f->id,
 		.content_type = "application/json",
 		.expiry_seconds = f->expiry_s,
-		.user = { { "name", db_text(unit, statement, row, 2) },
-			{ traceparent ? "traceparent" : NULL, traceparent } },
+		.user = { { "name", claim->name }, { claim->traceparent ? "traceparent" : NULL, claim->traceparent } },
 	};
 	f->published_us = db_now_us(d->db);
 	int mid = d->ports->publish(d->ports->owner, &message);
@@ -316,7 +343,59 @@ static void conclude(struct flight *f, const char *verdict, int reason)
 {
 	f->verdict = verdict;
 	f->steps = write_steps(f, reason);
-	record(f);
+	if (is_good(f))
+		wait_for_answer(f);
+	else
+		record(f);
+}
+
+/* A good PUBACK waits for the answer. */
+
+static bool is_good(const struct flight *f)
+{
+	return strcmp(f->verdict, "puback") == 0;
+}
+
+static void wait_for_answer(struct flight *f)
+{
+	struct dispatch *d = f->dispatch;
+
+	f->is_waiting = true;
+	list_append(&d->acknowledged, &f->node);
+	if (!loop_timer_is_started(&d->patience))
+		loop_timer_start(&d->patience, d->patience_ms);
+}
+
+static void on_patience(struct loop_timer *timer)
+{
+	struct dispatch *d = container_of(timer, struct dispatch, patience);
+
+	while (!list_is_empty(&d->acknowledged))
+		record(container_of(list_take_first(&d->acknowledged), struct flight, node));
+}
+
+const char *dispatch_carry(struct dispatch *d, const char *command_id)
+{
+	struct flight *f;
+
+	HASH_FIND_STR(d->flights, command_id, f);
+	if (!f || !f->is_waiting)
+		return NULL;
+	f->is_waiting = false;
+	list_remove(&f->node);
+	return f->steps;
+}
+
+void dispatch_carried(struct dispatch *d, const char *command_id, bool written)
+{
+	struct flight *f;
+
+	HASH_FIND_STR(d->flights, command_id, f);
+	assert(f && !f->is_waiting);
+	if (written)
+		flight_free(f);
+	else
+		record(f);
 }
 
 /* The verdicts, into the database. */
@@ -324,12 +403,11 @@ static void conclude(struct flight *f, const char *verdict, int reason)
 static void record(struct flight *f)
 {
 	struct dispatch *d = f->dispatch;
-	bool is_good = strcmp(f->verdict, "puback") == 0;
 
-	f->item = (struct batch_item){ .stage = is_good ? &d->puback : &d->failure,
-		.vehicle_id = f->vehicle_id,
-		.patient = is_good,
-		.on_done = on_recorded };
+	f->is_waiting = false;
+	f->item = (struct batch_item){
+		.stage = is_good(f) ? &d->puback : &d->failure, .vehicle_id = f->vehicle_id, .on_done = on_recorded
+	};
 	list_init(&f->item.node);
 	if (batch_submit(d->batch, &f->item) != NULL)
 		postpone(f);

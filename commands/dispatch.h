@@ -2,12 +2,14 @@
  *
  * Its settle stage ends every transaction: of the vehicles concerned, those that are away have only waiting
  * commands, and of those that are there the oldest unsent command is claimed. Its puback and failure stages record verdicts.
- * A publish stays in hand until its verdict is recorded, whatever the database does meanwhile. */
+ * A publish stays in hand until its verdict is recorded, whatever the database does meanwhile. A good PUBACK waits a few
+ * milliseconds for the vehicle's answer, which takes it along: one change of the command instead of two. */
 #ifndef KEYFOB_COMMANDS_DISPATCH_H
 #define KEYFOB_COMMANDS_DISPATCH_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct batch;
 struct batch_stage;
@@ -16,10 +18,28 @@ struct db;
 struct dispatch;
 struct loop;
 
-/* making; `worker` and `ports` are borrowed for life */
-struct dispatch *dispatch_new(struct loop *, struct db *, const char *worker, const struct command_ports *ports);
+/* One command that this worker claimed, by a transaction that is committed. Its texts are read before the call returns. */
+struct claim {
+	const char *vehicle_id, *id, *name;
+	const char *params, *sealed_params; /* JSON text, text; either may be NULL */
+	const char *issued_at, *expires_at; /* RFC 3339 */
+	const char *traceparent;	    /* NULL: none */
+	const char *session;		    /* whom it was claimed for */
+	int attempt;
+	int64_t expires_us;
+};
+
+struct dispatch_options {
+	struct db *db;
+	const char *worker; /* borrowed for life, like the ports */
+	const struct command_ports *ports;
+	int patience_ms; /* how long a good PUBACK waits for the answer; 0: 5 */
+};
+
+/* making */
+struct dispatch *dispatch_new(struct loop *, const struct dispatch_options *);
 void dispatch_free(struct dispatch *);
-/* Good PUBACKs, before the answers that may have overtaken them: then both are simple. */
+/* Good PUBACKs whose answer took its time, or came elsewhere. */
 struct batch_stage *dispatch_puback_stage(struct dispatch *);
 /* All other verdicts, after the answers: an answer proves what a verdict doubts. */
 struct batch_stage *dispatch_failure_stage(struct dispatch *);
@@ -29,8 +49,18 @@ void dispatch_attach(struct dispatch *, struct batch *);
 /* asking */
 size_t dispatch_in_hand(const struct dispatch *);
 bool dispatch_has(const struct dispatch *, const char *command_id);
+const char *dispatch_worker(const struct dispatch *);
+/* What is claimed now could be published. */
+bool dispatch_can_publish(const struct dispatch *);
 
-/* changing: what the send link tells */
+/* changing */
+void dispatch_publish(struct dispatch *, const struct claim *);
+/* A good PUBACK of this command that no transaction has yet: the steps of the timeline (a JSON array, borrowed), to be
+ * written along with its answer; NULL: none. Then dispatch_carried() says whether it was. */
+const char *dispatch_carry(struct dispatch *, const char *command_id);
+void dispatch_carried(struct dispatch *, const char *command_id, bool written);
+
+/* what the send link tells */
 void dispatch_on_puback(struct dispatch *, int mid, int reason);
 /* The link is gone: whether what was published and not acknowledged has arrived, nobody knows. */
 void dispatch_on_link_down(struct dispatch *);

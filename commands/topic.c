@@ -18,6 +18,11 @@ unsigned topic_feed(const char *vehicle_id)
 	return crc32_of(vehicle_id, strlen(vehicle_id)) % FEED_COUNT;
 }
 
+void topic_feed_name(const char *vehicle_id, char out[FEED_NAME_SIZE])
+{
+	snprintf(out, FEED_NAME_SIZE, "%02u", topic_feed(vehicle_id) % 100);
+}
+
 void topic_request(const char *vehicle_id, char out[TOPIC_SIZE])
 {
 	build(vehicle_id, "request", out);
@@ -25,8 +30,9 @@ void topic_request(const char *vehicle_id, char out[TOPIC_SIZE])
 
 void topic_response(const char *vehicle_id, char out[TOPIC_SIZE])
 {
-	char rest[32];
-	snprintf(rest, sizeof(rest), "response/%02u", topic_feed(vehicle_id));
+	char rest[32], feed[FEED_NAME_SIZE];
+	topic_feed_name(vehicle_id, feed);
+	snprintf(rest, sizeof(rest), "response/%s", feed);
 	build(vehicle_id, rest, out);
 }
 

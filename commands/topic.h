@@ -9,6 +9,9 @@
 
 /* The vehicle's feed, 0 to 31, for ever: CRC-32 of its id modulo 32. */
 unsigned topic_feed(const char *vehicle_id);
+/* The same in its two digits, as arrays of SQL parameters and topics have it. */
+#define FEED_NAME_SIZE 3
+void topic_feed_name(const char *vehicle_id, char out[FEED_NAME_SIZE]);
 void topic_request(const char *vehicle_id, char out[TOPIC_SIZE]);
 void topic_response(const char *vehicle_id, char out[TOPIC_SIZE]);
 /* Where a vehicle hears that its response is durable, or why it is not taken. */

@@ -274,10 +274,11 @@ static void make_flows(struct flows *f)
 		.prove = prove,
 		.report_state = report_state,
 	};
-	f->dispatch = dispatch_new(f->loop, f->writer, f->worker, &f->ports);
-	f->accept = accept_new(f->loop, f->writer, config->limits.queue_per_vehicle);
+	f->dispatch = dispatch_new(
+		f->loop, &(struct dispatch_options){ .db = f->writer, .worker = f->worker, .ports = &f->ports });
+	f->accept = accept_new(f->loop, f->writer, f->dispatch, config->limits.queue_per_vehicle);
 	f->cancel = cancel_new();
-	f->answer = answer_new(f->loop, &f->ports);
+	f->answer = answer_new(f->loop, &f->ports, f->dispatch);
 	f->deadline = deadline_new(f->loop, f->reader, f->worker, f->dispatch);
 	f->reachability = reachability_new(f->loop, &(struct reachability_options){
 							    .writer = f->writer,

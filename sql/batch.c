@@ -19,7 +19,6 @@
 
 #define ROUNDS_MAX 8 /* of one vehicle in one stage and cut; the rest goes into the next cut */
 #define CUT_MAX 512
-#define PATIENCE_MS 5 /* a vehicle at hand has answered by then, and its answer takes the PUBACK along */
 
 const struct fault FAULT_FENCED = { "fenced", 503, EXECUTED_NO, RETRY_LATER, "the lease is another worker's now",
 	NULL };
@@ -32,10 +31,8 @@ struct batch {
 	size_t stage_count;
 	struct list waiting;
 	size_t waiting_count;
-	bool urgent; /* not all that waits is patient */
 	struct batch_cut *in_flight;
 	struct loop_soon soon;
-	struct loop_timer patience;
 };
 
 struct placed {
@@ -72,9 +69,7 @@ struct batch_cut {
 	int64_t sent_us;
 };
 
-static void set_off(struct batch *batch);
 static void on_soon(struct loop_soon *soon);
-static void on_patience(struct loop_timer *timer);
 static struct batch_cut *take(struct batch *batch);
 static void place(struct batch_cut *cut, struct list *taken);
 static void list_vehicles(struct batch_cut *cut);
@@ -94,14 +89,11 @@ struct batch *batch_new(struct loop *loop, struct db *db, const struct batch_opt
 	batch->options = *options;
 	if (batch->options.cut_max == 0)
 		batch->options.cut_max = CUT_MAX;
-	if (batch->options.patience_ms == 0)
-		batch->options.patience_ms = PATIENCE_MS;
 	batch->stages = memory_new(count * sizeof(struct batch_stage *));
 	memcpy(batch->stages, stages, count * sizeof(struct batch_stage *));
 	batch->stage_count = count;
 	list_init(&batch->waiting);
 	loop_soon_init(&batch->soon, on_soon);
-	loop_timer_init(loop, &batch->patience, on_patience);
 	return batch;
 }
 
@@ -111,7 +103,6 @@ void batch_free(struct batch *batch)
 		return;
 	assert(batch_is_idle(batch));
 	loop_soon_cancel(&batch->soon);
-	loop_timer_stop(&batch->patience);
 	free(batch->stages);
 	free(batch);
 }
@@ -142,26 +133,9 @@ const struct fault *batch_submit(struct batch *batch, struct batch_item *item)
 	item->retried = false;
 	list_append(&batch->waiting, &item->node);
 	batch->waiting_count++;
-	batch->urgent = batch->urgent || !item->patient;
 	if (!batch->in_flight)
-		set_off(batch);
-	return NULL;
-}
-
-static void set_off(struct batch *batch)
-{
-	if (batch->urgent)
 		loop_soon_call(batch->loop, &batch->soon);
-	else if (!list_is_empty(&batch->waiting) && !loop_timer_is_started(&batch->patience))
-		loop_timer_start(&batch->patience, batch->options.patience_ms);
-}
-
-static void on_patience(struct loop_timer *timer)
-{
-	struct batch *batch = container_of(timer, struct batch, patience);
-	batch->urgent = !list_is_empty(&batch->waiting);
-	if (!batch->in_flight)
-		set_off(batch);
+	return NULL;
 }
 
 static void on_soon(struct loop_soon *soon)
@@ -169,9 +143,7 @@ static void on_soon(struct loop_soon *soon)
 	struct batch *batch = container_of(soon, struct batch, soon);
 	if (batch->in_flight || list_is_empty(&batch->waiting))
 		return;
-	loop_timer_stop(&batch->patience);
 	batch->in_flight = take(batch);
-	batch->urgent = !list_is_empty(&batch->waiting); /* it was not taken for want of room: it has waited enough */
 	send(batch->in_flight);
 }
 
@@ -408,7 +380,8 @@ static void on_done(struct db_unit *unit, void *context, const struct fault *fau
 	}
 	batch->in_flight = NULL;
 	cut_free(cut);
-	set_off(batch);
+	if (!list_is_empty(&batch->waiting))
+		loop_soon_call(batch->loop, &batch->soon);
 }
 
 static void read_all(struct batch_cut *cut, struct db_unit *unit)
@@ -457,7 +430,6 @@ static void retry(struct batch_cut *cut, bool fenced)
 			item->retried = true;
 			list_append(&again, &item->node);
 			batch->waiting_count++;
-			batch->urgent = true;
 		}
 	}
 	list_append_all(&again, &batch->waiting);

@@ -4,8 +4,7 @@
  * batch gathers items, and as soon as no transaction is in flight it cuts: it locks the heads of all
  * vehicles concerned, ascending, in a first statement of its own (see after you lock), then lets
  * each stage add its statements, in the order of the stages' table. Alone an item leaves at once, under
- * load hundreds share a commit. Only what is *patient* waits for company, a few milliseconds: nobody waits
- * for it, and a commit of its own would stand in the way of what comes next.
+ * load hundreds share a commit. There is no timer in it.
  *
  * Within a stage a vehicle's items keep their order: they go in rounds, and a round has at most one
  * item of a vehicle. So every statement sees each vehicle at most once, and "the next seq" is head.seq + 1.
@@ -36,7 +35,6 @@ struct batch_item {
 	const char *vehicle_id;		 /* whose head is locked; borrowed from the owner */
 	const struct batch_fence *fence; /* NULL: none. The lease that this item's right to act rests on */
 	void (*on_done)(struct batch_item *, const struct fault *); /* NULL: done */
-	bool patient;  /* goes along with the next that is not, or by itself a little later */
 	size_t number; /* its place in the round, for stages that match rows to items */
 	bool retried;
 };
@@ -72,7 +70,6 @@ struct batch_stage {
 struct batch_options {
 	size_t items_max;   /* waiting; past it batch_submit() refuses */
 	size_t cut_max;	    /* items in one transaction; 0: 512 */
-	int patience_ms;    /* how long what is patient waits for company; 0: 5 */
 	const char *holder; /* the worker's id, for the fence */
 };
 

@@ -191,7 +191,6 @@ create table lifecycle (
 	tells       boolean not null,               -- makes a command.updated event
 	primary key (event, from_status, from_flight)
 );
-create index lifecycle_edge on lifecycle (from_status, from_flight, to_status, to_flight);
 
 insert into lifecycle (event, from_status, from_flight, to_status, to_flight, tells) values
 	('claim', 'accepted', 'none', 'accepted', 'claimed', false),
@@ -299,10 +298,32 @@ create table commands (
 create index commands_open on commands (vehicle_id, accepted_seq) where status in ('accepted', 'waiting', 'sent');
 create index commands_due on commands (due_at) where due_at is not null;
 
+-- What one update may do to a command: a row of the lifecycle, or an answer to what was claimed, which passes through `sent`
+-- (arrives): one row written, both told.
+create table lifecycle_paths (
+	event       text not null,
+	from_status command_status not null,
+	from_flight command_flight not null,
+	to_status   command_status not null,
+	to_flight   command_flight not null,
+	tells       boolean not null,
+	arrives     boolean not null,
+	primary key (event, from_status, from_flight)
+);
+create index lifecycle_paths_edge on lifecycle_paths (from_status, from_flight, to_status, to_flight);
+
+insert into lifecycle_paths
+	select l.*, false from lifecycle l
+	union all
+	select answer.event, arrive.from_status, arrive.from_flight, answer.to_status, answer.to_flight, answer.tells, true
+	from lifecycle arrive join lifecycle answer on answer.from_status = arrive.to_status and answer.from_flight = arrive.to_flight
+		and answer.event in ('in_progress', 'succeeded', 'failed', 'rejected')
+	where arrive.event = 'arrive';
+
 -- S6: no change but those of the table, whoever asks.
 create function command_guard() returns trigger language plpgsql as $$
 begin
-	if not exists (select from lifecycle l where l.from_status = old.status and l.from_flight = old.flight
+	if not exists (select from lifecycle_paths l where l.from_status = old.status and l.from_flight = old.flight
 	               and l.to_status = new.status and l.to_flight = new.flight) then
 		raise exception 'command %: % (%) cannot become % (%)', old.id, old.status, old.flight, new.status, new.flight
 			using errcode = 'check_violation';
@@ -315,24 +336,35 @@ create trigger commands_guard before update of status, flight on commands for ea
 
 create function command_guard_insert() returns trigger language plpgsql as $$
 begin
-	raise exception 'command %: begins as accepted, not as % (%)', new.id, new.status, new.flight using errcode = 'check_violation';
+	raise exception 'command %: begins as accepted, claimed at most, not as % (%)', new.id, new.status, new.flight using errcode = 'check_violation';
 end $$;
 create trigger commands_guard_insert before insert on commands for each row
-	when (new.status <> 'accepted' or new.flight <> 'none') execute function command_guard_insert();
+	when (new.status <> 'accepted' or new.flight not in ('none', 'claimed')) execute function command_guard_insert();
 
--- The command as the outside sees it, without its timeline; it begins with its id, and what is sealed shows only when it is there.
-create function command_json_open(c commands) returns json language sql stable as $$
+-- A command as the outside sees it, without its timeline, in the state that is given: it may have passed through it only. It
+-- begins with its id, and what is sealed shows only when it is there.
+create function command_json_plain(c commands, status command_status, attempts integer, may_have_executed boolean, reason json, result json,
+                                   late boolean, sent_at timestamptz, finished_at timestamptz) returns json language sql stable as $$
 	select json_build_object(
 		'id', c.id, 'vehicle_id', c.vehicle_id, 'name', c.name, 'params', c.params,
-		'status', c.status, 'reason', c.reason, 'result', c.result, 'late', c.late,
-		'may_have_executed', c.flight <> 'none' and c.status in ('accepted', 'waiting', 'sent', 'in_progress', 'timed_out'),
-		'issued_by', c.issued_by, 'attempts', c.attempts, 'timeout_seconds', c.timeout_seconds,
+		'status', status, 'reason', reason, 'result', result, 'late', late, 'may_have_executed', may_have_executed,
+		'issued_by', c.issued_by, 'attempts', attempts, 'timeout_seconds', c.timeout_seconds,
 		'created_at', rfc3339(c.created_at), 'expires_at', rfc3339(c.expires_at), 'updated_at', rfc3339(c.updated_at),
-		'sent_at', rfc3339(c.sent_at), 'finished_at', rfc3339(c.finished_at)) $$;
+		'sent_at', rfc3339(sent_at), 'finished_at', rfc3339(finished_at)) $$;
+create function json_with_sealed(plain json, params text, result text) returns json language sql immutable as $$
+	select case when params is null and result is null then plain else
+		(left(plain::text, -1) || coalesce(', "sealed_params" : ' || to_json(params), '')
+			|| coalesce(', "sealed_result" : ' || to_json(result), '') || '}')::json end $$;
 create function command_json(c commands) returns json language sql stable as $$
-	select case when c.sealed_params is null and c.sealed_result is null then command_json_open(c) else
-		(left(command_json_open(c)::text, -1) || coalesce(', "sealed_params" : ' || to_json(c.sealed_params), '')
-			|| coalesce(', "sealed_result" : ' || to_json(c.sealed_result), '') || '}')::json end $$;
+	select json_with_sealed(command_json_plain(c, c.status, c.attempts,
+		c.flight <> 'none' and c.status in ('accepted', 'waiting', 'sent', 'in_progress', 'timed_out'),
+		c.reason, c.result, c.late, c.sent_at, c.finished_at), c.sealed_params, c.sealed_result) $$;
+-- As it was accepted, before it was claimed.
+create function command_json_accepted(c commands) returns json language sql stable as $$
+	select json_with_sealed(command_json_plain(c, 'accepted', 0, false, null, null, false, null, null), c.sealed_params, null) $$;
+-- As it was sent, before its answer.
+create function command_json_sent(c commands) returns json language sql stable as $$
+	select json_with_sealed(command_json_plain(c, 'sent', c.attempts, true, null, null, c.late, c.sent_at, null), c.sealed_params, null) $$;
 
 -- When a command has to be looked at next: its deadline, or sooner where somebody may have died over it.
 create function command_due(status command_status, flight command_flight, at timestamptz, expires_at timestamptz,
@@ -392,11 +424,13 @@ insert into leases (name) select 'feed/' || lpad(n::text, 2, '0') from generate_
 -- A fence: raises unless every lease is still this holder's under this epoch (then it cannot be taken
 -- before the transaction ends). No row, no effect: the error undoes the whole transaction.
 create function fence(names text[], epochs bigint[], who text) returns void language plpgsql as $$
+declare
+	held bigint;
 begin
 	perform from leases l join unnest(names, epochs) as i(name, epoch) on l.name = i.name and l.epoch = i.epoch
 		where l.holder = who order by l.name for share of l;
-	if (select count(*) from leases l join unnest(names, epochs) as i(name, epoch) on l.name = i.name and l.epoch = i.epoch
-	    where l.holder = who) <> cardinality(names) then
+	get diagnostics held = row_count; -- who had to wait for the lock has read the row again
+	if held <> cardinality(names) then
 		raise exception 'fenced' using errcode = 'KF001';
 	end if;
 end $$;
@@ -454,25 +488,26 @@ begin
 			result = coalesce(i.result, c.result),
 			sealed_result = coalesce(i.sealed_result, c.sealed_result),
 			late = c.late or c.status = 'timed_out' and l.to_status in ('succeeded', 'failed', 'rejected'),
-			sent_at = coalesce(c.sent_at, case when l.to_status = 'sent' then at end),
+			sent_at = coalesce(c.sent_at, case when l.to_status = 'sent' or l.arrives then at end),
 			finished_at = case when l.to_status in ('succeeded', 'failed', 'rejected', 'expired', 'canceled') then coalesce(c.finished_at, at) end,
 			due_at = case when l.to_status = c.status and l.from_flight = l.to_flight and not l.tells then c.due_at
 				else command_due(l.to_status, l.to_flight, at, c.expires_at, coalesce(c.sent_at, at), c.timeout_seconds) end,
 			publish_session = case i.event when 'claim' then (select audience(h) from vehicle_heads h where h.vehicle_id = c.vehicle_id) else c.publish_session end,
 			timeline = c.timeline || coalesce(i.step, '[]'),
 			updated_at = at
-		from i, lifecycle l
+		from i, lifecycle_paths l
 		where c.vehicle_id = i.vehicle_id and c.id = i.id
 			and l.event = i.event and l.from_status = c.status and l.from_flight = c.flight
-		returning i.n, c.vehicle_id, c.id, c.status, c.flight, c.attempts, l.tells, case when l.tells then command_json(c) end as data
+		returning i.n, c.vehicle_id, c.id, c.status, c.flight, c.attempts, l.tells::integer + l.arrives::integer as tells,
+			case when l.arrives then command_json_sent(c) end as sent, case when l.tells then command_json(c) end as data
 	), told as (
 		insert into events (vehicle_id, seq, at, type, data, fleet_id)
-		select hit.vehicle_id, h.seq + row_number() over (partition by hit.vehicle_id order by hit.n), at, 'command.updated', hit.data, v.fleet_id
+		select hit.vehicle_id, h.seq + row_number() over (partition by hit.vehicle_id order by hit.n, e.k), at, 'command.updated', e.data, v.fleet_id
 		from hit join vehicle_heads h on h.vehicle_id = hit.vehicle_id join vehicles v on v.vehicle_id = hit.vehicle_id
-		where hit.tells
-		returning events.vehicle_id, events.seq
+			cross join unnest(array[hit.sent, hit.data]) with ordinality as e(data, k)
+		where e.data is not null
 	), change as (
-		select hit.vehicle_id, count(*) filter (where hit.tells) as told,
+		select hit.vehicle_id, sum(hit.tells) as told,
 			(array_agg(hit.id) filter (where hit.flight in ('claimed', 'claimed_out')))[1] as claimed,
 			max(hit.attempts) filter (where hit.flight in ('claimed', 'claimed_out')) as attempt,
 			array_agg(hit.id) filter (where hit.flight in ('none', 'out')) as unclaimed

@@ -10,12 +10,14 @@ with i as materialized (
 			case when i.verdict <> 'nobody' then i.verdict
 			     when h.reachable and audience(h) is distinct from h.claim_session then 'release'
 			     else 'disprove' end
-		when i.verdict = 'puback' and c.flight = 'out' then 'puback' end as event
+		when i.verdict = 'puback' and c.flight = 'out' and c.status not in ('accepted', 'waiting') then 'late' end as event
 	from i join vehicle_heads h on h.vehicle_id = i.vehicle_id
-		cross join lateral (select c.flight from commands c where c.vehicle_id = i.vehicle_id and c.id = i.id offset 0) c
+		cross join lateral (select c.status, c.flight from commands c where c.vehicle_id = i.vehicle_id and c.id = i.id offset 0) c
 	order by i.vehicle_id
 ), told as materialized (
-	select * from judged where event is not null
+	select * from judged where event <> 'late'
+), late as (
+	update commands c set timeline = c.timeline || j.steps from judged j where j.event = 'late' and c.vehicle_id = j.vehicle_id and c.id = j.id
 )
 select count(*) filter (where a.applied) from command_apply(null,
 	array(select vehicle_id from told), array(select id from told), array(select event from told),

@@ -136,15 +136,17 @@ static void worker_setup(void)
 		.disprove = disprove,
 		.prove = prove,
 		.report_state = report_state };
-	w.dispatch = dispatch_new(w.loop, w.writer, "w1", &w.ports);
-	w.accept = accept_new(w.loop, w.writer, 5);
+	w.dispatch = dispatch_new(
+		w.loop, &(struct dispatch_options){
+				.db = w.writer, .worker = "w1", .ports = &w.ports, .patience_ms = patience_ms });
+	w.accept = accept_new(w.loop, w.writer, w.dispatch, 5);
 	w.cancel = cancel_new();
-	w.answer = answer_new(w.loop, &w.ports);
+	w.answer = answer_new(w.loop, &w.ports, w.dispatch);
 	w.deadline = deadline_new(w.loop, w.reader, "w1", w.dispatch);
 	struct batch_stage *stages[] = { dispatch_puback_stage(w.dispatch), answer_stage(w.answer),
 		dispatch_failure_stage(w.dispatch), cancel_stage(w.cancel), accept_stage(w.accept),
 		deadline_stage(w.deadline), offer_stage(w.deadline), dispatch_settle_stage(w.dispatch) };
-	struct batch_options batch = { .items_max = 1000, .holder = "w1", .patience_ms = patience_ms };
+	struct batch_options batch = { .items_max = 1000, .holder = "w1" };
 	w.batch = batch_new(w.loop, w.writer, &batch, stages, sizeof(stages) / sizeof(stages[0]));
 	dispatch_attach(w.dispatch, w.batch);
 	accept_attach(w.accept, w.batch);

@@ -11,6 +11,8 @@
 #include "base/loop.h"
 #include "commands/accept.h"
 #include "commands/cancel.h"
+#include "commands/dispatch.h"
+#include "commands/ports.h"
 #include "gateway/api_internal.h"
 #include "gateway/catalog.h"
 #include "gateway/config.h"
@@ -33,6 +35,8 @@ static struct worker {
 	struct loop *loop;
 	struct config config;
 	struct db *writer, *reader;
+	struct command_ports ports;
+	struct dispatch *dispatch;
 	struct accept_flow *accept;
 	struct cancel_flow *cancel;
 	struct changes *changes;
@@ -163,6 +167,12 @@ static const char seed[] =
 	"insert into events (vehicle_id, seq, at, type, data, fleet_id)"
 	" select vehicle_id, 1, created_at, 'command.updated', command_json(commands), 'F1' from commands";
 
+static bool can_publish(void *owner)
+{
+	(void)owner;
+	return false;
+}
+
 static void worker_setup(void)
 {
 	memset(&w, 0, sizeof(w));
@@ -173,7 +183,10 @@ static void worker_setup(void)
 	};
 	w.writer = db_new(w.loop, &options, SQL_ALL, SQL_COUNT);
 	w.reader = db_new(w.loop, &options, SQL_ALL, SQL_COUNT);
-	w.accept = accept_new(w.loop, w.writer, 100);
+	w.ports = (struct command_ports){ .can_publish = can_publish };
+	w.dispatch =
+		dispatch_new(w.loop, &(struct dispatch_options){ .db = w.writer, .worker = "w1", .ports = &w.ports });
+	w.accept = accept_new(w.loop, w.writer, w.dispatch, 100);
 	w.cancel = cancel_new();
 	w.changes = changes_new(false);
 	w.hub = hub_new(w.loop,
@@ -221,6 +234,7 @@ static void worker_teardown(void)
 	changes_free(w.changes);
 	cancel_free(w.cancel);
 	accept_free(w.accept);
+	dispatch_free(w.dispatch);
 	loop_stop(w.loop);
 	loop_run(w.loop);
 	loop_free(w.loop);

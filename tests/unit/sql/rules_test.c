@@ -235,8 +235,9 @@ static void worker_begin(struct worker *w, size_t i)
 	w->ports = (struct command_ports){
 		.owner = w, .can_publish = can_publish, .publish = publish, .disprove = disprove, .prove = prove
 	};
-	w->dispatch = dispatch_new(loop, w->writer, w->name, &w->ports);
-	w->accept = accept_new(loop, w->writer, 100);
+	w->dispatch = dispatch_new(
+		loop, &(struct dispatch_options){ .db = w->writer, .worker = w->name, .ports = &w->ports });
+	w->accept = accept_new(loop, w->writer, w->dispatch, 100);
 	w->reachability = reachability_new(loop, &(struct reachability_options){ .writer = w->writer,
 							 .reader = w->reader,
 							 .source = &source,

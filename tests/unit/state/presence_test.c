@@ -111,8 +111,9 @@ static void worker_setup(void)
 	w.ports = (struct command_ports){
 		.can_publish = can_publish, .publish = publish, .disprove = disprove, .prove = prove
 	};
-	w.dispatch = dispatch_new(w.loop, w.writer, "w1", &w.ports);
-	w.accept = accept_new(w.loop, w.writer, 100);
+	w.dispatch =
+		dispatch_new(w.loop, &(struct dispatch_options){ .db = w.writer, .worker = "w1", .ports = &w.ports });
+	w.accept = accept_new(w.loop, w.writer, w.dispatch, 100);
 	w.deadline = deadline_new(w.loop, w.reader, "w1", w.dispatch);
 	w.reachability = reachability_new(w.loop, &(struct reachability_options){ .writer = w.writer,
 							  .reader = w.reader,
