@@ -155,8 +155,9 @@ static void write_round(
 	write_supersedes(unit, items, count);
 }
 
-/* On which the answers will come. */
-static void write_feeds(struct db_unit *unit, struct batch_item **items, size_t count)
+/* On which feed the answers will come, and who is to publish. */
+static void write_publishers(
+	const struct accept_flow *flow, struct db_unit *unit, struct batch_item **items, size_t count)
 {
 	struct db_array feeds = { 0 };
 
@@ -164,8 +165,10 @@ static void write_feeds(struct db_unit *unit, struct batch_item **items, size_t 
 		char feed[FEED_NAME_SIZE];
 		topic_feed_name(items[i]->vehicle_id, feed);
 		db_array_text(&feeds, feed);
+		accept_of(items[i])->publisher = dispatch_publisher(flow->dispatch, items[i]->vehicle_id);
 	}
 	db_param_array(unit, &feeds);
+	TEXTS(unit, items, count, publisher);
 }
 
 static void write_drafts(const struct accept_flow *flow, struct db_unit *unit, struct batch_item **items, size_t count)
@@ -181,10 +184,8 @@ static void write_drafts(const struct accept_flow *flow, struct db_unit *unit, s
 	TEXTS(unit, items, count, redelivery);
 	TEXTS(unit, items, count, catalog);
 	TEXTS(unit, items, count, traceparent);
-	write_feeds(unit, items, count);
+	write_publishers(flow, unit, items, count);
 	db_param_int(unit, flow->queue_max);
-	db_param_text(unit, dispatch_worker(flow->dispatch));
-	db_param_bool(unit, dispatch_can_publish(flow->dispatch));
 }
 
 static void write_supersedes(struct db_unit *unit, struct batch_item **items, size_t count)
@@ -231,17 +232,18 @@ static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct 
 static void publish(
 	const struct accept_flow *flow, const struct accept *accept, struct db_unit *unit, size_t first, size_t row)
 {
-	dispatch_publish(flow->dispatch, &(struct claim){ .vehicle_id = accept->vehicle_id,
-						 .id = accept->id,
-						 .name = accept->name,
-						 .params = accept->params,
-						 .sealed_params = accept->sealed_params,
-						 .issued_at = db_text(unit, first, row, 4),
-						 .expires_at = db_text(unit, first, row, 5),
-						 .expires_us = db_int(unit, first, row, 6),
-						 .session = db_text(unit, first, row, 7),
-						 .traceparent = accept->traceparent,
-						 .attempt = 1 });
+	dispatch_take(flow->dispatch, &(struct claim){ .vehicle_id = accept->vehicle_id,
+					      .id = accept->id,
+					      .name = accept->name,
+					      .params = accept->params,
+					      .sealed_params = accept->sealed_params,
+					      .issued_at = db_text(unit, first, row, 4),
+					      .expires_at = db_text(unit, first, row, 5),
+					      .expires_us = db_int(unit, first, row, 6),
+					      .session = db_text(unit, first, row, 7),
+					      .traceparent = accept->traceparent,
+					      .worker = accept->publisher,
+					      .attempt = 1 });
 }
 
 static void on_item_done(struct batch_item *item, const struct fault *fault)

@@ -36,6 +36,7 @@ struct accept {
 	char *command;		 /* JSON text; the caller frees it */
 	bool replayed;
 	const struct fault *verdict; /* the flow's: what the statement said */
+	const char *publisher;	     /* the flow's: who publishes it if it is claimed at once */
 	struct batch_item item;	     /* the flow's */
 	int64_t began_us;
 };

@@ -41,7 +41,7 @@
 struct flight {
 	UT_hash_handle hh; /* by id */
 	struct dispatch *dispatch;
-	char vehicle_id[65], id[UUID_TEXT_SIZE], session[80];
+	char vehicle_id[65], id[UUID_TEXT_SIZE], session[80], worker[40];
 	int attempt, mid; /* mid 0: not with the broker */
 	uint32_t expiry_s;
 	int64_t published_us;
@@ -153,14 +153,17 @@ bool dispatch_has(const struct dispatch *d, const char *command_id)
 	return f != NULL;
 }
 
-const char *dispatch_worker(const struct dispatch *d)
-{
-	return d->worker;
-}
-
-bool dispatch_can_publish(const struct dispatch *d)
+static bool can_publish(const struct dispatch *d)
 {
 	return d->ports->can_publish(d->ports->owner);
+}
+
+const char *dispatch_publisher(const struct dispatch *d, const char *vehicle_id)
+{
+	const char *sibling = d->ports->publisher ? d->ports->publisher(d->ports->owner, vehicle_id) : NULL;
+	if (sibling)
+		return sibling;
+	return can_publish(d) ? d->worker : NULL;
 }
 
 /* The claims, at the end of every transaction. */
@@ -184,31 +187,40 @@ static void write_settle(struct batch_stage *stage, struct batch_cut *cut, struc
 	db_unit_add(unit, &SQL_claim);
 	db_param_array(unit, &vehicles);
 	db_param_text(unit, d->worker);
-	db_param_bool(unit, dispatch_can_publish(d));
+	db_param_bool(unit, can_publish(d));
 	db_param_array(unit, &feeds);
 }
 
 static void read_settle(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, size_t first)
 {
+	const struct dispatch *d = stage->owner;
 	size_t claims = first + 1;
 
 	(void)cut;
 	for (size_t row = 0; row < db_rows(unit, claims); row++) {
-		dispatch_publish(stage->owner, &(struct claim){ .vehicle_id = db_text(unit, claims, row, 0),
-						       .id = db_text(unit, claims, row, 1),
-						       .name = db_text(unit, claims, row, 2),
-						       .params = db_text(unit, claims, row, 3),
-						       .sealed_params = db_text(unit, claims, row, 4),
-						       .issued_at = db_text(unit, claims, row, 5),
-						       .expires_at = db_text(unit, claims, row, 6),
-						       .attempt = (int)db_int(unit, claims, row, 7),
-						       .expires_us = db_int(unit, claims, row, 8),
-						       .traceparent = db_text(unit, claims, row, 9),
-						       .session = db_text(unit, claims, row, 10) });
+		dispatch_take(stage->owner, &(struct claim){ .worker = d->worker,
+						    .vehicle_id = db_text(unit, claims, row, 0),
+						    .id = db_text(unit, claims, row, 1),
+						    .name = db_text(unit, claims, row, 2),
+						    .params = db_text(unit, claims, row, 3),
+						    .sealed_params = db_text(unit, claims, row, 4),
+						    .issued_at = db_text(unit, claims, row, 5),
+						    .expires_at = db_text(unit, claims, row, 6),
+						    .attempt = (int)db_int(unit, claims, row, 7),
+						    .expires_us = db_int(unit, claims, row, 8),
+						    .traceparent = db_text(unit, claims, row, 9),
+						    .session = db_text(unit, claims, row, 10) });
 	}
 }
 
 /* Out to the vehicle. */
+
+void dispatch_take(struct dispatch *d, const struct claim *claim)
+{
+	bool is_own = strcmp(claim->worker, d->worker) == 0;
+	if (is_own || !d->ports->hand_over(d->ports->owner, claim))
+		dispatch_publish(d, claim);
+}
 
 void dispatch_publish(struct dispatch *d, const struct claim *claim)
 {
@@ -220,6 +232,7 @@ void dispatch_publish(struct dispatch *d, const struct claim *claim)
 	snprintf(f->vehicle_id, sizeof(f->vehicle_id), "%s", claim->vehicle_id);
 	snprintf(f->id, sizeof(f->id), "%s", claim->id);
 	snprintf(f->session, sizeof(f->session), "%s", claim->session ? claim->session : "");
+	snprintf(f->worker, sizeof(f->worker), "%s", claim->worker);
 	f->attempt = claim->attempt;
 	HASH_ADD_STR(d->flights, id, f);
 	publish(f, claim);
@@ -248,7 +261,7 @@ static void publish(struct flight *f, const struct claim *claim)
 	struct text payload = { 0 };
 	int64_t left_us = claim->expires_us - db_now_us(d->db);
 
-	if (left_us < 1000000 || !dispatch_can_publish(d)) {
+	if (left_us < 1000000 || !can_publish(d)) {
 		conclude(f, "release", -1);
 		return;
 	}
@@ -441,9 +454,10 @@ static struct flight *flight_of(struct batch_item *item)
 static void write_verdicts(
 	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
 {
-	struct dispatch *d = stage->owner;
-	struct db_array vehicles = { 0 }, ids = { 0 }, attempts = { 0 }, verdicts = { 0 }, steps = { 0 };
+	struct db_array vehicles = { 0 }, ids = { 0 }, attempts = { 0 }, verdicts = { 0 }, steps = { 0 },
+			workers = { 0 };
 
+	(void)stage;
 	(void)cut;
 	for (size_t i = 0; i < count; i++) {
 		const struct flight *f = flight_of(items[i]);
@@ -452,6 +466,7 @@ static void write_verdicts(
 		db_array_int(&attempts, f->attempt);
 		db_array_text(&verdicts, f->verdict);
 		db_array_text(&steps, f->steps);
+		db_array_text(&workers, f->worker);
 	}
 	db_unit_add(unit, &SQL_puback);
 	db_param_array(unit, &vehicles);
@@ -459,7 +474,7 @@ static void write_verdicts(
 	db_param_array(unit, &attempts);
 	db_param_array(unit, &verdicts);
 	db_param_array(unit, &steps);
-	db_param_text(unit, d->worker);
+	db_param_array(unit, &workers);
 }
 
 static void on_recorded(struct batch_item *item, const struct fault *fault)

@@ -18,13 +18,14 @@ struct db;
 struct dispatch;
 struct loop;
 
-/* One command that this worker claimed, by a transaction that is committed. Its texts are read before the call returns. */
+/* One command that was claimed, by a transaction that is committed. Its texts are read before the call returns. */
 struct claim {
 	const char *vehicle_id, *id, *name;
 	const char *params, *sealed_params; /* JSON text, text; either may be NULL */
 	const char *issued_at, *expires_at; /* RFC 3339 */
 	const char *traceparent;	    /* NULL: none */
 	const char *session;		    /* whom it was claimed for */
+	const char *worker;		    /* by whom it is to be published */
 	int attempt;
 	int64_t expires_us;
 };
@@ -49,11 +50,13 @@ void dispatch_attach(struct dispatch *, struct batch *);
 /* asking */
 size_t dispatch_in_hand(const struct dispatch *);
 bool dispatch_has(const struct dispatch *, const char *command_id);
-const char *dispatch_worker(const struct dispatch *);
-/* What is claimed now could be published. */
-bool dispatch_can_publish(const struct dispatch *);
+/* For whom to claim a new command of this vehicle: this worker, or a sibling; NULL: it could not be published now. */
+const char *dispatch_publisher(const struct dispatch *, const char *vehicle_id);
 
 /* changing */
+/* Sees to a claim of this worker's transaction: publishes it, or hands it to whom it was made for. */
+void dispatch_take(struct dispatch *, const struct claim *);
+/* Publishes a claim, whoever made it. */
 void dispatch_publish(struct dispatch *, const struct claim *);
 /* A good PUBACK of this command that no transaction has yet: the steps of the timeline (a JSON array, borrowed), to be
  * written along with its answer; NULL: none. Then dispatch_carried() says whether it was. */

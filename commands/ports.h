@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 struct batch_fence;
+struct claim;
 struct mqtt_publish;
 struct receipt;
 
@@ -14,6 +15,11 @@ struct command_ports {
 	void *owner;
 	/* The send link is up and this worker's lease is alive: what it claims it can publish. */
 	bool (*can_publish)(void *owner);
+	/* Who is to publish a new command of this vehicle: the worker of this node that will hear its answer. NULL, the function or
+	 * what it returns: this one. What is returned lives as long as the process. */
+	const char *(*publisher)(void *owner, const char *vehicle_id);
+	/* Hands a committed claim to it; false: it takes no more, and whoever claimed publishes. */
+	bool (*hand_over)(void *owner, const struct claim *);
 	/* The message id, or -1: not sent, and never will be. */
 	int (*publish)(void *owner, const struct mqtt_publish *);
 	/* Nobody subscribed to this vehicle's requests, for the session that the claim was made under. */

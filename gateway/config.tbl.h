@@ -12,7 +12,8 @@ SETTING("node.workers", node.workers, INTEGER, "0", 0, 256, NULL, false, "Worker
 SETTING("http.listen", http.listen, ADDRESSES, "[\"127.0.0.1:8080\"]", 0, 0, &RULE_LISTEN, false,
 	"Where REST, SSE, the console and `/v1/ws` are served. Port 0 takes any free one.")
 SETTING("http.tls.certificate", http.tls.certificate, FILE, "null", 0, 0, NULL, true,
-	"The certificate chain (PEM). With it `http.listen` speaks TLS 1.2 and 1.3; without it plain HTTP, for a load balancer "
+	"The certificate chain (PEM). With it `http.listen` speaks TLS 1.2 and 1.3; without it plain HTTP, for a load "
+	"balancer "
 	"that ends TLS.")
 SETTING("http.tls.key", http.tls.key, FILE, "null", 0, 0, NULL, true, "The certificate's private key (PEM).")
 SETTING("http.web_root", http.web_root, FOLDER, "null", 0, 0, NULL, false,
@@ -53,7 +54,8 @@ SETTING("mqtt.tls.certificate", mqtt.tls.certificate, FILE, "null", 0, 0, NULL, 
 SETTING("mqtt.tls.key", mqtt.tls.key, FILE, "null", 0, 0, NULL, false, "Its private key (PEM).")
 
 SETTING("lifecycle.source", lifecycle.source, CHOICE, "aws", 0, 0, &RULE_SOURCE, false,
-	"Who tells who came and went: `aws` is AWS IoT Core or mosquitto with the plugin, `emqx` is EMQX. Birth and will "
+	"Who tells who came and went: `aws` is AWS IoT Core or mosquitto with the plugin, `emqx` is EMQX. Birth and "
+	"will "
 	"messages of the vehicles themselves are read besides.")
 SETTING("lifecycle.prefix", lifecycle.prefix, TEXT, "$aws/events", 0, 0, &RULE_TOPIC_PREFIX, false,
 	"Where the broker tells who came and went: AWS IoT Core's own, and what the mosquitto plugin is set to.")
@@ -69,7 +71,8 @@ ISSUER("audience", audience, TEXT, "keyfob", 0, 0, NULL, false, "What the token'
 ISSUER("jwks_file", jwks_file, FILE, "null", 0, 0, NULL, true,
 	"The issuer's public keys (RFC 7517) in a file; this or `jwks_url`. Read again for a key id that is not known.")
 ISSUER("jwks_url", jwks_url, TEXT, "null", 0, 0, &RULE_KEYS_URL, true,
-	"The issuer's public keys by HTTPS; this or `jwks_file`. Fetched again at least once a day, on SIGHUP, and for a key id that is not known.")
+	"The issuer's public keys by HTTPS; this or `jwks_file`. Fetched again at least once a day, on SIGHUP, and for "
+	"a key id that is not known.")
 ISSUER("subject_prefix", subject_prefix, TEXT, "\"\"", 0, 0, NULL, false,
 	"Put before each token's `sub`; with several issuers all must differ, so that no two share a subject.")
 ISSUER("scopes", scopes, TEXTS, "[\"vehicles:read\", \"commands:write\", \"keyfob:admin\"]", 0, 0, &RULE_SCOPES, false,
@@ -78,10 +81,12 @@ ISSUER("scopes", scopes, TEXTS, "[\"vehicles:read\", \"commands:write\", \"keyfo
 SETTING("limits.queue_per_vehicle", limits.queue_per_vehicle, INTEGER, "100", 1, 100000, NULL, false,
 	"Unsent commands of one vehicle; past them 429 `queue-full`.")
 SETTING("limits.per_subject", limits.per_subject, RATE, "\"50/s\"", 0, 0, NULL, false,
-	"Requests of one subject to this node, by REST and WebSocket. Every rate allows a burst of two seconds; past it 429 "
+	"Requests of one subject to this node, by REST and WebSocket. Every rate allows a burst of two seconds; past "
+	"it 429 "
 	"`rate-limited`.")
-SETTING("limits.per_vehicle", limits.per_vehicle, RATE, "\"10/s\"", 0, 0, NULL, false, "New commands for one vehicle, whoever sends them.")
-SETTING("limits.per_address", limits.per_address, RATE, "\"200/s\"", 0, 0, NULL, false, 
+SETTING("limits.per_vehicle", limits.per_vehicle, RATE, "\"10/s\"", 0, 0, NULL, false,
+	"New commands for one vehicle, whoever sends them.")
+SETTING("limits.per_address", limits.per_address, RATE, "\"200/s\"", 0, 0, NULL, false,
 	"Requests from one address (of IPv6 a /64), also those that are refused.")
 SETTING("limits.per_socket", limits.per_socket, RATE, "\"50/s\"", 0, 0, NULL, false,
 	"Messages on one WebSocket; past them it is closed with 4429.")
@@ -113,7 +118,8 @@ SETTING("wake.smpp.registered_delivery", wake.smpp.registered_delivery, BOOLEAN,
 	"Whether to ask for delivery receipts.")
 SETTING("wake.http.url", wake.http.url, TEXT, "null", 0, 0, &RULE_HTTP_URL, false,
 	"A provider with an HTTP API. URL, headers and body may hold `{msisdn}` (`{msisdn_digits}`: without the plus), "
-	"`{iccid}`, `{text}`, `{vehicle_id}`, `{validity_seconds}`, `{validity_minutes}` and `{wakeup_id}`. docs/wake-up.md has "
+	"`{iccid}`, `{text}`, `{vehicle_id}`, `{validity_seconds}`, `{validity_minutes}` and `{wakeup_id}`. "
+	"docs/wake-up.md has "
 	"presets.")
 SETTING("wake.http.method", wake.http.method, CHOICE, "POST", 0, 0, &RULE_METHOD, false, "The request's method.")
 SETTING("wake.http.headers", wake.http.headers, PAIRS, "{}", 0, 0, &RULE_HEADER, false, "The request's headers.")

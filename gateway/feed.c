@@ -31,7 +31,7 @@ struct feed {
 	struct batch_fence fence;
 	struct mqtt_link *link; /* NULL once it is closed */
 	struct receipt receipt; /* open while a batch is with the flows */
-	bool reading, closing, link_closed, subscribed, session_present;
+	bool reading, closing, link_closed, session_present;
 	unsigned units; /* database units whose answer is out */
 	void (*on_closed)(void *owner);
 };
@@ -101,11 +101,6 @@ const char *feed_name(const struct feed *f)
 	return f->name;
 }
 
-bool feed_is_subscribed(const struct feed *f)
-{
-	return f->subscribed;
-}
-
 /* Connecting. */
 
 static struct db_unit *lease_unit(struct feed *f, const struct db_statement *statement, db_done *on_done)
@@ -173,7 +168,7 @@ static void on_marked(struct db_unit *unit, void *context, const struct fault *f
 	else if (fault)
 		link_reconnect(f->link);
 	else
-		f->subscribed = true;
+		f->options.on_reading(f->options.owner, f, true);
 }
 
 static void on_down(void *owner, struct mqtt_link *link, const char *reason)
@@ -181,7 +176,7 @@ static void on_down(void *owner, struct mqtt_link *link, const char *reason)
 	struct feed *f = owner;
 
 	(void)link;
-	f->subscribed = false;
+	f->options.on_reading(f->options.owner, f, false);
 	log_debug("feed", "no connection to the broker", LOG_TEXT("feed", f->name), LOG_TEXT("reason", reason));
 }
 
@@ -217,7 +212,7 @@ static void on_settled(struct receipt *receipt)
 void feed_close(struct feed *f, void (*closed)(void *owner))
 {
 	f->closing = true;
-	f->subscribed = false;
+	f->options.on_reading(f->options.owner, f, false);
 	f->on_closed = closed;
 	link_close(f->link, on_link_closed);
 	f->link = NULL;

@@ -24,6 +24,8 @@ struct feed_options {
 	void (*on_message)(void *owner, const struct batch_fence *, const struct mqtt_message *, struct receipt *);
 	/* It is connected and reads on; where its session was gone, what was said since the last connection is lost. */
 	void (*on_subscribed)(void *owner, const struct batch_fence *, bool session_present);
+	/* Whether requests may name it. */
+	void (*on_reading)(void *owner, const struct feed *, bool is_reading);
 	/* The lease is another's: close it. */
 	void (*on_fenced)(void *owner, struct feed *);
 };
@@ -35,6 +37,5 @@ void feed_start(struct feed *);
 void feed_close(struct feed *, void (*on_closed)(void *owner));
 
 const char *feed_name(const struct feed *);
-bool feed_is_subscribed(const struct feed *);
 
 #endif

@@ -20,6 +20,7 @@
 #include "commands/deadline.h"
 #include "commands/dispatch.h"
 #include "commands/ports.h"
+#include "commands/topic.h"
 #include "gateway/api_internal.h"
 #include "gateway/blocklist.h"
 #include "gateway/config.h"
@@ -28,6 +29,7 @@
 #include "gateway/operations/changes.h"
 #include "gateway/operations/revocation.h"
 #include "gateway/sender.h"
+#include "gateway/siblings.h"
 #include "gateway/wake.h"
 #include "notifier/hub.h"
 #include "notifier/wake/provider.h"
@@ -76,6 +78,7 @@ struct flows {
 	struct command_ports ports;
 	struct wake_ports wake_ports;
 
+	struct sibling *sibling;
 	struct sender *sender;
 	struct leases *leases;
 	struct feed *feeds[FEEDS_MAX];
@@ -134,6 +137,7 @@ static void make_batch(struct flows *f)
 }
 
 static void fill_api(struct flows *f);
+static void on_claim(void *owner, const struct claim *claim);
 static void on_database_up(void *owner, struct db *db);
 static void on_database_down(void *owner, struct db *db);
 static void on_installation(struct db_unit *unit, void *context, const struct fault *fault);
@@ -162,6 +166,7 @@ struct flows *flows_new(struct loop *loop, const struct flows_options *options, 
 	loop_timer_init(loop, &f->sweep, on_sweep);
 	loop_timer_init(loop, &f->look, on_look);
 	loop_timer_init(loop, &f->resync, on_resync);
+	f->sibling = sibling_join(options->siblings, loop, f->worker, f, on_claim);
 	make_databases(f);
 	make_flows(f);
 	make_batch(f);
@@ -195,6 +200,24 @@ static int publish(void *owner, const struct mqtt_publish *message)
 {
 	const struct flows *f = owner;
 	return f->sender ? sender_publish(f->sender, message) : -1;
+}
+
+static const char *publisher(void *owner, const char *vehicle_id)
+{
+	const struct flows *f = owner;
+	return siblings_reader(f->options.siblings, topic_feed(vehicle_id));
+}
+
+static bool hand_over(void *owner, const struct claim *claim)
+{
+	const struct flows *f = owner;
+	return siblings_hand_over(f->options.siblings, claim->worker, claim);
+}
+
+static void on_claim(void *owner, const struct claim *claim)
+{
+	struct flows *f = owner;
+	dispatch_publish(f->dispatch, claim);
 }
 
 static void disprove(void *owner, const char *vehicle_id, const char *session)
@@ -269,6 +292,8 @@ static void make_flows(struct flows *f)
 	f->ports = (struct command_ports){
 		.owner = f,
 		.can_publish = can_publish,
+		.publisher = publisher,
+		.hand_over = hand_over,
 		.publish = publish,
 		.disprove = disprove,
 		.prove = prove,
@@ -518,6 +543,16 @@ static void ask_resync(struct flows *f)
 				   .topic = f->resync_topic, .payload = question, .len = strlen(question), .qos = 1 });
 }
 
+/* The lifecycle and the plain state topics have no number: no answer comes there. */
+static void on_feed_reading(void *owner, const struct feed *feed, bool is_reading)
+{
+	struct flows *f = owner;
+	unsigned number;
+
+	if (sscanf(feed_name(feed), "feed/%u", &number) == 1 && number < FEED_COUNT)
+		sibling_reads(f->sibling, number, is_reading);
+}
+
 static void on_feed_closed(void *owner)
 {
 	struct flows *f = owner;
@@ -556,6 +591,7 @@ static void on_taken(void *owner, const char *name, int64_t epoch)
 		.owner = f,
 		.on_message = on_message,
 		.on_subscribed = on_feed_subscribed,
+		.on_reading = on_feed_reading,
 		.on_fenced = on_fenced,
 	};
 
@@ -640,6 +676,7 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 {
 	f->on_drained = on_drained;
 	f->drain = HANDING_OVER;
+	sibling_leave(f->sibling);
 	loop_timer_stop(&f->sweep);
 	loop_timer_stop(&f->resync);
 	deadline_stop(f->deadline);

@@ -12,12 +12,14 @@ struct config;
 struct flows;
 struct loop;
 struct mqtt_broker;
+struct siblings;
 
 struct flows_options { /* borrowed for life */
 	const struct config *config;
 	const struct mqtt_broker *broker;
 	const char *node;
 	size_t node_workers;
+	struct siblings *siblings;	 /* the node's workers, this one too once it is made */
 	bool keeps_house;		 /* one worker of a node sweeps, makes partitions and submits SMS */
 	const atomic_bool *wake_enabled; /* wake.enabled as it is now */
 	void *owner;

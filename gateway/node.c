@@ -24,6 +24,7 @@
 #include "gateway/catalog.h"
 #include "gateway/certificate.h"
 #include "gateway/config.h"
+#include "gateway/siblings.h"
 #include "gateway/worker.h"
 
 #define ISSUERS_MS 5000 /* how long they may take to show their keys before the node listens */
@@ -37,6 +38,7 @@ struct node {
 	struct mqtt_broker broker;
 	char id[64];
 	struct readiness readiness;
+	struct siblings *siblings;
 	atomic_bool wake_enabled;
 	struct worker **workers;
 	size_t worker_count;
@@ -201,6 +203,7 @@ static bool start_workers(struct node *node)
 {
 	wait_for_issuers(node);
 	node->worker_count = worker_count(node->config);
+	node->siblings = siblings_new();
 	atomic_store(&node->wake_enabled, node->config->wake.enabled);
 	node->workers = memory_new(node->worker_count * sizeof(struct worker *));
 	for (size_t i = 0; i < node->worker_count; i++) {
@@ -212,6 +215,7 @@ static bool start_workers(struct node *node)
 			.broker = &node->broker,
 			.node = node->id,
 			.readiness = &node->readiness,
+			.siblings = node->siblings,
 			.wake_enabled = &node->wake_enabled,
 			.workers = node->worker_count,
 			.index = i,

@@ -102,7 +102,8 @@ struct worker *worker_start(const struct worker_options *options)
 			.owner = w,
 			.on_fatal = on_fatal,
 			.on_neighbour = on_neighbour,
-			.node_workers = options->workers },
+			.node_workers = options->workers,
+			.siblings = options->siblings },
 		&w->api);
 	w->front = front_new(w->loop,
 		&(struct front_options){ .config = options->config,

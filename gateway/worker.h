@@ -1,6 +1,7 @@
 /* worker.h - a node in small: one thread, one loop, and on it everything that serves apps and vehicles.
  *
- * Workers never hand each other work in memory: the database is the truth, the broker is the movement. */
+ * What workers hand each other in memory are claims to publish (siblings.h), and none depends on it: the database is the truth, the
+ * broker is the movement. */
 #ifndef KEYFOB_GATEWAY_WORKER_H
 #define KEYFOB_GATEWAY_WORKER_H
 
@@ -12,6 +13,7 @@ struct catalog;
 struct certificate;
 struct config;
 struct mqtt_broker;
+struct siblings;
 struct timespec;
 struct token_trust;
 struct worker;
@@ -29,6 +31,7 @@ struct worker_options { /* everything is borrowed and outlives the worker */
 	const struct mqtt_broker *broker;
 	const char *node;
 	struct readiness *readiness;	 /* the node's, shared by its workers */
+	struct siblings *siblings;	 /* likewise */
 	const atomic_bool *wake_enabled; /* the node's: wake.enabled as it is now */
 	size_t workers;
 	size_t index; /* worker 0 answers the admin listener and keeps the house */

@@ -351,10 +351,15 @@ create function command_json_plain(c commands, status command_status, attempts i
 		'issued_by', c.issued_by, 'attempts', attempts, 'timeout_seconds', c.timeout_seconds,
 		'created_at', rfc3339(c.created_at), 'expires_at', rfc3339(c.expires_at), 'updated_at', rfc3339(c.updated_at),
 		'sent_at', rfc3339(sent_at), 'finished_at', rfc3339(finished_at)) $$;
-create function json_with_sealed(plain json, params text, result text) returns json language sql immutable as $$
-	select case when params is null and result is null then plain else
-		(left(plain::text, -1) || coalesce(', "sealed_params" : ' || to_json(params), '')
-			|| coalesce(', "sealed_result" : ' || to_json(result), '') || '}')::json end $$;
+-- In PL/pgSQL, since what uses a costly argument twice is not written out in place.
+create function json_with_sealed(plain json, params text, result text) returns json language plpgsql immutable parallel safe as $$
+begin
+	if params is null and result is null then
+		return plain;
+	end if;
+	return (left(plain::text, -1) || coalesce(', "sealed_params" : ' || to_json(params), '')
+		|| coalesce(', "sealed_result" : ' || to_json(result), '') || '}')::json;
+end $$;
 create function command_json(c commands) returns json language sql stable as $$
 	select json_with_sealed(command_json_plain(c, c.status, c.attempts,
 		c.flight <> 'none' and c.status in ('accepted', 'waiting', 'sent', 'in_progress', 'timed_out'),

@@ -1,19 +1,19 @@
 -- Accepts commands, at most one of a vehicle: checks the grant, the idempotency key and the queue, inserts the
 -- command with its event. A row for each input: its number, the outcome, and the command. Where the vehicle is there and
--- nothing earlier of it may go out, the new command is claimed for this worker ($19; $20: it can publish) as it is
--- inserted, as claim.sql would: then the row has what is to be published.
+-- nothing earlier of it may go out, the new command is claimed as it is inserted, as claim.sql would, for a worker that can publish
+-- (null: none can): then the row has what is to be published.
 with i as materialized (
 	select * from unnest($1::uuid[], $2::text[], $3::text[], $4::bool[], $5::int[], $6::text[], $7::text[],
-	                     $8::text[], $9::text[], $10::text[], $11::int[], $12::int[], $13::bool[], $14::text[], $15::text[], $16::text[], $17::text[])
+	                     $8::text[], $9::text[], $10::text[], $11::int[], $12::int[], $13::bool[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[])
 		with ordinality as i(id, vehicle_id, subject, admin, needs, key, fingerprint,
-		                     name, params, sealed_params, ttl, timeout, wake, redelivery, catalog, traceparent, feed, n)
+		                     name, params, sealed_params, ttl, timeout, wake, redelivery, catalog, traceparent, feed, publisher, n)
 ), seen as materialized (
 	select i.*, v.vehicle_id is not null as exists, v.fleet_id, h.seq as head_seq, h.reachable, h.since, h.verifying, audience(h) as audience,
 		k.subject is not null as keyed, k.fingerprint as key_fingerprint,
 		case when i.admin then 3 else grant_rank(i.subject, i.vehicle_id, v.fleet_id) end as rank,
 		(select c from commands c where c.vehicle_id = k.vehicle_id and c.id = k.command_id and k.created_at > now() - interval '24 hours') as earlier,
 		q.queued, q.returns,
-		$20::bool and f.subscribed and h.reachable and h.claim_id is null
+		i.publisher is not null and f.subscribed and h.reachable and h.claim_id is null
 			and (h.subscribed or coalesce(h.taken_at < clock_timestamp() - interval '1 second', true)) as hears
 	from i
 	left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
@@ -24,7 +24,7 @@ with i as materialized (
 		select count(*) filter (where o.status <> 'sent') as queued, bool_or(o.status = 'sent' and o.flight = 'out' and o.redelivery <> 'never'
 			and o.publish_session is distinct from audience(h)) as returns
 		from (select c.status, c.flight, c.redelivery, c.publish_session from commands c where c.vehicle_id = i.vehicle_id and c.status in ('accepted', 'waiting', 'sent')
-		      and c.id >= (select uuid7_floor(now() - interval '8 days')) order by c.status = 'sent' limit $18::int) o
+		      and c.id >= (select uuid7_floor(now() - interval '8 days')) order by c.status = 'sent' limit $19::int) o
 	) q
 ), judged as materialized (
 	select j.*, j.at + make_interval(secs => j.ttl) as expires_at,
@@ -35,7 +35,7 @@ with i as materialized (
 			when s.rank < s.needs then 'forbidden'
 			when (s.earlier).id is not null and s.key_fingerprint = s.fingerprint then 'replayed'
 			when (s.earlier).id is not null then 'reused'
-			when s.queued >= $18::int then 'queue_full'
+			when s.queued >= $19::int then 'queue_full'
 			else 'created' end as outcome
 		from seen s
 	) j
@@ -48,21 +48,21 @@ with i as materialized (
 		step('accepted', jsonb_build_object('by', j.subject, 'ttl_seconds', j.ttl))
 			|| step('reachability', jsonb_build_object('state', case when j.reachable then 'connected' else 'disconnected' end,
 			                                           'since', rfc3339(j.since), 'verifying', j.verifying))
-			|| case when j.flight = 'claimed' then step('claimed', jsonb_build_object('worker', $19::text, 'attempt', 1)) else '[]' end,
+			|| case when j.flight = 'claimed' then step('claimed', jsonb_build_object('worker', j.publisher, 'attempt', 1)) else '[]' end,
 		j.at, j.expires_at, j.at, command_due('accepted', j.flight, j.at, j.expires_at, null, j.timeout)
 	from judged j where j.outcome = 'created'
-	returning c.vehicle_id, c.id, c.accepted_seq, c.flight, c.publish_session, command_json_accepted(c) as data
+	returning c.vehicle_id, c.id, c.accepted_seq, command_json_accepted(c) as data
 ), told as (
 	insert into events (vehicle_id, seq, at, type, data, fleet_id)
 	select m.vehicle_id, m.accepted_seq, clock_timestamp(), 'command.updated', m.data, v.fleet_id
 	from made m join vehicles v on v.vehicle_id = m.vehicle_id
 ), raised as (
-	update vehicle_heads h set seq = m.accepted_seq,
-		claim_id = case when m.flight = 'claimed' then m.id else h.claim_id end,
-		claim_worker = case when m.flight = 'claimed' then $19::text else h.claim_worker end,
-		claim_attempt = case when m.flight = 'claimed' then 1 else h.claim_attempt end,
-		claim_session = case when m.flight = 'claimed' then m.publish_session else h.claim_session end
-	from made m where h.vehicle_id = m.vehicle_id
+	update vehicle_heads h set seq = j.head_seq + 1,
+		claim_id = case when j.flight = 'claimed' then j.id else h.claim_id end,
+		claim_worker = case when j.flight = 'claimed' then j.publisher else h.claim_worker end,
+		claim_attempt = case when j.flight = 'claimed' then 1 else h.claim_attempt end,
+		claim_session = case when j.flight = 'claimed' then j.audience else h.claim_session end
+	from judged j where j.outcome = 'created' and h.vehicle_id = j.vehicle_id
 ), keyed as (
 	-- a key whose command never came about, or whose day is over, belongs to the new command
 	update idempotency k set command_id = j.id, vehicle_id = j.vehicle_id, fingerprint = j.fingerprint, created_at = now()

@@ -2,11 +2,11 @@
 -- handed over) or 'lose' (nobody knows). Only the claim that the publish was made under counts; where the answer was
 -- faster, the timeline alone learns of the PUBACK. (A plain join could be planned over all commands of the vehicle.)
 with i as materialized (
-	select * from unnest($1::text[], $2::uuid[], $3::int[], $4::text[], $5::jsonb[]) with ordinality
-		as i(vehicle_id, id, attempt, verdict, steps, n)
+	select * from unnest($1::text[], $2::uuid[], $3::int[], $4::text[], $5::jsonb[], $6::text[]) with ordinality
+		as i(vehicle_id, id, attempt, verdict, steps, worker, n)
 ), judged as materialized (
 	select i.*, case
-		when h.claim_id = i.id and h.claim_worker = $6::text and h.claim_attempt = i.attempt then
+		when h.claim_id = i.id and h.claim_worker = i.worker and h.claim_attempt = i.attempt then
 			case when i.verdict <> 'nobody' then i.verdict
 			     when h.reachable and audience(h) is distinct from h.claim_session then 'release'
 			     else 'disprove' end

@@ -388,6 +388,88 @@ START_TEST(answer_takes_the_puback_along)
 }
 END_TEST
 
+/* The reader of the vehicle's answers. */
+static struct {
+	bool has_left;
+	size_t handed_over;
+	char id[40];
+} sibling;
+
+static const char *publisher(void *owner, const char *vehicle_id)
+{
+	(void)owner;
+	ck_assert_str_eq(vehicle_id, VEHICLE);
+	return "w2";
+}
+
+static bool hand_over(void *owner, const struct claim *claim)
+{
+	(void)owner;
+	ck_assert_str_eq(claim->worker, "w2");
+	ck_assert_str_eq(claim->name, "doors.unlock");
+	sibling.handed_over++;
+	snprintf(sibling.id, sizeof(sibling.id), "%s", claim->id);
+	return !sibling.has_left;
+}
+
+static void have_sibling(bool has_left)
+{
+	memset(&sibling, 0, sizeof(sibling));
+	sibling.has_left = has_left;
+	w.ports.publisher = publisher;
+	w.ports.hand_over = hand_over;
+}
+
+START_TEST(claim_goes_to_who_hears_the_answer)
+{
+	struct accept a = draft();
+
+	have_sibling(false);
+	ck_assert_ptr_null(accept_now(&a));
+	free(a.command);
+	ck_assert_uint_eq(sibling.handed_over, 1);
+	ck_assert_str_eq(sibling.id, a.id);
+	ck_assert_uint_eq(w.published_count, 0);
+	ck_assert_uint_eq(dispatch_in_hand(w.dispatch), 0);
+	ck_assert_str_eq(statuses(), "accepted/claimed");
+	ck_assert_str_eq(ask("select claim_worker from vehicle_heads"), "w2");
+}
+END_TEST
+
+START_TEST(who_claimed_publishes_when_the_reader_has_left)
+{
+	struct accept a = draft();
+
+	have_sibling(true);
+	ck_assert_ptr_null(accept_now(&a));
+	free(a.command);
+	ck_assert_uint_eq(sibling.handed_over, 1);
+	ck_assert_uint_eq(w.published_count, 1);
+	puback(0); /* counts for the claim as it was made */
+	ck_assert_str_eq(statuses(), "sent/out");
+	ck_assert_str_eq(ask("select claim_worker from vehicle_heads"), "");
+}
+END_TEST
+
+/* What may go out first keeps its turn. */
+START_TEST(a_new_command_is_claimed_at_once_only_when_nothing_is_before_it)
+{
+	struct accept first = draft(), second = draft(), third = draft();
+
+	w.broker_is_up = false;
+	accept_now(&first);
+	accept_now(&second);
+	w.broker_is_up = true;
+	accept_now(&third);
+	free(first.command);
+	free(second.command);
+	free(third.command);
+	pump_until(one_published);
+	ck_assert_ptr_nonnull(strstr(w.published[0].payload, first.id));
+	ck_assert_str_eq(statuses(), "accepted/claimed accepted/none accepted/none");
+}
+END_TEST
+
 START_TEST(repeated_and_late_answers)
 {
 	struct accept a = draft();
@@ -784,6 +866,9 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, goes_out_and_comes_back);
 	tcase_add_test(tc, answer_overtakes_the_puback);
+	tcase_add_test(tc, claim_goes_to_who_hears_the_answer);
+	tcase_add_test(tc, who_claimed_publishes_when_the_reader_has_left);
+	tcase_add_test(tc, a_new_command_is_claimed_at_once_only_when_nothing_is_before_it);
 	tcase_add_test(tc, repeated_and_late_answers);
 	tcase_add_test(tc, progress_starts_the_timeout_anew);
 	tcase_add_test(tc, only_who_may_send);

@@ -1,0 +1,123 @@
+/* siblings_test.c - who reads which feed, and claims that go from thread to thread. */
+#include <check.h>
+#include <pthread.h>
+#include <string.h>
+#include <uv.h>
+
+#include "base/loop.h"
+#include "commands/dispatch.h"
+#include "gateway/siblings.h"
+
+static struct {
+	struct loop *loop;
+	struct siblings *all;
+	struct sibling *one, *two;
+	size_t came;
+	char ids[8][40], traceparent[64];
+	bool has_params;
+} t;
+
+static void on_claim(void *owner, const struct claim *claim)
+{
+	ck_assert_ptr_eq(owner, &t);
+	snprintf(t.ids[t.came++], sizeof(t.ids[0]), "%s", claim->id);
+	snprintf(t.traceparent, sizeof(t.traceparent), "%s", claim->traceparent ? claim->traceparent : "none");
+	t.has_params = claim->params != NULL;
+}
+
+static void setup(void)
+{
+	memset(&t, 0, sizeof(t));
+	t.loop = loop_new();
+	t.all = siblings_new();
+	t.one = sibling_join(t.all, t.loop, "one", &t, on_claim);
+	t.two = sibling_join(t.all, t.loop, "two", &t, on_claim);
+}
+
+static struct claim claim(const char *id)
+{
+	return (struct claim){ .vehicle_id = "V",
+		.id = id,
+		.name = "n",
+		.params = "{}",
+		.issued_at = "a",
+		.expires_at = "b",
+		.session = "s",
+		.worker = "two",
+		.attempt = 1 };
+}
+
+START_TEST(a_feed_has_the_reader_who_said_so_last)
+{
+	ck_assert_ptr_null(siblings_reader(t.all, 7));
+	sibling_reads(t.one, 7, true);
+	ck_assert_str_eq(siblings_reader(t.all, 7), "one");
+	ck_assert_ptr_null(siblings_reader(t.all, 8));
+	sibling_reads(t.two, 7, true); /* the lease went over; the old reader's word comes late */
+	sibling_reads(t.one, 7, false);
+	ck_assert_str_eq(siblings_reader(t.all, 7), "two");
+	sibling_leave(t.two);
+	ck_assert_ptr_null(siblings_reader(t.all, 7));
+	sibling_reads(t.two, 7, true);
+	ck_assert_ptr_null(siblings_reader(t.all, 7));
+}
+END_TEST
+
+static void *hand_over_three(void *unused)
+{
+	char id[] = "c1";
+	(void)unused;
+	for (; id[1] <= '3'; id[1]++) {
+		struct claim c = claim(id);
+		ck_assert(siblings_hand_over(t.all, "two", &c));
+	}
+	memset(id, 'x', sizeof(id)); /* it was a copy */
+	return NULL;
+}
+
+START_TEST(claims_arrive_in_order_on_the_readers_loop)
+{
+	pthread_t other;
+
+	ck_assert_int_eq(pthread_create(&other, NULL, hand_over_three, NULL), 0);
+	pthread_join(other, NULL);
+	ck_assert_uint_eq(t.came, 0);
+	while (t.came < 3)
+		uv_run(loop_uv(t.loop), UV_RUN_ONCE);
+	ck_assert_str_eq(t.ids[0], "c1");
+	ck_assert_str_eq(t.ids[1], "c2");
+	ck_assert_str_eq(t.ids[2], "c3");
+	ck_assert_str_eq(t.traceparent, "none");
+	ck_assert(t.has_params);
+}
+END_TEST
+
+START_TEST(who_leaves_gets_what_came_and_nothing_more)
+{
+	struct claim first = claim("c1"), second = claim("c2");
+
+	ck_assert(siblings_hand_over(t.all, "two", &first));
+	sibling_leave(t.two);
+	ck_assert_uint_eq(t.came, 1);
+	ck_assert(!siblings_hand_over(t.all, "two", &second));
+	ck_assert(!siblings_hand_over(t.all, "three", &second));
+	ck_assert_uint_eq(t.came, 1);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("siblings");
+	TCase *tc = tcase_create("siblings");
+
+	tcase_add_checked_fixture(tc, setup, NULL);
+	tcase_add_test(tc, a_feed_has_the_reader_who_said_so_last);
+	tcase_add_test(tc, claims_arrive_in_order_on_the_readers_loop);
+	tcase_add_test(tc, who_leaves_gets_what_came_and_nothing_more);
+	suite_add_tcase(suite, tc);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
