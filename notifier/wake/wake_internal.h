@@ -48,6 +48,6 @@ void slots_stop(struct wake *);
 /* receipt.c */
 void receipts_init(struct wake *);
 void receipts_stop(struct wake *);
-void receipts_take(void *owner, const struct sms_receipt *); /* of a provider of this worker */
+void receipts_take(void *owner, struct sms_news *); /* of a provider of this worker */
 
 #endif
