@@ -28,6 +28,7 @@
 #include "gateway/operations/changes.h"
 #include "gateway/operations/revocation.h"
 #include "gateway/sender.h"
+#include "gateway/sole.h"
 #include "gateway/wake.h"
 #include "notifier/hub.h"
 #include "notifier/wake/provider.h"
@@ -72,6 +73,7 @@ struct flows {
 	struct sms_setup *sms;
 	struct wake *wake;
 	struct sms_receipts receipts; /* the providers borrow it */
+	struct sole *sole;	      /* the right to have providers; NULL: each node has it, or this worker never */
 	struct batch *batch;
 	struct command_ports ports;
 	struct wake_ports wake_ports;
@@ -228,6 +230,13 @@ static bool hears_nobody(void *owner)
 	return f->sender && sender_hears_nobody(f->sender);
 }
 
+static void on_providers_closed(void *owner)
+{
+	struct flows *f = owner;
+	if (f->sole)
+		sole_release(f->sole);
+}
+
 static void make_wake(struct flows *f)
 {
 	const struct config *config = f->options.config;
@@ -249,17 +258,46 @@ static void make_wake(struct flows *f)
 					    .daily_budget = config->wake.daily_budget,
 					    .provider_names = names,
 					    .provider_count = count,
+					    .owner = f,
+					    .on_rested = on_providers_closed,
 				    });
 }
 
-/* One worker of a node, so that there is one session with an SMS centre. */
-static void start_wake(struct flows *f)
+static void start_wake(void *owner)
 {
+	struct flows *f = owner;
 	struct sms_provider *providers[8] = { 0 };
 
 	f->receipts = wake_receipts(f->wake);
 	sms_setup_make(f->sms, f->loop, &f->receipts, providers);
 	wake_start(f->wake, providers);
+}
+
+static void rest_wake(void *owner)
+{
+	struct flows *f = owner;
+	wake_rest(f->wake);
+}
+
+/* One worker of a node submits, so that there is one session with an SMS centre; where the account allows no second one, one
+ * worker of all. */
+static void let_wake(struct flows *f)
+{
+	if (!sms_setup_is_sole(f->sms)) {
+		start_wake(f);
+		return;
+	}
+	f->sole = sole_new(f->loop, f->reader,
+		&(struct sole_options){
+			.name = "sms/session",
+			.worker = f->worker,
+			.node = f->options.node,
+			.owner = f,
+			.is_useful = can_publish,
+			.on_taken = start_wake,
+			.on_dropped = rest_wake,
+		});
+	sole_start(f->sole);
 }
 
 static void make_flows(struct flows *f)
@@ -372,7 +410,7 @@ static void on_installation(struct db_unit *unit, void *context, const struct fa
 	reachability_start(f->reachability);
 	revocation_start(f->revocation);
 	if (f->options.keeps_house) {
-		start_wake(f);
+		let_wake(f);
 		loop_timer_start(&f->sweep, SWEEP_MS);
 	}
 }
@@ -643,6 +681,8 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 	loop_timer_stop(&f->resync);
 	deadline_stop(f->deadline);
 	reachability_stop(f->reachability);
+	if (f->sole)
+		sole_stop(f->sole);
 	wake_stop(f->wake);
 	revocation_stop(f->revocation);
 	if (f->blocklist)
@@ -656,7 +696,7 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 
 static bool is_quiet(const struct flows *f)
 {
-	return f->feeds_closing == 0 && f->feed_count == 0 && wake_is_quiet(f->wake) && f->units == 0 &&
+	return f->feeds_closing == 0 && f->feed_count == 0 && wake_is_quiet(f->wake) && (!f->sole || sole_is_quiet(f->sole)) && f->units == 0 &&
 	       batch_is_idle(f->batch) && dispatch_in_hand(f->dispatch) == 0 && hub_is_quiet(f->hub) &&
 	       revocation_is_quiet(f->revocation) && db_in_flight(f->reader) == 0 && db_in_flight(f->writer) == 0;
 }

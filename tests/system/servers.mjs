@@ -32,7 +32,17 @@ export async function createDatabase() {
 	url.username = name;
 	url.password = name;
 	url.pathname = `/${name}`;
-	return { url: url.href, sql: (statement) => sql(`${server}/${name}`, statement) };
+	return {
+		url: url.href,
+		sql: (statement) => sql(`${server}/${name}`, statement),
+		// Away, for everybody: connections end, and nobody gets a new one.
+		halt: () =>
+			sql(
+				`${server}/postgres`,
+				`alter database ${name} allow_connections false; select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`,
+			),
+		resume: () => sql(`${server}/postgres`, `alter database ${name} allow_connections true`),
+	};
 }
 
 // ---- the broker
