@@ -134,6 +134,29 @@ test('nothing is sent for what has expired', options, async () => {
 	assert.equal(submitsTo(number).length, 0);
 });
 
+test('a receipt that comes while the database is away is not taken, comes again, and counts once', options, async () => {
+	const { id, number } = await sleeper();
+	await send(one, id);
+	const submit = await untilSubmit(number);
+	await untilWakeup(id, 'submitted', 'smpp');
+	// As a centre does: again until it is taken.
+	const deliver = async () => {
+		const from = centre.answers.items.length;
+		centre.receipt(submit, { id: submit.given, state: 2 });
+		return (await centre.answers.until(() => true, { from, ms: 20_000, what: 'an answer to the receipt' })).command_status;
+	};
+	await database.halt();
+	assert.equal(await deliver(), smpp.ESME_RX_T_APPN);
+	await database.resume();
+	await poll(deliver, (status) => status === 0, { ms: 30_000, every: 300, what: 'the receipt is taken' });
+	const delivered = () => database.sql(`select count(*) from events where vehicle_id = '${id}' and type = 'wakeup.updated' and data->>'status' = 'delivered'`);
+	assert.equal(await delivered(), '1', 'it is on record when the centre hears so');
+	assert.equal(await deliver(), 0);
+	await untilWakeup(id, 'delivered', 'smpp');
+	assert.equal(await delivered(), '1');
+	assert.equal(submitsTo(number).length, 1);
+});
+
 test('keyfob-vehicle sleeps, is woken by its own SMS centre and does what waited', options, async () => {
 	const id = ids.at(-1);
 	const port = await freePort();
