@@ -84,6 +84,7 @@ struct flows {
 	size_t feed_count, feeds_closing;
 	bool resync_due; /* asked for as soon as the send link is up, but not before resync_at_ms */
 	int64_t resync_at_ms, resync_asked_ms;
+	int64_t returned_ms; /* by when a fleet has had time to return to the broker that this worker has come back to */
 
 	struct loop_timer sweep, look, resync;
 	unsigned sweeps, units;
@@ -230,6 +231,14 @@ static bool hears_nobody(void *owner)
 	return f->sender && sender_hears_nobody(f->sender);
 }
 
+/* Whether it was restarted or the line was lost cannot be told. */
+static int64_t returning_ms(void *owner)
+{
+	const struct flows *f = owner;
+	int64_t left_ms = f->returned_ms - loop_monotonic_ms(f->loop);
+	return left_ms > 0 ? left_ms : 0;
+}
+
 static void on_providers_closed(void *owner)
 {
 	struct flows *f = owner;
@@ -244,7 +253,12 @@ static void make_wake(struct flows *f)
 
 	f->sms = sms_setup_new(config);
 	size_t count = sms_setup_names(f->sms, &names);
-	f->wake_ports = (struct wake_ports){ .owner = f, .can_publish = can_publish, .hears_nobody = hears_nobody };
+	f->wake_ports = (struct wake_ports){
+		.owner = f,
+		.can_publish = can_publish,
+		.hears_nobody = hears_nobody,
+		.returning_ms = returning_ms,
+	};
 	f->wake = wake_new(f->loop, &(struct wake_options){
 					    .writer = f->writer,
 					    .reader = f->reader,
@@ -449,6 +463,7 @@ bool flows_has_broker(const struct flows *f)
 static void on_sender_up(void *owner)
 {
 	struct flows *f = owner;
+	f->returned_ms = loop_monotonic_ms(f->loop) + f->options.config->lifecycle.return_delay_ms;
 	f->options.on_neighbour(f->options.owner);
 	hub_resync(f->hub);
 	if (f->blocklist && f->drain == RUNNING)

@@ -121,6 +121,7 @@ static void write_settle(struct batch_stage *stage, struct batch_cut *cut, struc
 	db_param_array(unit, &vehicles);
 	db_param_bool(unit, w->options.provider_count > 0);
 	db_param_bool(unit, ports->hears_nobody(ports->owner));
+	db_param_int(unit, ports->returning_ms(ports->owner));
 }
 
 static void read_settle(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, size_t first)

@@ -24,6 +24,8 @@ struct wake_ports {
 	bool (*can_publish)(void *owner);
 	/* The broker says when nobody is subscribed (PUBACK 0x10): so a publish tells whether the vehicle is there. */
 	bool (*hears_nobody)(void *owner);
+	/* How long yet vehicles may be on their way back to a broker that was restarted: whom it does not know is not woken before. */
+	int64_t (*returning_ms)(void *owner);
 };
 
 struct wake_options { /* borrowed for life */

@@ -118,8 +118,9 @@ end $$;
 
 -- Ends every transaction, before commands are claimed: an absence begins where something wants the vehicle woken, a
 -- probe's verdict is read, what joins is told, and who is back has answered. `wanted`: there are providers; `probes`: the
--- broker says when nobody is subscribed. How many answered, and whether something is due now.
-create function wake_settle(vehicles text[], wanted boolean, probes boolean) returns table (answered bigint, due boolean) language plpgsql set enable_seqscan = off as $$
+-- broker says when nobody is subscribed; `returning_for`: for so long yet a fleet may be on its way back to a broker that was
+-- restarted, so whom it does not know is not woken before. How many answered, and whether something is due now.
+create function wake_settle(vehicles text[], wanted boolean, probes boolean, returning_for interval) returns table (answered bigint, due boolean) language plpgsql set enable_seqscan = off as $$
 declare
 	r record;
 	u wakeups;
@@ -166,7 +167,7 @@ begin
 			may_probe := probes and r.msisdn is not null and not coalesce(r.disproved, false);
 			insert into absences (vehicle_id, phase, due_at, seen_seq)
 			values (r.vehicle_id, case when may_probe then 'probe' else 'ready' end,
-				clock_timestamp() + case when may_probe then interval '5 seconds' else interval '0' end, r.newest);
+				clock_timestamp() + case when may_probe then interval '5 seconds' when r.disproved then returning_for else interval '0' end, r.newest);
 			is_due := is_due or not may_probe;
 		else
 			if (r.a).phase = 'probing' and r.claim_id is distinct from (r.a).probe_id then

@@ -9,7 +9,7 @@ import { Child } from './children.mjs';
 import { startSmsServer } from './sms.mjs';
 
 const each = isLong && !isSanitized ? 7500 : 150;
-const patience = isLong ? 180_000 : 40_000;
+const patience = isLong ? 600_000 : 40_000;
 const verifyDelay = 5000;
 const prefixes = ['A', 'B'];
 const ids = prefixes.flatMap((prefix) => Array.from({ length: each }, (_, i) => prefix + String(i + 1).padStart(5, '0')));
@@ -18,7 +18,7 @@ const sms = await startSmsServer('the SMS provider', () => ({ status: 202 }));
 const { broker, database, node } = await startInstallation({
 	ids,
 	config: {
-		lifecycle: { verify_delay: `${verifyDelay}ms` },
+		lifecycle: { verify_delay: `${verifyDelay}ms`, return_delay: isLong ? '10m' : '1m' },
 		wake: { providers: ['http'], http: { url: sms.url, body: '{"to":"{msisdn}"}' } },
 		log: { level: 'info' },
 	},
