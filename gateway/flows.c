@@ -711,9 +711,10 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 
 static bool is_quiet(const struct flows *f)
 {
-	return f->feeds_closing == 0 && f->feed_count == 0 && wake_is_quiet(f->wake) && (!f->sole || sole_is_quiet(f->sole)) && f->units == 0 &&
-	       batch_is_idle(f->batch) && dispatch_in_hand(f->dispatch) == 0 && hub_is_quiet(f->hub) &&
-	       revocation_is_quiet(f->revocation) && db_in_flight(f->reader) == 0 && db_in_flight(f->writer) == 0;
+	return f->feeds_closing == 0 && f->feed_count == 0 && wake_is_quiet(f->wake) &&
+	       (!f->sole || sole_is_quiet(f->sole)) && f->units == 0 && batch_is_idle(f->batch) &&
+	       dispatch_in_hand(f->dispatch) == 0 && hub_is_quiet(f->hub) && revocation_is_quiet(f->revocation) &&
+	       db_in_flight(f->reader) == 0 && db_in_flight(f->writer) == 0;
 }
 
 static void on_look(struct loop_timer *timer)

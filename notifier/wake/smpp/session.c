@@ -237,8 +237,7 @@ static void on_deliver(struct session *s, const struct smpp_header *h, const uin
 		log_warn("smpp", "a malformed deliver_sm was refused", LOG_INT("bytes", h->length));
 		send_header(s, SMPP_DELIVER_SM | SMPP_RESPONSE, SMPP_RX_P_APPN, h->sequence);
 	} else {
-		s->options.on_message(
-			s->options.owner, &message, (struct smpp_ticket){ s->binding, h->sequence });
+		s->options.on_message(s->options.owner, &message, (struct smpp_ticket){ s->binding, h->sequence });
 	}
 }
 
@@ -249,8 +248,7 @@ void smpp_session_answer(struct session *s, struct smpp_ticket ticket, uint32_t 
 	if (!is_up(s) || ticket.binding != s->binding)
 		return;
 	if (status == SMPP_ROK)
-		wire_write(s->wire, pdu,
-			smpp_write_taken(pdu, SMPP_DELIVER_SM | SMPP_RESPONSE, ticket.sequence, ""));
+		wire_write(s->wire, pdu, smpp_write_taken(pdu, SMPP_DELIVER_SM | SMPP_RESPONSE, ticket.sequence, ""));
 	else
 		send_header(s, SMPP_DELIVER_SM | SMPP_RESPONSE, status, ticket.sequence);
 }

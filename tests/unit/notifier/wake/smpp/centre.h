@@ -72,7 +72,7 @@ extern struct seen_receipt {
 	bool delivered;
 	int after_done; /* how many submissions had been told by then */
 } seen[RECEIPTS_MAX];
-extern int told; /* submissions */
+extern int told;	    /* submissions */
 extern bool keeps_receipts; /* until the test says what became of them */
 
 void set_up(void);
@@ -82,7 +82,7 @@ void provider_start(struct smpp_options);
 void provider_close(void); /* and waits for it */
 /* What became of the receipts that were kept, from the loop. */
 void decide_receipts(const struct fault *);
-void ask(struct asked *);  /* a wake-up for +4915550000001 that lives 90 s, unless it says otherwise */
+void ask(struct asked *); /* a wake-up for +4915550000001 that lives 90 s, unless it says otherwise */
 void assert_outcome(const struct asked *, enum sms_verdict, const char *reason);
 
 /* Turns the loop until it is true; after PATIENCE_MS the test has failed. */

@@ -400,8 +400,7 @@ static const struct {
 	const struct fault *fault;
 	uint32_t status;
 } decisions[] = {
-	{ "A1", &FAULT_STORAGE_UNKNOWN, SMPP_RX_T_APPN },
-	{ "A1", &FAULT_OVERLOADED, SMPP_RX_T_APPN },
+	{ "A1", &FAULT_STORAGE_UNKNOWN, SMPP_RX_T_APPN }, { "A1", &FAULT_OVERLOADED, SMPP_RX_T_APPN },
 	{ "A1", &FAULT_NOT_FOUND, SMPP_RX_T_APPN }, /* it was handed out: its outcome is not on record yet */
 	{ "Z9", &FAULT_STORAGE_UNKNOWN, SMPP_RX_T_APPN },
 	{ "Z9", &FAULT_NOT_FOUND, SMPP_ROK }, /* somebody else's: it would come for ever */
@@ -596,8 +595,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
 		tcase_add_test(tc, tests[i]);
-	tcase_add_loop_test(
-		tc, test_receipt_that_is_not_on_record, 0, (int)(sizeof decisions / sizeof *decisions));
+	tcase_add_loop_test(tc, test_receipt_that_is_not_on_record, 0, (int)(sizeof decisions / sizeof *decisions));
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
