@@ -84,7 +84,8 @@ struct flows {
 	size_t feed_count, feeds_closing;
 	bool resync_due; /* asked for as soon as the send link is up, but not before resync_at_ms */
 	int64_t resync_at_ms, resync_asked_ms;
-	int64_t returned_ms; /* by when a fleet has had time to return to the broker that this worker has come back to */
+	int64_t back_ms; /* when the send link came up again; 0: it was never lost */
+	bool was_up;
 
 	struct loop_timer sweep, look, resync;
 	unsigned sweeps, units;
@@ -231,12 +232,11 @@ static bool hears_nobody(void *owner)
 	return f->sender && sender_hears_nobody(f->sender);
 }
 
-/* Whether it was restarted or the line was lost cannot be told. */
-static int64_t returning_ms(void *owner)
+/* Whether it was restarted or the line alone was lost cannot be told. */
+static int64_t back_ms(void *owner)
 {
 	const struct flows *f = owner;
-	int64_t left_ms = f->returned_ms - loop_monotonic_ms(f->loop);
-	return left_ms > 0 ? left_ms : 0;
+	return f->back_ms > 0 ? loop_monotonic_ms(f->loop) - f->back_ms : INT64_MAX;
 }
 
 static void on_providers_closed(void *owner)
@@ -257,7 +257,7 @@ static void make_wake(struct flows *f)
 		.owner = f,
 		.can_publish = can_publish,
 		.hears_nobody = hears_nobody,
-		.returning_ms = returning_ms,
+		.back_ms = back_ms,
 	};
 	f->wake = wake_new(f->loop, &(struct wake_options){
 					    .writer = f->writer,
@@ -268,6 +268,7 @@ static void make_wake(struct flows *f)
 					    .receipt_timeout_ms = config->wake.receipt_timeout_ms,
 					    .min_interval_ms = config->wake.min_interval_ms,
 					    .validity_ms = config->wake.validity_ms,
+					    .return_delay_ms = config->lifecycle.return_delay_ms,
 					    .max_attempts = config->wake.max_attempts,
 					    .daily_budget = config->wake.daily_budget,
 					    .provider_names = names,
@@ -463,7 +464,9 @@ bool flows_has_broker(const struct flows *f)
 static void on_sender_up(void *owner)
 {
 	struct flows *f = owner;
-	f->returned_ms = loop_monotonic_ms(f->loop) + f->options.config->lifecycle.return_delay_ms;
+	if (f->was_up)
+		f->back_ms = loop_monotonic_ms(f->loop);
+	f->was_up = true;
 	f->options.on_neighbour(f->options.owner);
 	hub_resync(f->hub);
 	if (f->blocklist && f->drain == RUNNING)

@@ -24,8 +24,8 @@ struct wake_ports {
 	bool (*can_publish)(void *owner);
 	/* The broker says when nobody is subscribed (PUBACK 0x10): so a publish tells whether the vehicle is there. */
 	bool (*hears_nobody)(void *owner);
-	/* How long yet vehicles may be on their way back to a broker that was restarted: whom it does not know is not woken before. */
-	int64_t (*returning_ms)(void *owner);
+	/* How long ago the link to the broker came back; INT64_MAX when it was never lost. */
+	int64_t (*back_ms)(void *owner);
 };
 
 struct wake_options { /* borrowed for life */
@@ -34,6 +34,7 @@ struct wake_options { /* borrowed for life */
 	const atomic_bool *enabled; /* the switch */
 	const char *text;	    /* template of the SMS: {vehicle_id} */
 	int64_t receipt_timeout_ms, min_interval_ms, validity_ms;
+	int64_t return_delay_ms; /* that a fleet needs to return to a broker that was restarted */
 	int max_attempts, daily_budget;
 	const char *const *provider_names; /* in order; all nodes have the same */
 	size_t provider_count;

@@ -60,7 +60,7 @@ struct worker {
 	bool broker_is_up, hears_nobody, disproves, freezes;
 	int puback; /* what the broker answers to a publish at once; NOT_PUBACKED: nothing */
 	int ups, mid;
-	int64_t returning_ms;
+	int64_t back_ms;
 	unsigned rests;
 	size_t published, closed, closed_providers;
 	char last_published[40];
@@ -100,10 +100,10 @@ static bool hears_nobody(void *owner)
 	return w.hears_nobody;
 }
 
-static int64_t returning_ms(void *owner)
+static int64_t back_ms(void *owner)
 {
 	(void)owner;
-	return w.returning_ms;
+	return w.back_ms;
 }
 
 static void on_answer(struct loop_soon *soon)
@@ -300,6 +300,7 @@ static void worker_setup(void)
 	w.loop = loop_new();
 	w.broker_is_up = w.hears_nobody = true;
 	w.puback = 0x10;
+	w.back_ms = INT64_MAX;
 	atomic_store(&w.enabled, true);
 	loop_soon_init(&w.answer, on_answer);
 	struct db_options options = {
@@ -312,9 +313,8 @@ static void worker_setup(void)
 		.disprove = disprove,
 		.prove = prove,
 		.report_state = report_state };
-	w.wake_ports = (struct wake_ports){
-		.can_publish = can_publish, .hears_nobody = hears_nobody, .returning_ms = returning_ms
-	};
+	w.wake_ports =
+		(struct wake_ports){ .can_publish = can_publish, .hears_nobody = hears_nobody, .back_ms = back_ms };
 	w.options = (struct wake_options){ .writer = w.writer,
 		.reader = w.reader,
 		.ports = &w.wake_ports,
@@ -323,6 +323,7 @@ static void worker_setup(void)
 		.receipt_timeout_ms = 20000,
 		.min_interval_ms = 30000,
 		.validity_ms = 600000,
+		.return_delay_ms = 60000,
 		.max_attempts = 3,
 		.daily_budget = 20,
 		.provider_names = names,
@@ -703,7 +704,7 @@ END_TEST
 START_TEST(who_may_be_returning_is_not_woken_yet)
 {
 	begin();
-	w.returning_ms = 60000;
+	w.back_ms = 5000;
 	ask("update vehicle_heads set reachable = true, linked = true, subscribed = true, session = 's1'");
 	w.puback = NOT_PUBACKED;
 	send_command();
@@ -712,12 +713,38 @@ START_TEST(who_may_be_returning_is_not_woken_yet)
 	dispatch_on_puback(w.dispatch, w.mid, 0x10);
 	until_answer("select status from commands", "waiting");
 	ck_assert_str_eq(phase(), "ready");
-	ck_assert_str_eq(ask("select due_at > now() + interval '50 seconds' from absences"), "t");
+	ck_assert_str_eq(ask("select due_at between now() + interval '45 seconds' and now() + interval '55 seconds' "
+			     "from absences"),
+		"t");
 	touch();
 	ck_assert_uint_eq(w.first.count, 0);
 	ask("update absences set due_at = now()"); /* its time is over */
 	until_submitted(1, 0);
 	w.puback = 0x10;
+}
+END_TEST
+
+START_TEST(who_went_after_the_broker_came_back_is_probed_and_not_woken_yet)
+{
+	begin();
+	w.back_ms = 5000;
+	ask("update vehicle_heads set since = now() - interval '3 seconds'");
+	send_command();
+	until_answer("select phase from absences", "ready");
+	ck_assert_uint_eq(w.published, 1);
+	ck_assert_str_eq(ask("select due_at > now() + interval '45 seconds' from absences"), "t");
+	touch();
+	ck_assert_uint_eq(w.first.count, 0);
+}
+END_TEST
+
+START_TEST(who_slept_before_the_broker_was_lost_is_woken)
+{
+	begin();
+	w.back_ms = 5000;
+	ask("update vehicle_heads set since = now() - interval '7 seconds'");
+	send_command();
+	until_submitted(1, 0);
 }
 END_TEST
 
@@ -1218,6 +1245,8 @@ int main(void)
 	tcase_add_test(tc, no_probe_where_the_broker_does_not_say_it);
 	tcase_add_test(tc, no_second_probe_after_a_publish_that_found_nobody);
 	tcase_add_test(tc, who_may_be_returning_is_not_woken_yet);
+	tcase_add_test(tc, who_went_after_the_broker_came_back_is_probed_and_not_woken_yet);
+	tcase_add_test(tc, who_slept_before_the_broker_was_lost_is_woken);
 	tcase_add_test(tc, no_sms_without_a_broker);
 	tcase_add_test(tc, gaps_grow_and_attempts_end);
 	tcase_add_test(tc, another_absence_is_another_count_but_not_another_interval);
