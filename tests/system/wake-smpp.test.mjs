@@ -157,6 +157,28 @@ test('a receipt that comes while the database is away is not taken, comes again,
 	assert.equal(submitsTo(number).length, 1);
 });
 
+test("kill -9 between the centre's acceptance and the row: no second SMS in that window", options, async () => {
+	const { id, number, msisdn } = await sleeper();
+	centre.answerSubmit = () => {
+		for (const node of nodes) node.kill(); // whoever asked
+		return 0;
+	};
+	await send(one, id);
+	await untilSubmit(number);
+	await Promise.all(nodes.map((node) => node.child.exited));
+	centre.answerSubmit = () => 0;
+	await Promise.all(nodes.map((node) => node.start()));
+	await send(two, id);
+	await database.sql(`update absences set due_at = now() where vehicle_id = '${id}'`); // the dead node's time is over
+	const wakeups = () => rest(two, 'GET', `/v1/vehicles/${id}/wakeups`, { token: admin });
+	const { body } = await poll(wakeups, ({ body: { items } }) => items[0]?.reason === 'UNKNOWN', { what: 'it counts as sent' });
+	assert.deepEqual(body.items.map(({ status, provider }) => [status, provider]), [['submitted', 'smpp']]);
+	const next = () => database.sql(`select phase = 'ready' and due_at >= spent_at + interval '30 seconds' from absences where vehicle_id = '${id}'`);
+	await poll(next, (is) => is === 't', { what: 'the next one is for the next window' });
+	assert.equal(submitsTo(number).length, 1);
+	assert.deepEqual(http.requests.items.filter(({ url }) => url === `/send/${encodeURIComponent(msisdn)}`), []);
+});
+
 test('keyfob-vehicle sleeps, is woken by its own SMS centre and does what waited', options, async () => {
 	const id = ids.at(-1);
 	const port = await freePort();
