@@ -6,7 +6,6 @@
 
 #include <assert.h>
 #include <stdint.h>
-#include <stdlib.h>
 
 #include "base/list.h"
 #include "base/log.h"
@@ -52,15 +51,6 @@ struct sole *sole_new(struct loop *loop, struct db *db, const struct sole_option
 	loop_timer_init(loop, &s->tick, on_tick);
 	loop_timer_init(loop, &s->lapse, on_lapse);
 	return s;
-}
-
-void sole_free(struct sole *s)
-{
-	if (s) {
-		loop_timer_stop(&s->tick);
-		loop_timer_stop(&s->lapse);
-	}
-	free(s);
 }
 
 void sole_start(struct sole *s)

@@ -22,7 +22,6 @@ struct sole_options {
 };
 
 struct sole *sole_new(struct loop *, struct db *, const struct sole_options *);
-void sole_free(struct sole *);
 void sole_start(struct sole *);
 /* What was done under it has ended. */
 void sole_release(struct sole *);

@@ -7,6 +7,8 @@
 
 #include <stdbool.h>
 
+struct fault;
+
 /* One message. Borrowed until the submission's `on_done`. */
 struct sms {
 	const char *msisdn; /* E.164 with its + */
@@ -43,8 +45,6 @@ struct sms_receipt {
 	bool delivered;
 	const char *reason; /* of what was not delivered: "EXPIRED", "UNDELIVERABLE", "REJECTED"; else NULL */
 };
-
-struct fault;
 
 /* One on its way to the record. Embedded in the provider, who keeps it and its texts until `on_done`, which runs once, from the
  * loop. NULL: it is on record, or changes nothing any more; FAULT_NOT_FOUND: no such message; any other: it should come
