@@ -75,7 +75,7 @@ export class Centre {
 		const answer = this.answerSubmit(pdu);
 		const { status = answer, id = `id-${++this.#ids}` } = typeof answer === 'object' && answer ? answer : {};
 		if (answer !== null) session.send(pdu.response({ command_status: status, message_id: status === 0 ? id : '' }));
-		this.submits.push({ ...pdu, text: pdu.short_message.message, given: id });
+		this.submits.push({ ...pdu, text: pdu.short_message.message, given: id, at: Date.now() });
 	}
 
 	// A receipt for `submit`, its id and state in parameters (a number), in the text (a word), or both.
