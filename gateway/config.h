@@ -105,6 +105,7 @@ struct config {
 			const char *password;
 			const char *ca;
 			const char *source;
+			bool single_bind;
 			bool registered_delivery;
 		} smpp;
 		struct {

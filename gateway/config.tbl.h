@@ -114,6 +114,9 @@ SETTING("wake.smpp.ca", wake.smpp.ca, FILE, "null", 0, 0, NULL, false,
 	"smpps://: who may have signed the centre's certificate (PEM); null: whom the system trusts.")
 SETTING("wake.smpp.source", wake.smpp.source, TEXT, "Keyfob", 0, 0, &RULE_SENDER, false,
 	"The sender that the SMS shows.")
+SETTING("wake.smpp.single_bind", wake.smpp.single_bind, BOOLEAN, "false", 0, 0, NULL, false,
+	"Whether the account allows one session at a time. Then one node of all has it, and sends every SMS; another takes over "
+	"when that one ends or dies. The same on every node.")
 SETTING("wake.smpp.registered_delivery", wake.smpp.registered_delivery, BOOLEAN, "true", 0, 0, NULL, false,
 	"Whether to ask for delivery receipts.")
 SETTING("wake.http.url", wake.http.url, TEXT, "null", 0, 0, &RULE_HTTP_URL, false,

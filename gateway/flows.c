@@ -30,6 +30,7 @@
 #include "gateway/operations/revocation.h"
 #include "gateway/sender.h"
 #include "gateway/siblings.h"
+#include "gateway/sole.h"
 #include "gateway/wake.h"
 #include "notifier/hub.h"
 #include "notifier/wake/provider.h"
@@ -74,6 +75,7 @@ struct flows {
 	struct sms_setup *sms;
 	struct wake *wake;
 	struct sms_receipts receipts; /* the providers borrow it */
+	struct sole *sole;	      /* the right to have providers; NULL: each node has it, or this worker never */
 	struct batch *batch;
 	struct command_ports ports;
 	struct wake_ports wake_ports;
@@ -85,6 +87,8 @@ struct flows {
 	size_t feed_count, feeds_closing;
 	bool resync_due; /* asked for as soon as the send link is up, but not before resync_at_ms */
 	int64_t resync_at_ms, resync_asked_ms;
+	int64_t back_ms; /* when the send link came up again; 0: it was never lost */
+	bool was_up;
 
 	struct loop_timer sweep, look, resync;
 	unsigned sweeps, units;
@@ -251,6 +255,20 @@ static bool hears_nobody(void *owner)
 	return f->sender && sender_hears_nobody(f->sender);
 }
 
+/* Whether it was restarted or the line alone was lost cannot be told. */
+static int64_t back_ms(void *owner)
+{
+	const struct flows *f = owner;
+	return f->back_ms > 0 ? loop_monotonic_ms(f->loop) - f->back_ms : INT64_MAX;
+}
+
+static void on_providers_closed(void *owner)
+{
+	struct flows *f = owner;
+	if (f->sole)
+		sole_release(f->sole);
+}
+
 static void make_wake(struct flows *f)
 {
 	const struct config *config = f->options.config;
@@ -258,7 +276,12 @@ static void make_wake(struct flows *f)
 
 	f->sms = sms_setup_new(config);
 	size_t count = sms_setup_names(f->sms, &names);
-	f->wake_ports = (struct wake_ports){ .owner = f, .can_publish = can_publish, .hears_nobody = hears_nobody };
+	f->wake_ports = (struct wake_ports){
+		.owner = f,
+		.can_publish = can_publish,
+		.hears_nobody = hears_nobody,
+		.back_ms = back_ms,
+	};
 	f->wake = wake_new(f->loop, &(struct wake_options){
 					    .writer = f->writer,
 					    .reader = f->reader,
@@ -268,21 +291,51 @@ static void make_wake(struct flows *f)
 					    .receipt_timeout_ms = config->wake.receipt_timeout_ms,
 					    .min_interval_ms = config->wake.min_interval_ms,
 					    .validity_ms = config->wake.validity_ms,
+					    .return_delay_ms = config->lifecycle.return_delay_ms,
 					    .max_attempts = config->wake.max_attempts,
 					    .daily_budget = config->wake.daily_budget,
 					    .provider_names = names,
 					    .provider_count = count,
+					    .owner = f,
+					    .on_rested = on_providers_closed,
 				    });
 }
 
-/* One worker of a node, so that there is one session with an SMS centre. */
-static void start_wake(struct flows *f)
+static void start_wake(void *owner)
 {
+	struct flows *f = owner;
 	struct sms_provider *providers[8] = { 0 };
 
 	f->receipts = wake_receipts(f->wake);
 	sms_setup_make(f->sms, f->loop, &f->receipts, providers);
 	wake_start(f->wake, providers);
+}
+
+static void rest_wake(void *owner)
+{
+	struct flows *f = owner;
+	wake_rest(f->wake);
+}
+
+/* One worker of a node submits, so that there is one session with an SMS centre; where the account allows no second one, one
+ * worker of all. */
+static void let_wake(struct flows *f)
+{
+	if (!sms_setup_is_sole(f->sms)) {
+		start_wake(f);
+		return;
+	}
+	f->sole = sole_new(f->loop, f->reader,
+		&(struct sole_options){
+			.name = "sms/session",
+			.worker = f->worker,
+			.node = f->options.node,
+			.owner = f,
+			.is_useful = can_publish,
+			.on_taken = start_wake,
+			.on_dropped = rest_wake,
+		});
+	sole_start(f->sole);
 }
 
 static void make_flows(struct flows *f)
@@ -398,7 +451,7 @@ static void on_installation(struct db_unit *unit, void *context, const struct fa
 	reachability_start(f->reachability);
 	revocation_start(f->revocation);
 	if (f->options.keeps_house) {
-		start_wake(f);
+		let_wake(f);
 		loop_timer_start(&f->sweep, SWEEP_MS);
 	}
 }
@@ -437,6 +490,9 @@ bool flows_has_broker(const struct flows *f)
 static void on_sender_up(void *owner)
 {
 	struct flows *f = owner;
+	if (f->was_up)
+		f->back_ms = loop_monotonic_ms(f->loop);
+	f->was_up = true;
 	f->options.on_neighbour(f->options.owner);
 	hub_resync(f->hub);
 	if (f->blocklist && f->drain == RUNNING)
@@ -681,6 +737,8 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 	loop_timer_stop(&f->resync);
 	deadline_stop(f->deadline);
 	reachability_stop(f->reachability);
+	if (f->sole)
+		sole_stop(f->sole);
 	wake_stop(f->wake);
 	revocation_stop(f->revocation);
 	if (f->blocklist)
@@ -694,9 +752,10 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 
 static bool is_quiet(const struct flows *f)
 {
-	return f->feeds_closing == 0 && f->feed_count == 0 && wake_is_quiet(f->wake) && f->units == 0 &&
-	       batch_is_idle(f->batch) && dispatch_in_hand(f->dispatch) == 0 && hub_is_quiet(f->hub) &&
-	       revocation_is_quiet(f->revocation) && db_in_flight(f->reader) == 0 && db_in_flight(f->writer) == 0;
+	return f->feeds_closing == 0 && f->feed_count == 0 && wake_is_quiet(f->wake) &&
+	       (!f->sole || sole_is_quiet(f->sole)) && f->units == 0 && batch_is_idle(f->batch) &&
+	       dispatch_in_hand(f->dispatch) == 0 && hub_is_quiet(f->hub) && revocation_is_quiet(f->revocation) &&
+	       db_in_flight(f->reader) == 0 && db_in_flight(f->writer) == 0;
 }
 
 static void on_look(struct loop_timer *timer)

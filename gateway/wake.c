@@ -112,6 +112,14 @@ size_t sms_setup_names(const struct sms_setup *s, const char *const **ret_names)
 	return s->count;
 }
 
+bool sms_setup_is_sole(const struct sms_setup *s)
+{
+	for (size_t i = 0; i < s->count; i++)
+		if (s->kinds[i] == WAKE_PROVIDER_SMPP)
+			return s->config->wake.smpp.single_bind;
+	return false;
+}
+
 void sms_setup_make(
 	const struct sms_setup *s, struct loop *loop, const struct sms_receipts *receipts, struct sms_provider **ret)
 {

@@ -20,7 +20,7 @@ enum { EXIT_FINE = 0, EXIT_RUNTIME = 1, EXIT_USAGE = 2 };
 
 #define PASSWORD_SIZE 4096
 #define CONNECT_THREADS "64"   /* FLEET_CONNECTS_AT_ONCE: a connect blocks its thread */
-#define DESCRIPTORS_EACH 4     /* a link's socket, the watched duplicate of it, and libmosquitto's socket pair */
+#define DESCRIPTORS_EACH 2     /* a link's socket and the watched duplicate of it (and see socketpair.c) */
 #define DESCRIPTORS_BESIDE 320 /* the process's own, and of those FLEET_CONNECTS_AT_ONCE that are being replaced */
 
 struct arguments {
@@ -69,7 +69,7 @@ static const struct option_row rows[] = {
 	{ "password-file", "FILE", take_password_file, "its first line is the password" },
 	{ "id", "ID", take_id, "one vehicle of this id" },
 	{ "prefix", "P", take_prefix, "or many: P00001, P00002 and on" },
-	{ "count", "N", take_count, "… so many of them, at most 7500 (1); each takes 4 descriptors" },
+	{ "count", "N", take_count, "… so many of them, at most 7500 (1); each takes 2 descriptors" },
 	{ "latency", "DURATION", take_latency, "from doing a command to its answer (50ms)" },
 	{ "fail-rate", "RATE", take_fail_rate, "the part of the commands that fail, 0 to 1 (0)" },
 	{ "progress", NULL, take_progress, "answers in_progress first" },
@@ -339,7 +339,7 @@ static void make_room(size_t vehicles)
 	setrlimit(RLIMIT_NOFILE, &limit);
 	if (limit.rlim_cur < vehicles * DESCRIPTORS_EACH + DESCRIPTORS_BESIDE)
 		fail(EXIT_RUNTIME, "--count",
-			"each vehicle takes 4 descriptors, and this process may not have so many (ulimit -Hn)");
+			"each vehicle takes 2 descriptors, and this process may not have so many (ulimit -Hn)");
 }
 
 /* from here on the loop runs */

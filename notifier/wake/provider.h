@@ -7,6 +7,8 @@
 
 #include <stdbool.h>
 
+struct fault;
+
 /* One message. Borrowed until the submission's `on_done`. */
 struct sms {
 	const char *msisdn; /* E.164 with its + */
@@ -38,10 +40,18 @@ struct sms_submission {
 };
 
 /* A delivery receipt, or the news that a message will not arrive. */
-struct sms_receipt { /* borrowed until the callback returns */
+struct sms_receipt {
 	const char *provider, *message_id;
 	bool delivered;
 	const char *reason; /* of what was not delivered: "EXPIRED", "UNDELIVERABLE", "REJECTED"; else NULL */
+};
+
+/* One on its way to the record. Embedded in the provider, who keeps it and its texts until `on_done`, which runs once, from the
+ * loop. NULL: it is on record, or changes nothing any more; FAULT_NOT_FOUND: no such message; any other: it should come
+ * again. */
+struct sms_news {
+	struct sms_receipt receipt;
+	void (*on_done)(struct sms_news *, const struct fault *);
 };
 
 /* A provider, as the wake-up flow sees it. Made by smpp_new(), http_sms_new(), sns_new(). */
@@ -58,7 +68,7 @@ struct sms_provider {
 /* Where receipts go; given to a provider at its making. */
 struct sms_receipts {
 	void *owner;
-	void (*on_receipt)(void *owner, const struct sms_receipt *);
+	void (*on_receipt)(void *owner, struct sms_news *);
 };
 
 #endif

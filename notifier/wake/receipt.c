@@ -18,7 +18,7 @@
 /* One that a provider of this worker told. */
 struct told_receipt {
 	struct wake_receipt receipt;
-	char *message_id, *reason;
+	struct sms_news *news; /* the provider's */
 };
 
 static void find(struct wake_receipt *r);
@@ -62,30 +62,23 @@ void receipts_stop(struct wake *w)
 static void on_told_done(struct wake_receipt *r, const struct fault *fault)
 {
 	struct told_receipt *t = container_of(r, struct told_receipt, receipt);
+	struct sms_news *news = t->news;
 
 	if (fault)
-		log_debug("wake", "a receipt of no known message", LOG_TEXT("provider", r->receipt.provider),
+		log_debug("wake", "a receipt is not on record", LOG_TEXT("provider", r->receipt.provider),
 			LOG_TEXT("fault", fault->name));
-	free(t->message_id);
-	free(t->reason);
 	free(t);
+	news->on_done(news, fault);
 }
 
-void receipts_take(void *owner, const struct sms_receipt *receipt)
+void receipts_take(void *owner, struct sms_news *news)
 {
-	struct wake *w = owner;
 	struct told_receipt *t = memory_new(sizeof(*t));
 
-	t->message_id = memory_need(strdup(receipt->message_id));
-	t->reason = receipt->reason ? memory_need(strdup(receipt->reason)) : NULL;
-	t->receipt.receipt = *receipt;
-	t->receipt.receipt.message_id = t->message_id;
-	t->receipt.receipt.reason = t->reason;
-	for (size_t i = 0; i < w->options.provider_count; i++)
-		if (strcmp(w->options.provider_names[i], receipt->provider) == 0)
-			t->receipt.receipt.provider = w->options.provider_names[i];
+	t->news = news;
+	t->receipt.receipt = news->receipt;
 	t->receipt.on_done = on_told_done;
-	wake_receive(w, &t->receipt);
+	wake_receive(owner, &t->receipt);
 }
 
 void wake_receive(struct wake *w, struct wake_receipt *r)

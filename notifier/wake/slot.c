@@ -85,7 +85,7 @@ static struct slot *slot_of(struct batch_item *item)
 void slots_look(struct wake *w)
 {
 	w->again = true;
-	if (w->submits && !w->stopped && w->looking.open == 0)
+	if (w->submits && w->looking.open == 0)
 		loop_timer_start(&w->look, 0);
 }
 
@@ -129,9 +129,9 @@ static void on_found(struct db_unit *unit, void *context, const struct fault *fa
 		w->was_enabled = false; /* what was refused is resumed by the next look */
 	else
 		w->more = db_rows(unit, 0) >= room;
-	for (size_t row = 0; !fault && row < db_rows(unit, 0) && !w->stopped; row++)
+	for (size_t row = 0; !fault && row < db_rows(unit, 0) && w->submits; row++)
 		take(w, db_text(unit, 0, row, 0));
-	for (size_t row = 0; !fault && !w->missed_none && row < db_rows(unit, 1) && !w->stopped; row++)
+	for (size_t row = 0; !fault && !w->missed_none && row < db_rows(unit, 1) && w->submits; row++)
 		take(w, db_text(unit, 1, row, 0)); /* that it is in a transaction makes its absence begin */
 	if (!fault)
 		w->missed_none = w->missed_none || db_rows(unit, 1) < MISSED_MAX;
@@ -142,7 +142,7 @@ static void on_look_over(struct receipt *looking)
 {
 	struct wake *w = container_of(looking, struct wake, looking);
 
-	if (!w->stopped)
+	if (w->submits)
 		loop_timer_start(&w->look, (w->more || w->again) && !looking->fault ? 0 : LOOK_MS);
 }
 
@@ -244,7 +244,7 @@ static void submit(struct slot *s)
 	struct wake *w = s->wake;
 	int64_t left_us = s->expires_us - (db_now_us(w->options.writer));
 
-	if (w->stopped) {
+	if (!w->submits) {
 		conclude(s, SMS_FAILED, NULL, "DRAINING");
 	} else if (loop_monotonic_ms(w->loop) - s->looked_ms > STALE_MS) {
 		conclude(s, SMS_FAILED, NULL, "LATE");

@@ -59,6 +59,7 @@ struct sms_receipts wake_receipts(struct wake *w)
 
 void wake_start(struct wake *w, struct sms_provider *const *providers)
 {
+	assert(w->open_providers == 0 && !w->stopped);
 	for (size_t i = 0; i < w->options.provider_count; i++) {
 		w->providers[i] = providers[i];
 		w->gives_receipts[i] = providers[i]->gives_receipts;
@@ -113,6 +114,7 @@ static void write_settle(struct batch_stage *stage, struct batch_cut *cut, struc
 	struct db_array vehicles = { 0 };
 	const char *const *ids;
 	size_t count = batch_cut_vehicles(cut, &ids);
+	int64_t back_ms = ports->back_ms(ports->owner);
 
 	for (size_t i = 0; i < count; i++)
 		db_array_text(&vehicles, ids[i]);
@@ -120,6 +122,8 @@ static void write_settle(struct batch_stage *stage, struct batch_cut *cut, struc
 	db_param_array(unit, &vehicles);
 	db_param_bool(unit, w->options.provider_count > 0);
 	db_param_bool(unit, ports->hears_nobody(ports->owner));
+	db_param_int(unit, back_ms < w->options.return_delay_ms ? back_ms : w->options.return_delay_ms);
+	db_param_int(unit, w->options.return_delay_ms);
 }
 
 static void read_settle(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, size_t first)
@@ -134,26 +138,38 @@ static void read_settle(struct batch_stage *stage, struct batch_cut *cut, struct
 
 /* The end. */
 
+void wake_rest(struct wake *w)
+{
+	w->submits = false;
+	slots_stop(w);
+	if (w->closing || w->open_providers == 0)
+		return;
+	w->closing = true;
+	close_next_provider(w);
+}
+
 void wake_stop(struct wake *w)
 {
 	w->stopped = true;
-	slots_stop(w);
 	receipts_stop(w);
-	close_next_provider(w);
+	wake_rest(w);
 }
 
 static void on_provider_closed(void *owner)
 {
 	struct wake *w = owner;
 
-	w->open_providers--;
-	close_next_provider(w);
+	if (--w->open_providers > 0) {
+		close_next_provider(w);
+		return;
+	}
+	w->closing = false;
+	if (w->options.on_rested)
+		w->options.on_rested(w->options.owner);
 }
 
 static void close_next_provider(struct wake *w)
 {
-	if (w->open_providers == 0)
-		return;
 	const struct sms_provider *provider = w->providers[w->open_providers - 1];
 	provider->close(provider->self, on_provider_closed, w);
 }

@@ -1,8 +1,8 @@
 /* wake.h - waking vehicles that are away while commands wait for them: the policy, as one flow.
  *
  * docs/wake-up.md has the rules; sql/migrations/0002_wake.sql applies them under the vehicle's head's lock. Every worker
- * begins and ends absences (they are rows), and takes receipts; one worker of a node has providers, looks for what is due,
- * whoever began it, and submits. A slot is spent durably before the submit: an SMS whose fate nobody knows counts as sent. */
+ * begins and ends absences (they are rows), and takes receipts; one worker of a node (or of all, where an
+ * account allows but one session) has providers, looks for what is due, whoever began it, and submits. A slot is spent durably before the submit: an SMS whose fate nobody knows counts as sent. */
 #ifndef KEYFOB_NOTIFIER_WAKE_WAKE_H
 #define KEYFOB_NOTIFIER_WAKE_WAKE_H
 
@@ -24,6 +24,8 @@ struct wake_ports {
 	bool (*can_publish)(void *owner);
 	/* The broker says when nobody is subscribed (PUBACK 0x10): so a publish tells whether the vehicle is there. */
 	bool (*hears_nobody)(void *owner);
+	/* How long ago the link to the broker came back; INT64_MAX when it was never lost. */
+	int64_t (*back_ms)(void *owner);
 };
 
 struct wake_options { /* borrowed for life */
@@ -32,9 +34,12 @@ struct wake_options { /* borrowed for life */
 	const atomic_bool *enabled; /* the switch */
 	const char *text;	    /* template of the SMS: {vehicle_id} */
 	int64_t receipt_timeout_ms, min_interval_ms, validity_ms;
+	int64_t return_delay_ms; /* that a fleet needs to return to a broker that was restarted */
 	int max_attempts, daily_budget;
 	const char *const *provider_names; /* in order; all nodes have the same */
 	size_t provider_count;
+	void *owner;
+	void (*on_rested)(void *owner); /* after wake_rest() or wake_stop(), when the last provider is closed */
 };
 
 #define WAKE_STAGES 4
@@ -52,7 +57,9 @@ struct sms_receipts wake_receipts(struct wake *);
 /* changing */
 /* This worker submits: one provider for each name. Eats them (not the array). */
 void wake_start(struct wake *, struct sms_provider *const *providers);
-/* Nothing new goes out; providers are closed, one after the other; what they told is recorded. */
+/* This worker submits no more, until wake_start() comes again: its providers are closed, one after the other. */
+void wake_rest(struct wake *);
+/* As wake_rest(), for good; what providers told is recorded. */
 void wake_stop(struct wake *);
 bool wake_is_quiet(const struct wake *);
 

@@ -20,7 +20,8 @@ struct wake {
 	struct sms_provider *providers[PROVIDERS_MAX];
 	bool gives_receipts[PROVIDERS_MAX]; /* which of them give some */
 	size_t open_providers;
-	bool submits, stopped;
+	bool submits; /* it has providers, and none is being closed */
+	bool closing, stopped;
 	struct loop_timer look;
 	struct receipt looking; /* open while a look is under way */
 	bool more, again;	/* the look found as many as it asked for; something became due meanwhile */
@@ -48,6 +49,6 @@ void slots_stop(struct wake *);
 /* receipt.c */
 void receipts_init(struct wake *);
 void receipts_stop(struct wake *);
-void receipts_take(void *owner, const struct sms_receipt *); /* of a provider of this worker */
+void receipts_take(void *owner, struct sms_news *); /* of a provider of this worker */
 
 #endif

@@ -118,14 +118,16 @@ end $$;
 
 -- Ends every transaction, before commands are claimed: an absence begins where something wants the vehicle woken, a
 -- probe's verdict is read, what joins is told, and who is back has answered. `wanted`: there are providers; `probes`: the
--- broker says when nobody is subscribed. How many answered, and whether something is due now.
-create function wake_settle(vehicles text[], wanted boolean, probes boolean) returns table (answered bigint, due boolean) language plpgsql set enable_seqscan = off as $$
+-- broker says when nobody is subscribed; a broker that was lost came back `back_for` ago, and a fleet may need `return_delay` to do so: who was there
+-- before is not woken meanwhile. How many answered, and whether something is due now.
+create function wake_settle(vehicles text[], wanted boolean, probes boolean, back_for interval, return_delay interval) returns table (answered bigint, due boolean) language plpgsql set enable_seqscan = off as $$
 declare
 	r record;
 	u wakeups;
 	answers bigint := 0;
 	is_due boolean := false;
 	may_probe boolean;
+	hold interval;
 	concerned text[];
 begin
 	-- most vehicles are there, and end here
@@ -138,7 +140,7 @@ begin
 	end if;
 	for r in
 		select h.vehicle_id, h.reachable, h.claim_id, v.vehicle_id is null as gone, v.msisdn,
-			h.reason = 'NO_SUBSCRIBER' and h.since >= now() as disproved, a, n.newest
+			h.reason = 'NO_SUBSCRIBER' and h.since >= now() as disproved, h.since, a, n.newest
 		from unnest(concerned) as i(vehicle_id)
 		join vehicle_heads h on h.vehicle_id = i.vehicle_id
 		left join absences a on a.vehicle_id = h.vehicle_id
@@ -147,6 +149,7 @@ begin
 		where a.vehicle_id is not null or n.newest is not null and v.vehicle_id is not null
 		order by h.vehicle_id
 	loop
+		hold := case when back_for < return_delay and r.since >= clock_timestamp() - back_for then return_delay - back_for else interval '0' end;
 		if r.reachable or r.gone then
 			-- the last one that may have reached it
 			select x.* into u from wakeups x where r.reachable and x.vehicle_id = r.vehicle_id and x.created_at >= (r.a).began_at
@@ -166,14 +169,14 @@ begin
 			may_probe := probes and r.msisdn is not null and not coalesce(r.disproved, false);
 			insert into absences (vehicle_id, phase, due_at, seen_seq)
 			values (r.vehicle_id, case when may_probe then 'probe' else 'ready' end,
-				clock_timestamp() + case when may_probe then interval '5 seconds' else interval '0' end, r.newest);
+				clock_timestamp() + greatest(hold, case when may_probe then interval '5 seconds' end), r.newest);
 			is_due := is_due or not may_probe;
 		else
 			if (r.a).phase = 'probing' and r.claim_id is distinct from (r.a).probe_id then
 				-- disproved, it waits as before; else the vehicle may be about to answer
-				update absences a set phase = 'ready', due_at = clock_timestamp() + case when exists (
+				update absences a set phase = 'ready', due_at = clock_timestamp() + greatest(hold, case when not exists (
 					select from commands c where c.vehicle_id = r.vehicle_id and c.id = a.probe_id and c.status = 'waiting' and c.flight = 'none')
-					then interval '0' else interval '2 seconds' end
+					then interval '2 seconds' end)
 				where a.vehicle_id = r.vehicle_id;
 				is_due := true;
 			end if;

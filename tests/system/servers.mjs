@@ -32,7 +32,17 @@ export async function createDatabase() {
 	url.username = name;
 	url.password = name;
 	url.pathname = `/${name}`;
-	return { url: url.href, sql: (statement) => sql(`${server}/${name}`, statement) };
+	return {
+		url: url.href,
+		sql: (statement) => sql(`${server}/${name}`, statement),
+		// Away, for everybody: connections end, and nobody gets a new one.
+		halt: () =>
+			sql(
+				`${server}/postgres`,
+				`alter database ${name} allow_connections false; select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`,
+			),
+		resume: () => sql(`${server}/postgres`, `alter database ${name} allow_connections true`),
+	};
 }
 
 // ---- the broker
@@ -42,10 +52,11 @@ export function vehicleIds(count, first = 1) {
 }
 
 class Broker {
-	constructor(name, port, tls) {
+	constructor(name, port, { tls, bridge }) {
 		this.name = name;
 		this.port = port;
 		this.tls = tls;
+		this.bridge = bridge;
 		this.url = `mqtt://127.0.0.1:${port}`;
 		this.folder = join(folder, name);
 		this.password = vehiclePassword;
@@ -85,6 +96,7 @@ class Broker {
 			'log_type notice',
 		];
 		if (this.tls) lines.push(...this.#secureListener());
+		if (this.bridge) lines.push(...this.#bridgeToItself());
 		if (process.getuid() === 0) lines.push('user root');
 		return `${lines.join('\n')}\n`;
 	}
@@ -102,6 +114,23 @@ class Broker {
 		];
 	}
 
+	// What is published below `from` comes again below `to`, also where no client may publish.
+	#bridgeToItself() {
+		const { from, to } = this.bridge;
+		return [
+			'connection bridge',
+			`address 127.0.0.1:${this.port}`,
+			'bridge_protocol_version mqttv50',
+			'remote_clientid keyfob-bridge',
+			'remote_username keyfob',
+			`remote_password ${gatewayPassword}`,
+			'try_private false',
+			'notifications false',
+			'restart_timeout 1',
+			`topic # in 1 ${to} ${from}`,
+		];
+	}
+
 	async start() {
 		this.child = new Child(this.name, 'mosquitto', ['-c', join(this.folder, 'mosquitto.conf')]);
 		await this.child.untilUp(() => isListening(this.port));
@@ -116,11 +145,11 @@ class Broker {
 	}
 }
 
-// `authority` (certificates.mjs): it listens for TLS as well, at `broker.secureUrl`.
-export async function startBroker({ ids = vehicleIds(40), authority } = {}) {
+// `authority` (certificates.mjs): it listens for TLS as well, at `broker.secureUrl`. `bridge`: { from, to }.
+export async function startBroker({ ids = vehicleIds(40), authority, bridge } = {}) {
 	const port = await freePort();
 	const tls = authority && { port: await freePort(), authority };
-	const broker = new Broker(`mosquitto-${++brokers}`, port, tls);
+	const broker = new Broker(`mosquitto-${++brokers}`, port, { tls, bridge });
 	broker.secureUrl = tls && `mqtts://127.0.0.1:${tls.port}`;
 	await broker.prepare(ids);
 	await broker.start();
@@ -217,8 +246,8 @@ async function assertNoSecret(node) {
 }
 
 // Everything at once: { broker, database, nodes, node }.
-export async function startInstallation({ nodes: count = 1, ids, config, authority } = {}) {
-	const [broker, database] = await Promise.all([startBroker({ ids, authority }), createDatabase()]);
+export async function startInstallation({ nodes: count = 1, ids, config, authority, bridge } = {}) {
+	const [broker, database] = await Promise.all([startBroker({ ids, authority, bridge }), createDatabase()]);
 	const first = await startNodeOfNewDatabase({ broker, database, config });
 	const others = await Promise.all(Array.from({ length: count - 1 }, () => startNode({ broker, database, config })));
 	return { broker, database, node: first, nodes: [first, ...others] };

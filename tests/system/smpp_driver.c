@@ -1,6 +1,7 @@
 /* smpp_driver.c - lets a script submit SMS by the provider `smpp`: smpp_driver URL PASSWORD SOURCE [CA]
  *
- * Lines of its input: `submit MSISDN VALIDITY_SECONDS TEXT`, `close`. Each thing that happens is a JSON object a line of
+ * Lines of its input: `submit MSISDN VALIDITY_SECONDS TEXT`, `keep` (receipts are not on
+ * record until …), `record`, `close`. Each thing that happens is a JSON object a line of
  * its output: done (of the n-th submission), receipt, closed. Only for tests: a password on the command line is no secret. */
 #include <signal.h>
 #include <stdio.h>
@@ -27,6 +28,9 @@ static uv_pipe_t input;
 static char line[4096];
 static size_t line_len;
 static int asked;
+static bool keeps; /* receipts, undecided */
+static struct list kept;
+static struct loop_soon deciding;
 
 static void say(const char *what, int number, const char *verdict, const char *message_id, const char *reason)
 {
@@ -51,10 +55,41 @@ static void on_done(struct sms_submission *submission, const struct sms_outcome 
 	free(a);
 }
 
-static void on_receipt(void *owner, const struct sms_receipt *r)
+/* What becomes of a receipt, when the script has not said `keep`: it is on record. */
+
+struct kept {
+	struct list node;
+	struct sms_news *news;
+};
+
+static void on_deciding(struct loop_soon *soon)
 {
+	struct list *node;
+	(void)soon;
+	while ((node = list_take_first(&kept))) {
+		struct kept *k = container_of(node, struct kept, node);
+		k->news->on_done(k->news, NULL);
+		free(k);
+	}
+}
+
+static void on_receipt(void *owner, struct sms_news *news)
+{
+	struct kept *k = memory_new(sizeof *k);
+	const struct sms_receipt *r = &news->receipt;
 	(void)owner;
 	say("receipt", 0, r->delivered ? "delivered" : "failed", r->message_id, r->reason);
+	k->news = news;
+	list_append(&kept, &k->node);
+	if (!keeps)
+		loop_soon_call(loop, &deciding);
+}
+
+static void keep(bool does)
+{
+	keeps = does;
+	if (!keeps)
+		loop_soon_call(loop, &deciding);
 }
 
 static void on_closed(void *owner)
@@ -67,6 +102,7 @@ static void on_closed(void *owner)
 
 static void end(void)
 {
+	keep(false);
 	if (provider)
 		provider->close(provider->self, on_closed, NULL);
 	provider = NULL;
@@ -89,6 +125,8 @@ static void obey(const char *command)
 {
 	if (strncmp(command, "submit ", 7) == 0 && provider)
 		submit(command + 7);
+	else if (strcmp(command, "keep") == 0 || strcmp(command, "record") == 0)
+		keep(*command == 'k');
 	else if (strcmp(command, "close") == 0)
 		end();
 }
@@ -123,6 +161,8 @@ int main(int argc, char **argv)
 		return 2;
 	signal(SIGPIPE, SIG_IGN);
 	loop = loop_new();
+	list_init(&kept);
+	loop_soon_init(&deciding, on_deciding);
 	uv_pipe_init(loop_uv(loop), &input, 0);
 	uv_pipe_open(&input, 0);
 	uv_read_start((uv_stream_t *)&input, give_room, on_read);

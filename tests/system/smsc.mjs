@@ -13,9 +13,12 @@ export class Centre {
 	submits = new Record('the SMS centre (submits)');
 	answers = new Record('the SMS centre (answers to its receipts)');
 	unbinds = new Record('the SMS centre (unbinds)');
+	isSingle = false; // the account allows one session: ESME_RALYBND for a second
+	mostBound = 0; // at a time
 	answerBind = () => 0;
 	answerSubmit = () => 0;
 	#sessions = new Set();
+	#bound = new Set();
 	#ids = 0;
 
 	constructor(port, tls) {
@@ -41,30 +44,38 @@ export class Centre {
 
 	#serve(session) {
 		this.#sessions.add(session);
-		session.on('close', () => this.#sessions.delete(session));
+		session.on('close', () => {
+			this.#sessions.delete(session);
+			this.#bound.delete(session);
+		});
 		session.on('error', () => {});
 		session.on('bind_transceiver', (pdu) => this.#bind(session, pdu));
 		session.on('submit_sm', (pdu) => this.#submit(session, pdu));
 		session.on('enquire_link', (pdu) => session.send(pdu.response()));
 		session.on('unbind', (pdu) => {
-			this.unbinds.push(pdu);
+			this.#bound.delete(session);
+			this.unbinds.push({ ...pdu, at: Date.now() });
 			session.send(pdu.response());
 			session.close();
 		});
 	}
 
 	#bind(session, pdu) {
-		const status = this.answerBind(pdu);
+		const status = this.isSingle && this.#bound.size > 0 ? smpp.ESME_RALYBND : this.answerBind(pdu);
 		session.send(pdu.response({ command_status: status, system_id: 'centre' }));
-		if (status === 0) this.session = session;
-		this.binds.push(pdu);
+		if (status === 0) {
+			this.session = session;
+			this.#bound.add(session);
+			this.mostBound = Math.max(this.mostBound, this.#bound.size);
+		}
+		this.binds.push({ ...pdu, status, at: Date.now() });
 	}
 
 	#submit(session, pdu) {
 		const answer = this.answerSubmit(pdu);
 		const { status = answer, id = `id-${++this.#ids}` } = typeof answer === 'object' && answer ? answer : {};
 		if (answer !== null) session.send(pdu.response({ command_status: status, message_id: status === 0 ? id : '' }));
-		this.submits.push({ ...pdu, text: pdu.short_message.message, given: id });
+		this.submits.push({ ...pdu, text: pdu.short_message.message, given: id, at: Date.now() });
 	}
 
 	// A receipt for `submit`, its id and state in parameters (a number), in the text (a word), or both.

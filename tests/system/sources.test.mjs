@@ -8,8 +8,9 @@ import { atEnd } from './children.mjs';
 
 const ids = vehicleIds(10);
 const verifyDelay = 300;
-// The plugin's own events go below a prefix that the node does not read.
-const { broker, node } = await startInstallation({ ids, config: { lifecycle: { source: 'emqx', prefix: 'elsewhere', verify_delay: `${verifyDelay}ms` } } });
+// The plugin's own events go below a prefix that the node does not read. mosquitto lets no client publish below $SYS, but a
+// bridge: what is published below emqx/ comes there.
+const { broker, database, node } = await startInstallation({ ids, bridge: { from: 'emqx/', to: '$SYS/' }, config: { lifecycle: { source: 'emqx', prefix: 'elsewhere', verify_delay: `${verifyDelay}ms` } } });
 const admin = await adminToken();
 const options = { timeout: 60_000 };
 let used = 0;
@@ -28,11 +29,12 @@ async function newVehicle() {
 const publisher = mqtt.connect(broker.url, { clientId: 'keyfob-emqx', username: 'keyfob', password: 'gateway-secret', protocolVersion: 5 });
 await new Promise((up) => publisher.once('connect', up));
 atEnd(() => publisher.endAsync(true));
+await poll(() => broker.child.logText(), (log) => log.includes(' as keyfob-bridge '), { what: 'the bridge is there' });
 
-// EMQX as its documentation has it; by $events, since mosquitto lets nobody publish below $SYS.
+// EMQX as its documentation has it: sessions are told by $events, or by $SYS, which knows no subscriptions.
 class Emqx {
-	constructor(id) {
-		Object.assign(this, { id, at: Date.now() });
+	constructor(id, source = '$events') {
+		Object.assign(this, { id, source, at: Date.now() });
 	}
 
 	#tell(topic, body) {
@@ -40,7 +42,7 @@ class Emqx {
 	}
 
 	#presence(kind, body) {
-		return this.#tell(`$events/client_${kind}`, body);
+		return this.#tell(this.source === '$SYS' ? `emqx/brokers/emqx@127.0.0.1/clients/${this.id}/${kind}` : `$events/client_${kind}`, body);
 	}
 
 	connected() {
@@ -64,21 +66,23 @@ class Emqx {
 	}
 }
 
-test('EMQX: comes, unsubscribes, subscribes, goes', options, async () => {
-	const id = await newVehicle();
-	const emqx = new Emqx(id);
-	await emqx.connected();
-	await emqx.subscribed('vehicles/other/commands/request');
-	assert.equal((await get(id)).state, 'disconnected', 'connected alone is not reachable, nor is another topic');
-	await emqx.subscribed();
-	await untilState(id, 'connected');
-	await emqx.unsubscribed();
-	assert.equal((await untilState(id, 'disconnected')).reason, 'UNSUBSCRIBED');
-	await emqx.subscribed(`vehicles/${id}/#`);
-	await untilState(id, 'connected');
-	await emqx.disconnected('tcp_closed');
-	assert.equal((await untilState(id, 'disconnected')).reason, 'tcp_closed');
-});
+for (const source of ['$events', '$SYS'])
+	test(`EMQX, by ${source}: comes, unsubscribes, subscribes, goes`, options, async () => {
+		const id = await newVehicle();
+		const emqx = new Emqx(id, source);
+		await emqx.connected();
+		await emqx.subscribed('vehicles/other/commands/request');
+		await poll(() => database.sql(`select connected_at from vehicle_heads where vehicle_id = '${id}'`), Boolean, { what: 'its connect was heard of' });
+		assert.equal((await get(id)).state, 'disconnected', 'connected alone is not reachable, nor is another topic');
+		await emqx.subscribed();
+		await untilState(id, 'connected');
+		await emqx.unsubscribed();
+		assert.equal((await untilState(id, 'disconnected')).reason, 'UNSUBSCRIBED');
+		await emqx.subscribed(`vehicles/${id}/#`);
+		await untilState(id, 'connected');
+		await emqx.disconnected('tcp_closed');
+		assert.equal((await untilState(id, 'disconnected')).reason, 'tcp_closed');
+	});
 
 for (const reason of ['takenover', 'discarded'])
 	test(`EMQX: ${reason} is no disconnect, whichever comes first`, options, async () => {
@@ -96,6 +100,7 @@ for (const reason of ['takenover', 'discarded'])
 		await emqx.disconnected(reason, { begun });
 		await emqx.disconnected('normal');
 		await untilState(id, 'disconnected');
+		await app.until(({ type, data }) => type === 'connectivity.changed' && data.state === 'disconnected');
 		const changes = app.events.items.filter(({ type }) => type === 'connectivity.changed').map(({ data }) => data);
 		assert.deepEqual(changes.map(({ state }) => state), ['connected', 'disconnected']);
 		assert.equal(changes[1].reason, 'normal');

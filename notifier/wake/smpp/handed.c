@@ -30,7 +30,7 @@ void handed_add(struct handed *h, const char *id)
 {
 	size_t i = h->next++ % HANDED_MAX;
 	snprintf(h->ids[i].id, sizeof h->ids[i].id, "%s", id);
-	h->ids[i].is_told = false;
+	h->ids[i].is_passed = h->ids[i].is_told = false;
 	h->hashes[i] = hash_of(id);
 }
 

@@ -16,7 +16,8 @@
 
 struct handed_id {
 	char id[SMPP_ID_SIZE]; /* "": free */
-	bool is_told;	       /* its last receipt came already */
+	bool is_passed;	       /* a receipt for it is on its way to the record */
+	bool is_told;	       /* one is on record */
 };
 
 /* Zero-initialise. The hashes stand by themselves: a search passes over 8 KiB, not over all ids. */
@@ -27,7 +28,7 @@ struct handed {
 };
 
 void handed_add(struct handed *, const char *id);
-/* NULL: not known. Borrowed until the next handed_add(); the caller may set is_told. */
+/* NULL: not known. Borrowed until the next handed_add(); the caller may set its flags. */
 struct handed_id *handed_find(struct handed *, const char *id);
 
 #endif

@@ -42,6 +42,7 @@ struct session {
 	struct loop_soon soon; /* the end of a session that needs no goodbye */
 	struct wire *wire;
 	uint32_t sequence;
+	uint32_t binding;  /* how often it was bound: what came before belongs to a connection that is gone */
 	unsigned failures; /* in a row */
 	bool was_bound;
 	int64_t bound_ms, heard_ms; /* monotonic */
@@ -169,6 +170,7 @@ static void on_bind_answered(struct session *s, const struct smpp_header *h, con
 		return;
 	}
 	s->state = SESSION_BOUND;
+	s->binding++;
 	s->bound_ms = s->heard_ms = loop_monotonic_ms(s->options.loop);
 	loop_timer_start(&s->timer, s->options.enquire_ms);
 	if (s->was_bound)
@@ -228,7 +230,6 @@ static void on_nack(struct session *s, const struct smpp_header *h, const uint8_
 /* A malformed one is refused for good: asked to come again, it would for ever. */
 static void on_deliver(struct session *s, const struct smpp_header *h, const uint8_t *pdu)
 {
-	uint8_t answer[SMPP_WRITE_SIZE];
 	struct smpp_message message;
 	if (!is_up(s)) {
 		send_header(s, SMPP_DELIVER_SM | SMPP_RESPONSE, SMPP_RINVBNDSTS, h->sequence);
@@ -236,11 +237,20 @@ static void on_deliver(struct session *s, const struct smpp_header *h, const uin
 		log_warn("smpp", "a malformed deliver_sm was refused", LOG_INT("bytes", h->length));
 		send_header(s, SMPP_DELIVER_SM | SMPP_RESPONSE, SMPP_RX_P_APPN, h->sequence);
 	} else {
-		s->options.on_message(s->options.owner, &message);
-		if (is_up(s))
-			wire_write(s->wire, answer,
-				smpp_write_taken(answer, SMPP_DELIVER_SM | SMPP_RESPONSE, h->sequence, ""));
+		s->options.on_message(s->options.owner, &message, (struct smpp_ticket){ s->binding, h->sequence });
 	}
+}
+
+/* A refusal is a header alone. */
+void smpp_session_answer(struct session *s, struct smpp_ticket ticket, uint32_t status)
+{
+	uint8_t pdu[SMPP_WRITE_SIZE];
+	if (!is_up(s) || ticket.binding != s->binding)
+		return;
+	if (status == SMPP_ROK)
+		wire_write(s->wire, pdu, smpp_write_taken(pdu, SMPP_DELIVER_SM | SMPP_RESPONSE, ticket.sequence, ""));
+	else
+		send_header(s, SMPP_DELIVER_SM | SMPP_RESPONSE, status, ticket.sequence);
 }
 
 static void on_unbind(struct session *s, const struct smpp_header *h, const uint8_t *pdu)

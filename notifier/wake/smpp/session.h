@@ -21,6 +21,11 @@ enum session_end {
 	SESSION_REFUSED,     /* the centre refused the bind */
 };
 
+/* Which deliver_sm an answer is for. */
+struct smpp_ticket {
+	uint32_t binding, sequence;
+};
+
 struct session_options { /* borrowed for the life of the session */
 	struct loop *loop;
 	const struct smpp_target *target;
@@ -32,7 +37,8 @@ struct session_options { /* borrowed for the life of the session */
 	void (*on_down)(void *owner, enum session_end);
 	/* A submit_sm_resp or a generic_nack. */
 	void (*on_answer)(void *owner, const struct smpp_header *, const uint8_t *pdu);
-	void (*on_message)(void *owner, const struct smpp_message *); /* a deliver_sm, answered when it returns */
+	/* A deliver_sm; smpp_session_answer() is to follow, in it or later. */
+	void (*on_message)(void *owner, const struct smpp_message *, struct smpp_ticket);
 };
 
 /* making */
@@ -48,5 +54,7 @@ bool smpp_session_is_bound(const struct session *);
 /* changing */
 uint32_t smpp_session_next_sequence(struct session *);
 void smpp_session_write(struct session *, const uint8_t *pdu, size_t len); /* bound ones */
+/* Answers a deliver_sm; does nothing when the connection that brought it is gone. */
+void smpp_session_answer(struct session *, struct smpp_ticket, uint32_t status);
 
 #endif

@@ -21,8 +21,7 @@
 #include "base/metrics.h"
 #include "base/smpp/alphabet.h"
 #include "base/smpp/pdu.h"
-#include "notifier/wake/smpp/handed.h"
-#include "notifier/wake/smpp/receipt.h"
+#include "notifier/wake/smpp/deliver.h"
 #include "notifier/wake/smpp/session.h"
 #include "notifier/wake/smpp/status.h"
 #include "notifier/wake/smpp/target.h"
@@ -31,7 +30,6 @@
 #define QUEUE_MAX 1000
 #define PATIENCE_MS 9500
 #define ENQUIRE_MS 15000
-#define NEWS_MAX 64 /* receipts that wait for the answer to their submission */
 #define PAUSE_MS_MIN 250
 #define PAUSE_MS_MAX 4000
 #define VALIDITY_S_MAX (30 * 86400) /* so that no month need be written */
@@ -43,7 +41,6 @@ struct smpp {
 	struct smpp_target target;
 	char *password, *ca;
 	struct smpp_address source;
-	const struct sms_receipts *receipts;
 
 	struct session *session; /* NULL once it is closed */
 	bool is_refused;	 /* the last bind was */
@@ -52,20 +49,11 @@ struct smpp {
 	unsigned throttles;	 /* in a row */
 	struct loop_timer pause; /* started: nothing goes out */
 	struct loop_soon telling;
-	struct handed handed;
-	struct list news; /* receipts to be passed on */
-	int news_count;
+	struct deliver deliver;
 
 	bool is_closing;
 	void (*on_closed)(void *owner);
 	void *closer;
-};
-
-/* A receipt on its way to the owner. */
-struct news {
-	struct list node;
-	int64_t came_ms;
-	struct smpp_receipt receipt;
 };
 
 struct submission {
@@ -98,8 +86,7 @@ static void on_answer(void *owner, const struct smpp_header *, const uint8_t *pd
 static void take_refusal(struct submission *, uint32_t status);
 static void throttle(struct submission *);
 static void on_pause_over(struct loop_timer *);
-static void on_message(void *owner, const struct smpp_message *);
-static void pass_news(struct smpp *);
+static void on_message(void *owner, const struct smpp_message *, struct smpp_ticket);
 static void on_down(void *owner, enum session_end);
 static void on_impatient(struct loop_timer *);
 static void end(struct submission *, enum sms_verdict, const char *reason);
@@ -130,11 +117,9 @@ struct sms_provider *smpp_new(
 	s->password = memory_need(strdup(options->password ? options->password : ""));
 	s->ca = options->ca ? memory_need(strdup(options->ca)) : NULL;
 	s->source = source_of(options->source);
-	s->receipts = receipts;
 	list_init(&s->queue);
 	list_init(&s->window);
 	list_init(&s->ended);
-	list_init(&s->news);
 	loop_timer_init(loop, &s->pause, on_pause_over);
 	loop_soon_init(&s->telling, on_telling);
 	s->session = smpp_session_open(&(struct session_options){
@@ -149,6 +134,16 @@ struct sms_provider *smpp_new(
 		.on_answer = on_answer,
 		.on_message = on_message,
 	});
+	s->deliver = (struct deliver){
+		.loop = loop,
+		.provider = s->provider.name,
+		.receipts = receipts,
+		.when_decided = &s->telling,
+		.answer_ms = or_default(options->answer_ms, DELIVER_ANSWER_MS),
+		.max = or_default(options->receipts_max, DELIVER_MAX),
+		.session = s->session,
+	};
+	deliver_init(&s->deliver);
 	return &s->provider;
 }
 
@@ -297,7 +292,7 @@ static void on_answer(void *owner, const struct smpp_header *h, const uint8_t *p
 	}
 	s->throttles = 0;
 	if (smpp_read_id(pdu, h->length, b->message_id))
-		handed_add(&s->handed, b->message_id);
+		deliver_hand_out(&s->deliver, b->message_id);
 	else
 		*b->message_id = '\0';
 	end(b, SMS_TAKEN, NULL);
@@ -344,69 +339,11 @@ static void on_pause_over(struct loop_timer *timer)
 
 /* receipts */
 
-static void on_message(void *owner, const struct smpp_message *m)
+static void on_message(void *owner, const struct smpp_message *m, struct smpp_ticket ticket)
 {
 	struct smpp *s = owner;
-	struct smpp_receipt receipt;
-	if (!smpp_receipt_read(m, &receipt)) {
-		log_debug("smpp", "a message that is no receipt was dropped");
-		return;
-	}
-	if (!receipt.is_final)
-		return;
-	struct news *news = memory_new(sizeof *news);
-	news->receipt = receipt;
-	news->came_ms = loop_monotonic_ms(s->loop);
-	list_append(&s->news, &news->node);
-	s->news_count++;
-	loop_soon_call(s->loop, &s->telling);
-}
-
-/* The id under which it was handed out; the parameter's is the more trustworthy of the two. */
-static struct handed_id *handed_of(struct smpp *s, const struct smpp_receipt *r)
-{
-	struct handed_id *found = *r->ids[0] ? handed_find(&s->handed, r->ids[0]) : NULL;
-	return found || !*r->ids[1] ? found : handed_find(&s->handed, r->ids[1]);
-}
-
-/* Centres that missed our answer send a receipt twice. */
-static void pass(struct smpp *s, const struct smpp_receipt *r, struct handed_id *handed)
-{
-	if (handed && handed->is_told)
-		return;
-	if (handed)
-		handed->is_told = true;
-	metric_add(METRIC_SMPP_RECEIPTS, 1);
-	s->receipts->on_receipt(s->receipts->owner, &(struct sms_receipt){
-							    .provider = s->provider.name,
-							    .message_id = handed       ? handed->id
-									  : *r->ids[0] ? r->ids[0]
-										       : r->ids[1],
-							    .delivered = r->delivered,
-							    .reason = r->reason,
-						    });
-}
-
-/* One whose id is not known may be ahead of the answer to its own submission. */
-static bool may_be_early(struct smpp *s, const struct news *news)
-{
-	return s->unanswered > 0 && s->news_count <= NEWS_MAX &&
-	       loop_monotonic_ms(s->loop) - news->came_ms < s->options.patience_ms;
-}
-
-/* After the outcomes, so that an id is never in a receipt before it was in an outcome. */
-static void pass_news(struct smpp *s)
-{
-	list_for_each_safe (node, &s->news) {
-		struct news *news = container_of(node, struct news, node);
-		struct handed_id *handed = handed_of(s, &news->receipt);
-		if (!handed && may_be_early(s, news))
-			continue;
-		list_remove(node);
-		s->news_count--;
-		pass(s, &news->receipt, handed);
-		free(news);
-	}
+	if (deliver_take(&s->deliver, m, ticket))
+		loop_soon_call(s->loop, &s->telling);
 }
 
 /* when it does not come to an answer */
@@ -471,7 +408,8 @@ static void tell(struct submission *b)
 	free(b);
 }
 
-/* One round: what is submitted and refused in an owner's callback is told in the next. */
+/* One round: what is submitted and refused in an owner's callback is told in the next. Receipts follow the outcomes, so that an
+ * id is never in a receipt before it was in an outcome. */
 static void on_telling(struct loop_soon *soon)
 {
 	struct smpp *s = container_of(soon, struct smpp, telling);
@@ -480,10 +418,10 @@ static void on_telling(struct loop_soon *soon)
 	list_append_all(&round, &s->ended);
 	while ((node = list_take_first(&round)))
 		tell(container_of(node, struct submission, node));
-	pass_news(s);
+	deliver_pass(&s->deliver, s->unanswered > 0);
 	if (s->session)
 		advance(s);
-	else if (list_is_empty(&s->ended) && list_is_empty(&s->news))
+	else if (list_is_empty(&s->ended) && deliver_is_quiet(&s->deliver))
 		free_provider(s);
 }
 
@@ -504,7 +442,7 @@ static void close_provider(void *self, void (*on_closed)(void *owner), void *own
 static void on_session_closed(void *owner)
 {
 	struct smpp *s = owner;
-	s->session = NULL;
+	s->session = s->deliver.session = NULL;
 	end_all(&s->window, SMS_UNKNOWN, "CONNECTION_LOST");
 	loop_soon_call(s->loop, &s->telling);
 }
@@ -514,6 +452,7 @@ static void free_provider(struct smpp *s)
 	void (*on_closed)(void *) = s->on_closed;
 	void *closer = s->closer;
 	loop_timer_stop(&s->pause);
+	deliver_done(&s->deliver);
 	target_done(&s->target);
 	free(s->password);
 	free(s->ca);

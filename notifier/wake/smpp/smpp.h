@@ -22,7 +22,9 @@ struct smpp_options {
 	int window;	 /* unanswered submissions; 10 */
 	int queue_max;	 /* submissions that wait; past them SMS_FAILED "QUEUE_FULL"; 1000 */
 	int patience_ms; /* how long a submission may take; 9500, and no more: a provider has 10 s */
-	int enquire_ms;	 /* silence before enquire_link, and again before the session counts as lost; 15000 */
+	int answer_ms; /* how long a receipt may take to be on record, before the centre hears to send it again; 5000 */
+	int receipts_max; /* receipts on their way to the record; 1000 */
+	int enquire_ms;	  /* silence before enquire_link, and again before the session counts as lost; 15000 */
 };
 
 /* `receipts` is borrowed until the close. The table is freed by its close(). */

@@ -88,12 +88,25 @@ static void on_done(struct sms_submission *submission, const struct sms_outcome 
 	is_done = true;
 }
 
-static void on_receipt(void *owner, const struct sms_receipt *r)
+static struct sms_news *news;
+
+static void on_recorded(struct loop_soon *soon)
+{
+	(void)soon;
+	news->on_done(news, NULL);
+}
+
+static struct loop_soon recorded;
+
+static void on_receipt(void *owner, struct sms_news *told)
 {
 	(void)owner;
-	ck_assert_str_eq(r->message_id, taken_id);
-	was_delivered = r->delivered;
+	ck_assert_str_eq(told->receipt.message_id, taken_id);
+	was_delivered = told->receipt.delivered;
 	receipts++;
+	news = told;
+	loop_soon_init(&recorded, on_recorded);
+	loop_soon_call(loop, &recorded);
 }
 
 static void on_closed(void *owner)

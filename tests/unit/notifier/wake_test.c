@@ -60,6 +60,8 @@ struct worker {
 	bool broker_is_up, hears_nobody, disproves, freezes;
 	int puback; /* what the broker answers to a publish at once; NOT_PUBACKED: nothing */
 	int ups, mid;
+	int64_t back_ms;
+	unsigned rests;
 	size_t published, closed, closed_providers;
 	char last_published[40];
 	struct scripted first, second;
@@ -96,6 +98,12 @@ static bool hears_nobody(void *owner)
 {
 	(void)owner;
 	return w.hears_nobody;
+}
+
+static int64_t back_ms(void *owner)
+{
+	(void)owner;
+	return w.back_ms;
 }
 
 static void on_answer(struct loop_soon *soon)
@@ -292,6 +300,7 @@ static void worker_setup(void)
 	w.loop = loop_new();
 	w.broker_is_up = w.hears_nobody = true;
 	w.puback = 0x10;
+	w.back_ms = INT64_MAX;
 	atomic_store(&w.enabled, true);
 	loop_soon_init(&w.answer, on_answer);
 	struct db_options options = {
@@ -304,7 +313,8 @@ static void worker_setup(void)
 		.disprove = disprove,
 		.prove = prove,
 		.report_state = report_state };
-	w.wake_ports = (struct wake_ports){ .can_publish = can_publish, .hears_nobody = hears_nobody };
+	w.wake_ports =
+		(struct wake_ports){ .can_publish = can_publish, .hears_nobody = hears_nobody, .back_ms = back_ms };
 	w.options = (struct wake_options){ .writer = w.writer,
 		.reader = w.reader,
 		.ports = &w.wake_ports,
@@ -313,6 +323,7 @@ static void worker_setup(void)
 		.receipt_timeout_ms = 20000,
 		.min_interval_ms = 30000,
 		.validity_ms = 600000,
+		.return_delay_ms = 60000,
 		.max_attempts = 3,
 		.daily_budget = 20,
 		.provider_names = names,
@@ -326,16 +337,21 @@ static void worker_setup(void)
 	ask(seed);
 }
 
-/* The flow begins with what the test has made of w.options. */
-static void begin(void)
+static void start(void)
 {
 	struct sms_provider *providers[] = { &w.first.table, &w.second.table };
 
 	script(&w.first, "first", true);
 	script(&w.second, "second", false);
+	wake_start(w.wake, providers);
+}
+
+/* The flow begins with what the test has made of w.options. */
+static void begin(void)
+{
 	w.wake = wake_new(w.loop, &w.options);
 	make_batch();
-	wake_start(w.wake, providers);
+	start();
 }
 
 static void on_closed(void *owner)
@@ -682,6 +698,54 @@ START_TEST(no_second_probe_after_a_publish_that_found_nobody)
 	until_submitted(1, 0);
 	ck_assert_uint_eq(w.published, 1);
 	w.puback = 0x10;
+}
+END_TEST
+
+/* A broker that was restarted knows nobody yet. */
+START_TEST(who_may_be_returning_is_not_woken_yet)
+{
+	begin();
+	w.back_ms = 5000;
+	ask("update vehicle_heads set reachable = true, linked = true, subscribed = true, session = 's1'");
+	w.puback = NOT_PUBACKED;
+	send_command();
+	until_answer("select flight from commands", "claimed");
+	w.disproves = true;
+	dispatch_on_puback(w.dispatch, w.mid, 0x10);
+	until_answer("select status from commands", "waiting");
+	ck_assert_str_eq(phase(), "ready");
+	ck_assert_str_eq(ask("select due_at between now() + interval '45 seconds' and now() + interval '55 seconds' "
+			     "from absences"),
+		"t");
+	touch();
+	ck_assert_uint_eq(w.first.count, 0);
+	ask("update absences set due_at = now()"); /* its time is over */
+	until_submitted(1, 0);
+	w.puback = 0x10;
+}
+END_TEST
+
+START_TEST(who_went_after_the_broker_came_back_is_probed_and_not_woken_yet)
+{
+	begin();
+	w.back_ms = 5000;
+	ask("update vehicle_heads set since = now() - interval '3 seconds'");
+	send_command();
+	until_answer("select phase from absences", "ready");
+	ck_assert_uint_eq(w.published, 1);
+	ck_assert_str_eq(ask("select due_at > now() + interval '45 seconds' from absences"), "t");
+	touch();
+	ck_assert_uint_eq(w.first.count, 0);
+}
+END_TEST
+
+START_TEST(who_slept_before_the_broker_was_lost_is_woken)
+{
+	begin();
+	w.back_ms = 5000;
+	ask("update vehicle_heads set since = now() - interval '7 seconds'");
+	send_command();
+	until_submitted(1, 0);
 }
 END_TEST
 
@@ -1107,6 +1171,36 @@ static bool both_providers_closed(void)
 	return w.closed_providers == 2;
 }
 
+static void on_rested(void *owner)
+{
+	(void)owner;
+	w.rests++;
+}
+
+static bool has_rested(void)
+{
+	return w.rests == 1;
+}
+
+/* Another node may have the one session that an account allows. */
+START_TEST(who_rests_leaves_what_is_due_until_it_starts_again)
+{
+	w.options.on_rested = on_rested;
+	begin();
+	wake_rest(w.wake);
+	pump_until(has_rested);
+	ck_assert_uint_eq(w.closed_providers, 2);
+	send_command();
+	until_answer("select phase from absences", "ready");
+	touch();
+	ck_assert_str_eq(ask("select due_at <= now() from absences"), "t");
+	ck_assert_str_eq(ask("select count(*) from wakeups"), "0");
+	w.closed_providers = 0;
+	start();
+	until_submitted(1, 0);
+}
+END_TEST
+
 START_TEST(draining_closes_the_providers_in_order_and_keeps_what_they_say)
 {
 	begin();
@@ -1151,6 +1245,9 @@ int main(void)
 	tcase_add_test(tc, a_probe_that_nobody_answers_is_followed_by_the_sms);
 	tcase_add_test(tc, no_probe_where_the_broker_does_not_say_it);
 	tcase_add_test(tc, no_second_probe_after_a_publish_that_found_nobody);
+	tcase_add_test(tc, who_may_be_returning_is_not_woken_yet);
+	tcase_add_test(tc, who_went_after_the_broker_came_back_is_probed_and_not_woken_yet);
+	tcase_add_test(tc, who_slept_before_the_broker_was_lost_is_woken);
 	tcase_add_test(tc, no_sms_without_a_broker);
 	tcase_add_test(tc, gaps_grow_and_attempts_end);
 	tcase_add_test(tc, another_absence_is_another_count_but_not_another_interval);
@@ -1173,6 +1270,7 @@ int main(void)
 	tcase_add_test(tc, no_number_no_sms);
 	tcase_add_test(tc, unstable_vehicles_are_left_alone);
 	tcase_add_test(tc, a_retired_vehicle_is_forgotten);
+	tcase_add_test(tc, who_rests_leaves_what_is_due_until_it_starts_again);
 	tcase_add_test(tc, draining_closes_the_providers_in_order_and_keeps_what_they_say);
 	suite_add_tcase(suite, tc);
 	tc = tcase_create("crash"); /* its server is the test's own: who starts it again ends with the test */

@@ -14,7 +14,12 @@ struct centre centre;
 struct sms_provider *provider;
 int receipts, told;
 struct seen_receipt seen[RECEIPTS_MAX];
+bool keeps_receipts;
 
+static struct sms_news *kept[RECEIPTS_MAX]; /* not decided yet */
+static int kept_count;
+static const struct fault *decision;
+static struct loop_soon deciding;
 static struct loop_timer heartbeat; /* so that run_until() sees its end */
 
 struct centre_connection {
@@ -24,6 +29,7 @@ struct centre_connection {
 };
 
 static void on_caller(uv_stream_t *, int status);
+static void on_deciding(struct loop_soon *);
 
 /* the centre */
 
@@ -237,9 +243,11 @@ void set_up(void)
 	log_configure(LOG_LEVEL_ERROR, LOG_FORMAT_LOGFMT);
 	memset(&centre, 0, sizeof centre);
 	memset(seen, 0, sizeof seen);
-	receipts = told = 0;
+	receipts = told = kept_count = 0;
+	keeps_receipts = false;
 	provider = NULL;
 	loop = loop_new();
+	loop_soon_init(&deciding, on_deciding);
 	loop_timer_init(loop, &heartbeat, on_heartbeat);
 	loop_timer_start(&heartbeat, 100);
 	centre_start(&centre);
@@ -255,8 +263,9 @@ void tear_down(void)
 	loop_free(loop);
 }
 
-static void on_receipt(void *owner, const struct sms_receipt *r)
+static void on_receipt(void *owner, struct sms_news *news)
 {
+	const struct sms_receipt *r = &news->receipt;
 	ck_assert_ptr_eq(owner, &centre);
 	ck_assert_str_eq(r->provider, "smpp");
 	ck_assert_int_lt(receipts, RECEIPTS_MAX);
@@ -265,6 +274,24 @@ static void on_receipt(void *owner, const struct sms_receipt *r)
 	snprintf(s->reason, sizeof s->reason, "%s", r->reason ? r->reason : "");
 	s->delivered = r->delivered;
 	s->after_done = told;
+	kept[kept_count++] = news;
+	if (!keeps_receipts)
+		decide_receipts(NULL);
+}
+
+void decide_receipts(const struct fault *fault)
+{
+	decision = fault;
+	loop_soon_call(loop, &deciding);
+}
+
+static void on_deciding(struct loop_soon *soon)
+{
+	(void)soon;
+	while (kept_count > 0) {
+		struct sms_news *news = kept[--kept_count];
+		news->on_done(news, decision);
+	}
 }
 
 void provider_start(struct smpp_options options)

@@ -61,6 +61,8 @@ struct asked {
 
 #define RECEIPTS_MAX 64
 
+struct fault;
+
 extern struct loop *loop;
 extern struct centre centre;
 extern struct sms_provider *provider; /* NULL once it is closed */
@@ -70,14 +72,17 @@ extern struct seen_receipt {
 	bool delivered;
 	int after_done; /* how many submissions had been told by then */
 } seen[RECEIPTS_MAX];
-extern int told; /* submissions */
+extern int told;	    /* submissions */
+extern bool keeps_receipts; /* until the test says what became of them */
 
 void set_up(void);
 void tear_down(void);
 /* With defaults for what is not given; at the centre's port. */
 void provider_start(struct smpp_options);
 void provider_close(void); /* and waits for it */
-void ask(struct asked *);  /* a wake-up for +4915550000001 that lives 90 s, unless it says otherwise */
+/* What became of the receipts that were kept, from the loop. */
+void decide_receipts(const struct fault *);
+void ask(struct asked *); /* a wake-up for +4915550000001 that lives 90 s, unless it says otherwise */
 void assert_outcome(const struct asked *, enum sms_verdict, const char *reason);
 
 /* Turns the loop until it is true; after PATIENCE_MS the test has failed. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "centre.h"
 #include "notifier/wake/smpp/status.h"
 
@@ -275,6 +276,11 @@ END_TEST
 
 /* receipts */
 
+static void on_closed(void *owner)
+{
+	*(bool *)owner = true;
+}
+
 static void take_one(const char *id)
 {
 	centre.first_id = id;
@@ -358,13 +364,150 @@ START_TEST(test_receipt_before_the_answer)
 	ask(&asked[0]);
 	run_until(centre.submits == 1);
 	centre_send_receipt(&centre, "A1", SMPP_STATE_DELIVERED, "");
-	run_until(centre.deliver_answers == 1);
 	settle();
 	ck_assert_int_eq(receipts, 0);
+	ck_assert_int_eq(centre.deliver_answers, 0);
 	centre_answer(&centre, 0, "A1");
-	run_until(receipts == 1);
+	run_until(centre.deliver_answers == 1);
+	ck_assert_uint_eq(centre.last_status, SMPP_ROK);
+	ck_assert_int_eq(receipts, 1);
 	ck_assert_int_eq(seen[0].after_done, 1);
 	assert_outcome(&asked[0], SMS_TAKEN, NULL);
+}
+END_TEST
+
+/* Durable first: the centre keeps it until then. */
+START_TEST(test_receipt_is_answered_when_it_is_on_record)
+{
+	keeps_receipts = true;
+	take_one("A1");
+	centre_send_receipt(&centre, "A1", SMPP_STATE_DELIVERED, "");
+	run_until(receipts == 1);
+	centre_send_receipt(&centre, "A1", SMPP_STATE_DELIVERED, ""); /* an impatient centre */
+	settle();
+	ck_assert_int_eq(centre.deliver_answers, 0);
+	ck_assert_int_eq(receipts, 1);
+	decide_receipts(NULL);
+	run_until(centre.deliver_answers == 2);
+	ck_assert_uint_eq(centre.last_status, SMPP_ROK);
+	settle();
+	ck_assert_int_eq(receipts, 1);
+}
+END_TEST
+
+static const struct {
+	const char *id;
+	const struct fault *fault;
+	uint32_t status;
+} decisions[] = {
+	{ "A1", &FAULT_STORAGE_UNKNOWN, SMPP_RX_T_APPN }, { "A1", &FAULT_OVERLOADED, SMPP_RX_T_APPN },
+	{ "A1", &FAULT_NOT_FOUND, SMPP_RX_T_APPN }, /* it was handed out: its outcome is not on record yet */
+	{ "Z9", &FAULT_STORAGE_UNKNOWN, SMPP_RX_T_APPN },
+	{ "Z9", &FAULT_NOT_FOUND, SMPP_ROK }, /* somebody else's: it would come for ever */
+};
+
+START_TEST(test_receipt_that_is_not_on_record)
+{
+	keeps_receipts = true;
+	take_one("A1");
+	centre_send_receipt(&centre, decisions[_i].id, SMPP_STATE_DELIVERED, "");
+	run_until(receipts == 1);
+	decide_receipts(decisions[_i].fault);
+	run_until(centre.deliver_answers == 1);
+	ck_assert_uint_eq(centre.last_status, decisions[_i].status);
+	keeps_receipts = false; /* and when it comes again … */
+	centre_send_receipt(&centre, decisions[_i].id, SMPP_STATE_DELIVERED, "");
+	run_until(centre.deliver_answers == 2);
+	ck_assert_uint_eq(centre.last_status, SMPP_ROK);
+	ck_assert_int_eq(receipts, 2);
+}
+END_TEST
+
+/* The centre hears in time that it may come again; should it be on record by then, that is all. */
+START_TEST(test_receipt_that_takes_too_long)
+{
+	keeps_receipts = true;
+	centre.ignores_submits = true;
+	provider_start((struct smpp_options){ .registered_delivery = true, .answer_ms = 300 });
+	ask(&asked[0]);
+	ask(&asked[1]);
+	run_until(centre.submits == 2);
+	centre_answer(&centre, 0, "A1");
+	run_until(asked[0].is_done);
+	centre_send_receipt(&centre, "A1", SMPP_STATE_DELIVERED, "");
+	centre_send_receipt(&centre, "A1", SMPP_STATE_DELIVERED, ""); /* waits behind it */
+	centre_send_receipt(&centre, "B2", SMPP_STATE_DELIVERED, ""); /* perhaps of the one that is not answered */
+	run_until(centre.deliver_answers == 3);
+	ck_assert_uint_eq(centre.last_status, SMPP_RX_T_APPN);
+	ck_assert_int_eq(receipts, 1);
+	decide_receipts(NULL);
+	settle();
+	centre_send_receipt(&centre, "A1", SMPP_STATE_DELIVERED, "");
+	run_until(centre.deliver_answers == 4);
+	ck_assert_uint_eq(centre.last_status, SMPP_ROK);
+	ck_assert_int_eq(receipts, 1);
+	centre_answer(&centre, 1, "B2");
+	run_until(asked[1].is_done);
+	centre_send_receipt(&centre, "B2", SMPP_STATE_DELIVERED, "");
+	run_until(receipts == 2);
+	decide_receipts(NULL);
+	run_until(centre.deliver_answers == 5);
+	ck_assert_uint_eq(centre.last_status, SMPP_ROK);
+}
+END_TEST
+
+START_TEST(test_receipts_past_the_bound)
+{
+	static const char *const ids[] = { "X1", "X2", "X3" };
+	keeps_receipts = true;
+	provider_start((struct smpp_options){ .receipts_max = 2 });
+	run_until(centre.binds == 1);
+	settle();
+	for (int i = 0; i < 3; i++)
+		centre_send_receipt(&centre, ids[i], SMPP_STATE_DELIVERED, "");
+	run_until(centre.deliver_answers == 1);
+	ck_assert_uint_eq(centre.last_status, SMPP_RX_T_APPN);
+	ck_assert_int_eq(receipts, 2);
+	decide_receipts(NULL);
+	run_until(centre.deliver_answers == 3);
+	ck_assert_uint_eq(centre.last_status, SMPP_ROK);
+}
+END_TEST
+
+/* An answer belongs to the connection that brought its question: sequence numbers begin anew on the next. */
+START_TEST(test_receipt_whose_connection_is_gone)
+{
+	keeps_receipts = true;
+	take_one("A1");
+	centre_send_receipt(&centre, "A1", SMPP_STATE_DELIVERED, "");
+	run_until(receipts == 1);
+	centre_cut(&centre);
+	run_until(centre.binds == 2);
+	settle();
+	decide_receipts(NULL);
+	settle();
+	ck_assert_int_eq(centre.deliver_answers, 0);
+	centre_send_receipt(&centre, "A1", SMPP_STATE_DELIVERED, ""); /* as a centre does that heard nothing */
+	run_until(centre.deliver_answers == 1);
+	ck_assert_uint_eq(centre.last_status, SMPP_ROK);
+	ck_assert_int_eq(receipts, 1);
+}
+END_TEST
+
+/* What it passed on is its own until that is decided. */
+START_TEST(test_close_waits_for_receipts)
+{
+	bool is_closed = false;
+	keeps_receipts = true;
+	take_one("A1");
+	centre_send_receipt(&centre, "A1", SMPP_STATE_DELIVERED, "");
+	run_until(receipts == 1);
+	provider->close(provider->self, on_closed, &is_closed);
+	run_until(centre.unbinds == 1 && !centre.connection);
+	ck_assert(!is_closed);
+	decide_receipts(NULL);
+	run_until(is_closed);
+	provider = NULL;
 }
 END_TEST
 
@@ -384,11 +527,6 @@ START_TEST(test_an_sms_from_a_phone)
 END_TEST
 
 /* closing */
-
-static void on_closed(void *owner)
-{
-	*(bool *)owner = true;
-}
 
 START_TEST(test_close_hears_the_answer)
 {
@@ -448,6 +586,8 @@ int main(void)
 		test_their_queue_full, test_throttled_for_too_long, test_window, test_queue_full, test_slow_centre,
 		test_receipt_in_parameters, test_receipt_in_text, test_receipt_in_the_other_base, test_doubled_receipt,
 		test_receipt_of_another_node, test_receipt_before_the_answer, test_an_sms_from_a_phone,
+		test_receipt_is_answered_when_it_is_on_record, test_receipt_that_takes_too_long,
+		test_receipts_past_the_bound, test_receipt_whose_connection_is_gone, test_close_waits_for_receipts,
 		test_close_hears_the_answer, test_close_is_bounded, test_close_at_once };
 	Suite *suite = suite_create("smpp");
 	TCase *tc = tcase_create("smpp");
@@ -455,6 +595,7 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
 		tcase_add_test(tc, tests[i]);
+	tcase_add_loop_test(tc, test_receipt_that_is_not_on_record, 0, (int)(sizeof decisions / sizeof *decisions));
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
