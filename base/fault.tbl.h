@@ -15,6 +15,7 @@ FAULT(COMMAND_ALREADY_SENT, "command-already-sent", 409, EXECUTED_UNKNOWN, RETRY
 FAULT(COMMAND_ALREADY_FINAL, "command-already-final", 409, EXECUTED_NO, RETRY_NEVER, "the command has its final verdict", "Too late: the command is already done.")
 FAULT(TOO_LARGE, "too-large", 413, EXECUTED_NO, RETRY_NEVER, "the request is larger than 64 KiB", NULL)
 FAULT(UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", 415, EXECUTED_NO, RETRY_NEVER, "the body must be application/json", NULL)
+FAULT(UPGRADE_REQUIRED, "upgrade-required", 426, EXECUTED_NO, RETRY_NEVER, "this path is for WebSockets", NULL)
 FAULT(UNKNOWN_FIELD, "unknown-field", 422, EXECUTED_NO, RETRY_NEVER, "the request has a field that is not known", NULL)
 FAULT(UNKNOWN_COMMAND, "unknown-command", 422, EXECUTED_NO, RETRY_NEVER, "the catalogue has no such command", NULL)
 FAULT(INVALID_PARAMS, "invalid-params", 422, EXECUTED_NO, RETRY_NEVER, "a value does not fit", NULL)

@@ -2,14 +2,18 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/json.h"
+#include "base/metrics.h"
 #include "base/rfc3339.h"
 
 #define LINE_MAX_BYTES PIPE_BUF /* what is no longer cannot be torn apart in a pipe (POSIX write()) */
@@ -20,6 +24,10 @@ static const char *const level_names[] = { "debug", "info", "warn", "error" };
 
 static _Atomic int level_now = LOG_LEVEL_INFO;
 static _Atomic int format_now = LOG_FORMAT_LOGFMT;
+
+static int output = STDERR_FILENO;
+static bool output_is_socket;
+static _Atomic int64_t lost; /* lines that nobody was told of yet */
 
 /* How a format writes a line: `open`, then members, each a key and a value, then `close`. */
 struct shape {
@@ -41,7 +49,8 @@ static const struct shape shapes[] = {
 
 static void add_head(struct text *, const struct shape *, enum log_level, const char *area, const char *message);
 static void add_fields(struct text *, const struct shape *, const struct log_field *);
-static void write_line(const char *, size_t);
+static bool write_line(const char *, size_t);
+static void tell_lost(void);
 
 void log_configure(enum log_level level, enum log_format format)
 {
@@ -63,8 +72,10 @@ void log_write(enum log_level level, const char *area, const char *message, cons
 	add_head(&line, shape, level, area, message);
 	add_fields(&line, shape, fields);
 	text_add(&line, shape->close);
-	write_line(line.data, line.len);
+	bool written = write_line(line.data, line.len);
 	text_free(&line);
+	if (written)
+		tell_lost();
 	errno = errno_before;
 }
 
@@ -163,16 +174,47 @@ static void add_json_key(struct text *line, const char *key)
 	text_add(line, ":");
 }
 
-/* Standard error may be closed, full or gone: then the line is lost, and there is nobody to tell. */
-static void write_line(const char *line, size_t len)
+/* The end of a pipe is shared with whoever else writes to it, and so is its being non-blocking: it is opened once more. */
+void log_never_wait(void)
+{
+	struct stat st;
+
+	if (fstat(STDERR_FILENO, &st) != 0)
+		return;
+	int own = S_ISFIFO(st.st_mode) ? open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC) : -1;
+	if (own >= 0)
+		output = own;
+	output_is_socket = S_ISSOCK(st.st_mode);
+}
+
+static ssize_t put(const char *line, size_t len)
+{
+	return output_is_socket ? send(output, line, len, MSG_DONTWAIT | MSG_NOSIGNAL) : write(output, line, len);
+}
+
+/* A pipe takes a line whole or not at all. Standard error may also be closed or gone: then there is nobody to tell. */
+static bool write_line(const char *line, size_t len)
 {
 	while (len > 0) {
-		ssize_t n = write(STDERR_FILENO, line, len);
+		ssize_t n = put(line, len);
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && errno == EAGAIN) {
+			metric_add(METRIC_LOG_LOST, 1);
+			atomic_fetch_add_explicit(&lost, 1, memory_order_relaxed);
+		}
 		if (n <= 0)
-			return;
+			return false;
 		line += n;
 		len -= (size_t)n;
 	}
+	return true;
+}
+
+static void tell_lost(void)
+{
+	int64_t lines = atomic_exchange_explicit(&lost, 0, memory_order_relaxed);
+
+	if (lines > 0)
+		log_warn("log", "lines were lost, since nobody read", LOG_INT("lines", lines));
 }

@@ -28,6 +28,9 @@ struct log_field {
 	}
 
 void log_configure(enum log_level, enum log_format);
+/* From now on a line that standard error, a pipe or a socket, does not take at once is lost: counted, and told of with the next that
+ * is taken. Before the first thread begins. A pipe that may not be opened anew (another user's) still waits. */
+void log_never_wait(void);
 bool log_is_on(enum log_level);
 /* `fields` ends with a zeroed element. Use the macros. */
 void log_write(enum log_level, const char *area, const char *message, const struct log_field *fields);

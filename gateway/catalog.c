@@ -15,6 +15,7 @@ struct catalog {
 	struct document *doc;		  /* owns every text */
 	struct catalog_command *commands; /* ascending by name */
 	size_t count;
+	char *json;
 };
 
 /* As the rows below read it. */
@@ -51,6 +52,7 @@ static bool read_commands(struct catalog *c, const char *file, struct config_err
 static bool read_command(struct catalog *c, const struct settings_reading *r, const struct value *v);
 static bool check_supersedes(const struct catalog *c, const struct settings_reading *r, const struct value *map);
 static int compare(const void *a, const void *b);
+static char *to_json(const struct catalog *c);
 
 /* making */
 
@@ -59,8 +61,10 @@ const struct catalog *catalog_read(const char *file, struct config_error *ret)
 	struct catalog *c = memory_new(sizeof(*c));
 
 	c->doc = document_new();
-	if (read_commands(c, file, ret))
+	if (read_commands(c, file, ret)) {
+		c->json = to_json(c);
 		return c;
+	}
 	catalog_free(c);
 	return NULL;
 }
@@ -72,12 +76,13 @@ void catalog_free(const struct catalog *c)
 	for (size_t i = 0; i < c->count; i++)
 		catalog_params_free(&c->commands[i]);
 	document_free(c->doc);
+	free(c->json);
 	free((void *)(uintptr_t)c);
 }
 
 static bool read_commands(struct catalog *c, const char *file, struct config_error *error)
 {
-	const struct settings_reading r = { c->doc, ".", error };
+	const struct settings_reading r = { .doc = c->doc, .folder = ".", .error = error };
 	const struct value *root = document_read_file(c->doc, file, error), *map;
 
 	if (!root || !settings_read(&r, &ROOT_TABLE, root, "", &map))
@@ -166,13 +171,19 @@ static json_t *command_to_json(const struct catalog_command *c)
 		catalog_params_schema(c)));
 }
 
-json_t *catalog_to_json(const struct catalog *c)
+static char *to_json(const struct catalog *c)
 {
 	json_t *commands = memory_need(json_object());
 
 	for (size_t i = 0; i < c->count; i++)
 		json_object_set_new(commands, c->commands[i].name, command_to_json(&c->commands[i]));
-	return memory_need(json_pack("{s:o}", "commands", commands));
+	json_auto_t *all = memory_need(json_pack("{s:o}", "commands", commands));
+	return memory_need(json_dumps(all, JSON_COMPACT));
+}
+
+const char *catalog_json(const struct catalog *c)
+{
+	return c->json;
 }
 
 const char *catalog_role_name(enum catalog_role role)

@@ -55,8 +55,8 @@ const struct catalog_command *catalog_at(const struct catalog *, size_t index);
  * and `detail` (of `size` bytes) says which param and what is allowed. `params` is not changed. */
 const struct fault *catalog_check_params(
 	const struct catalog_command *, const json_t *params, json_t **ret_params, char *detail, size_t size);
-/* The body of GET /v1/catalog, with params as JSON Schema 2020-12. The caller owns it. */
-json_t *catalog_to_json(const struct catalog *);
+/* The body of GET /v1/catalog, with params as JSON Schema 2020-12. Borrowed from the catalogue. */
+const char *catalog_json(const struct catalog *);
 /* "viewer", "driver", "owner" and "on_reconnect", "never": as in the file. */
 const char *catalog_role_name(enum catalog_role);
 const char *catalog_redelivery_name(enum catalog_redelivery);

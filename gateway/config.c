@@ -15,6 +15,7 @@
 struct snapshot {
 	struct config config;
 	struct document *doc;
+	const struct value *root;
 };
 
 /* What the checks below look at. */
@@ -24,7 +25,10 @@ struct check {
 	struct settings_reading reading;
 };
 
-static bool read_into(struct snapshot *s, const char *file, char *const *environ, struct config_error *error);
+static const struct config *read_anew(
+	const char *file, char *const *environ, bool names_only, struct config_error *ret);
+static bool read_into(
+	struct snapshot *s, const char *file, char *const *environ, bool names_only, struct config_error *error);
 static const char *folder_of(struct document *doc, const char *file);
 static bool check_tls(struct check *c);
 static bool check_issuers(struct check *c);
@@ -34,10 +38,20 @@ static bool (*const checks[])(struct check *) = { check_tls, check_issuers, chec
 
 const struct config *config_read(const char *file, char *const *environ, struct config_error *ret)
 {
+	return read_anew(file, environ, false, ret);
+}
+
+const struct config *config_read_again(const char *file, char *const *environ, struct config_error *ret)
+{
+	return read_anew(file, environ, true, ret);
+}
+
+static const struct config *read_anew(const char *file, char *const *environ, bool names_only, struct config_error *ret)
+{
 	struct snapshot *s = memory_new(sizeof(*s));
 
 	s->doc = document_new();
-	if (read_into(s, file, environ, ret))
+	if (read_into(s, file, environ, names_only, ret))
 		return &s->config;
 	config_free(&s->config);
 	return NULL;
@@ -52,11 +66,13 @@ void config_free(const struct config *config)
 	free(s);
 }
 
-static bool read_into(struct snapshot *s, const char *file, char *const *environ, struct config_error *error)
+static bool read_into(
+	struct snapshot *s, const char *file, char *const *environ, bool names_only, struct config_error *error)
 {
 	struct value *root = document_read_file(s->doc, file, error);
-	struct check check = { &s->config, root, { s->doc, folder_of(s->doc, file), error } };
+	struct check check = { &s->config, root, { s->doc, folder_of(s->doc, file), error, names_only } };
 
+	s->root = root;
 	if (!root || !config_lay_environment(s->doc, root, environ, &s->config.warnings, error))
 		return false;
 	if (!settings_read(&check.reading, &CONFIG_TABLE, root, "", &s->config))
@@ -100,7 +116,7 @@ static bool check_certificate(struct check *c, const char *certificate, const ch
 
 	if (!check_pair(c, certificate, key, section))
 		return false;
-	if (!certificate || !certificate_check(certificate, key, why, sizeof(why)))
+	if (!certificate || c->reading.names_only || !certificate_check(certificate, key, why, sizeof(why)))
 		return true;
 	return setting_refuse(&c->reading, place_of(c, section), section, "cannot be used: %s", why);
 }
@@ -109,7 +125,7 @@ static bool check_authorities(struct check *c, const char *file, const char *pat
 {
 	char why[512];
 
-	if (!file || !certificate_check_authorities(file, why, sizeof(why)))
+	if (!file || c->reading.names_only || !certificate_check_authorities(file, why, sizeof(why)))
 		return true;
 	return setting_refuse(&c->reading, place_of(c, path), path, "cannot be used: %s", why);
 }
@@ -143,6 +159,21 @@ static bool check_issuer(struct check *c, const struct value *v, size_t i)
 	return true;
 }
 
+void config_refuse_keys(const struct config *config, size_t issuer, const char *why, struct config_error *ret)
+{
+	const struct snapshot *s = container_of((struct config *)(uintptr_t)config, struct snapshot, config);
+	const struct value *v = value_at(s->root, "auth.issuers")->first, *file;
+	struct settings_reading reading = { .doc = s->doc, .error = ret };
+	char name[64];
+
+	for (size_t i = 0; i < issuer; i++)
+		v = v->next;
+	file = value_at(v, "jwks_file");
+	snprintf(name, sizeof(name), "auth.issuers[%zu].jwks_file", issuer);
+	setting_refuse(&reading, file, name, "names %s, which cannot be used: %s",
+		config->auth.issuers.items[issuer].jwks_file, why);
+}
+
 static bool check_issuers(struct check *c)
 {
 	const struct value *list = value_at(c->root, "auth.issuers");
@@ -169,6 +200,8 @@ static bool check_providers(struct check *c)
 		{ WAKE_PROVIDER_SNS, config->wake.sns.secret_access_key, "wake.sns.secret_access_key", "sns" },
 	};
 
+	if (c->reading.names_only) /* secrets are missing, and providers need a restart */
+		return true;
 	for (size_t i = 0; i < config->wake.providers.count; i++)
 		for (size_t k = 0; k < sizeof(needs) / sizeof(*needs); k++)
 			if (needs[k].provider == (enum wake_provider)config->wake.providers.items[i] && !needs[k].value)

@@ -143,11 +143,16 @@ struct config {
 /* Reads `file` and what `environ` overrides (NULL: nothing). NULL when it is not fit to start with: then
  * ret->line says why, and the exit code is 78. The caller owns the result. */
 const struct config *config_read(const char *file, char *const *environ, struct config_error *ret);
+/* Likewise at SIGHUP, when only what is reloadable counts. Files are named and not looked at, so that each can be refused by
+ * whoever reads it; secrets that stand in files are NULL. */
+const struct config *config_read_again(const char *file, char *const *environ, struct config_error *ret);
 /* NULL is fine. */
 void config_free(const struct config *);
 
 /* asking */
 
+/* The line for an issuer's jwks_file that whoever read it found no use for; `why` is a sentence without a full stop. */
+void config_refuse_keys(const struct config *, size_t issuer, const char *why, struct config_error *ret);
 /* docs/configuration.md: every setting with its type, limits, default and sentence. */
 void config_write_manual(FILE *);
 

@@ -452,7 +452,7 @@ static void on_installation(struct db_unit *unit, void *context, const struct fa
 	revocation_start(f->revocation);
 	if (f->options.keeps_house) {
 		let_wake(f);
-		loop_timer_start(&f->sweep, SWEEP_MS);
+		loop_timer_start(&f->sweep, 0);
 	}
 }
 
@@ -473,8 +473,11 @@ static void on_sweep(struct loop_timer *timer)
 
 	db_unit_add(unit, &SQL_sweep);
 	db_param_int(unit, f->options.config->retention.commands_ms);
-	if (f->sweeps++ % PARTITIONS_EVERY == 0)
+	if (f->sweeps++ % PARTITIONS_EVERY == 0) {
 		db_unit_add(unit, &SQL_partitions);
+		db_param_int(unit, f->options.config->retention.commands_ms);
+		db_param_int(unit, f->options.config->retention.events_ms);
+	}
 	f->units++;
 	db_unit_submit(unit);
 	loop_timer_start(timer, SWEEP_MS);

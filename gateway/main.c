@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "gateway/access/jwks.h"
 #include "gateway/catalog.h"
 #include "gateway/config.h"
 #include "gateway/node.h"
@@ -60,6 +61,34 @@ static int act(enum action action, const struct config *config)
 	}
 }
 
+/* What other files hold that the configuration names: the catalogue, and the issuers' keys. */
+
+static bool has_catalog(const struct config *config, struct config_error *error)
+{
+	const struct catalog *catalog = catalog_read(config->commands.catalog, error);
+
+	catalog_free(catalog);
+	return catalog;
+}
+
+static bool has_keys(const struct config *config, struct config_error *error)
+{
+	const struct issuers *issuers = &config->auth.issuers;
+	char why[256];
+
+	for (size_t i = 0; i < issuers->count; i++) {
+		if (!issuers->items[i].jwks_file)
+			continue;
+		struct jwks *keys = jwks_new(issuers->items[i].jwks_file, why, sizeof(why));
+		jwks_free(keys);
+		if (!keys) {
+			config_refuse_keys(config, i, why, error);
+			return false;
+		}
+	}
+	return true;
+}
+
 static int with_config(enum action action, const char *file)
 {
 	struct config_error error = { 0 };
@@ -72,13 +101,11 @@ static int with_config(enum action action, const char *file)
 	log_configure(config->log.level, config->log.format);
 	for (size_t i = 0; i < config->warnings.count; i++)
 		log_warn("config", config->warnings.items[i]);
-	const struct catalog *catalog = catalog_read(config->commands.catalog, &error);
-	if (!catalog) {
+	if (!has_catalog(config, &error) || !has_keys(config, &error)) {
 		fprintf(stderr, "%s\n", error.line);
 		config_free(config);
 		return EXIT_CONFIGURATION;
 	}
-	catalog_free(catalog);
 	int code = act(action, config);
 	config_free(config);
 	return code;

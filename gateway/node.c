@@ -32,6 +32,7 @@
 
 struct node {
 	const struct config *config;
+	const struct config *latest; /* the last that could be read: SIGHUP reads the files that it names */
 	struct token_trust *trust;
 	const struct catalog *catalog;
 	struct certificate *certificate; /* NULL: plain HTTP */
@@ -57,7 +58,7 @@ int node_run(const struct config *config)
 	sigset_t signals;
 	int code = 1;
 
-	node.config = config;
+	node.config = node.latest = config;
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
@@ -65,6 +66,7 @@ int node_run(const struct config *config)
 	sigaddset(&signals, SIGUSR1); /* a worker asks the node to stop */
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	log_never_wait();
 	if (prepare(&node) && start_workers(&node))
 		code = wait_for_end(&node, &signals);
 	code = stop_workers(&node, code);
@@ -253,8 +255,9 @@ static void take_over(struct node *node, const struct config *fresh)
 }
 
 /* The next connection gets the new one; those that are open keep theirs. */
-static void renew_certificate(struct node *node, const struct config *config)
+static void renew_certificate(struct node *node)
 {
+	const struct config *config = node->latest;
 	char why[512];
 
 	if (!node->certificate != !config->http.tls.certificate)
@@ -264,21 +267,11 @@ static void renew_certificate(struct node *node, const struct config *config)
 		log_error("node", "the certificate is refused, the old one stays", LOG_TEXT("why", why));
 }
 
-/* A bad file is refused with a log line, and the old one stays; the others are read all the same. */
-static void reload(struct node *node)
+static void renew_catalog(struct node *node)
 {
 	struct config_error error = { 0 };
-	const struct config *fresh = config_read(node->config->file, environ, &error);
+	const struct catalog *catalog = catalog_read(node->latest->commands.catalog, &error);
 
-	log_info("node", "reloading");
-	token_trust_reload(node->trust);
-	if (fresh)
-		take_over(node, fresh);
-	else
-		log_error("node", "the configuration is refused, the old one stays", LOG_TEXT("why", error.line));
-	renew_certificate(node, fresh ? fresh : node->config);
-	config_free(fresh);
-	const struct catalog *catalog = catalog_read(node->config->commands.catalog, &error);
 	if (!catalog) {
 		log_error("node", "the catalogue is refused, the old one stays", LOG_TEXT("why", error.line));
 		return;
@@ -287,6 +280,31 @@ static void reload(struct node *node)
 		worker_set_catalog(node->workers[i], catalog);
 	catalog_free(node->catalog); /* every worker has let go of it */
 	node->catalog = catalog;
+}
+
+static void renew_config(struct node *node)
+{
+	struct config_error error = { 0 };
+	const struct config *fresh = config_read_again(node->config->file, environ, &error);
+
+	if (!fresh) {
+		log_error("node", "the configuration is refused, the old one stays", LOG_TEXT("why", error.line));
+		return;
+	}
+	take_over(node, fresh);
+	if (node->latest != node->config)
+		config_free(node->latest);
+	node->latest = fresh;
+}
+
+/* A bad file is refused with a log line, and the old one stays; the others are taken all the same. */
+static void reload(struct node *node)
+{
+	log_info("node", "reloading");
+	renew_config(node);
+	token_trust_reload(node->trust);
+	renew_certificate(node);
+	renew_catalog(node);
 }
 
 static int stop_workers(struct node *node, int code)

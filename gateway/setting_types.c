@@ -141,13 +141,15 @@ static bool read_file(const struct item *it, void *member)
 	if (!text)
 		return false;
 	const char *path = settings_resolve(it->reading, text);
+	*(const char **)member = path;
+	if (it->reading->names_only)
+		return true;
 	if (access(path, R_OK) != 0 || stat(path, &st) != 0)
 		return setting_refuse(
 			it->reading, it->value, it->name, "names %s, which cannot be read: %s", path, strerror(errno));
 	if (S_ISDIR(st.st_mode))
 		return setting_refuse(
 			it->reading, it->value, it->name, "names %s, which is a folder, not a file", path);
-	*(const char **)member = path;
 	return true;
 }
 
@@ -159,7 +161,7 @@ static bool read_folder(const struct item *it, void *member)
 	if (!text)
 		return false;
 	const char *path = settings_resolve(it->reading, text);
-	if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
+	if (!it->reading->names_only && (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)))
 		return setting_refuse(it->reading, it->value, it->name, "names %s, which is not a folder", path);
 	*(const char **)member = path;
 	return true;

@@ -135,6 +135,8 @@ static bool read_row(const struct walk *w, const struct setting *s)
 	full_name(w, s->path, name);
 	if (s->type == SETTING_SECRET && !choose_secret(w, s, &v, name))
 		return false;
+	if (!v && w->reading->names_only && s->type == SETTING_SECRET)
+		return true;
 	if (!v && !s->initial) {
 		struct value place = nearest(w, s->path);
 		return setting_refuse(w->reading, &place, name, "must be given: it has no default");
@@ -144,7 +146,8 @@ static bool read_row(const struct walk *w, const struct setting *s)
 	return setting_read(w->reading, s, v, name, w->into + s->offset);
 }
 
-/* A secret stands at its own key or, as a file's name, at the one with _file: then *v is what is in the file. */
+/* A secret stands at its own key or, as a file's name, at the one with _file: then *v is what is in the file; NULL when
+ * that is not asked for. */
 static bool choose_secret(const struct walk *w, const struct setting *s, const struct value **v, char *name)
 {
 	char file_path[PATH_SIZE], file_name[NAME_SIZE];
@@ -160,6 +163,9 @@ static bool choose_secret(const struct walk *w, const struct setting *s, const s
 	if (!setting_read(w->reading, &(struct setting){ .type = SETTING_FILE }, file, file_name, &secret))
 		return false;
 	snprintf(name, NAME_SIZE, "%s", file_name);
+	*v = NULL;
+	if (w->reading->names_only)
+		return true;
 	*v = read_secret(w, secret, file, file_name);
 	return *v != NULL;
 }

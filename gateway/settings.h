@@ -67,6 +67,7 @@ struct settings_reading {
 	struct document *doc; /* owns what the struct points to */
 	const char *folder;   /* where relative paths begin */
 	struct config_error *error;
+	bool names_only; /* files, folders and secrets are named, not looked at: they may be bad, or gone */
 };
 
 /* Fills `into` from `map`. `path` is where the map stands, for the errors; "" for the root. */

@@ -78,24 +78,35 @@ static bool read_topic(const char *topic, char ret_vehicle_id[65])
 	return strcmp(topic, plain) == 0 || strcmp(topic, fed) == 0;
 }
 
+/* {"version":N,"state":{patch}}, also without the version, or the bare patch. What has both and is not that was meant to be: to take it
+ * for a patch would put a member `state` beside what the vehicle reports. */
+static bool read_report(const json_t *body, const json_t **ret_patch, int64_t *ret_version)
+{
+	const json_t *state = json_object_get(body, "state"), *version = json_object_get(body, "version");
+	bool wrapped = json_is_object(state) && (!version || json_is_integer(version));
+
+	*ret_patch = wrapped ? state : body;
+	*ret_version = wrapped && version ? json_integer_value(version) : -1;
+	return json_is_object(body) && (wrapped || !state || !version);
+}
+
 bool shadow_receive(struct shadow *s, const struct batch_fence *fence, const struct mqtt_message *m,
 	struct receipt *receipt, char ret_vehicle_id[65])
 {
 	json_auto_t *body = NULL;
+	const json_t *patch;
+	int64_t version;
 	bool known = read_topic(m->topic, ret_vehicle_id);
 
 	metric_add(METRIC_STATE_REPORTS, 1);
 	if (known && m->len <= PAYLOAD_MAX)
 		body = json_read(m->payload, m->len);
-	if (!json_is_object(body)) {
+	if (!read_report(body, &patch, &version)) {
 		metric_add(METRIC_STATE_MALFORMED, 1);
 		log_debug("state", "a state report that cannot be read", LOG_TEXT("topic", m->topic));
 		return known;
 	}
-	const json_t *state = json_object_get(body, "state"), *version = json_object_get(body, "version");
-	bool wrapped = json_is_object(state) && (!version || json_is_integer(version));
-	shadow_report(s, fence, ret_vehicle_id, wrapped ? state : body,
-		wrapped && version ? json_integer_value(version) : -1, receipt);
+	shadow_report(s, fence, ret_vehicle_id, patch, version, receipt);
 	return known;
 }
 

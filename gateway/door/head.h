@@ -10,13 +10,18 @@
 
 #define HEAD_MAX (16 * 1024)
 
-/* NULL: well formed up to its empty line; else a sentence that says what is wrong with it. */
-const char *head_check(const char *text, size_t len);
+/* NULL: nothing is wrong with it as far as it goes, and `*ret_len` is its length with its empty line, 0 while that has not
+ * come; else a sentence that says what is wrong. */
+const char *head_check(const char *text, size_t len, size_t *ret_len);
+/* Makes a well-formed head's absolute-form target the origin-form that it stands for (RFC 9112 §3.2.2), in the `len` bytes at
+ * `text`, which may go on behind the head. Returns by how much they are fewer now. */
+size_t head_to_origin_form(char *text, size_t len);
 /* Whether `text` holds the head's empty line. */
 bool head_is_whole(const char *text, size_t len);
 /* Whether a request for /v1/ws begins so, as far as `text` goes. */
 bool head_may_ask_websocket(const char *text, size_t len);
-/* Whether a well-formed head asks for the upgrade to WebSocket at /v1/ws (RFC 6455 §4.1). */
+/* Whether a whole and well-formed head asks for an upgrade to WebSocket at /v1/ws, in whatever way (RFC 6455 §4.1 says which
+ * is right). */
 bool head_asks_websocket(const char *text, size_t len);
 
 #endif

@@ -30,7 +30,8 @@
 #define RECORD 16384		 /* RFC 8446 §5.1: what TLS carries in one piece */
 #define AT_ONCE 8		 /* records that one client may have in a turn of the loop */
 #define FLUSH_MS 10000		 /* a client has so long for the last of what its room sent */
-#define PARTING_MS 2000		 /* and so long to close, too, so that the kernel does not throw its last bytes away */
+#define PARTING_MS 2000		 /* who says nothing for so long after that need not be heard to its end */
+#define PARTED_MS 30000		 /* nor who talks on for so long: then the kernel may throw our last bytes away */
 #define SEND_BUFFER (128 * 1024) /* of a WebSocket: the kernel's queue must not grow beside ours */
 
 enum state { SHAKING, HEARING, OPEN, PARTING };
@@ -60,6 +61,7 @@ struct tunnel {
 	bool room_deaf;		    /* it hears no more */
 	bool broken;		    /* TLS failed: nothing more can be said in it */
 	struct loop_timer patience;
+	int64_t parted_at_ms;
 	struct loop_soon again;
 };
 
@@ -427,6 +429,7 @@ static void begin_parting(struct tunnel *t)
 	shutdown(t->outer, SHUT_WR);
 	watch(&t->inner_poll, &t->inner_wants, 0, on_inner);
 	watch(&t->outer_poll, &t->outer_wants, UV_READABLE, on_outer);
+	t->parted_at_ms = loop_monotonic_ms(t->all->loop) + PARTED_MS;
 	loop_timer_start(&t->patience, PARTING_MS);
 	part(t);
 }
@@ -451,15 +454,15 @@ static void pump(struct tunnel *t)
 
 static void part(struct tunnel *t)
 {
-	ssize_t len = 0;
+	int64_t left_ms = t->parted_at_ms - loop_monotonic_ms(t->all->loop);
+	ssize_t len = recv(t->outer, t->all->scratch, RECORD, MSG_DONTWAIT);
 
-	for (int i = 0; i < AT_ONCE; i++) {
-		len = recv(t->outer, t->all->scratch, RECORD, MSG_DONTWAIT);
-		if (len <= 0)
-			break;
-	}
-	if (len == 0 || (len < 0 && errno != EAGAIN))
+	if (len < 0 && errno == EAGAIN)
+		return;
+	if (len <= 0 || left_ms <= 0)
 		cut(t);
+	else
+		loop_timer_start(&t->patience, left_ms < PARTING_MS ? left_ms : PARTING_MS);
 }
 
 /* Both handles are in the tunnel; the last frees it. */

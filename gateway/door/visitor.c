@@ -17,8 +17,9 @@
 #include "gateway/door/guests.h"
 #include "gateway/door/head.h"
 
-static const char ONLY_WEBSOCKETS[] = "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: close\r\n"
-				      "Content-Length: 0\r\n\r\n";
+static const char ONLY_WEBSOCKETS[] =
+	"HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: close, upgrade\r\n"
+	"Content-Length: 0\r\n\r\n";
 
 struct visitor {
 	struct list node;
@@ -107,6 +108,15 @@ static void on_poll_closed(uv_handle_t *handle)
 	free(container_of(handle, struct visitor, poll));
 }
 
+/* What it said is read first: left unread it would make the kernel take the answer away. */
+static void say_only_websockets(struct visitor *v)
+{
+	char head[HEAD_MAX];
+
+	(void)recv(v->fd, head, sizeof(head), MSG_DONTWAIT);
+	(void)send(v->fd, ONLY_WEBSOCKETS, sizeof(ONLY_WEBSOCKETS) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 /* The poll handle lets go of the descriptor at once; the visitor is freed a turn later. */
 static void let_go(struct visitor *v)
 {
@@ -121,7 +131,7 @@ static void send_to(struct visitor *v, enum belonging belonging)
 	int one = 1;
 
 	if (!room) {
-		send(v->fd, ONLY_WEBSOCKETS, sizeof(ONLY_WEBSOCKETS) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+		say_only_websockets(v);
 		refuse(v);
 		return;
 	}

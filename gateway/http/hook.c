@@ -10,7 +10,6 @@
 #include "notifier/wake/provider.h"
 
 #define HOOKS "/v1/hooks/"
-#define BODY_MAX (64 * 1024)
 
 static void take(struct http_request *r, const struct http_hook *hook);
 static void on_done(struct api_call *call);

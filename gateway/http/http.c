@@ -1,26 +1,14 @@
-/* http.c - h2o on the worker's loop: its configuration, its connections, its end. */
+/* http.c - h2o on the worker's loop: its configuration, and its end. */
 #include "gateway/http/http.h"
 
-#include <arpa/inet.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/loop.h"
 #include "base/memory.h"
 #include "gateway/http/http_internal.h"
 
-#define READ_MAX                                                                                                       \
-	(1024 * 1024) /* a client that sends more than it may still gets to read why; past this h2o hangs up on it */
+#define READ_MAX (BODY_MAX + 1) /* h2o refuses a chunked body that reaches it, and a length that is past it */
 #define TIMEOUT_MS 10000
-
-/* One accepted connection, until h2o closes it. */
-struct connection {
-	uv_tcp_t tcp;
-	void (*on_closed)(const char *peer);
-	char peer[INET6_ADDRSTRLEN];
-};
 
 static void add_handler(struct http *http, h2o_pathconf_t *path, int (*on_req)(h2o_handler_t *, h2o_req_t *));
 static void add_files(struct http *http, h2o_pathconf_t *path);
@@ -42,10 +30,10 @@ struct http *http_new(struct loop *loop, const struct http_options *options)
 	if (options->api) {
 		http_dress(http, &host->fallback_path);
 		http_dress(http, path);
-		add_handler(http, path, http_on_any);
 		http_log_requests(path);
 		http_log_requests(&host->fallback_path);
 	}
+	add_handler(http, path, http_on_any);
 	add_handler(http, path, options->api ? http_on_request : http_on_admin);
 	if (options->web_root)
 		add_files(http, path);
@@ -73,32 +61,6 @@ static void add_files(struct http *http, h2o_pathconf_t *path)
 	h2o_headers_append_command(&headers, H2O_HEADERS_CMD_SETIFEMPTY, (h2o_iovec_t *)H2O_TOKEN_CACHE_CONTROL,
 		h2o_iovec_init(H2O_STRLIT("no-cache")));
 	h2o_headers_register(path, headers);
-}
-
-static void on_connection_closed(uv_handle_t *handle)
-{
-	struct connection *c = container_of(handle, struct connection, tcp);
-
-	if (c->on_closed)
-		c->on_closed(c->peer);
-	free(c);
-}
-
-void http_accept(struct http *http, int fd, const char *peer)
-{
-	struct connection *c = memory_new(sizeof(*c));
-
-	c->on_closed = http->options.on_closed;
-	snprintf(c->peer, sizeof(c->peer), "%s", peer);
-	uv_tcp_init(loop_uv(http->loop), &c->tcp);
-	if (uv_tcp_open(&c->tcp, fd) != 0) {
-		close(fd);
-		uv_close((uv_handle_t *)&c->tcp, on_connection_closed);
-		return;
-	}
-	h2o_socket_t *socket = h2o_uv_socket_create((uv_stream_t *)&c->tcp, on_connection_closed);
-	http_remember_peer(socket, peer);
-	h2o_accept(&http->accept, socket);
 }
 
 void http_drain(struct http *http)

@@ -18,6 +18,8 @@
 #include "gateway/http/http.h"
 #include "notifier/hub.h"
 
+#define BODY_MAX (64 * 1024)
+
 enum route_flag { PLAIN, SENDS, STREAMS, FOLLOWS }; /* STREAMS: when asked to; FOLLOWS: always, a fleet */
 
 struct route {
@@ -25,6 +27,8 @@ struct route {
 	const struct api_operation *operation;
 	int status;
 	const char *query; /* names, comma-separated */
+#define BODY_MAX (64 * 1024)
+
 	enum route_flag flag;
 };
 extern const struct route routes[];
@@ -58,6 +62,7 @@ struct http_request {
 	int64_t wait;		  /* Prefer: wait=N; -1: none */
 	struct rate_verdict rate; /* of the bucket that was asked last */
 	struct stream *stream;
+	bool lingers; /* the client may still be sending: after the answer what comes is read, and thrown away */
 };
 
 /* A new one for h2o's request, in its pool. */
@@ -73,10 +78,14 @@ void http_problem(struct http_request *, const struct fault *, const char *detai
 void http_reply(struct http_request *, int status, const char *type, const char *body, size_t len);
 void http_header(struct http_request *, const char *name, const char *value);
 
-/* admin.c, request.c, strict.c: what h2o calls. The last passes on what it does not refuse. */
+/* admin.c, request.c, connection.c: what h2o calls. The last comes first, and passes on what it does not refuse. */
 int http_on_admin(h2o_handler_t *, h2o_req_t *);
 int http_on_request(h2o_handler_t *, h2o_req_t *);
 int http_on_any(h2o_handler_t *, h2o_req_t *);
+/* connection.c: h2o is about to close this request's connection; it is to be closed by linger.c instead. */
+void http_linger(h2o_req_t *);
+/* linger.c: takes `fd`. `on_closed` as in http_options; `peer` is borrowed. */
+void linger_begin(struct loop *, int fd, const char *peer, void (*on_closed)(const char *peer));
 /* dress.c: every answer gets the security headers; what h2o answers by itself gets a request id, and what it refuses becomes
  * a problem. */
 void http_dress(struct http *, h2o_pathconf_t *);

@@ -14,7 +14,6 @@
 #include "gateway/http/http_internal.h"
 
 #define WAIT_MAX_S 60
-#define BODY_MAX (64 * 1024)
 
 static void authenticate_and_run(struct http_request *r, json_t *params);
 static void on_done(struct api_call *call);
@@ -43,8 +42,8 @@ static const char *reason_of(int status)
 	} reasons[] = { { 200, "OK" }, { 201, "Created" }, { 202, "Accepted" }, { 204, "No Content" },
 		{ 400, "Bad Request" }, { 401, "Unauthorized" }, { 403, "Forbidden" }, { 404, "Not Found" },
 		{ 405, "Method Not Allowed" }, { 409, "Conflict" }, { 413, "Content Too Large" },
-		{ 415, "Unsupported Media Type" }, { 422, "Unprocessable Content" }, { 429, "Too Many Requests" },
-		{ 503, "Service Unavailable" } };
+		{ 415, "Unsupported Media Type" }, { 422, "Unprocessable Content" }, { 426, "Upgrade Required" },
+		{ 429, "Too Many Requests" }, { 503, "Service Unavailable" } };
 	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
 		if (reasons[i].status == status)
 			return reasons[i].reason;
@@ -343,6 +342,8 @@ static void dispose(void *data)
 	stream_abandon(r);
 	if (r->call)
 		api_call_cancel(r->call);
+	if (r->lingers && !r->http->options.secure) /* a tunnel does it by itself */
+		http_linger(r->req);
 	r->http->requests--;
 }
 
@@ -399,7 +400,28 @@ bool http_is_of_api(const h2o_req_t *req)
 	return path.len >= 3 && memcmp(path.base, "/v1", 3) == 0 && (path.len == 3 || path.base[3] == '/');
 }
 
-/* With a web root, what is outside /v1 is a file, or h2o's own 404 (which strict.c dresses). */
+/* Who opens a WebSocket rightly never comes here: the door has sent them to their own room. True: it was answered. */
+static bool refuse_websocket(struct http_request *r)
+{
+	h2o_req_t *req = r->req;
+	h2o_iovec_t path = http_path(req);
+
+	if (!h2o_memis(path.base, path.len, H2O_STRLIT("/v1/ws")))
+		return false;
+	if (!is_method(req->method, "GET")) {
+		http_header(r, "allow", "GET");
+		http_problem(r, &FAULT_METHOD_NOT_ALLOWED, "", NULL);
+		return true;
+	}
+	req->http1_is_persistent = 0;
+	http_header(r, "upgrade", "websocket"); /* RFC 9110 §15.5.22, and §7.8 for the option */
+	http_header(r, "connection", "upgrade");
+	http_problem(r, &FAULT_UPGRADE_REQUIRED,
+		"a WebSocket is opened by the first request of a connection, over HTTP/1.1 and without a body", NULL);
+	return true;
+}
+
+/* With a web root, what is outside /v1 is a file, or h2o's own 404 (which dress.c dresses). */
 int http_on_request(h2o_handler_t *handler, h2o_req_t *req)
 {
 	struct http *http = ((struct http_handler *)(void *)handler)->http;
@@ -407,7 +429,7 @@ int http_on_request(h2o_handler_t *handler, h2o_req_t *req)
 	if (http->options.web_root && !http_is_of_api(req))
 		return -1;
 	struct http_request *r = http_request_new(http, req);
-	if (cors_handle(r) || hook_handle(r) || !http_client_may_ask(r))
+	if (cors_handle(r) || hook_handle(r) || !http_client_may_ask(r) || refuse_websocket(r))
 		return 0;
 	json_t *params = json_object();
 	if (find_route(r, params))

@@ -3,6 +3,7 @@
  *   request ─ catalogue ─┬─ the vehicle's rate ─┬─ accept ─┬─ (no wait) ─ the command
  *                        └─ fault               └─ 429     ├─ watch ─┬─ final or timed_out ─ the command, settled
  *                                                          │         └─ time is up ──────── the command as it stands
+ *                                                          ├─ an earlier command ─ read again ─ watch
  *                                                          └─ fault */
 #include <openssl/evp.h>
 #include <stdlib.h>
@@ -39,6 +40,7 @@ struct send {
 	struct list node; /* of api->waiting, while the timer runs */
 	int64_t wait_s;
 	char *latest; /* the command as the last event showed it */
+	bool heard;   /* of an event, since the command was asked for again */
 };
 
 static void run(struct api_call *call);
@@ -51,6 +53,9 @@ static bool take_token(struct send *s);
 static void give_token_back(struct send *s);
 static void submit(struct send *s);
 static void on_accepted(struct accept *accept, const struct fault *fault);
+static void read_again(struct send *s);
+static void on_read(struct db_unit *unit, void *context, const struct fault *fault);
+static void await(struct send *s);
 static void on_command(struct hub_watch *watch, const char *command);
 static void on_time_up(struct loop_timer *timer);
 static void finish(struct send *s);
@@ -273,14 +278,22 @@ static void submit(struct send *s)
 	memcpy(s->watch.command_id, s->accept.id, sizeof(s->watch.command_id));
 }
 
-static bool is_settled(const char *command, char ret_id[37])
+/* `command` is what the caller will see, if nothing newer comes. */
+static void show(struct send *s, const char *command)
 {
 	json_auto_t *c = json_loads(command, 0, NULL);
-	const char *id = json_text_at(c, "id"), *status = json_text_at(c, "status");
+	const char *id = json_text_at(c, "id"), *name = json_text_at(c, "status");
+	enum command_status status = name ? status_of(name) : STATUS_COUNT;
 
-	snprintf(ret_id, 37, "%s", id ? id : "");
-	enum command_status s = status ? status_of(status) : STATUS_COUNT;
-	return status_is_final(s) || s == STATUS_TIMED_OUT;
+	free(s->latest);
+	s->latest = memory_need(strdup(command));
+	snprintf(s->call->resource_id, sizeof(s->call->resource_id), "%s", id ? id : "");
+	s->call->settled = status_is_final(status) || status == STATUS_TIMED_OUT;
+}
+
+static bool is_to_wait(const struct send *s)
+{
+	return s->wait_s > 0 && !s->call->settled && !s->call->api->draining;
 }
 
 static void on_accepted(struct accept *accept, const struct fault *fault)
@@ -297,31 +310,60 @@ static void on_accepted(struct accept *accept, const struct fault *fault)
 		return;
 	}
 	call->replayed = accept->replayed;
-	call->settled = is_settled(accept->command, call->resource_id);
-	if (accept->replayed || !s->latest) {
-		free(s->latest);
-		s->latest = accept->command;
-		accept->command = NULL;
-	}
+	if (accept->replayed || !s->latest)
+		show(s, accept->command);
 	memcpy(s->watch.command_id, call->resource_id, sizeof(s->watch.command_id));
-	if (s->wait_s == 0 || call->settled || call->api->draining) {
-		finish(s);
-		return;
-	}
-	loop_timer_start(&s->timer, s->wait_s * 1000);
-	list_append(&call->api->waiting, &s->node);
+	if (accept->replayed && is_to_wait(s))
+		read_again(s);
+	else
+		await(s);
+}
+
+/* An earlier command was not watched while its transaction was read: what settled it meanwhile was not heard. From here on
+ * it is, and what was before is in the table. */
+static void read_again(struct send *s)
+{
+	struct db_array vehicles = { 0 }, ids = { 0 };
+	struct db_unit *unit = db_unit_new(s->call->api->reader, on_read, s);
+
+	db_array_text(&vehicles, s->accept.vehicle_id);
+	db_array_text(&ids, s->call->resource_id);
+	db_unit_add(unit, &SQL_command_read);
+	db_param_array(unit, &vehicles);
+	db_param_array(unit, &ids);
+	s->heard = false;
+	db_unit_submit(unit);
+}
+
+/* Whatever was heard since the question is no older than the answer, or will be followed. */
+static void on_read(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct send *s = context;
+	const char *command = fault ? NULL : db_text(unit, 0, 0, 1);
+
+	if (command && !s->heard)
+		show(s, command);
+	await(s);
 }
 
 /* Waiting. Events of the accept itself come before on_accepted. */
 
+static void await(struct send *s)
+{
+	if (!is_to_wait(s)) {
+		finish(s);
+		return;
+	}
+	loop_timer_start(&s->timer, s->wait_s * 1000);
+	list_append(&s->call->api->waiting, &s->node);
+}
+
 static void on_command(struct hub_watch *watch, const char *command)
 {
 	struct send *s = container_of(watch, struct send, watch);
-	char id[37];
 
-	free(s->latest);
-	s->latest = memory_need(strdup(command));
-	s->call->settled = is_settled(command, id);
+	s->heard = true;
+	show(s, command);
 	if (s->call->settled && loop_timer_is_started(&s->timer))
 		finish(s);
 }

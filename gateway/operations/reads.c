@@ -340,8 +340,7 @@ static void run(struct api_call *call)
 
 static void run_catalog(struct api_call *call)
 {
-	json_auto_t *catalog = catalog_to_json(call->api->catalog);
-	char *body = memory_need(json_dumps(catalog, JSON_COMPACT));
+	char *body = memory_need(strdup(catalog_json(call->api->catalog)));
 	api_call_reply(call, body, strlen(body));
 }
 

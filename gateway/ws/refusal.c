@@ -27,6 +27,8 @@ static const char *header_of(const struct fault *fault)
 	} headers[] = {
 		{ &FAULT_UNAUTHENTICATED, "WWW-Authenticate: Bearer realm=\"keyfob\", error=\"invalid_token\"\r\n" },
 		{ &FAULT_MALFORMED_REQUEST, "Sec-WebSocket-Version: 13\r\n" }, /* RFC 6455 §4.2.2 */
+		{ &FAULT_UPGRADE_REQUIRED,
+			"Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" },
 		{ &FAULT_DRAINING, "Retry-After: 1\r\n" },
 		{ &FAULT_RATE_LIMITED, "Retry-After: 1\r\n" },
 	};

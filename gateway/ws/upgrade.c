@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/fault.h"
+
 #define SUBPROTOCOL "keyfob.v1"
 #define BEARER_OFFER "bearer."
 #define KEY_LENGTH 24 /* 16 bytes in base64, RFC 6455 §4.1 */
@@ -13,7 +15,13 @@ typedef void taker(struct upgrade *, char *item);
 
 static taker take_upgrade, take_connection, take_subprotocol, take_forwarded;
 static const char *read_line(struct upgrade *u, char *line);
-static const char *check(const struct upgrade *u);
+static const struct fault *check(struct upgrade *u, const char **ret_why);
+
+static const struct fault *malformed(const char *why, const char **ret_why)
+{
+	*ret_why = why;
+	return &FAULT_MALFORMED_REQUEST;
+}
 
 /* Fields that may stand once (their text is kept) and lists that may stand often (each item is taken). */
 static const struct {
@@ -45,28 +53,47 @@ static char *next_line(char **at)
 	return line;
 }
 
-static bool is_for_us(const char *line)
+/* The path behind an absolute-form target's host, which is kept; NULL when there is none. The host moves into the room that a
+ * slash leaves, and is ended there. */
+static char *cut_host(char *target, struct upgrade *u)
 {
-	size_t path = strcspn(line + 4, " ?");
+	size_t scheme = strncasecmp(target, "http://", 7) == 0 ? 7 : strncasecmp(target, "https://", 8) == 0 ? 8 : 0;
+	char *host = target + scheme, *path = strchr(host, '/');
 
-	return strncmp(line, "GET ", 4) == 0 && path == 6 && strncmp(line + 4, "/v1/ws", 6) == 0 &&
-	       strcmp(line + strlen(line) - strlen(" HTTP/1.1"), " HTTP/1.1") == 0;
+	if (scheme == 0 || !path)
+		return NULL;
+	memmove(host - 1, host, (size_t)(path - host));
+	path[-1] = '\0';
+	u->target_host = host - 1;
+	return path;
 }
 
-const char *upgrade_read(char *head, size_t len, struct upgrade *ret)
+static bool is_for_us(char *line, struct upgrade *u)
+{
+	char *version = line, *method = strsep(&version, " "), *target = strsep(&version, " ");
+
+	if (!version || strcmp(method, "GET") != 0 || strcmp(version, "HTTP/1.1") != 0)
+		return false;
+	char *path = target[0] == '/' ? target : cut_host(target, u);
+	return path && strcmp(strsep(&path, "?"), "/v1/ws") == 0;
+}
+
+const struct fault *upgrade_read(char *head, size_t len, struct upgrade *ret, const char **ret_why)
 {
 	char *at = head, *line;
 	const char *wrong = NULL;
 
 	*ret = (struct upgrade){ 0 };
-	if (strlen(head) != len)
-		return "the head cannot be read";
-	line = next_line(&at);
-	if (!line || strlen(line) < strlen("GET /v1/ws HTTP/1.1") || !is_for_us(line))
-		return "a WebSocket is opened by GET /v1/ws over HTTP/1.1";
+	line = strlen(head) == len ? next_line(&at) : NULL;
+	if (!line)
+		return malformed("the head cannot be read", ret_why);
+	if (!is_for_us(line, ret))
+		return malformed("a WebSocket is opened by GET /v1/ws over HTTP/1.1", ret_why);
 	while (!wrong && (line = next_line(&at)) != NULL && *line)
 		wrong = read_line(ret, line);
-	return wrong ? wrong : line ? check(ret) : "the head does not end";
+	if (wrong || !line)
+		return malformed(wrong ? wrong : "the head does not end", ret_why);
+	return check(ret, ret_why);
 }
 
 static char *trimmed(char *text)
@@ -142,17 +169,23 @@ static bool is_key(const char *text)
 	return len == KEY_LENGTH;
 }
 
-static const char *check(const struct upgrade *u)
+static const struct fault *check(struct upgrade *u, const char **ret_why)
 {
 	if (!u->is_websocket || !u->is_connection)
-		return "this is no upgrade to websocket";
+		return malformed("this is no upgrade to websocket", ret_why);
 	if (!u->host)
-		return "there is no Host";
-	if (!u->version || strcmp(u->version, "13") != 0)
-		return "Sec-WebSocket-Version must be 13";
+		return malformed("there is no Host", ret_why);
+	if (u->target_host)
+		u->host = u->target_host;
+	if (!u->version)
+		return malformed("Sec-WebSocket-Version is missing", ret_why);
+	if (strcmp(u->version, "13") != 0) {
+		*ret_why = "Sec-WebSocket-Version must be 13";
+		return &FAULT_UPGRADE_REQUIRED;
+	}
 	if (!u->key || !is_key(u->key))
-		return "Sec-WebSocket-Key must be 16 bytes in base64";
-	return u->offers_keyfob ? NULL : "the subprotocol keyfob.v1 must be offered";
+		return malformed("Sec-WebSocket-Key must be 16 bytes in base64", ret_why);
+	return u->offers_keyfob ? NULL : malformed("the subprotocol keyfob.v1 must be offered", ret_why);
 }
 
 bool upgrade_token(const struct upgrade *u, const char **ret)

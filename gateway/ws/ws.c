@@ -77,19 +77,26 @@ void ws_adopt(struct ws *ws, int fd, const char *peer)
 	free(n);
 }
 
+static const struct fault *fail(struct newcomer *n, const struct fault *fault, const char *why)
+{
+	snprintf(n->detail, sizeof(n->detail), "%s", why);
+	return fault;
+}
+
 /* Exactly the head is taken from the kernel: frames that came right behind it are libwebsockets' to read. */
-static const char *take_head(struct newcomer *n, int fd)
+static const struct fault *take_head(struct newcomer *n, int fd)
 {
 	ssize_t seen = recv(fd, n->head, HEAD_MAX, MSG_PEEK | MSG_DONTWAIT);
-	const char *end = seen > 0 ? memmem(n->head, (size_t)seen, "\r\n\r\n", 4) : NULL;
+	const char *end = seen > 0 ? memmem(n->head, (size_t)seen, "\r\n\r\n", 4) : NULL, *why = "";
 
 	if (!end)
-		return "the head does not end";
+		return fail(n, &FAULT_MALFORMED_REQUEST, "the head does not end");
 	size_t len = (size_t)(end - n->head) + 4;
 	if (recv(fd, n->head, len, MSG_DONTWAIT) != (ssize_t)len)
-		return "the head cannot be read";
+		return fail(n, &FAULT_MALFORMED_REQUEST, "the head cannot be read");
 	n->head[len] = '\0';
-	return upgrade_read(n->head, len, &n->upgrade);
+	const struct fault *fault = upgrade_read(n->head, len, &n->upgrade, &why);
+	return fault ? fail(n, fault, why) : NULL;
 }
 
 static bool has_good_origin(const struct newcomer *n)
@@ -113,22 +120,17 @@ static bool client_may_ask(struct newcomer *n)
 	return api_may_ask(n->ws->api, RATE_ADDRESS, n->client, &verdict);
 }
 
-static const struct fault *fail(struct newcomer *n, const struct fault *fault, const char *why)
-{
-	snprintf(n->detail, sizeof(n->detail), "%s", why);
-	return fault;
-}
-
 static const struct fault *judge(struct newcomer *n, int fd)
 {
-	const char *wrong = take_head(n, fd), *token = NULL;
+	const struct fault *wrong = take_head(n, fd);
+	const char *token = NULL;
 
 	if (n->ws->draining)
 		return fail(n, &FAULT_DRAINING, "the node is shutting down");
 	if (!client_may_ask(n))
 		return fail(n, &FAULT_RATE_LIMITED, "too many requests from this address");
 	if (wrong)
-		return fail(n, &FAULT_MALFORMED_REQUEST, wrong);
+		return wrong;
 	if (!has_good_origin(n))
 		return fail(n, &FAULT_FORBIDDEN, "this origin may not open a WebSocket here");
 	if (!upgrade_token(&n->upgrade, &token))

@@ -1,5 +1,7 @@
 // edges.test.mjs - what strangers send and expect at the edges of the contract: odd paths, odd headers.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { test } from 'node:test';
 import { adminToken, grant, openStream, registerVehicle, rest, sendCommand, startInstallation, token, vehicleIds } from './harness.mjs';
 
@@ -54,4 +56,55 @@ test('a Last-Event-ID that is none of ours resumes nothing', options, async () =
 		assert.equal(snapshot.data.recovered, false, lastEventId);
 		stream.close();
 	}
+});
+
+// What a client of bytes hears until the node ends the connection; it says all before it listens.
+async function say(...pieces) {
+	const socket = connect({ host: '127.0.0.1', port: node.port, allowHalfOpen: true });
+	let heard = '';
+	await once(socket, 'connect');
+	socket.pause().setEncoding('latin1').on('data', (piece) => (heard += piece));
+	for (const piece of pieces) if (!socket.write(piece)) await once(socket, 'drain');
+	socket.resume();
+	await once(socket, 'end');
+	socket.end();
+	return heard;
+}
+
+const firstLine = (answer) => answer.slice(0, answer.indexOf('\r\n'));
+const post = (...fields) => [`POST ${path(ids[0], '/commands')} HTTP/1.1`, 'Host: h', `Authorization: Bearer ${alice}`, 'Content-Type: application/json', ...fields, '', ''].join('\r\n');
+
+test('whoever sends more than may be sent, and listens only then, hears 413', options, async () => {
+	const mebibyte = Buffer.alloc(1 << 20, '1');
+	const chunk = Buffer.concat([Buffer.from('100000\r\n'), mebibyte, Buffer.from('\r\n')]);
+	for (const [head, piece] of [[post(`Content-Length: ${5 << 20}`), mebibyte], [post('Transfer-Encoding: chunked'), chunk]]) {
+		const answer = await say(head, ...Array(5).fill(piece));
+		assert.match(firstLine(answer), /^HTTP.1\.1 413 /);
+		assert.match(answer, /content-type: application\/problem\+json/);
+		assert.match(answer, /urn:keyfob:problem:too-large/);
+	}
+});
+
+test('a WebSocket that is opened wrongly is told what is wrong', options, async () => {
+	const upgrade = (...fields) => ['GET /v1/ws HTTP/1.1', 'Host: h', 'Connection: close, Upgrade', ...fields, '', ''].join('\r\n');
+	const rightly = ['Upgrade: websocket', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Protocol: keyfob.v1'];
+	const key = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==';
+	for (const [fields, status, what] of [
+		[[], 426, /\r\nupgrade: websocket\r\n/i],
+		[rightly, 400, /Sec-WebSocket-Key must be/],
+		[[...rightly, 'Sec-WebSocket-Key: short'], 400, /Sec-WebSocket-Key must be/],
+		[['Upgrade: websocket', 'Sec-WebSocket-Protocol: keyfob.v1', key], 400, /Sec-WebSocket-Version is missing/],
+		[['Upgrade: websocket', 'Sec-WebSocket-Version: 8', key], 426, /\r\nSec-WebSocket-Version: 13\r\n/],
+		[['Upgrade: websocket', 'Sec-WebSocket-Version: 13', key], 400, /keyfob\.v1 must be offered/],
+	]) {
+		const answer = await say(upgrade(...fields));
+		assert.equal(answer.split(' ')[1], String(status), `${fields}`);
+		assert.match(answer, what);
+		assert.match(answer, /application\/problem\+json/);
+	}
+});
+
+test('a target may name its host', options, async () => {
+	const answer = await say(`GET http://elsewhere.example/v1/me HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${alice}\r\nConnection: close\r\n\r\n`);
+	assert.equal(firstLine(answer), 'HTTP/1.1 200 OK');
 });

@@ -225,16 +225,98 @@ test('SIGHUP brings a new certificate and drops nobody; a bad file is refused', 
 	agent.destroy();
 });
 
+// What is reloaded is reloaded by itself: the files that one SIGHUP finds spoiled, and what it must bring all the same.
+const logged = () => node.child.logText();
+
+async function reload(change, told) {
+	const at = logged().length;
+	change(config);
+	writeFileSync(node.file, JSON.stringify(config, null, 1));
+	node.signal('SIGHUP');
+	for (const line of told) await poll(() => logged().slice(at), (log) => log.includes(line), { what: `"${line}" in the log` });
+}
+
+const config = JSON.parse(readFileSync(node.file, 'utf8'));
+const titleOf = async () => (await ask('GET', '/v1/catalog')).body.commands['doors.unlock'].title;
+const isDebugging = async () => {
+	const at = logged().length;
+	await ask('GET', '/v1/me');
+	return logged().slice(at).includes('level=debug');
+};
+
+test('SIGHUP: a bad file stays alone', options, async () => {
+	const good = { ...authority.issue('node', 'alone') };
+	const catalog = readFileSync(config.commands.catalog, 'utf8');
+	const own = (name, text) => (writeFileSync(join(folder, name), text), join(folder, name));
+	const serial = await serialOf();
+
+	await reload((c) => {
+		c.http.tls.certificate = own('bad.pem', 'nonsense');
+		c.log = { ...c.log, level: 'debug' };
+		c.wake = { ...c.wake, enabled: false };
+		c.commands.catalog = own('other.yaml', catalog.replace('Unlock the doors', 'Open up'));
+	}, ['the certificate is refused', 'waking vehicles by SMS is switched']);
+	assert.equal(await serialOf(), serial);
+	await poll(titleOf, (title) => title === 'Open up', { what: 'the new catalogue' });
+	assert.ok(await isDebugging());
+
+	await reload((c) => {
+		c.http.tls.certificate = join(folder, 'none.pem');
+		c.log.level = 'info';
+		c.wake.enabled = true;
+	}, ['the certificate is refused', 'waking vehicles by SMS is switched']);
+	assert.equal(await serialOf(), serial);
+	assert.ok(!(await isDebugging()));
+
+	const keys = readFileSync(config.auth.issuers[0].jwks_file, 'utf8');
+	install(good);
+	await reload((c) => {
+		c.http.tls.certificate = chain;
+		c.commands.catalog = own('bad.yaml', 'commands: 7');
+		writeFileSync(c.auth.issuers[0].jwks_file, '{}');
+	}, ['the catalogue is refused', 'keys refused']);
+	await poll(serialOf, (now) => now !== serial, { what: 'the new certificate' });
+	assert.equal(await titleOf(), 'Open up');
+	assert.equal((await ask('GET', '/v1/me')).status, 200, 'the old keys count');
+
+	await reload((c) => {
+		writeFileSync(c.auth.issuers[0].jwks_file, keys);
+		c.log.level = 'loud';
+		c.commands.catalog = own('better.yaml', catalog.replace('Unlock the doors', 'Unlock it'));
+		c.http.tls.certificate = join(folder, 'none.pem');
+	}, ['the configuration is refused']);
+	assert.equal(await titleOf(), 'Open up', 'what the configuration says counts only when it can be read');
+	await reload((c) => {
+		c.log.level = 'info';
+		c.http.tls.certificate = chain;
+	}, ['reloading']);
+	await poll(titleOf, (title) => title === 'Unlock it', { what: 'the catalogue that was named since' });
+});
+
+const check = (changed, ...flags) => {
+	const file = join(folder, 'check.yaml');
+	writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(node.file)), ...changed }, null, 1));
+	return run(`${build}/bin/keyfobd`, ['--config', file, ...flags]);
+};
+const checkOnly = (changed) => check(changed, '--check-config');
+
+test('keys that cannot be used are no configuration', options, async () => {
+	const [issuer] = config.auth.issuers;
+	const jwks = join(folder, 'useless.json');
+	const auth = { issuers: [{ ...issuer, jwks_file: jwks }] };
+	for (const [text, why] of [['{}', 'it is no JWK set'], ['{"keys":[]}', 'it has no key for'], ['nonsense', 'it is no JWK set']]) {
+		writeFileSync(jwks, text);
+		const refused = new RegExp(`ended with 78:\\n.*check\\.yaml:\\d+: auth\\.issuers\\[0\\]\\.jwks_file: names .*useless\\.json, which cannot be used: ${why}`, 's');
+		await assert.rejects(checkOnly({ auth }), refused);
+		await assert.rejects(check({ auth }), refused);
+	}
+});
+
 test('--check-config tries the certificate', options, async () => {
-	const check = (config) => {
-		const file = join(folder, 'check.yaml');
-		writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(node.file)), ...config }));
-		return run(`${build}/bin/keyfobd`, ['--config', file, '--check-config']);
-	};
-	await check({});
+	await checkOnly({});
 	const other = stranger.issue('wrong');
-	await assert.rejects(check({ http: { tls: { certificate: chain, key: other.key } } }), /ended with 78:\n.*http\.tls: cannot be used: .*wrong\.key/s);
-	await assert.rejects(check({ mqtt: { ...secure.mqtt, tls: { ca: key } } }), /ended with 78:\n.*mqtt\.tls\.ca/s);
+	await assert.rejects(checkOnly({ http: { tls: { certificate: chain, key: other.key } } }), /ended with 78:\n.*http\.tls: cannot be used: .*wrong\.key/s);
+	await assert.rejects(checkOnly({ mqtt: { ...secure.mqtt, tls: { ca: key } } }), /ended with 78:\n.*mqtt\.tls\.ca/s);
 });
 
 // ---- the neighbours

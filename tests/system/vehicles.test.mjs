@@ -216,6 +216,18 @@ test('an answer brings state along', options, async () => {
 	assert.deepEqual(body.state.reported, { doors: { locked: false } });
 });
 
+test('a state report that is neither a patch nor holds one changes nothing, and is counted', options, async () => {
+	const { id, vehicle } = await presentVehicle();
+	const malformed = async () => Number(/^keyfob_state_malformed_total (\d+)/m.exec(await node.metrics())?.[1] ?? 0);
+	const before = await malformed();
+	const wrong = ['[]', '7', '{', { version: 7, state: [] }, { version: 7, state: null }, { version: 'x', state: { a: 1 } }, { version: 7.5, state: { a: 1 } }];
+	for (const report of wrong) await vehicle.publish(`vehicles/${id}/state`, report);
+	for (const report of [{ version: 3, state: { doors: 'shut' } }, { odometer: 5, state: 'parked' }]) await vehicle.publish(`vehicles/${id}/state`, report);
+	await poll(() => get(id), ({ body }) => body.state.reported.odometer === 5, { what: 'the last report' });
+	assert.deepEqual((await get(id)).body.state.reported, { doors: 'shut', odometer: 5, state: 'parked' });
+	assert.equal(await malformed(), before + wrong.length);
+});
+
 test('an answer survives the node: the vehicle resends until it is accepted', options, async () => {
 	const { id, vehicle } = await presentVehicle({ handler: () => null, resendMs: 300 });
 	const { id: command } = await send(id, 'doors.unlock');

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -151,6 +152,64 @@ START_TEST(keeps_a_line_short_enough_for_one_write)
 }
 END_TEST
 
+static size_t fill(void)
+{
+	size_t lines = 0;
+
+	/* 64 KiB are in a pipe's way, and none may stop us */
+	for (; lines < 2000; lines++)
+		log_info("test", "a line of some length that nobody reads for a long time");
+	return lines;
+}
+
+static void assert_lost(int from, size_t written)
+{
+	static char all[1 << 18];
+	size_t len = 0, taken = 0;
+	ssize_t n;
+	long long lost;
+
+	while ((n = read(from, all + len, sizeof(all) - 1 - len)) > 0)
+		len += (size_t)n;
+	all[len] = '\0';
+	for (const char *at = all; (at = strchr(at, '\n')) != NULL; at++)
+		taken++;
+	ck_assert(len > 0 && all[len - 1] == '\n');
+	ck_assert_uint_lt(taken, written);
+	log_info("test", "somebody reads again");
+	n = read(from, all, sizeof(all) - 1);
+	ck_assert_int_gt(n, 0);
+	all[n] = '\0';
+	if (!strstr(all, "lines=")) /* a socket brings one at a time */
+		n = read(from, all, sizeof(all) - 1);
+	const char *told = strstr(all, "lines=");
+	ck_assert_ptr_nonnull(told);
+	ck_assert_int_eq(sscanf(told, "lines=%lld", &lost), 1);
+	ck_assert_uint_eq(taken + (size_t)lost, written);
+}
+
+START_TEST(never_waits_for_the_reader_of_a_pipe)
+{
+	int ends[2];
+
+	ck_assert_int_eq(pipe2(ends, 0), 0);
+	dup2(ends[1], STDERR_FILENO);
+	log_never_wait();
+	ck_assert_int_eq(fcntl(STDERR_FILENO, F_GETFL) & O_NONBLOCK, 0); /* others share it */
+	size_t written = fill();
+	fcntl(ends[0], F_SETFL, O_NONBLOCK);
+	assert_lost(ends[0], written);
+}
+END_TEST
+
+START_TEST(never_waits_for_the_reader_of_a_socket)
+{
+	fcntl(STDERR_FILENO, F_SETFL, 0);
+	log_never_wait();
+	assert_lost(reader, fill());
+}
+END_TEST
+
 START_TEST(leaves_errno_alone_and_survives_a_closed_reader)
 {
 	log_configure(LOG_LEVEL_INFO, LOG_FORMAT_LOGFMT);
@@ -172,6 +231,8 @@ int main(void)
 	tcase_add_test(tests, is_silent_below_its_level_and_computes_nothing);
 	tcase_add_test(tests, keeps_a_line_short_enough_for_one_write);
 	tcase_add_test(tests, leaves_errno_alone_and_survives_a_closed_reader);
+	tcase_add_test(tests, never_waits_for_the_reader_of_a_pipe);
+	tcase_add_test(tests, never_waits_for_the_reader_of_a_socket);
 	suite_add_tcase(suite, tests);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

@@ -438,6 +438,52 @@ START_TEST(an_empty_section_is_all_defaults)
 }
 END_TEST
 
+/* Whoever reads them at SIGHUP says what is wrong with them, and keeps the old. */
+START_TEST(read_again_it_names_files_and_does_not_look)
+{
+	struct config_error error = { "" };
+
+	write_file("keyfob.yaml", "database: { url_file: none }\n"
+				  "http: { web_root: none, tls: { certificate: none.pem, key: no.pem } }\n"
+				  "mqtt: { tls: { ca: none.pem } }\n"
+				  "auth: { issuers: [{ issuer: a, jwks_file: none }] }\n"
+				  "wake: { enabled: false, providers: [sns], sns: { region: x, access_key_id: k, "
+				  "secret_access_key_file: none } }\n"
+				  "commands: { catalog: none.yaml }\n"
+				  "log: { level: debug }\n");
+	ck_assert_ptr_null(config_read(file, NULL, &error));
+	const struct config *c = config_read_again(file, NULL, &error);
+	ck_assert_msg(c != NULL, "%s", error.line);
+	ck_assert_ptr_null(c->database.url);
+	ck_assert(!c->wake.enabled);
+	ck_assert_int_eq(c->log.level, LOG_LEVEL_DEBUG);
+	const char *catalog = strrchr(c->commands.catalog, '/');
+	ck_assert_str_eq(catalog, "/none.yaml");
+	config_free(c);
+
+	write_file("keyfob.yaml", DATABASE "log: { level: loud }\n");
+	ck_assert_ptr_null(config_read_again(file, NULL, &error));
+	write_file("keyfob.yaml", DATABASE "http: { tls: { certificate: none.pem } }\n");
+	ck_assert_ptr_null(config_read_again(file, NULL, &error));
+}
+END_TEST
+
+START_TEST(an_issuer_without_keys_is_told_with_its_line)
+{
+	struct config_error error = { "" };
+	const struct config *c =
+		read_with(DATABASE "auth:\n  issuers:\n"
+				   "    - { issuer: a, jwks_url: \"https://a/\" }\n"
+				   "    - issuer: b\n      subject_prefix: b\n      jwks_file: jwks.json\n",
+			NULL);
+
+	config_refuse_keys(c, 1, "it has none", &error);
+	ck_assert_ptr_nonnull(strstr(error.line, "/keyfob.yaml:7: auth.issuers[1].jwks_file: names "));
+	ck_assert_ptr_nonnull(strstr(error.line, "/jwks.json, which cannot be used: it has none"));
+	config_free(c);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("config");
@@ -455,6 +501,8 @@ int main(void)
 		sizeof(variable_mistakes) / sizeof(*variable_mistakes));
 	tcase_add_test(tests, a_section_that_is_a_scalar_cannot_be_overridden_inside);
 	tcase_add_test(tests, an_empty_section_is_all_defaults);
+	tcase_add_test(tests, read_again_it_names_files_and_does_not_look);
+	tcase_add_test(tests, an_issuer_without_keys_is_told_with_its_line);
 	suite_add_tcase(suite, tests);
 	srunner_run_all(runner, CK_NORMAL);
 	int failed = srunner_ntests_failed(runner);

@@ -43,6 +43,8 @@ static struct worker {
 	struct revocation *revocation;
 	struct hub *hub;
 	struct batch *batch;
+	struct batch_stage meanwhile;
+	void (*on_meanwhile)(void); /* what happens once, behind a commit that nobody here has heard of yet */
 	struct api api;
 	int ups, downs;
 	size_t closed;
@@ -118,9 +120,19 @@ static bool forward(void *owner, const char *worker, const char *text, size_t le
 	return true;
 }
 
+static void read_meanwhile(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, size_t first)
+{
+	void (*happens)(void) = w.on_meanwhile;
+
+	(void)stage, (void)cut, (void)unit, (void)first;
+	w.on_meanwhile = NULL;
+	if (happens)
+		happens();
+}
+
 static void make_batch(void)
 {
-	struct batch_stage *stages[CHANGES_STAGES + REVOCATION_STAGES + 4];
+	struct batch_stage *stages[CHANGES_STAGES + REVOCATION_STAGES + 5];
 	size_t n = 0;
 
 	stages[n++] = hub_interest_stage(w.hub);
@@ -131,6 +143,8 @@ static void make_batch(void)
 	stages[n++] = cancel_stage(w.cancel);
 	stages[n++] = accept_stage(w.accept);
 	stages[n++] = hub_tell_stage(w.hub);
+	w.meanwhile = (struct batch_stage){ .name = "meanwhile", .read_finish = read_meanwhile };
+	stages[n++] = &w.meanwhile;
 	w.batch = batch_new(w.loop, w.writer, &(struct batch_options){ .items_max = 1000, .holder = "w1" }, stages, n);
 	changes_attach(w.changes, w.batch);
 	revocation_attach(w.revocation, w.batch);
@@ -1359,6 +1373,137 @@ START_TEST(registered_anew_it_begins_anew)
 }
 END_TEST
 
+/* Waiting for a command's outcome under an idempotency key that has one already. */
+
+#define UNLOCK "\"vehicle_id\":\"CAR1\",\"name\":\"doors.unlock\""
+#define SEND_K1 "{" UNLOCK ",\"idempotency_key\":\"k1\"}"
+#define SEND_K1_AND_WAIT "{" UNLOCK ",\"idempotency_key\":\"k1\",\"wait\":60}"
+
+static struct hub_watch onlooker;
+
+static void on_seen(struct hub_watch *watch, const char *command)
+{
+	(void)watch, (void)command;
+}
+
+static bool is_watched(void)
+{
+	return is_idle() && strcmp(ask("select count(*) from interest where key = 'CAR1'"), "1") == 0;
+}
+
+/* Somebody here watches CAR1 already, so that its events need no reading of the table; dan has sent the command of k1. */
+static void wait_setup(void)
+{
+	struct config_error error = { 0 };
+
+	w.api.catalog = catalog_read(SOURCE_FOLDER "/gateway/catalog.example.yaml", &error);
+	ck_assert_ptr_nonnull(w.api.catalog);
+	onlooker = (struct hub_watch){ .on_command = on_seen };
+	hub_watch(w.hub, &onlooker, "CAR1");
+	pump_until(is_watched);
+	ask("delete from idempotency");
+	assert_ok("dan", API_COMMAND_SEND, SEND_K1);
+}
+
+static void wait_teardown(void)
+{
+	hub_unwatch(w.hub, &onlooker);
+	catalog_free(w.api.catalog);
+}
+
+/* Another worker's: it takes the command back, commits, and tells us. */
+static void another_cancels(void)
+{
+	ask("begin; update vehicle_heads set seq = seq + 1 where vehicle_id = 'CAR1';"
+	    "update commands set status = 'canceled', finished_at = now(), updated_at = now(), due_at = null "
+	    "where id = (select command_id from idempotency where key = 'k1');"
+	    "insert into events (vehicle_id, seq, at, type, data, fleet_id) select 'CAR1', h.seq, now(), "
+	    "'command.updated', "
+	    "command_json(c), 'F1' from vehicle_heads h, commands c where h.vehicle_id = 'CAR1' and c.id = (select "
+	    "command_id from idempotency where key = 'k1'); commit");
+	const char *line = ask(
+		"select format(E'CAR1\\t%s\\tF1\\t\\tcommand.updated\\t%s\\t%s', seq, rfc3339(at), data) from events "
+		"where vehicle_id = 'CAR1' order by seq desc limit 1");
+	hub_receive(w.hub, line, strlen(line));
+}
+
+static void assert_canceled(void)
+{
+	ck_assert_str_eq(at("status"), "canceled");
+	ck_assert(call->replayed);
+	ck_assert(call->settled);
+	ck_assert_str_eq(call->resource_id, at("id"));
+}
+
+START_TEST(replay_hears_what_settled_while_it_was_looked_up)
+{
+	w.on_meanwhile = another_cancels;
+	assert_ok("dan", API_COMMAND_SEND, SEND_K1_AND_WAIT);
+	assert_canceled();
+}
+END_TEST
+
+static bool somebody_waits(void)
+{
+	return !list_is_empty(&w.api.waiting);
+}
+
+/* Leaves the call open. */
+static void start_waiting(const char *json)
+{
+	forget_call();
+	call = start(&API_COMMAND_SEND, "dan", SCOPES_USER, json);
+}
+
+static void read_reply(void)
+{
+	pump_until(is_answered);
+	ck_assert_str_eq(verdict_of(call), "ok");
+	reply = json_loadb(call->body, call->body_len, 0, NULL);
+}
+
+START_TEST(replay_hears_what_settles_later)
+{
+	start_waiting(SEND_K1_AND_WAIT);
+	pump_until(somebody_waits);
+	another_cancels();
+	read_reply();
+	assert_canceled();
+}
+END_TEST
+
+/* The lock takes the unlock back in the transaction in which both are accepted: it is heard of before the unlock is. */
+START_TEST(what_another_supersedes_at_once_is_not_waited_for)
+{
+	struct api_call *lock;
+
+	start_waiting("{" UNLOCK ",\"wait\":60}");
+	lock = start(&API_COMMAND_SEND, "dan", SCOPES_USER, "{\"vehicle_id\":\"CAR1\",\"name\":\"doors.lock\"}");
+	read_reply();
+	ck_assert_str_eq(verdict_of(lock), "ok");
+	ck_assert_str_eq(at("status"), "canceled");
+	ck_assert(call->settled);
+	api_call_free(lock);
+}
+END_TEST
+
+static bool is_reading(void)
+{
+	return batch_is_idle(w.batch) && (db_in_flight(w.reader) > 0 || somebody_waits());
+}
+
+START_TEST(replay_is_answered_when_the_node_drains)
+{
+	start_waiting(SEND_K1_AND_WAIT);
+	pump_until(is_reading);
+	w.api.draining = true;
+	command_send_drain(&w.api);
+	read_reply();
+	ck_assert_str_eq(at("status"), "accepted");
+	ck_assert(!call->settled);
+}
+END_TEST
+
 /* The rest. */
 
 START_TEST(catalogue_is_for_everybody)
@@ -1545,6 +1690,19 @@ static void add_changes(Suite *suite)
 	tcase_add_test(tc, asker_who_left_hears_nothing);
 }
 
+static void add_waits(Suite *suite)
+{
+	TCase *tc = case_new(suite, "waits");
+
+	tcase_add_unchecked_fixture(tc, start_server, end_server);
+	tcase_add_checked_fixture(tc, worker_setup, worker_teardown);
+	tcase_add_checked_fixture(tc, wait_setup, wait_teardown);
+	tcase_add_test(tc, replay_hears_what_settled_while_it_was_looked_up);
+	tcase_add_test(tc, replay_hears_what_settles_later);
+	tcase_add_test(tc, what_another_supersedes_at_once_is_not_waited_for);
+	tcase_add_test(tc, replay_is_answered_when_the_node_drains);
+}
+
 /* These halt the server, so each has its own. */
 static void add_failures(Suite *suite)
 {
@@ -1564,6 +1722,7 @@ int main(void)
 	add_access(suite);
 	add_reads(suite);
 	add_changes(suite);
+	add_waits(suite);
 	add_failures(suite);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

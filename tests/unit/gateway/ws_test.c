@@ -292,6 +292,9 @@ static int client_status(struct client *c)
 #define HEAD(more)                                                                                                     \
 	"GET /v1/ws HTTP/1.1\r\nHost: app.example:8080\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"   \
 	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " KEY "\r\n" more "\r\n"
+#define GOOD_KEY "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " KEY "\r\n"
+#define UPGRADE_OF(more) "/v1/ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" OURS more "\r\n"
+#define UPGRADE(more) "GET " UPGRADE_OF("Host: a\r\n" more)
 #define OURS "Sec-WebSocket-Protocol: keyfob.v1\r\n"
 #define STRANGER HEAD(OURS)
 #define KNOWN HEAD(OURS "Authorization: Bearer alice\r\n")
@@ -599,6 +602,15 @@ START_TEST(what_is_no_upgrade_of_ours_is_refused)
 		{ HEAD(OURS "Authorization: Bearer forged\r\n"), 401 },
 		{ HEAD(OURS "Authorization: Basic alice\r\n"), 401 },
 		{ HEAD("Sec-WebSocket-Protocol: keyfob.v1, bearer.forged\r\n"), 401 },
+		{ UPGRADE("Sec-WebSocket-Version: 13\r\n"), 400 },
+		{ UPGRADE("Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n"), 400 },
+		{ UPGRADE("Sec-WebSocket-Key: " KEY "\r\n"), 400 },
+		{ UPGRADE("Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: " KEY "\r\n"), 426 },
+		{ "GET http://app.example:8080" UPGRADE_OF(GOOD_KEY "Host: b\r\nOrigin: http://app.example:8080\r\n"),
+			101 },
+		{ "GET http://b" UPGRADE_OF(GOOD_KEY "Host: app.example:8080\r\nOrigin: http://app.example:8080\r\n"),
+			403 },
+		{ "GET ws://b" UPGRADE_OF(GOOD_KEY "Host: b\r\n"), 400 },
 		{ "POST /v1/ws HTTP/1.1\r\nHost: a\r\n\r\n", 400 },
 		{ "GET /v1/ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", 400 },
 		{ "GET /v1/ws HTTP/1.1\r\nHost: a\r\n folded: x\r\n\r\n", 400 },
@@ -619,6 +631,20 @@ START_TEST(a_refusal_is_a_problem_and_counts_as_gone)
 	ck_assert_ptr_nonnull(strstr(c.in.data, "WWW-Authenticate: Bearer"));
 	ck_assert_ptr_nonnull(strstr(c.in.data, "urn:keyfob:problem:unauthenticated"));
 	ck_assert_uint_eq(gone, 1);
+	client_done(&c);
+}
+END_TEST
+
+START_TEST(another_version_hears_which_is_spoken)
+{
+	struct client c;
+
+	client_open(&c, "127.0.0.1", UPGRADE("Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: " KEY "\r\n"));
+	ck_assert_int_eq(client_status(&c), 426);
+	run_until(has_ended, &c);
+	ck_assert_ptr_nonnull(strstr(c.in.data, "\r\nSec-WebSocket-Version: 13\r\n"));
+	ck_assert_ptr_nonnull(strstr(c.in.data, "\r\nUpgrade: websocket\r\n"));
+	ck_assert_ptr_nonnull(strstr(c.in.data, "urn:keyfob:problem:upgrade-required"));
 	client_done(&c);
 }
 END_TEST
@@ -1358,6 +1384,7 @@ int main(void)
 	tcase_add_test(cases, frames_right_behind_the_head_are_read);
 	tcase_add_test(cases, what_is_no_upgrade_of_ours_is_refused);
 	tcase_add_test(cases, a_refusal_is_a_problem_and_counts_as_gone);
+	tcase_add_test(cases, another_version_hears_which_is_spoken);
 	tcase_add_test(cases, an_origin_is_the_hosts_own_or_listed);
 	tcase_add_test(cases, an_address_is_in_a_network);
 	tcase_add_test(cases, a_stranger_says_who_it_is_first);
