@@ -18,7 +18,13 @@
 #include "gateway/http/http.h"
 #include "notifier/hub.h"
 
-enum route_flag { PLAIN, SENDS, STREAMS, FOLLOWS }; /* STREAMS: when asked to; FOLLOWS: always, a fleet */
+enum route_flag {
+	PLAIN,
+	SENDS,
+	BEGINS,
+	STREAMS,
+	FOLLOWS
+}; /* BEGINS: a batch; STREAMS: when asked to; FOLLOWS: always, a fleet */
 
 struct route {
 	const char *method, *path;
