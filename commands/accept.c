@@ -206,23 +206,18 @@ static void write_supersedes(struct db_unit *unit, struct batch_item **items, si
 /* For the targets of batches alone. */
 static void write_fed(struct db_unit *unit, struct batch_item **items, size_t count)
 {
-	struct batch_item **targets = memory_new(count * sizeof(*targets));
-	size_t found = 0;
-
-	for (size_t i = 0; i < count; i++) {
-		if (accept_of(items[i])->batch_id)
-			targets[found++] = items[i];
-	}
-	if (found > 0) {
-		db_unit_add(unit, &SQL_batch_fed);
-		TEXTS(unit, targets, found, batch_id);
-		TEXTS(unit, targets, found, vehicle_id);
-		TEXTS(unit, targets, found, id);
-		TEXTS(unit, targets, found, subject);
-		BOOLS(unit, targets, found, admin);
-		INTS(unit, targets, found, needs);
-	}
-	free(targets);
+	bool any = false;
+	for (size_t i = 0; i < count; i++)
+		any = any || accept_of(items[i])->batch_id;
+	if (!any)
+		return;
+	db_unit_add(unit, &SQL_batch_fed);
+	TEXTS(unit, items, count, batch_id);
+	TEXTS(unit, items, count, vehicle_id);
+	TEXTS(unit, items, count, id);
+	TEXTS(unit, items, count, subject);
+	BOOLS(unit, items, count, admin);
+	INTS(unit, items, count, needs);
 }
 
 static const struct fault *verdict_of(const char *outcome)

@@ -59,7 +59,7 @@ struct held {
 	int64_t counted_ms;   /* when `due` was */
 	size_t wanted;	      /* targets that were asked for */
 	struct loop_timer feed, settle;
-	int settle_ms;
+	int64_t settle_ms, asked_ms; /* the pause before the next settling; when the last was asked for */
 	size_t in_hand, units;
 	bool renewed, again; /* again: of some target it is not known whether it was fed */
 };
@@ -431,9 +431,20 @@ static void on_settle(struct loop_timer *timer)
 	struct held *h = container_of(timer, struct held, settle);
 	struct db_unit *unit = unit_of(h, on_settled);
 
+	h->asked_ms = loop_monotonic_ms(h->owner->loop);
 	db_unit_add(unit, &SQL_batch_settle);
 	db_param_text(unit, h->id);
 	db_unit_submit(unit);
+}
+
+/* The less happens, the longer; and never more than a fifth of the time is spent on it, however many are on their way. */
+static void pause_settling(struct held *h, bool is_busy)
+{
+	int64_t took_ms = loop_monotonic_ms(h->owner->loop) - h->asked_ms;
+	int64_t pause_ms = is_busy ? SETTLE_MS : h->settle_ms * 2 < SETTLE_MS_MAX ? h->settle_ms * 2 : SETTLE_MS_MAX;
+
+	h->settle_ms = pause_ms > 4 * took_ms ? pause_ms : 4 * took_ms;
+	loop_timer_start(&h->settle, h->settle_ms);
 }
 
 static void on_settled(struct db_unit *unit, void *context, const struct fault *fault)
@@ -443,13 +454,10 @@ static void on_settled(struct db_unit *unit, void *context, const struct fault *
 
 	if (!unit_is_back(h))
 		return;
-	if (ending) {
+	if (ending)
 		end(h, ending, db_int(unit, 0, 0, 1));
-		return;
-	}
-	bool is_busy = h->phase == FEEDING || fault || db_int(unit, 0, 0, 2) > 0;
-	h->settle_ms = is_busy ? SETTLE_MS : h->settle_ms * 2 < SETTLE_MS_MAX ? h->settle_ms * 2 : SETTLE_MS_MAX;
-	loop_timer_start(&h->settle, h->settle_ms);
+	else
+		pause_settling(h, h->phase == FEEDING || fault || db_int(unit, 0, 0, 2) > 0);
 }
 
 static void on_ended(struct db_unit *unit, void *context, const struct fault *fault)

@@ -94,6 +94,20 @@ create table batch_targets (
 create index batch_targets_next on batch_targets (batch_id, vehicle_id) where not fed;
 create index batch_targets_open on batch_targets (batch_id, vehicle_id) where fed and settled is null;
 
+-- As before, and tells which leases are lost: a batch that ends while it is fed must not take a feed's answers along.
+create or replace function fence(names text[], epochs bigint[], who text) returns void language plpgsql as $$
+declare
+	lost text;
+begin
+	perform from leases l join unnest(names, epochs) as i(name, epoch) on l.name = i.name and l.epoch = i.epoch
+		where l.holder = who order by l.name for share of l;
+	select string_agg(i.name || '@' || i.epoch, ' ') into lost from unnest(names, epochs) as i(name, epoch)
+	where not exists (select from leases l where l.name = i.name and l.epoch = i.epoch and l.holder = who);
+	if lost is not null then
+		raise exception 'fenced: %', lost using errcode = 'KF001';
+	end if;
+end $$;
+
 alter table idempotency add column batch_id uuid; -- the key made a batch, and no command
 
 create function is_final(status command_status) returns boolean language sql immutable parallel safe as
