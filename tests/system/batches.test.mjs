@@ -211,7 +211,7 @@ test('too many failures stop it: the rest is not sent, and what waits is taken b
 	await putToSleep();
 	await database.sql(`update vehicles set fleet_id = 'X' where vehicle_id in ('S00001', 'S00002')`); // they come first: these wait
 	await database.sql(`update vehicles set fleet_id = 'F' where vehicle_id like 'X0001%'`);
-	const { body } = await begin(one, 'X', { params: { note: 'stop' }, rate: 1, max_failures: '20%' });
+	const { body } = await begin(one, 'X', { params: { note: 'stop' }, rate: 2, max_failures: '20%' });
 	assert.equal(body.total, 11);
 	assert.equal(body.max_failures, 2);
 	const stopped = await until(two, body.id, ({ state }) => state === 'stopped', 'it is stopped');

@@ -859,6 +859,30 @@ START_TEST(impossible_queries)
 }
 END_TEST
 
+/* What callers wrote is told to them cut, perhaps amid a character; the problem is JSON all the same. */
+START_TEST(a_detail_is_text_wherever_it_was_cut)
+{
+	static const struct {
+		const struct api_operation *operation;
+		const char *params, *name;
+	} rows[] = {
+		{ &API_COMMAND_LIST, "{\"vehicle_id\":\"CAR1\",\"status\":\"%sé\"}", "invalid-query" },
+		{ &API_COMMAND_LIST, "{\"vehicle_id\":\"CAR1\",\"%sé\":1}", "unknown-field" },
+		{ &API_VEHICLE_LIST, "{\"filter\":\"%sé:1\"}", "invalid-query" },
+	};
+	char lead[80] = "", params[256];
+
+	for (size_t i = 0; i < 3 * 70; i++) {
+		if (i % 70 == 0)
+			lead[0] = '\0';
+		strcat(lead, "x");
+		snprintf(params, sizeof(params), rows[i / 70].params, lead);
+		ck_assert_str_eq(try_as("olga", rows[i / 70].operation, params), rows[i / 70].name);
+		free(problem_text());
+	}
+}
+END_TEST
+
 /* Grants. */
 
 START_TEST(grant_is_made_changed_and_ended)
@@ -1522,6 +1546,7 @@ static void add_reads(Suite *suite)
 	tcase_add_test(tc, vehicles_grants_and_events_in_pages);
 	tcase_add_test(tc, events_after);
 	tcase_add_test(tc, impossible_queries);
+	tcase_add_test(tc, a_detail_is_text_wherever_it_was_cut);
 	tcase_add_test(tc, catalogue_is_for_everybody);
 	tcase_add_test(tc, draining_node_takes_nothing);
 }
