@@ -41,7 +41,7 @@ create function search_sql(who text, is_admin boolean, filter jsonb, after text,
 	end
 	from (select filter_from(filter) as tables, filter_sql(filter) as terms) f $$;
 
-create function vehicles_found(who text, is_admin boolean, filter jsonb, after text, most integer) returns setof text language plpgsql stable set jit = off as $$
+create function vehicles_found(who text, is_admin boolean, filter jsonb, after text, most integer) returns setof text language plpgsql stable as $$
 begin
 	return query execute search_sql(who, is_admin, filter, after, most);
 end $$;
@@ -110,27 +110,26 @@ end $$;
 
 alter table idempotency add column batch_id uuid; -- the key made a batch, and no command
 
-create function is_final(status command_status) returns boolean language sql immutable parallel safe as
-$$ select status in ('succeeded', 'failed', 'rejected', 'expired', 'canceled') $$;
-
--- How many targets stand where: what is settled, what is on its way as its command says, and the rest, which had no turn. All
--- of one snapshot, so they add up to the total. A command that is gone had timed out, and nobody answered while it was kept.
-create function batch_counts(b batches) returns jsonb language plpgsql stable set jit = off as $$
-declare
-	counts jsonb := b.settled;
-	open record;
+-- The targets of a batch that are fed and not settled, with what became of them. A command that is gone had timed out, and nobody
+-- answered while it was kept. `place` is the target's row: found by anything else, a plan without statistics looks through all of
+-- them for each.
+create function batch_open(batch uuid) returns table (place tid, status text) language plpgsql stable as $$
 begin
-	for open in
-		select case when t.refusal is not null then 'refused' else coalesce(c.status::text, 'timed_out') end as status, count(*)::integer as many
-		from batch_targets t left join commands c on c.vehicle_id = t.vehicle_id and c.id = t.command_id
-		where t.batch_id = b.id and t.fed and t.settled is null
-		group by 1
-	loop
-		counts := counts || jsonb_build_object(open.status, coalesce((counts->open.status)::integer, 0) + open.many);
-	end loop;
-	return counts || jsonb_build_object(case b.state when 'running' then 'pending' else 'skipped' end,
-		b.total - (select coalesce(sum(n.value::integer), 0) from jsonb_each(counts) n));
+	return query
+	select t.ctid, case when t.refusal is not null then 'refused' else coalesce(c.status::text, 'timed_out') end
+	from batch_targets t left join commands c on c.vehicle_id = t.vehicle_id and c.id = t.command_id
+	where t.batch_id = batch and t.fed and t.settled is null;
 end $$;
+
+create function counts_add(counts jsonb, more jsonb) returns jsonb language sql immutable as
+$$ select counts || coalesce(jsonb_object_agg(m.key, m.value::integer + coalesce((counts->m.key)::integer, 0)), '{}') from jsonb_each(more) m $$;
+
+-- How many targets stand where: what is settled, what is on its way (`open`), and the rest, which had no turn. All of one snapshot,
+-- so they add up to the total.
+create function batch_counts(b batches, open jsonb) returns jsonb language sql immutable as $$
+	select c.counts || jsonb_build_object(case b.state when 'running' then 'pending' else 'skipped' end,
+		b.total - (select coalesce(sum(n.value::integer), 0) from jsonb_each(c.counts) n))
+	from (select counts_add(b.settled, open) as counts) c $$;
 
 create function batch_failures(counts jsonb) returns integer language sql immutable as
 $$ select coalesce(sum(value::integer), 0)::integer from jsonb_each(counts) where key in ('failed', 'rejected', 'expired', 'timed_out', 'refused') $$;
@@ -138,7 +137,8 @@ $$ select coalesce(sum(value::integer), 0)::integer from jsonb_each(counts) wher
 -- A batch as the outside sees it; every count is there.
 create function batch_json(b batches) returns json language plpgsql stable as $$
 declare
-	counts constant jsonb := batch_counts(b);
+	counts constant jsonb := batch_counts(b, (select coalesce(jsonb_object_agg(o.status, o.many), '{}')
+		from (select o.status, count(*)::integer as many from batch_open(b.id) o group by o.status) o));
 begin
 	return json_build_object('id', b.id, 'fleet_id', b.fleet_id, 'name', b.name, 'params', b.params, 'state', b.state, 'reason', b.reason,
 		'issued_by', b.issued_by, 'total', b.total,
@@ -151,7 +151,7 @@ end $$;
 
 -- The targets of a new batch: of the fleet's vehicles those that are named, those of a filter, or all. Raises KF002, with its id, for a
 -- vehicle that is not the fleet's, and KF003 for too many.
-create function batch_find_targets(batch uuid, fleet text, named text[], filter jsonb, most integer) returns integer language plpgsql set jit = off as $$
+create function batch_find_targets(batch uuid, fleet text, named text[], filter jsonb, most integer) returns integer language plpgsql as $$
 declare
 	many integer;
 	foreigner constant text := (select min(n.id) from unnest(named) n(id)
@@ -230,28 +230,26 @@ begin
 end $$;
 
 -- Settles the targets that have come to their end, and says what the batch is to become, if anything.
-create function batch_settle(batch uuid, out becomes text, out failures integer, out settled integer) language plpgsql set jit = off as $$
+create function batch_settle(batch uuid, out becomes text, out failures integer, out newly integer) language plpgsql as $$
 declare
 	b batches;
+	over jsonb;
+	open jsonb;
 	counts jsonb;
 begin
 	select * into b from batches where id = batch for update;
-	with over as (
-		select t.vehicle_id, case when t.refusal is not null then 'refused' else c.status::text end as status
-		from batch_targets t left join commands c on c.vehicle_id = t.vehicle_id and c.id = t.command_id
-		where t.batch_id = batch and t.fed and t.settled is null and (t.refusal is not null or is_final(c.status))
+	with seen as materialized (
+		select o.place, o.status, o.status in ('refused', 'succeeded', 'failed', 'rejected', 'expired', 'canceled') as is_over from batch_open(batch) o
 	), marked as (
-		update batch_targets t set settled = o.status from over o where t.batch_id = batch and t.vehicle_id = o.vehicle_id
-		returning t.settled as status
-	), sums as (
-		select m.status, count(*)::integer as many from marked m group by m.status
+		update batch_targets t set settled = s.status from seen s where t.ctid = s.place and s.is_over
 	)
-	select coalesce(sum(s.many), 0), jsonb_object_agg(s.status, s.many + coalesce((b.settled->s.status)::integer, 0)) filter (where s.many > 0)
-	into settled, counts from sums s;
-	if settled > 0 then
-		update batches set settled = b.settled || counts, updated_at = clock_timestamp() where id = batch returning * into b;
+	select coalesce(jsonb_object_agg(s.status, s.many) filter (where s.is_over), '{}'),
+		coalesce(jsonb_object_agg(s.status, s.many) filter (where not s.is_over), '{}'), coalesce(sum(s.many) filter (where s.is_over), 0)
+	into over, open, newly from (select s.status, s.is_over, count(*)::integer as many from seen s group by s.status, s.is_over) s;
+	if newly > 0 then
+		update batches set settled = counts_add(b.settled, over), updated_at = clock_timestamp() where id = batch returning * into b;
 	end if;
-	counts := batch_counts(b);
+	counts := batch_counts(b, open);
 	failures := batch_failures(counts);
 	becomes := case
 		when b.state <> 'running' then null

@@ -25,13 +25,14 @@ const sum = (counts) => Object.values(counts).reduce((a, b) => a + b, 0);
 
 async function look(node, id, looks) {
 	const begun = performance.now();
-	const { body } = await rest(node, 'GET', `/v1/batches/${id}`, { token: admin });
+	const { status, body } = await rest(node, 'GET', `/v1/batches/${id}`, { token: admin });
+	assert.equal(status, 200, JSON.stringify(body));
 	looks?.push(performance.now() - begun);
 	assert.equal(sum(body.counts), body.total, JSON.stringify(body));
 	return body;
 }
 
-const until = (node, id, is, what, looks) => poll(() => look(node, id, looks), is, { ms: patience, every: 100, what });
+const until = (node, id, is, what, looks) => poll(() => look(node, id, looks), is, { ms: patience, every: 500, what });
 
 async function begin(body) {
 	const begun = performance.now();
@@ -46,7 +47,7 @@ test(`${total} vehicles, of whom the last third sleeps`, options, async () => {
 	admin = await adminToken('root');
 	await database.sql(`begin; insert into fleets (fleet_id) values ('BIG');
 		insert into vehicles (vehicle_id, fleet_id) select p || lpad(n::text, 5, '0'), 'BIG' from (values ${groups.map(([p, n]) => `('${p}', ${n})`)}) g(p, c), generate_series(1, c) n;
-		insert into vehicle_heads (vehicle_id) select vehicle_id from vehicles order by 1; commit; analyze`);
+		insert into vehicle_heads (vehicle_id) select vehicle_id from vehicles order by 1; commit; analyze vehicles, vehicle_heads`);
 	const password = join(folder, 'vehicle.password');
 	writeFileSync(password, installation.broker.password, { mode: 0o600 });
 	for (const [prefix, count] of groups) {

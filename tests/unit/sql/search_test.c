@@ -26,7 +26,8 @@ static const char crowd[] =
 
 /* A connection as the node's are (sql/db.c). */
 #define SESSION                                                                                                        \
-	"set enable_hashjoin = off; set enable_mergejoin = off; set plan_cache_mode = force_generic_plan; set jit = "  \
+	"set enable_hashjoin = off; set enable_mergejoin = off; set enable_seqscan = off; set plan_cache_mode = "      \
+	"force_generic_plan; set jit = "                                                                               \
 	"off; "
 
 #define IS(key, value) "{\"key\":\"" key "\",\"value\":\"" value "\",\"begins\":false,\"not\":false}"
@@ -139,7 +140,7 @@ static void assert_fast(const struct search *s)
 {
 	static const char by_scan[] =
 		"set enable_indexscan = off; set enable_indexonlyscan = off; set enable_bitmapscan = off; "
-		"set enable_hashjoin = on; ";
+		"set enable_hashjoin = on; set enable_seqscan = on; ";
 	const char *statement = statement_of(s);
 
 	if (!s->index)
