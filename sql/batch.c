@@ -442,7 +442,7 @@ static void retry(struct batch_cut *cut, const char *lost)
 		} else if (!lost && item->retried) {
 			item->on_done(item, &FAULT_STORAGE_UNAVAILABLE);
 		} else {
-			item->retried = !lost;
+			item->retried = item->retried || !lost;
 			list_append(&again, &item->node);
 			batch->waiting_count++;
 		}
