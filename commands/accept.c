@@ -44,6 +44,7 @@ static void write_round(struct batch_stage *stage, struct batch_cut *cut, struct
 	struct batch_item **items, size_t count);
 static void write_drafts(const struct accept_flow *flow, struct db_unit *unit, struct batch_item **items, size_t count);
 static void write_supersedes(struct db_unit *unit, struct batch_item **items, size_t count);
+static void write_fed(struct db_unit *unit, struct batch_item **items, size_t count);
 static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count, size_t first);
 static void publish(
@@ -90,8 +91,9 @@ const struct fault *accept_submit(struct accept_flow *flow, struct accept *accep
 	accept->replayed = false;
 	accept->verdict = NULL;
 	accept->began_us = loop_monotonic_us(flow->loop);
-	accept->item =
-		(struct batch_item){ .stage = &flow->stage, .vehicle_id = accept->vehicle_id, .on_done = on_item_done };
+	accept->item = (struct batch_item){
+		.stage = &flow->stage, .vehicle_id = accept->vehicle_id, .fence = accept->fence, .on_done = on_item_done
+	};
 	list_init(&accept->item.node);
 	return batch_submit(flow->batch, &accept->item);
 }
@@ -153,6 +155,7 @@ static void write_round(
 	(void)cut;
 	write_drafts(stage->owner, unit, items, count);
 	write_supersedes(unit, items, count);
+	write_fed(unit, items, count);
 }
 
 /* On which feed the answers will come, and who is to publish. */
@@ -199,6 +202,23 @@ static void write_supersedes(struct db_unit *unit, struct batch_item **items, si
 	TEXTS(unit, items, count, vehicle_id);
 	TEXTS(unit, items, count, id);
 	TEXTS(unit, items, count, supersedes);
+}
+
+/* For the targets of batches alone. */
+static void write_fed(struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	bool any = false;
+	for (size_t i = 0; i < count; i++)
+		any = any || accept_of(items[i])->batch_id;
+	if (!any)
+		return;
+	db_unit_add(unit, &SQL_batch_fed);
+	TEXTS(unit, items, count, batch_id);
+	TEXTS(unit, items, count, vehicle_id);
+	TEXTS(unit, items, count, id);
+	TEXTS(unit, items, count, subject);
+	BOOLS(unit, items, count, admin);
+	INTS(unit, items, count, needs);
 }
 
 static const struct fault *verdict_of(const char *outcome)

@@ -27,6 +27,8 @@ struct accept {
 	const char *catalog;	       /* JSON text: what the catalogue says of it */
 	const char *traceparent;       /* NULL: none */
 	const char *key, *fingerprint; /* idempotency; both or neither */
+	const char *batch_id; /* NULL: none. Its target of this vehicle is noted as fed, in the same transaction */
+	const struct batch_fence *fence; /* NULL: none */
 	/* NULL: it is durable, or an earlier one of the same key is. VEHICLE_NOT_FOUND, FORBIDDEN, QUEUE_FULL,
 	 * IDEMPOTENCY_KEY_REUSED, or a storage fault. */
 	void (*on_done)(struct accept *, const struct fault *);

@@ -141,16 +141,27 @@ static void on_soon(struct loop_soon *soon)
 
 /* The problem object. */
 
+/* What a detail quotes may have been cut amid a character. */
+static json_t *text_of(const char *detail)
+{
+	struct text quoted = { 0 };
+
+	text_add_json_string(&quoted, detail);
+	json_t *text = memory_need(json_loads(quoted.data, JSON_DECODE_ANY, NULL));
+	text_free(&quoted);
+	return text;
+}
+
 json_t *api_problem(const struct fault *fault, const char *detail, const char *request_id, bool retriable_by_key)
 {
 	bool unknown = fault->executed == EXECUTED_UNKNOWN;
 	char type[128];
 
 	snprintf(type, sizeof(type), "urn:keyfob:problem:%s", fault->name);
-	json_t *problem =
-		json_pack("{s:s, s:s, s:i, s:s*, s:s*, s:b, s:b}", "type", type, "title", fault->title, "status",
-			fault->http, "detail", detail && detail[0] ? detail : NULL, "instance", request_id, "retriable",
-			fault->retry == RETRY_LATER && (!unknown || retriable_by_key), "may_have_executed", unknown);
+	json_t *problem = json_pack("{s:s, s:s, s:i, s:o*, s:s*, s:b, s:b}", "type", type, "title", fault->title,
+		"status", fault->http, "detail", detail && detail[0] ? text_of(detail) : NULL, "instance", request_id,
+		"retriable", fault->retry == RETRY_LATER && (!unknown || retriable_by_key), "may_have_executed",
+		unknown);
 	if (fault->user_message)
 		json_object_set_new(problem, "user_message", json_string(fault->user_message));
 	return memory_need(problem);

@@ -44,11 +44,11 @@ struct api_call {
 	bool retriable_by_key;	   /* an unknown outcome that an idempotency key makes safe to retry */
 	char *body;		   /* JSON text */
 	size_t body_len;
-	bool replayed;	       /* command.send: Idempotency-Replayed */
+	bool replayed;	       /* command.send, batch.create: Idempotency-Replayed */
 	bool settled;	       /* command.send with wait: the command is final or timed_out */
 	bool created;	       /* vehicle.put, fleet.put, grant.put: it did not exist before */
 	char next_cursor[256]; /* lists: empty when there is no more; a grant's is its subject */
-	char resource_id[80];  /* command.send: the command's id, for Location */
+	char resource_id[80];  /* command.send, batch.create: the id of what was made, for Location */
 
 	void *state; /* the operation's own; freed with `free_state` */
 	void (*free_state)(void *);
@@ -62,7 +62,7 @@ extern const struct api_operation API_COMMAND_GET;	  /* vehicle_id id; with its 
 extern const struct api_operation API_COMMAND_LIST;	  /* vehicle_id status limit cursor */
 extern const struct api_operation API_COMMAND_CANCEL;	  /* vehicle_id id */
 extern const struct api_operation API_VEHICLE_GET;	  /* vehicle_id */
-extern const struct api_operation API_VEHICLE_LIST;	  /* limit cursor */
+extern const struct api_operation API_VEHICLE_LIST;	  /* filter limit cursor */
 extern const struct api_operation API_VEHICLE_PUT;	  /* vehicle_id display_name msisdn iccid fleet_id tags */
 extern const struct api_operation API_VEHICLE_DELETE;	  /* vehicle_id */
 extern const struct api_operation API_EVENT_LIST;	  /* vehicle_id after limit cursor */
@@ -80,7 +80,12 @@ extern const struct api_operation API_FLEET_GRANT_LIST;	  /* fleet_id limit curs
 extern const struct api_operation API_FLEET_GRANT_GET;	  /* fleet_id subject */
 extern const struct api_operation API_FLEET_GRANT_PUT;	  /* fleet_id subject role expires_at */
 extern const struct api_operation API_FLEET_GRANT_DELETE; /* fleet_id subject */
-extern const struct api_operation API_WAKEUP_LIST;	  /* vehicle_id limit cursor */
+extern const struct api_operation
+	API_BATCH_CREATE; /* fleet_id name params ttl_seconds timeout_seconds wake vehicles filter rate max_failures idempotency_key traceparent */
+extern const struct api_operation API_BATCH_GET;      /* id */
+extern const struct api_operation API_BATCH_COMMANDS; /* id status limit cursor */
+extern const struct api_operation API_BATCH_CANCEL;   /* id */
+extern const struct api_operation API_WAKEUP_LIST;    /* vehicle_id limit cursor */
 extern const struct api_operation
 	API_SMS_RECEIPT; /* provider message_id delivered reason; by a hook, which has no caller */
 extern const struct api_operation API_CATALOG_GET;

@@ -19,6 +19,7 @@
 #include "commands/cancel.h"
 #include "commands/deadline.h"
 #include "commands/dispatch.h"
+#include "commands/fleet_batch.h"
 #include "commands/ports.h"
 #include "commands/topic.h"
 #include "gateway/api_internal.h"
@@ -70,7 +71,8 @@ struct flows {
 	struct shadow *shadow;
 	struct changes *changes;
 	struct revocation *revocation;
-	struct blocklist *blocklist; /* NULL: another worker of the node does it */
+	struct blocklist *blocklist;   /* NULL: another worker of the node does it */
+	struct fleet_batches *batches; /* likewise */
 	struct hub *hub;
 	struct sms_setup *sms;
 	struct wake *wake;
@@ -381,6 +383,12 @@ static void make_flows(struct flows *f)
 		f->blocklist = blocklist_new(f->loop,
 			&(struct blocklist_options){
 				.db = f->reader, .namespace = config->namespace, .owner = f, .publish = publish });
+	if (f->options.keeps_house)
+		f->batches = fleet_batches_new(f->loop, &(struct fleet_batch_options){ .db = f->reader,
+								.accept = f->accept,
+								.cancel = f->cancel,
+								.worker = f->worker,
+								.node = f->options.node });
 	f->revocation = revocation_new(f->loop, f->writer, f->reader, f->hub);
 }
 
@@ -452,6 +460,7 @@ static void on_installation(struct db_unit *unit, void *context, const struct fa
 	revocation_start(f->revocation);
 	if (f->options.keeps_house) {
 		let_wake(f);
+		fleet_batches_start(f->batches);
 		loop_timer_start(&f->sweep, 0);
 	}
 }
@@ -746,6 +755,8 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 	revocation_stop(f->revocation);
 	if (f->blocklist)
 		blocklist_stop(f->blocklist);
+	if (f->batches)
+		fleet_batches_stop(f->batches);
 	if (f->leases)
 		lease_end(f->leases, on_leases_ended);
 	else
@@ -758,6 +769,7 @@ static bool is_quiet(const struct flows *f)
 	return f->feeds_closing == 0 && f->feed_count == 0 && wake_is_quiet(f->wake) &&
 	       (!f->sole || sole_is_quiet(f->sole)) && f->units == 0 && batch_is_idle(f->batch) &&
 	       dispatch_in_hand(f->dispatch) == 0 && hub_is_quiet(f->hub) && revocation_is_quiet(f->revocation) &&
+	       (!f->batches || fleet_batches_is_quiet(f->batches)) &&
 	       db_in_flight(f->reader) == 0 && db_in_flight(f->writer) == 0;
 }
 

@@ -3,9 +3,11 @@
  *   submit … submit ─ (end of the turn, nothing in flight) ─ cut ─ commit ─┬─ stages read, items hear ─ cut …
  *                                                                         └─ fault: items hear it
  *
- * A fence that failed undoes the whole transaction: the items behind it hear FAULT_FENCED, all others go into the
- * next cut once more, since nothing of them was done. Likewise after a deadlock or a serialization failure. */
+ * A fence that failed undoes the whole transaction: the items behind the leases that are lost hear FAULT_FENCED, all others go
+ * into the next cut once more, since nothing of them was done. Likewise, once, after a deadlock or a serialization failure. */
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,7 +79,7 @@ static void send(struct batch_cut *cut);
 static void on_done(struct db_unit *unit, void *context, const struct fault *fault);
 static void read_all(struct batch_cut *cut, struct db_unit *unit);
 static void tell_all(struct batch_cut *cut, const struct fault *fault);
-static void retry(struct batch_cut *cut, bool fenced);
+static void retry(struct batch_cut *cut, const char *lost);
 static void cut_free(struct batch_cut *cut);
 
 struct batch *batch_new(struct loop *loop, struct db *db, const struct batch_options *options,
@@ -374,7 +376,7 @@ static void on_done(struct db_unit *unit, void *context, const struct fault *fau
 			LOG_TEXT("sqlstate", fault == &FAULT_STATEMENT ? db_unit_sqlstate(unit) : NULL),
 			LOG_TEXT("detail", fault == &FAULT_STATEMENT ? db_unit_message(unit) : NULL));
 		if (is_fenced(unit, fault) || may_retry(unit, fault))
-			retry(cut, is_fenced(unit, fault));
+			retry(cut, is_fenced(unit, fault) ? db_unit_message(unit) : NULL);
 		else
 			tell_all(cut, fault == &FAULT_STATEMENT ? &FAULT_INTERNAL : fault);
 	}
@@ -412,9 +414,22 @@ static void tell_all(struct batch_cut *cut, const struct fault *fault)
 		cut->placed[i].item->on_done(cut->placed[i].item, fault);
 }
 
-/* Nothing was done. What leant on a lost lease hears so (with one lease lost, all that lean on leases do: they are
- * this worker's, and come again); the rest goes to the front of the queue, once. */
-static void retry(struct batch_cut *cut, bool fenced)
+/* Whether the lease is named among the lost ones, as fence() does: "fenced: feed/07@12 …". */
+static bool is_lost(const struct batch_fence *fence, const char *lost)
+{
+	char name[128];
+	int len = snprintf(name, sizeof(name), " %s@%" PRId64, fence->lease, fence->epoch);
+
+	for (const char *at = lost; (at = strstr(at, name)) != NULL; at += len) {
+		if (at[len] == ' ' || at[len] == '\0')
+			return true;
+	}
+	return false;
+}
+
+/* Nothing was done. What leant on a lost lease (`lost` names them; NULL: it was no fence) hears so; the rest goes to the front
+ * of the queue: without the lost ones the same cannot happen to it again, but a deadlock could, and is borne once. */
+static void retry(struct batch_cut *cut, const char *lost)
 {
 	struct batch *batch = cut->batch;
 	struct list again;
@@ -422,12 +437,12 @@ static void retry(struct batch_cut *cut, bool fenced)
 	list_init(&again);
 	for (size_t i = 0; i < cut->count; i++) {
 		struct batch_item *item = cut->placed[i].item;
-		if (fenced && item->fence) {
+		if (lost && item->fence && is_lost(item->fence, lost)) {
 			item->on_done(item, &FAULT_FENCED);
-		} else if (item->retried) {
+		} else if (!lost && item->retried) {
 			item->on_done(item, &FAULT_STORAGE_UNAVAILABLE);
 		} else {
-			item->retried = true;
+			item->retried = item->retried || !lost;
 			list_append(&again, &item->node);
 			batch->waiting_count++;
 		}

@@ -40,7 +40,7 @@ struct batch_item {
 };
 
 /* A lease as it was when it was taken. Checked in the transaction's first statement, and held until its end: if the
- * row is another's by now, no item that leans on the lease has any effect, and they hear FAULT_FENCED. */
+ * row is another's by now, no item that leans on the lease has any effect, and they hear FAULT_FENCED; the others go again. */
 struct batch_fence {
 	const char *lease; /* "feed/07" */
 	int64_t epoch;

@@ -1,5 +1,4 @@
 /* cmd_commands.c - keyfob commands: the latest commands of a vehicle. */
-#include <curl/curl.h>
 #include <stdlib.h>
 
 #include "base/json.h"
@@ -39,21 +38,10 @@ static void print_commands(const json_t *items)
 	table_free(t);
 }
 
-static char *filter_of(const struct invocation *inv)
-{
-	const char *status = option_text(inv, "--status", NULL);
-	if (!status)
-		return NULL;
-	struct text t = { 0 };
-	char *encoded = curl_easy_escape(NULL, status, 0);
-	text_addf(&t, "status=%s", encoded);
-	curl_free(encoded);
-	return text_take(&t);
-}
-
 static int run(struct cli *cli, const struct invocation *inv)
 {
-	char *path = node_path("vehicles", inv->words[0], "commands", NULL), *filter = filter_of(inv);
+	char *path = node_path("vehicles", inv->words[0], "commands", NULL),
+	     *filter = listing_filter("status", option_text(inv, "--status", NULL));
 	json_auto_t *list = listing_read(cli, path, filter, option_number(inv, "--limit", 20));
 	free(path);
 	free(filter);

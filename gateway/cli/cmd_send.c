@@ -14,7 +14,7 @@
 #include "base/json.h"
 #include "gateway/cli/call.h"
 #include "gateway/cli/cli.h"
-#include "gateway/cli/params.h"
+#include "gateway/cli/command_body.h"
 #include "gateway/cli/print.h"
 #include "gateway/cli/show_command.h"
 #include "gateway/cli/verdict.h"
@@ -64,25 +64,6 @@ static int run(struct cli *cli, const struct invocation *inv)
 	return code;
 }
 
-static json_t *request_body(const struct sending *s, char *why, size_t why_size)
-{
-	json_t *params = params_read(s->inv->words + 2, why, why_size);
-	if (!params)
-		return NULL;
-	json_t *body = json_pack("{ss so}", "name", s->inv->words[1], "params", params);
-	if (!body) {
-		snprintf(why, why_size, "the name is not UTF-8");
-		return NULL;
-	}
-	if (option_is_given(s->inv, "--ttl"))
-		json_object_set_new(body, "ttl_seconds", json_integer(option_number(s->inv, "--ttl", 0)));
-	if (option_is_given(s->inv, "--timeout"))
-		json_object_set_new(body, "timeout_seconds", json_integer(option_number(s->inv, "--timeout", 0)));
-	if (option_is_given(s->inv, "--no-wake"))
-		json_object_set_new(body, "wake", json_false());
-	return body;
-}
-
 static int prefer_wait_s(const struct sending *s)
 {
 	int64_t left_s = (left_ms(s) + 999) / 1000;
@@ -115,7 +96,7 @@ static int post(struct sending *s, const json_t *body)
 static int send_begin(struct sending *s)
 {
 	char why[160] = "";
-	json_auto_t *body = request_body(s, why, sizeof(why));
+	json_auto_t *body = command_body_read(s->inv, why, sizeof(why));
 	if (!body) {
 		fprintf(stderr, "keyfob: %s\n", why);
 		return CLI_USAGE;
@@ -183,9 +164,7 @@ static int send_finish(struct sending *s)
 
 static const struct option options[] = {
 	{ "--wait", OPTION_MAYBE_DURATION, "[=TIME]", "follow it until it is settled, or for TIME" },
-	{ "--ttl", OPTION_DURATION, "TIME", "give it up when the vehicle was not reached in TIME" },
-	{ "--timeout", OPTION_DURATION, "TIME", "how long the vehicle may take to answer" },
-	{ "--no-wake", OPTION_FLAG, NULL, "do not wake a sleeping vehicle for it" },
+	COMMAND_BODY_OPTIONS,
 	{ "--idempotency-key", OPTION_TEXT, "KEY", "the same key sends the same command only once" },
 	{ 0 },
 };

@@ -1,4 +1,5 @@
 /* cmd_vehicles.c - keyfob vehicles: the vehicles that the caller may see. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -35,7 +36,9 @@ static void print_vehicles(const json_t *items)
 
 static int run(struct cli *cli, const struct invocation *inv)
 {
-	json_auto_t *list = listing_read(cli, "/v1/vehicles", NULL, option_number(inv, "--limit", 1000));
+	char *filter = listing_filter("filter", option_text(inv, "--filter", NULL));
+	json_auto_t *list = listing_read(cli, "/v1/vehicles", filter, option_number(inv, "--limit", 1000));
+	free(filter);
 	if (!list)
 		return CLI_FAILED;
 	if (cli->json)
@@ -46,6 +49,7 @@ static int run(struct cli *cli, const struct invocation *inv)
 }
 
 static const struct option options[] = {
+	{ "--filter", OPTION_TEXT, "FILTER", "only those that it finds" },
 	{ "--limit", OPTION_NUMBER, "N", "at most so many (1000)" },
 	{ 0 },
 };
@@ -54,6 +58,11 @@ const struct cli_command CMD_VEHICLES = {
 	.name = "vehicles",
 	.arguments = "",
 	.summary = "list the vehicles that you may see",
+	.help = "A filter has terms, of which all must hold: reachability:connected or disconnected, unstable:true or "
+		"false, fleet:ID,\n"
+		"tag:TAG, vehicle:ID, name:NAME. * at the end of an ID or a NAME stands for anything:\n"
+		"  keyfob vehicles --filter 'reachability:disconnected AND tag:vip AND NOT fleet:TEST*'\n"
+		"  keyfob vehicles --filter 'name:\"van 7\"'\n",
 	.options = options,
 	.run = run,
 };

@@ -50,3 +50,14 @@ json_t *listing_read(struct cli *cli, const char *path, const char *filter, int6
 			return list;
 	}
 }
+
+char *listing_filter(const char *key, const char *value)
+{
+	if (!value)
+		return NULL;
+	struct text t = { 0 };
+	char *encoded = curl_easy_escape(NULL, value, 0);
+	text_addf(&t, "%s=%s", key, encoded);
+	curl_free(encoded);
+	return text_take(&t);
+}

@@ -11,4 +11,7 @@ struct cli;
  * NULL: it is reported already. The caller owns it. */
 json_t *listing_read(struct cli *, const char *path, const char *filter, int64_t limit);
 
+/* "key=value", encoded, as a list's filter; NULL when there is no value. The caller frees it. */
+char *listing_filter(const char *key, const char *value);
+
 #endif

@@ -19,6 +19,9 @@ static const struct cli_command *const commands[] = {
 	&CMD_COMMAND,
 	&CMD_CANCEL,
 	&CMD_FLEETS,
+	&CMD_FLEET_SEND,
+	&CMD_BATCH_CANCEL, /* before the shorter name */
+	&CMD_BATCH,
 	&CMD_GRANTS,
 	&CMD_GRANT,
 	&CMD_REVOKE,
@@ -41,7 +44,7 @@ static void print_overview(FILE *file)
 	      "usage: keyfob COMMAND [arguments] [options]\n\n",
 		file);
 	for (size_t i = 0; i < COMMANDS; i++)
-		fprintf(file, "  %-11s  %s\n", commands[i]->name, commands[i]->summary);
+		fprintf(file, "  %-12s  %s\n", commands[i]->name, commands[i]->summary);
 	fputs("\n`keyfob COMMAND --help` tells more. `-o json` anywhere prints JSON, for scripts.\n\n"
 	      "  KEYFOB_URL     the node, such as https://keyfob.example\n"
 	      "  KEYFOB_TOKEN   a bearer token for it\n"

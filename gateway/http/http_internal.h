@@ -20,7 +20,13 @@
 
 #define BODY_MAX (64 * 1024)
 
-enum route_flag { PLAIN, SENDS, STREAMS, FOLLOWS }; /* STREAMS: when asked to; FOLLOWS: always, a fleet */
+enum route_flag {
+	PLAIN,
+	SENDS,
+	BEGINS,
+	STREAMS,
+	FOLLOWS
+}; /* BEGINS: a batch; STREAMS: when asked to; FOLLOWS: always, a fleet */
 
 struct route {
 	const char *method, *path;

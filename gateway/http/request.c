@@ -320,14 +320,19 @@ static bool read_key(struct http_request *r, json_t *params)
 	return false;
 }
 
-/* What command.send takes from headers. */
+static bool makes_commands(const struct http_request *r)
+{
+	return r->route->flag == SENDS || r->route->flag == BEGINS;
+}
+
+/* What command.send and batch.create take from headers; nobody waits for a batch. */
 static bool read_send_headers(struct http_request *r, json_t *params)
 {
 	h2o_iovec_t trace = http_field(r->req, "traceparent");
 
 	if (trace.base && trace.len < 128)
 		json_object_set_new(params, "traceparent", json_stringn(trace.base, trace.len));
-	r->wait = read_wait(r->req);
+	r->wait = r->route->flag == SENDS ? read_wait(r->req) : -1;
 	if (r->wait >= 0)
 		json_object_set_new(params, "wait", json_integer(r->wait));
 	return read_key(r, params);
@@ -469,7 +474,7 @@ static bool wants_stream(const struct http_request *r)
 static void authenticate_and_run(struct http_request *r, json_t *params)
 {
 	if (!authenticate(r) || !http_may_ask(r, RATE_SUBJECT, r->caller.subject) || !read_query(r, params) ||
-		!read_body(r, params) || (r->route->flag == SENDS && !read_send_headers(r, params))) {
+		!read_body(r, params) || (makes_commands(r) && !read_send_headers(r, params))) {
 		json_decref(params);
 		return;
 	}
@@ -524,8 +529,11 @@ static void add_links(struct http_request *r, const struct api_call *call)
 
 	if (call->next_cursor[0])
 		add_next(r, call->next_cursor);
-	if (r->route->flag == SENDS) {
-		snprintf(text, sizeof(text), "/v1/vehicles/%s/commands/%s", vehicle, call->resource_id);
+	if (makes_commands(r)) {
+		if (r->route->flag == BEGINS)
+			snprintf(text, sizeof(text), "/v1/batches/%s", call->resource_id);
+		else
+			snprintf(text, sizeof(text), "/v1/vehicles/%s/commands/%s", vehicle, call->resource_id);
 		http_header(r, "location", text);
 		if (call->replayed)
 			http_header(r, "idempotency-replayed", "true");

@@ -5,7 +5,6 @@
  *                                                          │         └─ time is up ──────── the command as it stands
  *                                                          ├─ an earlier command ─ read again ─ watch
  *                                                          └─ fault */
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,24 +15,18 @@
 #include "commands/accept.h"
 #include "commands/lifecycle.h"
 #include "gateway/api_internal.h"
-#include "gateway/catalog.h"
 #include "gateway/config.h"
+#include "gateway/operations/command_draft.h"
 #include "notifier/hub.h"
 #include "sql/db.h"
 #include "sql/statements.h"
 
-#define TTL_MAX_S 604800
-#define TIMEOUT_MAX_S 86400
-#define SEALED_MAX (32 * 1024)
-#define KEY_MAX 255
 #define WAIT_MAX_S 60
 
 struct send {
 	struct api_call *call;
 	struct accept accept;
-	const struct catalog_command *known;
-	char *params, *catalog, *supersedes;
-	char fingerprint[65];
+	struct command_draft draft;
 	bool watching;
 	struct hub_watch watch;
 	struct loop_timer timer;
@@ -45,10 +38,6 @@ struct send {
 
 static void run(struct api_call *call);
 static bool read_request(struct send *s);
-static bool read_params(struct send *s);
-static bool read_key(struct send *s);
-static void write_fingerprint(struct send *s);
-static void write_catalog(struct send *s);
 static bool take_token(struct send *s);
 static void give_token_back(struct send *s);
 static void submit(struct send *s);
@@ -78,137 +67,29 @@ static void run(struct api_call *call)
 		submit(s);
 }
 
-/* Reading. Each of these ends the call when it returns false. */
-
-static bool read_known(struct send *s)
-{
-	struct api_call *call = s->call;
-
-	if (!api_param_text(call, "name", &s->accept.name))
-		return false;
-	if (!s->accept.name) {
-		api_call_fail(call, &FAULT_INVALID_PARAMS, "name is required");
-		return false;
-	}
-	s->known = catalog_find(call->api->catalog, s->accept.name);
-	if (!s->known)
-		api_call_fail(call, &FAULT_UNKNOWN_COMMAND, "the catalogue has no command %.64s", s->accept.name);
-	return s->known;
-}
-
-static bool read_times(struct send *s)
-{
-	struct api_call *call = s->call;
-	int64_t ttl, timeout, max_ttl = s->known->max_ttl_seconds < TTL_MAX_S ? s->known->max_ttl_seconds : TTL_MAX_S;
-
-	if (!api_param_int(call, "ttl_seconds", s->known->ttl_seconds, 1, max_ttl, &ttl) ||
-		!api_param_int(call, "timeout_seconds", s->known->timeout_seconds, 1, TIMEOUT_MAX_S, &timeout) ||
-		!api_param_int(call, "wait", 0, 0, WAIT_MAX_S, &s->wait_s))
-		return false;
-	s->accept.ttl_s = (int)ttl;
-	s->accept.timeout_s = (int)timeout;
-	return api_param_bool(call, "wake", s->known->wake, &s->accept.wake);
-}
-
-static bool has_stepped_up(const struct send *s)
-{
-	struct api_call *call = s->call;
-	int64_t age_us = loop_unix_us(call->api->loop) - call->caller.auth_time_us;
-
-	if (s->known->step_up_seconds == 0 || age_us <= (int64_t)s->known->step_up_seconds * 1000000)
-		return true;
-	api_call_fail(call, &FAULT_STEP_UP_REQUIRED, "max_age=%d", s->known->step_up_seconds);
-	return false;
-}
-
 static bool read_request(struct send *s)
 {
 	struct api_call *call = s->call;
 
+	if (!api_param_vehicle(call, &s->accept.vehicle_id) ||
+		!api_param_int(call, "wait", 0, 0, WAIT_MAX_S, &s->wait_s) || !command_draft_read(call, &s->draft))
+		return false;
 	s->accept.subject = call->caller.subject;
 	s->accept.admin = api_caller_is_admin(call);
-	if (!api_param_vehicle(call, &s->accept.vehicle_id) || !read_known(s) || !read_params(s) || !read_times(s) ||
-		!read_key(s) || !api_param_text(call, "traceparent", &s->accept.traceparent) || !has_stepped_up(s))
-		return false;
-	s->accept.needs = (int)s->known->role + 1;
-	s->accept.redelivery = catalog_redelivery_name(s->known->redelivery);
-	write_catalog(s);
+	s->accept.name = s->draft.name;
+	s->accept.needs = s->draft.needs;
+	s->accept.params = s->draft.params;
+	s->accept.sealed_params = s->draft.sealed_params;
+	s->accept.ttl_s = s->draft.ttl_s;
+	s->accept.timeout_s = s->draft.timeout_s;
+	s->accept.wake = s->draft.wake;
+	s->accept.redelivery = s->draft.redelivery;
+	s->accept.supersedes = s->draft.supersedes;
+	s->accept.catalog = s->draft.catalog;
+	s->accept.traceparent = s->draft.traceparent;
+	s->accept.key = s->draft.key;
+	s->accept.fingerprint = s->draft.key ? s->draft.fingerprint : NULL;
 	return true;
-}
-
-static bool read_params(struct send *s)
-{
-	struct api_call *call = s->call;
-	const json_t *given = json_object_get(call->params, "params");
-	json_auto_t *checked = NULL;
-
-	if (!api_param_text(call, "sealed_params", &s->accept.sealed_params))
-		return false;
-	if (s->accept.sealed_params) {
-		if (!given && strlen(s->accept.sealed_params) <= SEALED_MAX)
-			return true;
-		api_call_fail(
-			call, &FAULT_INVALID_PARAMS, "sealed_params stands in place of params and has at most 32 KiB");
-		return false;
-	}
-	const struct fault *fault = catalog_check_params(s->known, given, &checked, call->detail, sizeof(call->detail));
-	if (fault) {
-		char detail[sizeof(call->detail)];
-		memcpy(detail, call->detail, sizeof(detail));
-		api_call_fail(call, fault, "%s", detail);
-		return false;
-	}
-	s->accept.params = s->params = json_canonical(checked);
-	return true;
-}
-
-static bool read_key(struct send *s)
-{
-	if (!api_param_text(s->call, "idempotency_key", &s->accept.key))
-		return false;
-	if (!s->accept.key)
-		return true;
-	size_t len = strlen(s->accept.key);
-	if (len < 1 || len > KEY_MAX) {
-		api_call_fail(s->call, &FAULT_INVALID_PARAMS, "the idempotency key has 1 to %d bytes", KEY_MAX);
-		return false;
-	}
-	s->call->retriable_by_key = true;
-	write_fingerprint(s);
-	return true;
-}
-
-/* Of what makes a request this request: the vehicle and the JSON value, not how it is sent or waited for. */
-static void write_fingerprint(struct send *s)
-{
-	json_auto_t *value = memory_need(json_copy(s->call->params));
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	unsigned len = 0;
-
-	json_object_del(value, "idempotency_key");
-	json_object_del(value, "wait");
-	json_object_del(value, "traceparent");
-	char *text = json_canonical(value);
-	EVP_Digest(text, strlen(text), digest, &len, EVP_sha256(), NULL);
-	free(text);
-	for (unsigned i = 0; i < 32; i++)
-		snprintf(s->fingerprint + 2 * i, 3, "%02x", digest[i]);
-	s->accept.fingerprint = s->fingerprint;
-}
-
-/* What the catalogue says of the command today is stored with it. */
-static void write_catalog(struct send *s)
-{
-	const struct catalog_command *k = s->known;
-	struct text names = { 0 };
-	json_auto_t *said = memory_need(json_pack("{s:s, s:s, s:s, s:i, s:i, s:b}", "title", k->title ? k->title : "",
-		"role", catalog_role_name(k->role), "redelivery", catalog_redelivery_name(k->redelivery), "ttl_seconds",
-		k->ttl_seconds, "timeout_seconds", k->timeout_seconds, "wake", k->wake));
-
-	for (size_t i = 0; i < k->supersedes.count; i++)
-		text_addf(&names, "%s%s", i ? "," : "", k->supersedes.items[i]);
-	s->accept.supersedes = s->supersedes = text_take(&names);
-	s->accept.catalog = s->catalog = json_canonical(said);
 }
 
 /* The rate at which one vehicle gets commands, whoever sends them. */
@@ -400,9 +281,7 @@ static void send_free(void *state)
 	list_remove(&s->node);
 	if (s->watching)
 		hub_unwatch(s->call->api->hub, &s->watch);
-	free(s->params);
-	free(s->catalog);
-	free(s->supersedes);
+	command_draft_done(&s->draft);
 	free(s->latest);
 	free(s->accept.command);
 	free(s);

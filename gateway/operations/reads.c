@@ -13,6 +13,7 @@
 #include "gateway/api_internal.h"
 #include "gateway/catalog.h"
 #include "gateway/config.h"
+#include "gateway/operations/vehicle_filter.h"
 #include "sql/db.h"
 #include "sql/statements.h"
 
@@ -30,6 +31,8 @@ enum need {
 	NEED_CURSOR_ID,
 	NEED_CURSOR_NUMBER,
 	NEED_STATUS,
+	NEED_TARGET_STATUS,
+	NEED_FILTER,
 	NEED_AFTER,
 	NEED_SUBJECT,
 	NEED_NULL,
@@ -52,7 +55,7 @@ static void run(struct api_call *call);
 	static const char *const params_##id[] = { __VA_ARGS__, NULL };                                                \
 	const struct api_operation API_##id = { name, scopes, params_##id, run };
 OPERATION(VEHICLE_GET, "vehicle.get", SCOPE_VEHICLES_READ, "vehicle_id")
-OPERATION(VEHICLE_LIST, "vehicle.list", SCOPE_VEHICLES_READ, "limit", "cursor")
+OPERATION(VEHICLE_LIST, "vehicle.list", SCOPE_VEHICLES_READ, "filter", "limit", "cursor")
 OPERATION(COMMAND_GET, "command.get", SCOPE_VEHICLES_READ | SCOPE_COMMANDS_WRITE, "vehicle_id", "id")
 OPERATION(COMMAND_LIST, "command.list", SCOPE_VEHICLES_READ | SCOPE_COMMANDS_WRITE, "vehicle_id", "status", "limit",
 	"cursor")
@@ -65,13 +68,18 @@ OPERATION(FLEET_LIST, "fleet.list", SCOPE_VEHICLES_READ, "limit", "cursor")
 OPERATION(FLEET_GET, "fleet.get", SCOPE_VEHICLES_READ, "fleet_id")
 OPERATION(FLEET_GRANT_LIST, "fleet.grant.list", SCOPE_VEHICLES_READ, "fleet_id", "limit", "cursor")
 OPERATION(FLEET_GRANT_GET, "fleet.grant.get", SCOPE_VEHICLES_READ, "fleet_id", "subject")
+OPERATION(BATCH_GET, "batch.get", SCOPE_VEHICLES_READ | SCOPE_COMMANDS_WRITE, "id")
+OPERATION(
+	BATCH_COMMANDS, "batch.commands", SCOPE_VEHICLES_READ | SCOPE_COMMANDS_WRITE, "id", "status", "limit", "cursor")
 OPERATION(ME, "me", 0, "")
 
 #define VEHICLE &FAULT_VEHICLE_NOT_FOUND
 #define FLEET &FAULT_FLEET_NOT_FOUND
+#define BATCH &FAULT_BATCH_NOT_FOUND
 static const struct read reads[] = {
 	{ &API_VEHICLE_GET, &SQL_read_vehicle, 1, VEHICLE, &FAULT_INTERNAL, { NEED_VEHICLE, NEED_END } },
-	{ &API_VEHICLE_LIST, &SQL_read_vehicles, 0, VEHICLE, &FAULT_INTERNAL, { NEED_LIMIT, NEED_CURSOR, NEED_END } },
+	{ &API_VEHICLE_LIST, &SQL_read_vehicles, 0, VEHICLE, &FAULT_INTERNAL,
+		{ NEED_LIMIT, NEED_CURSOR, NEED_FILTER, NEED_END } },
 	{ &API_COMMAND_GET, &SQL_read_command, 1, VEHICLE, &FAULT_COMMAND_NOT_FOUND,
 		{ NEED_VEHICLE, NEED_ID, NEED_END } },
 	{ &API_COMMAND_LIST, &SQL_read_commands, 1, VEHICLE, &FAULT_INTERNAL,
@@ -92,10 +100,14 @@ static const struct read reads[] = {
 		{ NEED_FLEET, NEED_LIMIT, NEED_CURSOR, NEED_NULL, NEED_END } },
 	{ &API_FLEET_GRANT_GET, &SQL_read_fleet_grants, 3, FLEET, &FAULT_GRANT_NOT_FOUND,
 		{ NEED_FLEET, NEED_LIMIT, NEED_NULL, NEED_SUBJECT, NEED_END } },
+	{ &API_BATCH_GET, &SQL_read_batch, 1, BATCH, &FAULT_INTERNAL, { NEED_ID, NEED_END } },
+	{ &API_BATCH_COMMANDS, &SQL_read_batch_commands, 1, BATCH, &FAULT_INTERNAL,
+		{ NEED_ID, NEED_LIMIT, NEED_CURSOR, NEED_TARGET_STATUS, NEED_END } },
 	{ &API_ME, &SQL_read_me, 0, VEHICLE, &FAULT_INTERNAL, { NEED_SCOPES, NEED_END } },
 };
 #undef VEHICLE
 #undef FLEET
+#undef BATCH
 
 static const struct read *read_of(const struct api_operation *operation)
 {
@@ -206,16 +218,38 @@ static bool add_subject(struct api_call *call, struct db_unit *unit)
 	return true;
 }
 
-static bool add_status(struct api_call *call, struct db_unit *unit)
+/* What a batch's target may be besides what its command is. */
+static bool is_target_status(const char *status)
+{
+	return strcmp(status, "pending") == 0 || strcmp(status, "skipped") == 0 || strcmp(status, "refused") == 0;
+}
+
+static bool add_status(struct api_call *call, struct db_unit *unit, bool of_target)
 {
 	const char *status;
 	if (!api_param_text(call, "status", &status))
 		return false;
-	if (status && status_of(status) == STATUS_COUNT) {
+	if (status && status_of(status) == STATUS_COUNT && !(of_target && is_target_status(status))) {
 		api_call_fail(call, &FAULT_INVALID_QUERY, "status: there is no %.32s", status);
 		return false;
 	}
 	db_param_text(unit, status);
+	return true;
+}
+
+static bool add_filter(struct api_call *call, struct db_unit *unit)
+{
+	const char *filter;
+	char why[200];
+	if (!api_param_text(call, "filter", &filter))
+		return false;
+	char *terms = filter ? vehicle_filter_read(filter, why, sizeof(why)) : NULL;
+	if (filter && !terms) {
+		api_call_fail(call, &FAULT_INVALID_QUERY, "%s", why);
+		return false;
+	}
+	db_param_text(unit, terms);
+	free(terms);
 	return true;
 }
 
@@ -269,7 +303,10 @@ static bool add_need(struct api_call *call, struct db_unit *unit, enum need need
 	case NEED_CURSOR_NUMBER:
 		return add_cursor_number(call, unit);
 	case NEED_STATUS:
-		return add_status(call, unit);
+	case NEED_TARGET_STATUS:
+		return add_status(call, unit, need == NEED_TARGET_STATUS);
+	case NEED_FILTER:
+		return add_filter(call, unit);
 	case NEED_AFTER:
 		return add_after(call, unit);
 	case NEED_SUBJECT:

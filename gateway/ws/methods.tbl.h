@@ -6,7 +6,7 @@ METHOD("vehicle.unsubscribe", subscription_end, NULL, NEEDS("vehicle_id", TEXT))
 METHOD("fleet.subscribe", subscription_begin, NULL, NEEDS("fleet_id", TEXT))
 METHOD("fleet.unsubscribe", subscription_end, NULL, NEEDS("fleet_id", TEXT))
 METHOD("vehicle.get", run_operation, &API_VEHICLE_GET, NEEDS("vehicle_id", TEXT))
-METHOD("vehicle.list", run_operation, &API_VEHICLE_LIST, TAKES("limit", COUNT), TAKES("cursor", TEXT))
+METHOD("vehicle.list", run_operation, &API_VEHICLE_LIST, TAKES("filter", TEXT), TAKES("limit", COUNT), TAKES("cursor", TEXT))
 METHOD("command.send", run_operation, &API_COMMAND_SEND, NEEDS("vehicle_id", TEXT), NEEDS("name", TEXT),
 	TAKES("params", OBJECT), TAKES("sealed_params", TEXT), TAKES("ttl_seconds", COUNT),
 	TAKES("timeout_seconds", COUNT), TAKES("wake", FLAG), TAKES("idempotency_key", TEXT))

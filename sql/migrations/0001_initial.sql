@@ -431,12 +431,15 @@ insert into leases (name) select 'feed/' || lpad(n::text, 2, '0') from generate_
 create function fence(names text[], epochs bigint[], who text) returns void language plpgsql as $$
 declare
 	held bigint;
+	lost text;
 begin
 	perform from leases l join unnest(names, epochs) as i(name, epoch) on l.name = i.name and l.epoch = i.epoch
 		where l.holder = who order by l.name for share of l;
 	get diagnostics held = row_count; -- who had to wait for the lock has read the row again
 	if held <> cardinality(names) then
-		raise exception 'fenced' using errcode = 'KF001';
+		select string_agg(i.name || '@' || i.epoch, ' ') into lost from unnest(names, epochs) as i(name, epoch)
+		where not exists (select from leases l where l.name = i.name and l.epoch = i.epoch and l.holder = who);
+		raise exception 'fenced: %', lost using errcode = 'KF001';
 	end if;
 end $$;
 

@@ -10,6 +10,7 @@ with i as materialized (
 ), seen as materialized (
 	select i.*, v.vehicle_id is not null as exists, v.fleet_id, h.seq as head_seq, h.reachable, h.since, h.verifying, audience(h) as audience,
 		k.subject is not null as keyed, k.fingerprint as key_fingerprint,
+		k.batch_id is not null and k.created_at > now() - interval '24 hours' as of_batch,
 		case when i.admin then 3 else grant_rank(i.subject, i.vehicle_id, v.fleet_id) end as rank,
 		(select c from commands c where c.vehicle_id = k.vehicle_id and c.id = k.command_id and k.created_at > now() - interval '24 hours') as earlier,
 		q.queued, q.returns,
@@ -34,7 +35,7 @@ with i as materialized (
 			when not s.exists or s.rank = 0 then 'not_found'
 			when s.rank < s.needs then 'forbidden'
 			when (s.earlier).id is not null and s.key_fingerprint = s.fingerprint then 'replayed'
-			when (s.earlier).id is not null then 'reused'
+			when (s.earlier).id is not null or s.of_batch then 'reused'
 			when s.queued >= $19::int then 'queue_full'
 			else 'created' end as outcome
 		from seen s
@@ -65,7 +66,7 @@ with i as materialized (
 	from judged j where j.outcome = 'created' and h.vehicle_id = j.vehicle_id
 ), keyed as (
 	-- a key whose command never came about, or whose day is over, belongs to the new command
-	update idempotency k set command_id = j.id, vehicle_id = j.vehicle_id, fingerprint = j.fingerprint, created_at = now()
+	update idempotency k set command_id = j.id, batch_id = null, vehicle_id = j.vehicle_id, fingerprint = j.fingerprint, created_at = now()
 	from judged j where j.outcome = 'created' and j.keyed and k.subject = j.subject and k.key = j.key and k.command_id <> j.id
 ), noted as (
 	insert into audit (subject, action, object, allowed, detail)

@@ -27,11 +27,12 @@ const verdicts = {
 	F: 'forbidden',
 	V: 'vehicle-not-found',
 	f: 'fleet-not-found',
+	b: 'batch-not-found',
 	N: 'fleet-not-empty',
 };
 const json = { 'Content-Type': 'application/json' };
 
-// [scopes that suffice, verdicts, method, path, body]; V: the vehicle, F: its fleet, C: its command.
+// [scopes that suffice, verdicts, method, path, body]; V: the vehicle, F: its fleet, C: its command, B: a batch of the fleet.
 const calls = [
 	['', '. ...... .', 'GET', '/v1/me'],
 	['', '. ...... .', 'GET', '/v1/catalog'],
@@ -60,6 +61,11 @@ const calls = [
 	['w', 'N fFFFff f', 'DELETE', '/v1/fleets/F'],
 	['r', '. f...ff f', 'STREAM', '/v1/fleets/F/events'],
 	['r', '. FFFFFF F', 'STREAM', '/v1/fleets/*/events'],
+	['w', '. f..Fff f', 'POST', '/v1/fleets/F/commands', { name: 'horn.honk', wake: false }],
+	['w', '. f.FFff f', 'POST', '/v1/fleets/F/commands', { name: 'owner.pair', wake: false }],
+	['rw', '. b...bb b', 'GET', '/v1/batches/B'],
+	['rw', '. b...bb b', 'GET', '/v1/batches/B/commands'],
+	['w', '. b..Fbb b', 'POST', '/v1/batches/B/cancel'],
 	['r', '. f.FFff f', 'GET', '/v1/fleets/F/grants'],
 	['r', '. f.FFff f', 'GET', '/v1/fleets/F/grants/pia'],
 	['w', '. f.FFff f', 'PUT', '/v1/fleets/F/grants/eve', { role: 'viewer' }],
@@ -103,13 +109,17 @@ async function makeArenas(count, grants) {
 		insert into commands (vehicle_id, id, name, issued_by, wake, redelivery, catalog, accepted_seq, timeout_seconds, created_at, expires_at, updated_at, due_at)
 			select 'MV' || n, uuid7_floor(now()), 'horn.honk', 'root', false, 'on_reconnect', '{"role":"driver"}', 1, 20,
 				now(), now() + interval '1 hour', now(), now() + interval '1 hour' from generate_series(${first}, ${arenas}) n;
+		insert into batches (id, fleet_id, name, ttl_seconds, timeout_seconds, wake, redelivery, supersedes, catalog, issued_by, admin, needs, rate, total)
+			select gen_random_uuid(), 'MF' || n, 'horn.honk', 30, 20, false, 'on_reconnect', '', '{}', 'root', true, 2, 1, 0
+			from generate_series(${first}, ${arenas}) n;
 		insert into grants (object_kind, object_id, subject, role, granted_by, created_at)
 			select kind, case kind when 'vehicle' then 'MV' else 'MF' end || n, subject, role, 'root', now() - interval '1 hour'
 			from generate_series(${first}, ${arenas}) n, (values ('vehicle', 'pia', 'driver'), ('fleet', 'pia', 'operator'), ('vehicle', 'ole', 'owner')
 				${grants.map(({ kind, subject, role }) => `, ('${kind}', '${subject}', '${role}')`).join('')}) as v(kind, subject, role);
 		commit`);
 	const command = await database.sql(`select id from commands where vehicle_id = 'MV${first}'`);
-	return Array.from({ length: count }, (_, i) => ({ vehicle: `MV${first + i}`, fleet: `MF${first + i}`, command }));
+	const batches = new Map((await database.sql(`select fleet_id, id from batches`)).split('\n').map((line) => line.split('|')));
+	return Array.from({ length: count }, (_, i) => ({ vehicle: `MV${first + i}`, fleet: `MF${first + i}`, command, batch: batches.get(`MF${first + i}`) }));
 }
 
 // One that nobody has changed yet, where every role has its grant.
@@ -137,8 +147,8 @@ async function makeTargets() {
 	return { foreign, expired, revoked };
 }
 
-const fill = (value, { vehicle, fleet, command }) =>
-	JSON.parse(JSON.stringify(value).replace(/(?<=["/])[VFC](?=["/])/g, (letter) => ({ V: vehicle, F: fleet, C: command })[letter]));
+const fill = (value, { vehicle, fleet, command, batch }) =>
+	JSON.parse(JSON.stringify(value).replace(/(?<=["/])[VFCB](?=["/])/g, (letter) => ({ V: vehicle, F: fleet, C: command, B: batch })[letter]));
 
 // Every cell of a table; `say` makes the call and returns its verdict.
 async function everyCell(table, say) {

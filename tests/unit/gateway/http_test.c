@@ -60,7 +60,7 @@ static void run_echo(struct api_call *call)
 
 static const char *const everything[] = { "vehicle_id", "fleet_id", "id", "name", "params", "wait", "idempotency_key",
 	"traceparent", "limit", "cursor", "status", "after", "subject", "settle", "display_name", "provider",
-	"message_id", "delivered", "reason", NULL };
+	"message_id", "delivered", "reason", "filter", NULL };
 #define OPERATION(id) const struct api_operation id = { .name = #id, .params = everything, .run = run_echo };
 OPERATION(API_COMMAND_SEND)
 OPERATION(API_COMMAND_GET)
@@ -87,6 +87,10 @@ OPERATION(API_FLEET_GRANT_LIST)
 OPERATION(API_FLEET_GRANT_GET)
 OPERATION(API_FLEET_GRANT_PUT)
 OPERATION(API_FLEET_GRANT_DELETE)
+OPERATION(API_BATCH_CREATE)
+OPERATION(API_BATCH_GET)
+OPERATION(API_BATCH_COMMANDS)
+OPERATION(API_BATCH_CANCEL)
 OPERATION(API_CATALOG_GET)
 OPERATION(API_ME)
 

@@ -26,6 +26,8 @@
 #include "tests/servers.h"
 
 #define WAIT_NS 8000000000ull
+/* A batch's id has the fleet's name in it, so that the other fleet's and one that is not there are named as they are. */
+#define BATCH_OF_F1 "019a0000-0000-7000-8000-0000000000F1"
 #define FIRST_COMMAND "019a0000-0000-7000-8000-000000000001"
 #define SCOPES_USER (SCOPE_VEHICLES_READ | SCOPE_COMMANDS_WRITE)
 
@@ -373,9 +375,17 @@ static const char cast[] =
 	"insert into commands (vehicle_id, id, name, issued_by, wake, redelivery, catalog, accepted_seq, "
 	"timeout_seconds, "
 	"created_at, expires_at, updated_at, due_at) select 'CAR3', id, name, 'ole', wake, redelivery, catalog, 1, 20, "
-	"created_at, expires_at, updated_at, due_at from commands";
+	"created_at, expires_at, updated_at, due_at from commands;"
+	"delete from leases where name like 'batch/%'; delete from batch_targets; delete from batches;"
+	"insert into batches (id, fleet_id, name, ttl_seconds, timeout_seconds, wake, redelivery, supersedes, catalog, "
+	"issued_by, admin, needs, "
+	"rate, total) select ('019a0000-0000-7000-8000-0000000000' || fleet_id)::uuid, fleet_id, 'doors.unlock', 60, "
+	"20, true, 'on_reconnect', '', "
+	"'{}', 'max', false, 2, 1, 1 from fleets;"
+	"insert into batch_targets (batch_id, vehicle_id) select b.id, v.vehicle_id from batches b join vehicles v "
+	"using (fleet_id)";
 
-/* What each hears: . fine, F forbidden, V vehicle-not-found, f fleet-not-found, N fleet-not-empty. */
+/* What each hears: . fine, F forbidden, V vehicle-not-found, f fleet-not-found, b batch-not-found, N fleet-not-empty. */
 static const struct right {
 	const struct api_operation *operation;
 	const char *params;
@@ -408,6 +418,11 @@ static const struct right {
 	{ &API_FLEET_PUT, "{'fleet_id':'F1','title':'Vans'}", "w", ". fFFFff fff ff" },
 	{ &API_FLEET_PUT, "{'fleet_id':'F9','title':'Vans'}", "w", ". ffffff fff ff" },
 	{ &API_FLEET_DELETE, "{'fleet_id':'F1'}", "w", "N fFFFff fff ff" },
+	{ &API_BATCH_CREATE, "{'fleet_id':'F1','name':'doors.unlock'}", "w", ". f..Fff fff ff" },
+	{ &API_BATCH_CREATE, "{'fleet_id':'F1','name':'doors.unlock','vehicles':['CAR1']}", "w", ". f..Fff fff ff" },
+	{ &API_BATCH_GET, "{'id':'" BATCH_OF_F1 "'}", "rw", ". b...bb bbb bb" },
+	{ &API_BATCH_COMMANDS, "{'id':'" BATCH_OF_F1 "'}", "rw", ". b...bb bbb bb" },
+	{ &API_BATCH_CANCEL, "{'id':'" BATCH_OF_F1 "'}", "w", ". b..Fbb bbb bb" },
 	{ &API_FLEET_GRANT_LIST, "{'fleet_id':'F1'}", "r", ". f.FFff fff ff" },
 	{ &API_FLEET_GRANT_GET, "{'fleet_id':'F1','subject':'pia'}", "r", ". f.FFff fff ff" },
 	{ &API_FLEET_GRANT_PUT, "{'fleet_id':'F1','subject':'eve','role':'viewer'}", "w", ". f.FFff fff ff" },
@@ -422,7 +437,7 @@ static char letter_of(const struct api_call *c)
 		const struct fault *fault;
 		char letter;
 	} letters[] = { { NULL, '.' }, { &FAULT_FORBIDDEN, 'F' }, { &FAULT_VEHICLE_NOT_FOUND, 'V' },
-		{ &FAULT_FLEET_NOT_FOUND, 'f' }, { &FAULT_FLEET_NOT_EMPTY, 'N' } };
+		{ &FAULT_FLEET_NOT_FOUND, 'f' }, { &FAULT_BATCH_NOT_FOUND, 'b' }, { &FAULT_FLEET_NOT_EMPTY, 'N' } };
 
 	for (size_t i = 0; i < sizeof(letters) / sizeof(letters[0]); i++) {
 		if (letters[i].fault == c->fault)
@@ -854,6 +869,30 @@ START_TEST(impossible_queries)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		const char *heard = try_as("olga", rows[i].operation, rows[i].params);
 		ck_assert_msg(strcmp(heard, rows[i].name) == 0, "%s: %s", rows[i].params, heard);
+	}
+}
+END_TEST
+
+/* What callers wrote is told to them cut, perhaps amid a character; the problem is JSON all the same. */
+START_TEST(a_detail_is_text_wherever_it_was_cut)
+{
+	static const struct {
+		const struct api_operation *operation;
+		const char *params, *name;
+	} rows[] = {
+		{ &API_COMMAND_LIST, "{\"vehicle_id\":\"CAR1\",\"status\":\"%sé\"}", "invalid-query" },
+		{ &API_COMMAND_LIST, "{\"vehicle_id\":\"CAR1\",\"%sé\":1}", "unknown-field" },
+		{ &API_VEHICLE_LIST, "{\"filter\":\"%sé:1\"}", "invalid-query" },
+	};
+	char lead[80] = "", params[256];
+
+	for (size_t i = 0; i < 3 * 70; i++) {
+		if (i % 70 == 0)
+			lead[0] = '\0';
+		strcat(lead, "x");
+		snprintf(params, sizeof(params), rows[i / 70].params, lead);
+		ck_assert_str_eq(try_as("olga", rows[i / 70].operation, params), rows[i / 70].name);
+		free(problem_text());
 	}
 }
 END_TEST
@@ -1652,6 +1691,7 @@ static void add_reads(Suite *suite)
 	tcase_add_test(tc, vehicles_grants_and_events_in_pages);
 	tcase_add_test(tc, events_after);
 	tcase_add_test(tc, impossible_queries);
+	tcase_add_test(tc, a_detail_is_text_wherever_it_was_cut);
 	tcase_add_test(tc, catalogue_is_for_everybody);
 	tcase_add_test(tc, draining_node_takes_nothing);
 }

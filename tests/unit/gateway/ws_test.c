@@ -90,7 +90,7 @@ static void run_echo(struct api_call *call)
 }
 
 static const char *const all_params[] = { "vehicle_id", "id", "name", "params", "sealed_params", "ttl_seconds",
-	"timeout_seconds", "wake", "idempotency_key", "limit", "cursor", NULL };
+	"timeout_seconds", "wake", "idempotency_key", "filter", "limit", "cursor", NULL };
 #define OPERATION(id, name, scope) const struct api_operation API_##id = { name, scope, all_params, run_echo };
 OPERATION(VEHICLE_GET, "vehicle.get", SCOPE_VEHICLES_READ)
 OPERATION(VEHICLE_LIST, "vehicle.list", SCOPE_VEHICLES_READ)

@@ -767,6 +767,54 @@ START_TEST(leases_in_hand_are_not_waited_for)
 }
 END_TEST
 
+/* A lost lease undoes what leans on it, and nothing else. */
+
+static struct batch_item fenced[4];
+static const struct fault *verdicts[4];
+static size_t told;
+
+static void on_told(struct batch_item *item, const struct fault *fault)
+{
+	size_t n = (size_t)(item - fenced);
+
+	verdicts[n] = fault;
+	told++;
+	if (n == 0) /* goes into the cut in which the others go again */
+		ck_assert_ptr_null(batch_submit(workers[0].batch, &fenced[3]));
+}
+
+static bool all_told(void)
+{
+	return told == 4;
+}
+
+START_TEST(a_lost_lease_undoes_its_own_alone)
+{
+	static const struct batch_fence lost = { "feed/02", 4 }, held = { "feed/01", 5 };
+	static const struct {
+		const char *vehicle_id;
+		const struct batch_fence *fence;
+	} rows[] = { { "CAR1", &lost }, { "CAR2", &held }, { "CAR3", NULL }, { "CAR1", &lost } };
+
+	told = 0;
+	ask("update leases set holder = 'w0', epoch = 5, expires_at = now() + interval '1 hour' where name in"
+	    " ('feed/01', 'feed/02')");
+	for (size_t i = 0; i < 4; i++)
+		fenced[i] = (struct batch_item){ .stage = &workers[0].raise,
+			.vehicle_id = rows[i].vehicle_id,
+			.fence = rows[i].fence,
+			.on_done = on_told };
+	for (size_t i = 0; i < 3; i++)
+		ck_assert_ptr_null(batch_submit(workers[0].batch, &fenced[i]));
+	pump_until(all_told);
+	ck_assert_ptr_eq(verdicts[0], &FAULT_FENCED);
+	ck_assert_ptr_null(verdicts[1]);
+	ck_assert_ptr_null(verdicts[2]);
+	ck_assert_ptr_eq(verdicts[3], &FAULT_FENCED);
+	ck_assert_str_eq(ask("select string_agg(seq::text, ' ' order by vehicle_id) from vehicle_heads"), "0 1 1");
+}
+END_TEST
+
 static char cars[CARS][8];
 static unsigned seed = 20;
 
@@ -907,6 +955,7 @@ int main(void)
 	tcase_add_test(order, heads_are_locked_in_ascending_order);
 	tcase_add_test(order, leases_are_locked_in_ascending_order);
 	tcase_add_test(order, leases_in_hand_are_not_waited_for);
+	tcase_add_test(order, a_lost_lease_undoes_its_own_alone);
 	tcase_add_test(order, crossing_batches_do_not_deadlock);
 	TCase *durable = add_rule(suite, "durable before told");
 	tcase_add_test(durable, nothing_is_told_before_the_commit);

@@ -1,0 +1,59 @@
+/* cmd_batch.c - keyfob batch, keyfob batch cancel: how far a batch has come, and its end. */
+#include <stdlib.h>
+
+#include "gateway/cli/call.h"
+#include "gateway/cli/cli.h"
+#include "gateway/cli/print.h"
+#include "gateway/cli/show_batch.h"
+
+static int show(struct cli *cli, json_t *batch)
+{
+	if (!batch)
+		return CLI_FAILED;
+	if (cli->json)
+		print_json(batch);
+	else
+		show_batch(batch);
+	json_decref(batch);
+	return CLI_FINE;
+}
+
+static int run(struct cli *cli, const struct invocation *inv)
+{
+	char *path = node_path("batches", inv->words[0], NULL);
+	json_t *batch = node_get(cli, path);
+	free(path);
+	return show(cli, batch);
+}
+
+static int run_cancel(struct cli *cli, const struct invocation *inv)
+{
+	char *path = node_path("batches", inv->words[0], "cancel", NULL);
+	struct reply r;
+
+	call_make(cli, &(struct call){ .method = "POST", .path = path, .patience_ms = CALL_PATIENCE_MS }, &r);
+	free(path);
+	json_t *batch = reply_is_fine(&r) ? json_incref(r.body) : NULL;
+	if (!batch)
+		reply_report(&r);
+	reply_done(&r);
+	return show(cli, batch);
+}
+
+const struct cli_command CMD_BATCH = {
+	.name = "batch",
+	.arguments = "BATCH",
+	.summary = "show how far a batch has come",
+	.words_min = 1,
+	.words_max = 1,
+	.run = run,
+};
+
+const struct cli_command CMD_BATCH_CANCEL = {
+	.name = "batch cancel",
+	.arguments = "BATCH",
+	.summary = "end a batch: nothing more is sent, and what has not left is taken back",
+	.words_min = 1,
+	.words_max = 1,
+	.run = run_cancel,
+};
