@@ -58,13 +58,12 @@ struct api_call {
 /* Every operation, by name. */
 extern const struct api_operation
 	API_COMMAND_SEND; /* vehicle_id name params sealed_params ttl_seconds timeout_seconds wake idempotency_key wait(seconds) traceparent */
-extern const struct api_operation API_COMMAND_GET;    /* vehicle_id id; with its timeline */
-extern const struct api_operation API_COMMAND_LIST;   /* vehicle_id status limit cursor */
-extern const struct api_operation API_COMMAND_CANCEL; /* vehicle_id id */
-extern const struct api_operation API_VEHICLE_GET;    /* vehicle_id */
-extern const struct api_operation API_VEHICLE_LIST;   /* limit cursor */
-extern const struct api_operation
-	API_VEHICLE_PUT; /* vehicle_id display_name msisdn iccid fleet_id tags vehicle_protocol */
+extern const struct api_operation API_COMMAND_GET;	  /* vehicle_id id; with its timeline */
+extern const struct api_operation API_COMMAND_LIST;	  /* vehicle_id status limit cursor */
+extern const struct api_operation API_COMMAND_CANCEL;	  /* vehicle_id id */
+extern const struct api_operation API_VEHICLE_GET;	  /* vehicle_id */
+extern const struct api_operation API_VEHICLE_LIST;	  /* limit cursor */
+extern const struct api_operation API_VEHICLE_PUT;	  /* vehicle_id, and what PUT takes of it */
 extern const struct api_operation API_VEHICLE_DELETE;	  /* vehicle_id */
 extern const struct api_operation API_EVENT_LIST;	  /* vehicle_id after limit cursor */
 extern const struct api_operation API_GRANT_LIST;	  /* vehicle_id limit cursor */

@@ -1,7 +1,8 @@
 -- Of each reachable vehicle of the batch ($1) whose head has no claim: claims its oldest unsent command for this
--- worker ($2), and returns what is to be published. $4: the vehicles' own feeds; another protocol than Keyfob's has one for all. Where this worker cannot publish ($3 false), or nobody would
--- hear the answer yet, a timer offers it again. Likewise where the session was just connected and has not subscribed:
--- nobody would hear the request. One that is silent about it for a second (a resumed session, on some brokers) is tried.
+-- worker ($2), and returns what is to be published. Where this worker cannot publish ($3 false), or nobody would
+-- hear the answer yet (on its feed, $4, or the one of its protocol), a timer offers it again. Likewise where the session was just
+-- connected and has not subscribed: nobody would hear the request. One that is silent about it for a second (a resumed session, on
+-- some brokers) is tried.
 -- A vehicle that is away is tried once so before it is woken by SMS (absences, 'probe'): whoever was there all along gets
 -- the command.
 with open as materialized (
