@@ -355,7 +355,7 @@ test('an answer that was not committed when the node died is read by the next, a
 	await node.kill();
 	await device.answer(id, { status: 'IN_PROGRESS' });
 	await device.answer(id, { status: 'SUCCEEDED', result: { doors: { s: 'open' } } });
-	await node.start();
+	await node.start(false); // it is up when it answers, ready when the broker and the database are
 	const command = await poll(() => getCommand(device.id, id), ({ status }) => status === 'succeeded', { ms: 30_000, what: 'the answers are read' });
 	assert.deepEqual(command.timeline.filter(({ step }) => step === 'answer').map(({ detail }) => detail.status), ['in_progress', 'succeeded']);
 	await device.untilAccepted(id, 2);
