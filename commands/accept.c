@@ -261,6 +261,7 @@ static void publish(
 					      .expires_at = db_text(unit, first, row, 5),
 					      .expires_us = db_int(unit, first, row, 6),
 					      .session = db_text(unit, first, row, 7),
+					      .protocol = db_text(unit, first, row, 8),
 					      .traceparent = accept->traceparent,
 					      .worker = accept->publisher,
 					      .attempt = 1 });

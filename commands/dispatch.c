@@ -24,8 +24,8 @@
 #include "base/metrics.h"
 #include "base/mqtt/link.h"
 #include "base/rfc3339.h"
+#include "commands/codec.h"
 #include "commands/ports.h"
-#include "commands/topic.h"
 #include "sql/batch.h"
 #include "sql/db.h"
 #include "sql/statements.h"
@@ -209,7 +209,8 @@ static void read_settle(struct batch_stage *stage, struct batch_cut *cut, struct
 						    .attempt = (int)db_int(unit, claims, row, 7),
 						    .expires_us = db_int(unit, claims, row, 8),
 						    .traceparent = db_text(unit, claims, row, 9),
-						    .session = db_text(unit, claims, row, 10) });
+						    .session = db_text(unit, claims, row, 10),
+						    .protocol = db_text(unit, claims, row, 11) });
 	}
 }
 
@@ -238,25 +239,20 @@ void dispatch_publish(struct dispatch *d, const struct claim *claim)
 	publish(f, claim);
 }
 
-/* The request, contract §6: the payload repeats what the properties say, for vehicles of MQTT 3.1.1. */
-static void write_payload(struct text *out, const struct claim *claim, const char *response_topic)
-{
-	text_addf(out, "{\"request_id\":\"%s\",\"response_topic\":\"%s\",\"name\":\"%s\",", claim->id, response_topic,
-		claim->name);
-	if (claim->sealed_params) {
-		text_add(out, "\"sealed_params\":");
-		text_add_json_string(out, claim->sealed_params);
-	} else {
-		text_add(out, "\"params\":");
-		text_add(out, claim->params ? claim->params : "{}");
-	}
-	text_addf(out, ",\"issued_at\":\"%s\",\"expires_at\":\"%s\",\"attempt\":%d}", claim->issued_at,
-		claim->expires_at, claim->attempt);
-}
-
 static void publish(struct flight *f, const struct claim *claim)
 {
 	struct dispatch *d = f->dispatch;
+	const struct codec *codec = codec_of(claim->protocol);
+	const struct codec_request request = {
+		.vehicle_id = claim->vehicle_id,
+		.id = claim->id,
+		.name = claim->name,
+		.params = claim->params,
+		.sealed_params = claim->sealed_params,
+		.issued_at = claim->issued_at,
+		.expires_at = claim->expires_at,
+		.attempt = claim->attempt,
+	};
 	char topic[TOPIC_SIZE], response_topic[TOPIC_SIZE];
 	struct text payload = { 0 };
 	int64_t left_us = claim->expires_us - db_now_us(d->db);
@@ -265,9 +261,9 @@ static void publish(struct flight *f, const struct claim *claim)
 		conclude(f, "release", -1);
 		return;
 	}
-	topic_request(f->vehicle_id, topic);
-	topic_response(f->vehicle_id, response_topic);
-	write_payload(&payload, claim, response_topic);
+	assert(codec); /* a vehicle has one of those that there are */
+	codec->write_topics(&request, topic, response_topic);
+	codec->write_request(&request, &payload);
 	f->expiry_s = (uint32_t)(left_us / 1000000);
 	struct mqtt_publish message = {
 		.topic = topic,

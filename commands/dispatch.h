@@ -26,6 +26,7 @@ struct claim {
 	const char *traceparent;	    /* NULL: none */
 	const char *session;		    /* whom it was claimed for */
 	const char *worker;		    /* by whom it is to be published */
+	const char *protocol;		    /* which the vehicle speaks: codec_of() */
 	int attempt;
 	int64_t expires_us;
 };

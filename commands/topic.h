@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#define TOPIC_SIZE 128
+#define TOPIC_SIZE 192
 #define FEED_COUNT 32
 
 /* The vehicle's feed, 0 to 31, for ever: CRC-32 of its id modulo 32. */
@@ -18,5 +18,10 @@ void topic_response(const char *vehicle_id, char out[TOPIC_SIZE]);
 void topic_verdict(const char *vehicle_id, bool accepted, char out[TOPIC_SIZE]);
 /* The vehicle id of vehicles/{id}/commands/response/{feed}; false when the topic is another or the feed is not the vehicle's. */
 bool topic_response_read(const char *topic, char ret_vehicle_id[65]);
+
+/* AWS IoT Commands: $aws/commands/things/{id}/executions/{execution}/{rest}, of two checked levels. */
+void topic_execution(const char *vehicle_id, const char *execution, const char *rest, char out[TOPIC_SIZE]);
+/* The two levels of such a topic; false when it is another, or they are not what may be a level. */
+bool topic_execution_read(const char *topic, const char *rest, char ret_vehicle_id[65], char ret_execution[65]);
 
 #endif

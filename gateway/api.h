@@ -63,7 +63,7 @@ extern const struct api_operation API_COMMAND_LIST;	  /* vehicle_id status limit
 extern const struct api_operation API_COMMAND_CANCEL;	  /* vehicle_id id */
 extern const struct api_operation API_VEHICLE_GET;	  /* vehicle_id */
 extern const struct api_operation API_VEHICLE_LIST;	  /* filter limit cursor */
-extern const struct api_operation API_VEHICLE_PUT;	  /* vehicle_id display_name msisdn iccid fleet_id tags */
+extern const struct api_operation API_VEHICLE_PUT;	  /* vehicle_id, and what PUT takes of it */
 extern const struct api_operation API_VEHICLE_DELETE;	  /* vehicle_id */
 extern const struct api_operation API_EVENT_LIST;	  /* vehicle_id after limit cursor */
 extern const struct api_operation API_GRANT_LIST;	  /* vehicle_id limit cursor */

@@ -58,6 +58,9 @@ static void set_filters(struct feed *f, const char *which)
 	} else if (strcmp(which, "state") == 0) {
 		snprintf(f->filters[0], sizeof(f->filters[0]), "vehicles/+/state");
 		f->filter_count = 1;
+	} else if (strcmp(which, "aws-commands") == 0) {
+		snprintf(f->filters[0], sizeof(f->filters[0]), "$aws/commands/things/+/executions/+/response/json");
+		f->filter_count = 1;
 	} else {
 		snprintf(f->filters[0], sizeof(f->filters[0]), "vehicles/+/commands/response/%s", which);
 		snprintf(f->filters[1], sizeof(f->filters[1]), "vehicles/+/state/%s", which);

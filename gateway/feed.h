@@ -30,7 +30,7 @@ struct feed_options {
 	void (*on_fenced)(void *owner, struct feed *);
 };
 
-/* `name` is the lease's: "feed/07", "feed/lifecycle", "feed/state". */
+/* `name` is the lease's: "feed/07", "feed/lifecycle", "feed/state", "feed/aws-commands". */
 struct feed *feed_new(struct loop *, const struct feed_options *, const char *name, int64_t epoch);
 void feed_start(struct feed *);
 /* Disconnects and frees it when what it handed on is settled; `on_closed` is the last call. */

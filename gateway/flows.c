@@ -568,7 +568,7 @@ static void on_message(
 		reachability_resync_end(f->reachability, fence, m, receipt);
 	else if (strcmp(fence->lease, "feed/lifecycle") == 0)
 		reachability_receive(f->reachability, fence, m, receipt);
-	else if (strstr(m->topic, "/commands/response/"))
+	else if (strstr(m->topic, "/commands/response/") || strcmp(fence->lease, "feed/aws-commands") == 0)
 		answer_receive(f->answer, fence, m, receipt);
 	else
 		receive_state(f, fence, m, receipt);
@@ -664,7 +664,7 @@ static void on_taken(void *owner, const char *name, int64_t epoch)
 	};
 
 	if (f->feed_count == FEEDS_MAX)
-		return; /* there are 34 in all */
+		return; /* there are 35 in all */
 	struct feed *feed = f->feeds[f->feed_count++] = feed_new(f->loop, &options, name, epoch);
 	feed_start(feed);
 }

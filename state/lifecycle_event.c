@@ -88,6 +88,8 @@ size_t lifecycle_events_read(const struct lifecycle_source *source, const struct
 
 bool topic_filter_matches(const char *filter, const char *topic)
 {
+	if (*topic == '$' && (*filter == '+' || *filter == '#'))
+		return false;
 	while (*filter && *topic) {
 		if (*filter == '#')
 			return true;
@@ -103,18 +105,32 @@ bool topic_filter_matches(const char *filter, const char *topic)
 	       (*topic == '\0' && strcmp(filter, "#") == 0) || (*topic == '\0' && strcmp(filter, "+") == 0);
 }
 
-static bool names_requests(const json_t *topics, const char *vehicle_id)
+/* A vehicle's request topics; which of them is its own only its registration tells. The execution stands for any: a filter
+ * that names a certain one does not match it. */
+static const struct {
+	const char *begin, *rest;
+} requests[] = {
+	{ "vehicles/", "/commands/request" },
+	{ "$aws/commands/things/", "/executions/+/request/json" },
+};
+static const char *const protocols[] = { NULL, "keyfob", "aws-commands", "keyfob aws-commands" };
+#define PROTOCOLS_ALL protocols[3]
+
+static const char *protocols_of(const json_t *topics, const char *vehicle_id)
 {
 	char request[128];
+	unsigned found = 0;
 	size_t i;
 	json_t *filter;
 
-	snprintf(request, sizeof(request), "vehicles/%s/commands/request", vehicle_id);
-	json_array_foreach (topics, i, filter) {
-		if (json_is_string(filter) && topic_filter_matches(json_string_value(filter), request))
-			return true;
+	for (size_t row = 0; row < sizeof(requests) / sizeof(requests[0]); row++) {
+		snprintf(request, sizeof(request), "%s%s%s", requests[row].begin, vehicle_id, requests[row].rest);
+		json_array_foreach (topics, i, filter) {
+			if (json_is_string(filter) && topic_filter_matches(json_string_value(filter), request))
+				found |= 1u << row;
+		}
 	}
-	return false;
+	return protocols[found];
 }
 
 /* A text of the body into a field; false when it is not there or too long. */
@@ -158,7 +174,7 @@ static size_t read_aws(const struct reading *r, struct lifecycle_event ret[LIFEC
 		return 0;
 	snprintf(ret->reason, sizeof(ret->reason), "%s", reason ? reason : "");
 	bool has_version = take_integer(r->body, "versionNumber", &ret->version);
-	ret->concerns_requests = names_requests(topics, ret->vehicle_id);
+	ret->protocols = protocols_of(topics, ret->vehicle_id);
 	return (strstr(r->kind, "connected") ? has_version : json_is_array(topics)) ? 1 : 0;
 }
 
@@ -216,7 +232,7 @@ static size_t read_emqx(const struct reading *r, struct lifecycle_event ret[LIFE
 		: reason	     ? reason
 				     : "");
 	json_auto_t *topics = json_pack("[s*]", topic);
-	ret->concerns_requests = names_requests(topics, ret->vehicle_id);
+	ret->protocols = protocols_of(topics, ret->vehicle_id);
 	return is_presence || topic ? 1 : 0;
 }
 
@@ -241,6 +257,6 @@ static size_t read_own(const struct reading *r, struct lifecycle_event ret[LIFEC
 		return 1;
 	ret[1] = ret[0];
 	ret[1].kind = "subscribed";
-	ret[1].concerns_requests = true;
+	ret[1].protocols = PROTOCOLS_ALL;
 	return 2;
 }

@@ -25,8 +25,10 @@ struct lifecycle_event {
 	char session[80]; /* "": the broker names none, and its clock ties the event to one */
 	int64_t version;  /* rises with each connect; 0 for subscribe events, which bear none */
 	int64_t timestamp_ms;
-	char reason[64];	/* "DUPLICATE_CLIENTID": another connection took over; "" when there is none */
-	bool concerns_requests; /* subscribe events: a filter matches the vehicle's request topic */
+	char reason[64]; /* "DUPLICATE_CLIENTID": another connection took over; "" when there is none */
+	/* Subscribe events: "keyfob", "aws-commands" or both, with a blank between: of which protocols the vehicle's
+	 * request topic is matched by a filter. NULL: of none. */
+	const char *protocols;
 };
 
 #define LIFECYCLE_EVENTS_MAX 2	/* in one message: a birth is a connect and a subscription */
@@ -40,7 +42,7 @@ size_t lifecycle_filters(
  * a vehicle; then *ret_malformed says whether it should have been one. */
 size_t lifecycle_events_read(const struct lifecycle_source *, const struct mqtt_message *, int64_t now_ms,
 	struct lifecycle_event ret[LIFECYCLE_EVENTS_MAX], bool *ret_malformed);
-/* MQTT 5 §4.7: whether a topic filter matches a topic; `$share/…` matches nothing here. */
+/* MQTT 5 §4.7: whether a topic filter matches a topic; `$share/…` matches nothing here, and a wildcard in front no `$…`. */
 bool topic_filter_matches(const char *filter, const char *topic);
 
 #endif

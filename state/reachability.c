@@ -161,7 +161,7 @@ void reachability_receive(
 		log_debug("state", "a lifecycle event that cannot be read", LOG_TEXT("topic", m->topic));
 	}
 	for (size_t i = 0; i < count; i++) {
-		if (!strstr(events[i].kind, "connected") && !events[i].concerns_requests)
+		if (!strstr(events[i].kind, "connected") && !events[i].protocols)
 			continue; /* of another topic */
 		struct heard *h = heard_new(r, events[i].vehicle_id);
 		h->event = events[i];
@@ -218,7 +218,7 @@ static void write_events(
 {
 	struct reachability *r = stage->owner;
 	struct db_array vehicles = vehicles_of(items, count), kinds = { 0 }, sessions = { 0 }, versions = { 0 },
-			times = { 0 }, reasons = { 0 };
+			times = { 0 }, reasons = { 0 }, protocols = { 0 };
 
 	(void)cut;
 	for (size_t i = 0; i < count; i++) {
@@ -228,6 +228,7 @@ static void write_events(
 		db_array_int(&versions, e->version);
 		db_array_int(&times, e->timestamp_ms);
 		db_array_text(&reasons, e->reason[0] ? e->reason : NULL);
+		db_array_text(&protocols, e->protocols);
 	}
 	db_unit_add(unit, &SQL_lifecycle_apply);
 	db_param_array(unit, &vehicles);
@@ -237,6 +238,7 @@ static void write_events(
 	db_param_array(unit, &times);
 	db_param_array(unit, &reasons);
 	db_param_int(unit, r->options.verify_delay_ms);
+	db_param_array(unit, &protocols);
 }
 
 static void write_disproofs(

@@ -56,13 +56,13 @@ static void tags_add(struct table *t, const json_t *tags)
 
 static void print_vehicle(const json_t *vehicle)
 {
-	static const char *const names[] = { "display_name", "fleet_id", "msisdn", "iccid" };
-	static const char *const titles[] = { "name", "fleet", "msisdn", "iccid" };
+	static const char *const names[] = { "display_name", "fleet_id", "msisdn", "iccid", "vehicle_protocol" };
+	static const char *const titles[] = { "name", "fleet", "msisdn", "iccid", "protocol" };
 	static const char *const states[] = { "reported", "desired", "delta" };
 	const json_t *state = json_object_get(vehicle, "state");
 	struct table *t = table_new(2, 2);
 	connectivity_add(t, json_object_get(vehicle, "connectivity"));
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		fact_add(t, titles[i], json_text_at(vehicle, names[i]));
 	tags_add(t, json_object_get(vehicle, "tags"));
 	for (size_t i = 0; i < 3; i++)

@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "base/loop.h"
 #include "base/memory.h"
+#include "commands/codec.h"
 #include "gateway/api_internal.h"
 #include "gateway/config.h"
 #include "gateway/operations/grant_params.h"
@@ -29,7 +30,8 @@ static bool check_subject(struct api_call *call);
 #define OPERATION(id, name, ...)                                                                                       \
 	static const char *const params_##id[] = { __VA_ARGS__, NULL };                                                \
 	const struct api_operation API_##id = { name, SCOPE_COMMANDS_WRITE, params_##id, run };
-OPERATION(VEHICLE_PUT, "vehicle.put", "vehicle_id", "display_name", "msisdn", "iccid", "fleet_id", "tags")
+OPERATION(VEHICLE_PUT, "vehicle.put", "vehicle_id", "display_name", "msisdn", "iccid", "fleet_id", "tags",
+	"vehicle_protocol")
 OPERATION(VEHICLE_DELETE, "vehicle.delete", "vehicle_id")
 OPERATION(GRANT_PUT, "grant.put", "vehicle_id", "subject", "role", "expires_at")
 OPERATION(GRANT_DELETE, "grant.delete", "vehicle_id", "subject")
@@ -207,13 +209,14 @@ static bool is_of_the_gateway(const struct api_call *call, const char *id)
 
 static bool check_vehicle(struct api_call *call)
 {
-	const char *id = json_text_at(call->params, "vehicle_id"), *name, *msisdn, *iccid, *fleet;
+	const char *id = json_text_at(call->params, "vehicle_id"), *name, *msisdn, *iccid, *fleet, *protocol;
 
 	if (!id || !topic_level_is_safe(id) || is_of_the_gateway(call, id))
 		return refuse(call, &FAULT_INVALID_VEHICLE,
 			"vehicle_id has 1 to 64 of A-Z a-z 0-9 . _ : - and is not the gateway's");
 	if (!api_param_text(call, "display_name", &name) || !api_param_text(call, "msisdn", &msisdn) ||
-		!api_param_text(call, "iccid", &iccid) || !api_param_text(call, "fleet_id", &fleet))
+		!api_param_text(call, "iccid", &iccid) || !api_param_text(call, "fleet_id", &fleet) ||
+		!api_param_text(call, "vehicle_protocol", &protocol))
 		return false;
 	if (msisdn && (msisdn[0] != '+' || !is_digits(msisdn + 1, 5, 15)))
 		return refuse(call, &FAULT_INVALID_VEHICLE, "msisdn is E.164: + and 5 to 15 digits");
@@ -221,6 +224,8 @@ static bool check_vehicle(struct api_call *call)
 		return refuse(call, &FAULT_INVALID_VEHICLE, "iccid has 18 to 22 digits");
 	if (name && strlen(name) > 256)
 		return refuse(call, &FAULT_INVALID_VEHICLE, "display_name has at most 256 bytes");
+	if (protocol && !codec_of(protocol))
+		return refuse(call, &FAULT_INVALID_VEHICLE, "vehicle_protocol is keyfob or aws-commands");
 	return are_tags(json_object_get(call->params, "tags"))
 		       ? true
 		       : refuse(call, &FAULT_INVALID_VEHICLE, "tags is a list of at most 64 texts");

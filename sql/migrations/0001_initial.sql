@@ -427,7 +427,7 @@ insert into leases (name) select 'feed/' || lpad(n::text, 2, '0') from generate_
 	union all values ('feed/lifecycle'), ('feed/state');
 
 -- A fence: raises unless every lease is still this holder's under this epoch (then it cannot be taken
--- before the transaction ends). No row, no effect: the error undoes the whole transaction.
+-- before the transaction ends), and names what is lost. The error undoes the whole transaction.
 create function fence(names text[], epochs bigint[], who text) returns void language plpgsql as $$
 declare
 	held bigint;

@@ -8,7 +8,7 @@ with i as materialized (
 		with ordinality as i(id, vehicle_id, subject, admin, needs, key, fingerprint,
 		                     name, params, sealed_params, ttl, timeout, wake, redelivery, catalog, traceparent, feed, publisher, n)
 ), seen as materialized (
-	select i.*, v.vehicle_id is not null as exists, v.fleet_id, h.seq as head_seq, h.reachable, h.since, h.verifying, audience(h) as audience,
+	select i.*, v.vehicle_id is not null as exists, v.fleet_id, v.protocol, h.seq as head_seq, h.reachable, h.since, h.verifying, audience(h) as audience,
 		k.subject is not null as keyed, k.fingerprint as key_fingerprint,
 		k.batch_id is not null and k.created_at > now() - interval '24 hours' as of_batch,
 		case when i.admin then 3 else grant_rank(i.subject, i.vehicle_id, v.fleet_id) end as rank,
@@ -19,7 +19,7 @@ with i as materialized (
 	from i
 	left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
 	left join vehicle_heads h on h.vehicle_id = i.vehicle_id
-	left join leases f on f.name = 'feed/' || i.feed
+	left join leases f on f.name = 'feed/' || case v.protocol when 'keyfob' then i.feed else v.protocol end
 	left join idempotency k on k.subject = i.subject and k.key = i.key
 	cross join lateral (
 		select count(*) filter (where o.status <> 'sent') as queued, bool_or(o.status = 'sent' and o.flight = 'out' and o.redelivery <> 'never'
@@ -74,14 +74,15 @@ with i as materialized (
 	from judged j where j.outcome in ('created', 'not_found', 'forbidden', 'queue_full')
 )
 select j.n, j.outcome, case when j.outcome = 'replayed' then command_json(j.earlier) end as command,
-	false as claimed, null as issued_at, null as expires_at, null::bigint as expires_us, null as session
+	false as claimed, null as issued_at, null as expires_at, null::bigint as expires_us, null as session, null as protocol
 from judged j where j.outcome <> 'created'
 union all
 -- zipped, in the order of ids: a join would compare each with each
-select m.n, 'created', m.data, m.claimed, rfc3339(m.at), rfc3339(m.expires_at), (extract(epoch from m.expires_at) * 1000000)::bigint, m.audience
+select m.n, 'created', m.data, m.claimed, rfc3339(m.at), rfc3339(m.expires_at), (extract(epoch from m.expires_at) * 1000000)::bigint, m.audience, m.protocol
 from unnest(array(select j.n from judged j where j.outcome = 'created' order by j.id),
 	array(select data from made order by id),
 	array(select j.flight = 'claimed' from judged j where j.outcome = 'created' order by j.id),
 	array(select j.at from judged j where j.outcome = 'created' order by j.id),
 	array(select j.expires_at from judged j where j.outcome = 'created' order by j.id),
-	array(select j.audience from judged j where j.outcome = 'created' order by j.id)) as m(n, data, claimed, at, expires_at, audience)
+	array(select j.audience from judged j where j.outcome = 'created' order by j.id),
+	array(select j.protocol from judged j where j.outcome = 'created' order by j.id)) as m(n, data, claimed, at, expires_at, audience, protocol)

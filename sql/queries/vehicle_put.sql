@@ -28,12 +28,12 @@ with i as materialized (
 ), remembered as (
 	insert into revocations (object_kind, object_id, subject) select 'vehicle', l.vehicle_id, l.subject from leaving l
 ), stored as (
-	insert into vehicles as v (vehicle_id, display_name, msisdn, iccid, fleet_id, tags)
+	insert into vehicles as v (vehicle_id, display_name, msisdn, iccid, fleet_id, tags, protocol)
 	select j.vehicle_id, j.b->>'display_name', j.b->>'msisdn', j.b->>'iccid', j.b->>'fleet_id',
-		array(select jsonb_array_elements_text(coalesce(nullif(j.b->'tags', 'null'), '[]')))
+		array(select jsonb_array_elements_text(coalesce(nullif(j.b->'tags', 'null'), '[]'))), coalesce(j.b->>'vehicle_protocol', 'keyfob')
 	from judged j where j.outcome = 'done' and (select n from revoked) >= 0
 	on conflict (vehicle_id) do update set display_name = excluded.display_name, msisdn = excluded.msisdn, iccid = excluded.iccid,
-		fleet_id = excluded.fleet_id, tags = excluded.tags, updated_at = clock_timestamp(), retired_at = null,
+		fleet_id = excluded.fleet_id, tags = excluded.tags, protocol = excluded.protocol, updated_at = clock_timestamp(), retired_at = null,
 		created_at = case when v.retired_at is null then v.created_at else clock_timestamp() end
 	returning v
 ), moved as materialized (

@@ -156,7 +156,7 @@ static int on_acl_check(int event, void *data, void *owner)
 		s = session_prove(&p->sessions, check->client);
 	if (probe_is(&p->sessions.probe, check)) {
 		if (s)
-			session_found(&p->sessions, s);
+			session_found(&p->sessions, s, check->topic);
 		return MOSQ_ERR_ACL_DENIED;
 	}
 	if (!may(p, s, check)) {

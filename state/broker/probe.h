@@ -1,4 +1,4 @@
-/* probe.h - asks the broker whether a session is subscribed to its vehicle's request topic.
+/* probe.h - asks the broker whether a session is subscribed to a request topic of its vehicle.
  *
  * A resumed session sends no SUBSCRIBE, and its subscriptions may be older than this process, so no table of the
  * plugin's own can be trusted. The broker knows: a message to the request topic makes it check the access of each

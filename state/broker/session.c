@@ -13,6 +13,17 @@
 
 #define TOPICS_MAX 64 /* in one event */
 
+/* By which topics a vehicle's requests come: Keyfob's own, and that of AWS IoT Commands. Which of them is meant, the
+ * gateway knows. In the second the execution stands for any. */
+static const struct {
+	const char *root, *rest, *rest_of_filter;
+} requests[] = {
+	{ "vehicles/", "/commands/request", "/commands/request" },
+	{ "$aws/commands/things/", "/executions/00000000-0000-0000-0000-000000000000/request/json",
+		"/executions/+/request/json" },
+};
+#define REQUESTS (sizeof requests / sizeof *requests)
+
 static struct session *session_new(struct sessions *, struct mosquitto *client, enum role);
 static void session_free(struct sessions *, struct session *);
 static void settle(struct sessions *, struct session *);
@@ -20,10 +31,10 @@ static void mark_connected(struct sessions *, struct session *);
 static void supersede(struct sessions *, const char *id);
 static void settle_taker(struct sessions *, const struct session *old);
 static void tell_topics(struct sessions *, struct session *);
-static void tell_subscribed(struct sessions *, struct session *);
+static void tell_subscribed(struct sessions *, struct session *, size_t request);
 static void ask_broker(struct sessions *, const struct session *);
-static void request_topic(const struct session *, char topic[SESSION_TOPIC_SIZE]);
-static bool covers_request(const struct session *, const char *filter);
+static void request_topic(const struct session *, size_t request, char topic[SESSION_TOPIC_SIZE]);
+static bool covers_request(const struct session *, size_t request, const char *filter);
 static void make_due(struct sessions *, struct session *);
 static void uuid_make(char out[SESSION_UUID_SIZE]);
 
@@ -146,8 +157,10 @@ void session_note(struct sessions *all, struct session *s, enum topic_change cha
 	s->change = change;
 	if (json_array_append_new(s->topics, json_string(filter)) != 0)
 		abort();
-	if (covers_request(s, filter))
-		s->is_subscribed = change == TOPICS_SUBSCRIBED;
+	for (size_t i = 0; i < REQUESTS; i++)
+		if (covers_request(s, i, filter))
+			s->subscribed =
+				change == TOPICS_SUBSCRIBED ? s->subscribed | 1u << i : s->subscribed & ~(1u << i);
 	make_due(all, s);
 }
 
@@ -168,24 +181,32 @@ static void tell_topics(struct sessions *all, struct session *s)
 
 static void ask_broker(struct sessions *all, const struct session *s)
 {
-	char topic[SESSION_TOPIC_SIZE];
-	request_topic(s, topic);
-	probe_send(&all->probe, topic);
+	for (size_t i = 0; i < REQUESTS; i++) {
+		char topic[SESSION_TOPIC_SIZE];
+		request_topic(s, i, topic);
+		probe_send(&all->probe, topic);
+	}
 }
 
-void session_found(struct sessions *all, struct session *s)
+void session_found(struct sessions *all, struct session *s, const char *topic)
 {
-	if (s->role != ROLE_VEHICLE || s->stage != SESSION_CONNECTED || s->is_subscribed)
+	if (s->role != ROLE_VEHICLE || s->stage != SESSION_CONNECTED)
 		return;
-	s->is_subscribed = true;
-	tell_subscribed(all, s);
+	for (size_t i = 0; i < REQUESTS; i++) {
+		char request[SESSION_TOPIC_SIZE];
+		request_topic(s, i, request);
+		if ((s->subscribed & 1u << i) || strcmp(topic, request) != 0)
+			continue;
+		s->subscribed |= 1u << i;
+		tell_subscribed(all, s, i);
+	}
 }
 
-static void tell_subscribed(struct sessions *all, struct session *s)
+static void tell_subscribed(struct sessions *all, struct session *s, size_t request)
 {
-	char topic[SESSION_TOPIC_SIZE];
-	request_topic(s, topic);
-	json_auto_t *topics = json_pack("[s]", topic);
+	char filter[SESSION_TOPIC_SIZE];
+	snprintf(filter, sizeof filter, "%s%s%s", requests[request].root, s->id, requests[request].rest_of_filter);
+	json_auto_t *topics = json_pack("[s]", filter);
 	if (!topics)
 		abort();
 	event_topics(all->settings, s, "subscribed", topics);
@@ -221,8 +242,9 @@ void sessions_retell(struct sessions *all)
 	struct session *s, *next;
 	HASH_ITER (by_id, all->by_id, s, next) {
 		event_connected(all->settings, s);
-		if (s->is_subscribed)
-			tell_subscribed(all, s);
+		for (size_t i = 0; i < REQUESTS; i++)
+			if (s->subscribed & 1u << i)
+				tell_subscribed(all, s, i);
 	}
 }
 
@@ -246,17 +268,17 @@ static void make_due(struct sessions *all, struct session *s)
 	list_append(&all->due, &s->due);
 }
 
-static bool covers_request(const struct session *s, const char *filter)
+static bool covers_request(const struct session *s, size_t request, const char *filter)
 {
 	char topic[SESSION_TOPIC_SIZE];
 	bool covers = false;
-	request_topic(s, topic);
+	request_topic(s, request, topic);
 	return mosquitto_topic_matches_sub(filter, topic, &covers) == MOSQ_ERR_SUCCESS && covers;
 }
 
-static void request_topic(const struct session *s, char topic[SESSION_TOPIC_SIZE])
+static void request_topic(const struct session *s, size_t request, char topic[SESSION_TOPIC_SIZE])
 {
-	snprintf(topic, SESSION_TOPIC_SIZE, "vehicles/%s/commands/request", s->id);
+	snprintf(topic, SESSION_TOPIC_SIZE, "%s%s%s", requests[request].root, s->id, requests[request].rest);
 }
 
 /* RFC 9562 §5.4. */

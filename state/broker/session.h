@@ -24,7 +24,7 @@ struct mosquitto;
 struct settings;
 
 #define SESSION_UUID_SIZE 37
-#define SESSION_TOPIC_SIZE 96 /* vehicles/ID/commands/request */
+#define SESSION_TOPIC_SIZE 160 /* $aws/commands/things/ID/executions/EXECUTION/request/json */
 
 enum session_stage { SESSION_ASKED, SESSION_CONNECTED };
 
@@ -35,9 +35,9 @@ struct session {
 	char *id;
 	enum role role;
 	enum session_stage stage;
-	bool is_superseded; /* a newer connection has its client id */
-	bool is_subscribed; /* to its request topic */
-	bool was_denied;    /* said once at notice, afterwards only at debug */
+	bool is_superseded;  /* a newer connection has its client id */
+	unsigned subscribed; /* a bit for each of its request topics */
+	bool was_denied;     /* said once at notice, afterwards only at debug */
 	char uuid[SESSION_UUID_SIZE];
 	int64_t version;
 	enum topic_change change; /* what `topics` tells of */
@@ -71,8 +71,8 @@ struct session *session_of(const struct sessions *, const struct mosquitto *clie
 struct session *session_prove(struct sessions *, struct mosquitto *client);
 /* An allowed SUBSCRIBE or UNSUBSCRIBE names `filter`; told at the end of the round, with the others of its packet. */
 void session_note(struct sessions *, struct session *, enum topic_change, const char *filter);
-/* A probe found the session subscribed to its request topic. */
-void session_found(struct sessions *, struct session *);
+/* A probe found the session subscribed to one of its request topics. */
+void session_found(struct sessions *, struct session *, const char *topic);
 /* The connection ended; `s` is gone afterwards. */
 void session_end(struct sessions *, struct session *s);
 /* The end of a round of the broker's loop: tells what became certain in it. */

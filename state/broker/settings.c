@@ -20,7 +20,8 @@ static const struct option {
 	const char *must;
 } options[] = {
 	{ "prefix", "$aws/events", offsetof(struct settings, prefix), is_prefix,
-		"must be a topic of at most 128 characters outside vehicles/, without wildcards or an outer slash" },
+		"must be a topic of at most 128 characters outside vehicles/ and $aws/commands/, without wildcards or "
+		"an outer slash" },
 	{ "namespace", "keyfob", offsetof(struct settings, name_space), is_namespace,
 		"must be 1 to 32 letters, digits, '.', '_' or '-'" },
 	{ "gateway", "keyfob", offsetof(struct settings, gateway), is_given, "must not be empty" },
@@ -83,12 +84,18 @@ static const char *value_of(const struct option *option, const struct mosquitto_
 	return option->preset;
 }
 
-/* Below vehicles/ the vehicles may write: a prefix there would let them forge events. */
+static bool is_at_or_below(const char *topic, const char *root)
+{
+	size_t len = strlen(root);
+	return strncmp(topic, root, len) == 0 && (topic[len] == '\0' || topic[len] == '/');
+}
+
+/* Where vehicles may write a prefix would let them forge events, and above that keep the gateway from its requests. */
 static bool is_prefix(const char *text)
 {
 	size_t len = strlen(text);
 	return len > 0 && len <= PREFIX_MAX && !strpbrk(text, "+#") && text[0] != '/' && text[len - 1] != '/' &&
-	       strcmp(text, "vehicles") != 0 && strncmp(text, "vehicles/", strlen("vehicles/")) != 0;
+	       !is_at_or_below(text, "vehicles") && !is_at_or_below(text, "$aws/commands") && strcmp(text, "$aws") != 0;
 }
 
 static bool is_namespace(const char *text)

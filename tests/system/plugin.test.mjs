@@ -208,6 +208,7 @@ class Watcher {
 const persistent = { clean: false, properties: { sessionExpiryInterval: 3600 } };
 const persistent311 = { clean: false, protocolVersion: 4 };
 const request = (id) => `vehicles/${id}/commands/request`;
+const execution = (id, rest, which = "+") => `$aws/commands/things/${id}/executions/${which}/${rest}`;
 
 function crc32(text) {
 	let crc = ~0;
@@ -339,12 +340,14 @@ describe("topics", { timeout: SUITE_MS }, () => {
 
 	for (const filter of ["#", "+/#", "vehicles/#", "vehicles/+/commands/request", request("VIN2"), `vehicles/${id}`, `vehicles/${id}/`,
 		`vehicles/${id}x/commands/request`, `$share/g/${request(id)}`, "$share/g/#", "$aws/#", `${PREFIX}/#`, "$SYS/#", "keyfob/#",
-		`vehicles/${id}/${"x".repeat(260)}`])
+		`vehicles/${id}/${"x".repeat(260)}`, execution("VIN2", "request/json"), execution("+", "request/json"), "$aws/commands/#", "$aws/commands/things/+/#",
+		`$aws/commands/things/${id}`, `$aws/commands/things/${id}x/#`, `$aws/commands/clients/${id}/#`, `$share/g/${execution(id, "request/json")}`])
 		test(`a vehicle may not subscribe to ${filter.slice(0, 60)}`, async () => {
 			assert.equal(await isGranted(vehicle, filter), false);
 		});
 
-	for (const filter of [request(id), `vehicles/${id}/#`, `vehicles/${id}/commands/+`, `vehicles/${id}/state/desired`, `vehicles/${id}/notices/#`])
+	for (const filter of [request(id), `vehicles/${id}/#`, `vehicles/${id}/commands/+`, `vehicles/${id}/state/desired`, `vehicles/${id}/notices/#`,
+		execution(id, "request/json"), execution(id, "request/#"), execution(id, "response/accepted/json"), execution(id, "response/rejected/json", "7"), `$aws/commands/things/${id}/#`])
 		test(`a vehicle may subscribe to ${filter}`, async () => {
 			assert.equal(await isGranted(vehicle, filter), true);
 		});
@@ -358,7 +361,7 @@ describe("topics", { timeout: SUITE_MS }, () => {
 
 	const feed = feedOf(id);
 	const foreign = feed === "00" ? "01" : "00";
-	for (const topic of [`vehicles/${id}/commands/response/${feed}`, `vehicles/${id}/state/${feed}`, `vehicles/${id}/state`])
+	for (const topic of [`vehicles/${id}/commands/response/${feed}`, `vehicles/${id}/state/${feed}`, `vehicles/${id}/state`, execution(id, "response/json", "7")])
 		test(`a vehicle may publish on ${topic}, but not retained`, async () => {
 			const seen = once(gateway, "message");
 			await gateway.subscribeAsync(topic);
@@ -370,7 +373,10 @@ describe("topics", { timeout: SUITE_MS }, () => {
 
 	for (const topic of [request(id), `vehicles/${id}/commands/response/${foreign}`, `vehicles/${id}/commands/response`, `vehicles/${id}/commands/response/${feed}/x`,
 		`vehicles/${id}/state/${foreign}`, `vehicles/${id}/state/desired`, `vehicles/${id}/commands/accepted`, `vehicles/${id}/notices/recall`, "vehicles/VIN2/state",
-		request("VIN2"), "elsewhere", "keyfob/inbox/1", "keyfob", PREFIX, `${PREFIX}/presence/connected/${id}`, `${PREFIX}/keyfob/resync`, "$aws/other"])
+		request("VIN2"), "elsewhere", "keyfob/inbox/1", "keyfob", PREFIX, `${PREFIX}/presence/connected/${id}`, `${PREFIX}/keyfob/resync`, "$aws/other",
+		execution("VIN2", "response/json", "7"), execution(id, "request/json", "7"), execution(id, "response/accepted/json", "7"), execution(id, "response/rejected/json", "7"),
+		execution(id, "response", "7"), execution(id, "response/json/x", "7"), execution(id, "response/json", "7/8"), execution(id, "response/json", ""),
+		`$aws/commands/things/${id}/response/json`, `$aws/commands/clients/${id}/executions/7/response/json`])
 		test(`a vehicle may not publish on ${topic}`, async () => {
 			assert.equal(await isTaken(vehicle, topic), false);
 		});
@@ -395,6 +401,20 @@ describe("topics", { timeout: SUITE_MS }, () => {
 		const topics = new Set(got.map((topic) => topic.slice(`vehicles/${id}/`.length)));
 		assert.deepEqual([...topics].sort(),
 			["commands/accepted", "commands/rejected", "commands/request", "notices/recall", "state/desired"]);
+	});
+
+	test("the same of AWS IoT Commands", async () => {
+		const got = [];
+		const root = `$aws/commands/things/${id}/executions/`;
+		vehicle.on("message", (topic) => got.push(topic));
+		await vehicle.subscribeAsync(`$aws/commands/things/${id}/#`, { qos: 1 });
+		await vehicle.publishAsync(`${root}7/response/json`, "{}", { qos: 1 });
+		const last = new Promise((resolve) => vehicle.on("message", (topic) => topic.endsWith("/rejected/json") && resolve()));
+		for (const topic of ["7/request/json", "8/response/accepted/json", "7/request/cbor", "7/8/request/json", "7/other", "7/response/rejected/json"])
+			await gateway.publishAsync(root + topic, "{}", { qos: 1 });
+		await last;
+		const topics = new Set(got.map((topic) => topic.replace(root, "")));
+		assert.deepEqual([...topics].sort(), ["7/request/json", "7/response/rejected/json", "8/response/accepted/json"]);
 	});
 
 	test("a will is held to the same topics", async () => {
@@ -431,7 +451,7 @@ describe("lifecycle events", { timeout: SUITE_MS }, () => {
 	let broker, watcher;
 	const fleet = Array.from({ length: 300 }, (_, i) => `F${String(i).padStart(5, "0")}`);
 	before(async () => {
-		broker = await Broker.make({ vehicles: ["A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8", "A9", "B1", "B2", "B3", "B4", "B5", ...fleet] });
+		broker = await Broker.make({ vehicles: ["A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8", "A9", "B1", "B2", "B3", "B4", "B5", "C1", "C2", "C3", ...fleet] });
 		await broker.start();
 		watcher = await Watcher.make(broker);
 	});
@@ -507,7 +527,8 @@ describe("lifecycle events", { timeout: SUITE_MS }, () => {
 			assert.equal(last.body.disconnectReason, "UNKNOWN");
 		});
 
-	for (const [how, id, options, filter] of [["MQTT 5", "A8", persistent, request("A8")], ["MQTT 3.1.1", "A9", persistent311, "vehicles/A9/#"]])
+	for (const [how, id, options, filter, told] of [["MQTT 5", "A8", persistent, request("A8"), request("A8")], ["MQTT 3.1.1", "A9", persistent311, "vehicles/A9/#", request("A9")],
+		["AWS IoT Commands", "C1", persistent, execution("C1", "request/json"), execution("C1", "request/json")], ["AWS IoT Commands, MQTT 3.1.1", "C2", persistent311, "$aws/commands/things/C2/#", execution("C2", "request/json")]])
 		test(`a resumed session, ${how}, is told as subscribed without a SUBSCRIBE`, async () => {
 			const first = await broker.connect(id, options);
 			await first.subscribeAsync(filter, { qos: 1 });
@@ -515,7 +536,7 @@ describe("lifecycle events", { timeout: SUITE_MS }, () => {
 			await watcher.next(id, "disconnected");
 			const again = await broker.connect(id, options);
 			const { body } = await watcher.next(id, "subscribed", { after: 3 });
-			assert.deepEqual(body.topics, [request(id)]);
+			assert.deepEqual(body.topics, [told]);
 			assert.deepEqual(watcher.types(id), ["connected", "subscribed", "disconnected", "connected", "subscribed"]);
 			assert.equal(body.sessionIdentifier, watcher.of(id)[3].body.sessionIdentifier);
 			await again.endAsync();
@@ -525,6 +546,19 @@ describe("lifecycle events", { timeout: SUITE_MS }, () => {
 			assert.ok(!watcher.types(id).slice(6).includes("subscribed"), "a clean start has no subscription");
 			await fresh.endAsync();
 		});
+
+	test("who asks for both kinds of requests is told of both, and of what is left when one is given up", async () => {
+		const both = await broker.connect("C3");
+		await both.subscribeAsync([request("C3"), execution("C3", "request/json")], { qos: 1 });
+		await watcher.next("C3", "subscribed");
+		const retold = (await watcher.barrier()).filter((event) => event.id === "C3" && event.type === "subscribed");
+		assert.deepEqual(retold.map(({ body }) => body.topics), [[request("C3")], [execution("C3", "request/json")]]);
+		await both.unsubscribeAsync(request("C3"));
+		await watcher.next("C3", "unsubscribed");
+		const left = (await watcher.barrier()).filter((event) => event.id === "C3" && event.type === "subscribed");
+		assert.deepEqual(left.map(({ body }) => body.topics), [[execution("C3", "request/json")]]);
+		await both.endAsync();
+	});
 
 	test("a resumed session without its request topic is not told as subscribed", async () => {
 		const first = await broker.connect("B1", persistent);
@@ -687,7 +721,7 @@ describe("restart", { timeout: SUITE_MS }, () => {
 		await broker.done();
 	});
 
-	for (const option of ["plugin_opt_prefix vehicles/x", "plugin_opt_prefix a/+/b", "plugin_opt_namespace a/b", "plugin_opt_gatway keyfob"])
+	for (const option of ["plugin_opt_prefix vehicles/x", "plugin_opt_prefix a/+/b", "plugin_opt_prefix $aws/commands", "plugin_opt_prefix $aws", "plugin_opt_namespace a/b", "plugin_opt_gatway keyfob"])
 		test(`${option} keeps the broker from starting`, async () => {
 			const broker = await Broker.make({ options: option });
 			await assert.rejects(broker.start(), /mosquitto ended/);

@@ -132,7 +132,7 @@ async function observe(lives, at, because) {
 async function apply(lives, eventOf) {
 	const events = lives.map(eventOf);
 	const column = (read) => events.map(read);
-	await run('lifecycle_apply', ids(lives), column((e) => e.kind), column((e) => e.session), column((e) => e.version), column((e) => e.ms), column((e) => e.reason ?? null), 0);
+	await run('lifecycle_apply', ids(lives), column((e) => e.kind), column((e) => e.session), column((e) => e.version), column((e) => e.ms), column((e) => e.reason ?? null), 0, column(() => null));
 	events.forEach((event, i) => {
 		// A connect says that the vehicle is there, unless that session gave its subscription back meanwhile.
 		// Clocks that differ cannot tell which of two sessions a subscription belongs to the newer of.

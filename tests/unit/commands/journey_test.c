@@ -285,13 +285,10 @@ static void on_settled(struct receipt *r)
 }
 
 /* A response of the vehicle; waits until it is settled. */
-static void answer(const char *id, const char *rest)
+static void answer_on(const char *topic, const char *payload)
 {
 	struct receipt receipt;
-	char topic[TOPIC_SIZE], payload[512];
 
-	topic_response(VEHICLE, topic);
-	snprintf(payload, sizeof(payload), "{\"request_id\":\"%s\",%s}", id, rest);
 	done = false;
 	receipt_init(&receipt, on_settled);
 	answer_receive(w.answer, NULL,
@@ -299,6 +296,15 @@ static void answer(const char *id, const char *rest)
 	receipt_close(&receipt, NULL);
 	pump_until(is_done);
 	ck_assert_ptr_null(got);
+}
+
+static void answer(const char *id, const char *rest)
+{
+	char topic[TOPIC_SIZE], payload[512];
+
+	topic_response(VEHICLE, topic);
+	snprintf(payload, sizeof(payload), "{\"request_id\":\"%s\",%s}", id, rest);
+	answer_on(topic, payload);
 }
 
 /* The last thing that the vehicle was told. */
@@ -332,6 +338,50 @@ START_TEST(goes_out_and_comes_back)
 	ck_assert_str_eq(ask("select string_agg(s->>'step', ' ') from commands, jsonb_array_elements(timeline) s"),
 		"accepted reachability claimed published puback answer");
 	ck_assert_str_eq(ask("select count(claim_id) from vehicle_heads"), "0");
+}
+END_TEST
+
+/* The same journey by the other protocol. */
+START_TEST(aws_vehicle_hears_and_says_what_it_knows)
+{
+	char response[TOPIC_SIZE], request[TOPIC_SIZE];
+	ask("update vehicles set protocol = 'aws-commands'");
+	struct accept a = draft();
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	topic_execution(VEHICLE, a.id, "request/json", request);
+	topic_execution(VEHICLE, a.id, "response/json", response);
+	ck_assert_str_eq(w.published[0].topic, request);
+	ck_assert_str_eq(w.published[0].payload, "{\"door\":\"all\"}");
+	puback(0);
+	answer_on(response, "{\"status\":\"IN_PROGRESS\",\"statusReason\":{\"reasonCode\":\"A\"}}");
+	ck_assert_str_eq(statuses(), "in_progress/out");
+	assert_told("response/accepted/json", a.id);
+	answer_on(response, "{\"status\":\"SUCCEEDED\",\"result\":{\"doors\":{\"s\":\"open\"}}}");
+	ck_assert_str_eq(statuses(), "succeeded/out");
+	ck_assert_str_eq(ask("select result::text from commands"), "{\"doors\":\"open\"}");
+	answer_on(response, "{\"status\":\"FAILED\"}");
+	assert_told("response/rejected/json", "\"error\":\"TerminalStateReached\"");
+}
+END_TEST
+
+/* Else the answer could come before anybody hears it. */
+START_TEST(aws_vehicle_waits_for_its_own_feed)
+{
+	ask("update vehicles set protocol = 'aws-commands'");
+	ask("update leases set subscribed = name <> 'feed/aws-commands' where name like 'feed/%'");
+	struct accept a = draft();
+	accept_now(&a);
+	free(a.command);
+	pump_until(is_idle);
+	ck_assert_str_eq(ask("select string_agg(kind, ' ') from timers"), "offer");
+	ck_assert_uint_eq(w.published_count, 0);
+	ask("update leases set subscribed = name = 'feed/aws-commands' where name like 'feed/%'");
+	deadline_start(w.deadline);
+	pump_until(one_published);
+	puback(0);
+	ck_assert_str_eq(statuses(), "sent/out");
 }
 END_TEST
 
@@ -865,6 +915,8 @@ int main(void)
 	tcase_add_checked_fixture(tc, worker_setup, worker_teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, goes_out_and_comes_back);
+	tcase_add_test(tc, aws_vehicle_hears_and_says_what_it_knows);
+	tcase_add_test(tc, aws_vehicle_waits_for_its_own_feed);
 	tcase_add_test(tc, answer_overtakes_the_puback);
 	tcase_add_test(tc, claim_goes_to_who_hears_the_answer);
 	tcase_add_test(tc, who_claimed_publishes_when_the_reader_has_left);

@@ -677,7 +677,7 @@ END_TEST
 START_TEST(vehicle_has_the_shape_of_the_contract)
 {
 	static const char *const members[] = { "vehicle_id", "display_name", "msisdn", "iccid", "fleet_id", "tags",
-		"connectivity", "state", "seq", "epoch", "created_at", "updated_at", NULL };
+		"vehicle_protocol", "connectivity", "state", "seq", "epoch", "created_at", "updated_at", NULL };
 
 	assert_ok("max", API_VEHICLE_GET, "{\"vehicle_id\":\"CAR1\"}");
 	for (size_t i = 0; members[i]; i++)
@@ -1310,11 +1310,16 @@ START_TEST(vehicle_is_registered_and_changed)
 	ck_assert_str_eq(at("msisdn"), "+4915559990002");
 	assert_ok("max", API_VEHICLE_GET, "{\"vehicle_id\":\"NEW1\"}");
 	ck_assert_uint_eq(json_array_size(json_object_get(reply, "tags")), 2);
+	ck_assert_str_eq(at("vehicle_protocol"), "keyfob");
+	assert_ok("max", API_VEHICLE_PUT,
+		"{\"vehicle_id\":\"NEW1\",\"fleet_id\":\"F1\",\"vehicle_protocol\":\"aws-commands\"}");
+	ck_assert_str_eq(at("vehicle_protocol"), "aws-commands");
 	/* a PUT replaces all */
 	assert_ok("max", API_VEHICLE_PUT, "{\"vehicle_id\":\"NEW1\",\"fleet_id\":\"F1\"}");
 	ck_assert(!call->created);
 	ck_assert(json_is_null(json_object_get(reply, "display_name")));
 	ck_assert_uint_eq(json_array_size(json_object_get(reply, "tags")), 0);
+	ck_assert_str_eq(at("vehicle_protocol"), "keyfob");
 }
 END_TEST
 
@@ -1340,6 +1345,8 @@ START_TEST(impossible_vehicles)
 		"\"vehicle_id\":\"NEW1\",\"tags\":[7]",
 		"\"vehicle_id\":\"NEW1\",\"tags\":[\"a\\u0000b\"]",
 		"\"vehicle_id\":\"NEW1\",\"fleet_id\":\"F9\"",
+		"\"vehicle_id\":\"NEW1\",\"vehicle_protocol\":\"aws\"",
+		"\"vehicle_id\":\"NEW1\",\"vehicle_protocol\":\"\"",
 	};
 	char params[256];
 

@@ -44,6 +44,7 @@ static struct claim claim(const char *id)
 		.expires_at = "b",
 		.session = "s",
 		.worker = "two",
+		.protocol = "keyfob",
 		.attempt = 1 };
 }
 

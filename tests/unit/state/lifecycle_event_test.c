@@ -20,40 +20,58 @@ static const struct told {
 	const char *kind, *session;
 	int64_t version, timestamp_ms;
 	const char *reason;
-	bool concerns_requests;
+	const char *protocols;
 } told[] = {
 	{ &aws, "$aws/events/presence/connected/V1", AWS("\"versionNumber\":7"), 1, "connected", "s1", 7, 1700000000000,
-		"", false },
+		"", NULL },
 	{ &aws, "$aws/events/presence/disconnected/V1",
 		AWS("\"versionNumber\":7,\"disconnectReason\":\"DUPLICATE_CLIENTID\""), 1, "disconnected", "s1", 7,
-		1700000000000, "DUPLICATE_CLIENTID", false },
+		1700000000000, "DUPLICATE_CLIENTID", NULL },
 	{ &aws, "$aws/events/subscriptions/subscribed/V1", AWS("\"topics\":[\"a\",\"vehicles/+/commands/#\"]"), 1,
-		"subscribed", "s1", 0, 1700000000000, "", true },
+		"subscribed", "s1", 0, 1700000000000, "", "keyfob" },
+	{ &aws, "$aws/events/subscriptions/subscribed/V1",
+		AWS("\"topics\":[\"$aws/commands/things/V1/executions/+/request/json\"]"), 1, "subscribed", "s1", 0,
+		1700000000000, "", "aws-commands" },
+	{ &aws, "$aws/events/subscriptions/subscribed/V1",
+		AWS("\"topics\":[\"vehicles/V1/#\",\"$aws/commands/things/V1/#\"]"), 1, "subscribed", "s1", 0,
+		1700000000000, "", "keyfob aws-commands" },
+	{ &aws, "$aws/events/subscriptions/subscribed/V1",
+		AWS("\"topics\":[\"$aws/commands/things/V1/executions/7/request/json\","
+		    "\"$aws/commands/things/V1/executions/+/request/cbor\","
+		    "\"$aws/commands/clients/V1/executions/+/request/json\","
+		    "\"$aws/commands/things/V2/executions/+/request/json\"]"),
+		1, "subscribed", "s1", 0, 1700000000000, "", NULL },
+	/* MQTT 5 §4.7.2: no wildcard in front matches a $ */
+	{ &aws, "$aws/events/subscriptions/subscribed/V1", AWS("\"topics\":[\"#\"]"), 1, "subscribed", "s1", 0,
+		1700000000000, "", "keyfob" },
+	{ &aws, "$aws/events/subscriptions/unsubscribed/V1",
+		AWS("\"topics\":[\"+/commands/things/V1/executions/+/request/json\"]"), 1, "unsubscribed", "s1", 0,
+		1700000000000, "", NULL },
 	{ &aws, "$aws/events/subscriptions/unsubscribed/V1", AWS("\"topics\":[\"vehicles/V2/commands/request\"]"), 1,
-		"unsubscribed", "s1", 0, 1700000000000, "", false },
+		"unsubscribed", "s1", 0, 1700000000000, "", NULL },
 	{ &emqx, "$SYS/brokers/emqx@10.0.0.1/clients/V1/connected",
 		"{\"clientid\":\"V1\",\"connected_at\":1700000000000,\"ts\":1700000000001,\"clean_start\":true}", 1,
-		"connected", "@1700000000000", 1700000000000, 1700000000000, "", false },
+		"connected", "@1700000000000", 1700000000000, 1700000000000, "", NULL },
 	{ &emqx, "$SYS/brokers/emqx@10.0.0.1/clients/V1/disconnected",
 		"{\"clientid\":\"V1\",\"disconnected_at\":1700000000005,\"ts\":1700000000006,\"reason\":\"tcp_"
 		"closed\"}",
-		1, "disconnected", "", 1700000000005, 1700000000005, "tcp_closed", false },
+		1, "disconnected", "", 1700000000005, 1700000000005, "tcp_closed", NULL },
 	{ &emqx, "$events/client_disconnected",
 		"{\"clientid\":\"V1\",\"connected_at\":1700000000,\"disconnected_at\":1700000005,\"reason\":"
 		"\"takenover\"}",
-		1, "disconnected", "@1700000000000", 1700000000000, 1700000005000, "DUPLICATE_CLIENTID", false },
+		1, "disconnected", "@1700000000000", 1700000000000, 1700000005000, "DUPLICATE_CLIENTID", NULL },
 	{ &emqx, "$events/client_disconnected",
 		"{\"clientid\":\"V1\",\"timestamp\":1700000000005,\"reason\":\"discarded\"}", 1, "disconnected", "",
-		1700000000005, 1700000000005, "DUPLICATE_CLIENTID", false },
+		1700000000005, 1700000000005, "DUPLICATE_CLIENTID", NULL },
 	{ &emqx, "$events/session_subscribed",
 		"{\"clientid\":\"V1\",\"topic\":\"vehicles/V1/commands/request\",\"timestamp\":1700000000002}", 1,
-		"subscribed", "", 0, 1700000000002, "", true },
+		"subscribed", "", 0, 1700000000002, "", "keyfob" },
 	{ &emqx, "$events/session_unsubscribed", "{\"clientid\":\"V1\",\"topic\":\"x\",\"timestamp\":1700000000002}", 1,
-		"unsubscribed", "", 0, 1700000000002, "", false },
+		"unsubscribed", "", 0, 1700000000002, "", NULL },
 	{ &aws, "vehicles/V1/lifecycle", "{\"type\":\"birth\",\"session\":\"b1\",\"version\":3}", 2, "connected", "b1",
-		3, NOW_MS, "", false },
+		3, NOW_MS, "", NULL },
 	{ &emqx, "vehicles/V1/lifecycle", "{\"type\":\"will\",\"session\":\"b1\",\"version\":3}", 1, "disconnected",
-		"b1", 3, NOW_MS, "WILL", false },
+		"b1", 3, NOW_MS, "WILL", NULL },
 };
 
 static size_t read_message(const struct lifecycle_source *source, const char *topic, const char *payload,
@@ -78,11 +96,11 @@ START_TEST(an_event_says_what_it_says)
 	ck_assert_int_eq(e[0].version, t->version);
 	ck_assert_int_eq(e[0].timestamp_ms, t->timestamp_ms);
 	ck_assert_str_eq(e[0].reason, t->reason);
-	ck_assert_int_eq(e[0].concerns_requests, t->concerns_requests);
+	ck_assert_pstr_eq(e[0].protocols, t->protocols);
 	if (t->count == 2) {
 		ck_assert_str_eq(e[1].kind, "subscribed");
 		ck_assert_str_eq(e[1].session, t->session);
-		ck_assert(e[1].concerns_requests);
+		ck_assert_str_eq(e[1].protocols, "keyfob aws-commands");
 	}
 }
 END_TEST

@@ -1,0 +1,137 @@
+/* keyfob_codec.c - Keyfob's own protocol: contract §6. The payload repeats what the properties say, for vehicles of
+ * MQTT 3.1.1. */
+#include "commands/codec.h"
+
+#include <string.h>
+
+#include "base/json.h"
+#include "base/memory.h"
+#include "base/mqtt/link.h"
+
+static const struct refusal STATUS = { "MALFORMED", "InvalidRequest",
+	"status must be in_progress, succeeded, failed or rejected" };
+static const struct refusal REASON = { "MALFORMED", "InvalidRequest", "reason must be an object with a text code" };
+static const struct refusal IDS = { "MALFORMED", "InvalidRequest", "Correlation Data and request_id disagree" };
+static const struct refusal NO_ID = { "MALFORMED", "InvalidRequest",
+	"neither Correlation Data nor request_id names the request" };
+
+static void write_topics(const struct codec_request *q, char ret_request[TOPIC_SIZE], char ret_response[TOPIC_SIZE])
+{
+	topic_request(q->vehicle_id, ret_request);
+	topic_response(q->vehicle_id, ret_response);
+}
+
+static void write_request(const struct codec_request *q, struct text *out)
+{
+	char response_topic[TOPIC_SIZE];
+
+	topic_response(q->vehicle_id, response_topic);
+	text_addf(out, "{\"request_id\":\"%s\",\"response_topic\":\"%s\",\"name\":\"%s\",", q->id, response_topic,
+		q->name);
+	if (q->sealed_params) {
+		text_add(out, "\"sealed_params\":");
+		text_add_json_string(out, q->sealed_params);
+	} else {
+		text_add(out, "\"params\":");
+		text_add(out, q->params ? q->params : "{}");
+	}
+	text_addf(out, ",\"issued_at\":\"%s\",\"expires_at\":\"%s\",\"attempt\":%d}", q->issued_at, q->expires_at,
+		q->attempt);
+}
+
+static bool read_topic(const char *topic, struct codec_response *r)
+{
+	return topic_response_read(topic, r->vehicle_id);
+}
+
+/* An id that is no UUID names a request that we never sent. */
+static const struct refusal *read_id(struct codec_response *r, const struct mqtt_message *m, const json_t *body)
+{
+	const char *named = json_text_at(body, "request_id");
+
+	if (!named && !m->correlation)
+		return &NO_ID;
+	if (named && m->correlation &&
+		(strlen(named) != m->correlation_len || strncasecmp(named, m->correlation, m->correlation_len) != 0))
+		return &IDS;
+	return codec_take_id(r->id, named ? named : m->correlation, named ? strlen(named) : m->correlation_len)
+		       ? NULL
+		       : &REFUSAL_UNKNOWN_REQUEST;
+}
+
+static const struct refusal *read_reason(struct codec_response *r, const json_t *body)
+{
+	const json_t *reason = json_object_get(body, "reason");
+
+	if (!reason || json_is_null(reason))
+		return NULL;
+	if (!json_is_object(reason) || !json_text_at(reason, "code"))
+		return &REASON;
+	r->reason = json_canonical(reason);
+	return NULL;
+}
+
+static const struct refusal *read_status(struct codec_response *r, const json_t *body)
+{
+	static const char *const events[] = { "in_progress", "succeeded", "failed", "rejected" };
+	const char *status = json_text_at(body, "status"), *sealed = json_text_at(body, "sealed_result");
+	const json_t *result = json_object_get(body, "result");
+
+	for (size_t i = 0; status && i < sizeof(events) / sizeof(events[0]); i++) {
+		if (strcmp(status, events[i]) == 0)
+			r->event = events[i];
+	}
+	if (!r->event)
+		return &STATUS;
+	if (result && !json_is_null(result))
+		r->result = json_canonical(result);
+	if (sealed)
+		r->sealed = memory_need(strdup(sealed));
+	return read_reason(r, body);
+}
+
+static void read_state(struct codec_response *r, const json_t *body)
+{
+	json_t *state = json_object_get(body, "state");
+	const json_t *version = json_object_get(body, "state_version");
+
+	if (json_is_object(state))
+		r->state = json_incref(state);
+	r->state_version = json_is_integer(version) ? json_integer_value(version) : -1;
+}
+
+static const struct refusal *read_body(const struct mqtt_message *m, struct codec_response *r)
+{
+	if (m->len > CODEC_PAYLOAD_MAX) {
+		read_id(r, m, NULL);
+		return &REFUSAL_TOO_LARGE;
+	}
+	json_auto_t *body = json_read(m->payload, m->len);
+	const struct refusal *refusal = read_id(r, m, body);
+	if (!json_is_object(body))
+		return &REFUSAL_MALFORMED;
+	if (refusal)
+		return refusal;
+	read_state(r, body);
+	return read_status(r, body);
+}
+
+static void write_verdict(
+	const struct codec_response *r, const struct refusal *refusal, char ret_topic[TOPIC_SIZE], struct text *payload)
+{
+	topic_verdict(r->vehicle_id, !refusal, ret_topic);
+	text_add(payload, "{\"request_id\":");
+	text_add_json_string(payload, r->id[0] ? r->id : NULL);
+	if (refusal)
+		text_addf(payload, ",\"code\":\"%s\",\"detail\":\"%s\"", refusal->code, refusal->detail);
+	text_add(payload, "}");
+}
+
+const struct codec CODEC_KEYFOB = {
+	.protocol = "keyfob",
+	.write_topics = write_topics,
+	.write_request = write_request,
+	.read_topic = read_topic,
+	.read_body = read_body,
+	.write_verdict = write_verdict,
+};
