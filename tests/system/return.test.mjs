@@ -11,6 +11,7 @@ import { startSmsServer } from './sms.mjs';
 const each = isLong && !isSanitized ? 7500 : 150;
 const patience = isLong ? 600_000 : 40_000;
 const verifyDelay = 5000;
+const returnDelay = isLong ? 600_000 : 60_000;
 const prefixes = ['A', 'B'];
 const ids = prefixes.flatMap((prefix) => Array.from({ length: each }, (_, i) => prefix + String(i + 1).padStart(5, '0')));
 
@@ -18,7 +19,7 @@ const sms = await startSmsServer('the SMS provider', () => ({ status: 202 }));
 const { broker, database, node } = await startInstallation({
 	ids,
 	config: {
-		lifecycle: { verify_delay: `${verifyDelay}ms`, return_delay: isLong ? '10m' : '1m' },
+		lifecycle: { verify_delay: `${verifyDelay}ms`, return_delay: `${returnDelay}ms` },
 		wake: { providers: ['http'], http: { url: sms.url, body: '{"to":"{msisdn}"}' } },
 		log: { level: 'info' },
 	},
@@ -78,7 +79,7 @@ function assertDescriptors(fleet) {
 	}
 }
 
-test(`${ids.length} vehicles return after the broker was killed`, { timeout: 3 * patience }, async (t) => {
+test(`${ids.length} vehicles return after the broker was killed`, { timeout: 3 * patience + returnDelay }, async (t) => {
 	await database.sql('create extension pg_stat_statements');
 	const begun = Date.now();
 	const fleet = await startFleet();
@@ -95,7 +96,7 @@ test(`${ids.length} vehicles return after the broker was killed`, { timeout: 3 *
 	const known = Date.now();
 	const after = await counters();
 	// Nobody who had been there for longer than the delay was said to be away, now or when the delay has passed.
-	await poll(() => ask(`select count(*) from timers where kind = 'verify'`), (count) => count === 0, { ms: patience, every: 200, what: 'nothing is left to verify' });
+	await poll(() => ask(`select count(*) from timers where kind = 'verify'`), (count) => count === 0, { ms: patience + returnDelay, every: 200, what: 'nothing is left to verify' });
 	const away = (await database.sql(`select vehicle_id, (extract(epoch from at) * 1000)::bigint, data->>'reason' from events
 		where type = 'connectivity.changed' and data->>'state' = 'disconnected' and at > to_timestamp(${killed / 1000})`)).split('\n').filter(Boolean).map((line) => line.split('|'));
 	const connected = connects();

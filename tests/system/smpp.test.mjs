@@ -38,6 +38,11 @@ class Driver {
 		return this.happened.until(({ what, n: number }) => what === 'done' && number === n, { ms: 15_000, what: `the end of submission ${n}` });
 	}
 
+	// What becomes of receipts from now on: 'keep' them undecided, or 'record' them, also those that were kept.
+	decide(word) {
+		this.process.stdin.write(`${word}\n`);
+	}
+
 	receipt(id, more) {
 		return this.happened.until(({ what, message_id }) => what === 'receipt' && message_id === id, { what: `the receipt for ${id}`, ...more });
 	}
@@ -115,6 +120,19 @@ test('receipts: in parameters, in text, in another base, twice, and of every out
 	await centre.answers.until(() => centre.answers.items.length === 27);
 	assert.ok(centre.answers.items.every(({ command_status }) => command_status === 0));
 	assert.equal(driver.happened.items.filter(({ what }) => what === 'receipt').length, 11, 'each once');
+});
+
+test('a receipt is taken when it is on record, not before', options, async () => {
+	const { centre, driver } = await installation();
+	driver.decide('keep');
+	const { message_id } = await driver.submit();
+	centre.receipt(centre.submits.items[0], { id: message_id, state: 2 });
+	await driver.receipt(message_id);
+	await driver.submit(); // whatever the centre was answered by then has come
+	assert.deepEqual(centre.answers.items, []);
+	driver.decide('record');
+	const answer = await centre.answers.until(() => true);
+	assert.equal(answer.command_status, smpp.ESME_ROK);
 });
 
 test('throttled, and then not', options, async () => {

@@ -714,9 +714,7 @@ START_TEST(who_may_be_returning_is_not_woken_yet)
 	dispatch_on_puback(w.dispatch, w.mid, 0x10);
 	until_answer("select status from commands", "waiting");
 	ck_assert_str_eq(phase(), "ready");
-	ck_assert_str_eq(ask("select due_at between now() + interval '45 seconds' and now() + interval '55 seconds' "
-			     "from absences"),
-		"t");
+	ck_assert_str_eq(ask("select round(extract(epoch from due_at - began_at)) from absences"), "55");
 	touch();
 	ck_assert_uint_eq(w.first.count, 0);
 	ask("update absences set due_at = now()"); /* its time is over */
@@ -728,12 +726,12 @@ END_TEST
 START_TEST(who_went_after_the_broker_came_back_is_probed_and_not_woken_yet)
 {
 	begin();
-	w.back_ms = 5000;
+	w.back_ms = 30000;
 	ask("update vehicle_heads set since = now() - interval '3 seconds'");
 	send_command();
 	until_answer("select phase from absences", "ready");
 	ck_assert_uint_eq(w.published, 1);
-	ck_assert_str_eq(ask("select due_at > now() + interval '45 seconds' from absences"), "t");
+	ck_assert_str_eq(ask("select due_at - began_at > interval '25 seconds' from absences"), "t");
 	touch();
 	ck_assert_uint_eq(w.first.count, 0);
 }
