@@ -20,7 +20,7 @@
 enum wake_provider { WAKE_PROVIDER_SMPP, WAKE_PROVIDER_HTTP, WAKE_PROVIDER_SNS };
 enum wake_http_method { WAKE_HTTP_GET, WAKE_HTTP_POST, WAKE_HTTP_PUT };
 
-/* Whose tokens count; exactly one of jwks_file and jwks_url is set. */
+/* Whose tokens count; at most one of jwks_file and jwks_url is set. */
 struct issuer {
 	const char *issuer;
 	const char *audience;

@@ -67,7 +67,8 @@ SETTING("auth.issuers", auth.issuers, GROUPS, "[]", 0, 0, &RULE_ISSUERS, false, 
 ISSUER("issuer", issuer, TEXT, NULL, 0, 0, NULL, false, "The token's `iss`.")
 ISSUER("audience", audience, TEXT, "keyfob", 0, 0, NULL, false, "What the token's `aud` must name.")
 ISSUER("jwks_file", jwks_file, FILE, "null", 0, 0, NULL, true,
-	"The issuer's public keys (RFC 7517) in a file; this or `jwks_url`. Read again for a key id that is not known.")
+	"The issuer's public keys (RFC 7517) in a file; this or `jwks_url`, or neither: then the issuer's OpenID configuration says where they are. "
+	"Read again for a key id that is not known.")
 ISSUER("jwks_url", jwks_url, TEXT, "null", 0, 0, &RULE_KEYS_URL, true,
 	"The issuer's public keys by HTTPS; this or `jwks_file`. Fetched again at least once a day, on SIGHUP, and for a key id that is not known.")
 ISSUER("subject_prefix", subject_prefix, TEXT, "\"\"", 0, 0, NULL, false,

@@ -9,8 +9,9 @@ import { atEnd, build, Child, folder, freePort, run } from './children.mjs';
 import { audience, issuer, jwksFile, secrets } from './tokens.mjs';
 
 const catalog = fileURLToPath(new URL('./catalog.yaml', import.meta.url));
-const vehiclePassword = 'vehicle-secret';
-const gatewayPassword = 'gateway-secret';
+// ./dev test looks for what is entrusted to a node wherever a node writes, by tests/canaries.
+const vehiclePassword = 'canary-vehicle-secret';
+const gatewayPassword = 'canary-gateway-secret';
 let databases = 0;
 let brokers = 0;
 let nodes = 0;
@@ -199,6 +200,7 @@ export async function startNode({ broker, database, config = {}, isReady = true 
 	writeFileSync(node.file, JSON.stringify(merge(ordinary, config), null, '\t'));
 	await node.start(isReady);
 	atEnd(() => assertNoSecret(node));
+	atEnd(() => keepMetrics(node));
 	return node;
 }
 
@@ -207,6 +209,11 @@ function merge(to, from) {
 	const merged = { ...to };
 	for (const [key, value] of Object.entries(from)) merged[key] = merge(merged[key], value);
 	return merged;
+}
+
+// What it counted, for ./dev test to look through.
+async function keepMetrics(node) {
+	if (!node.child.exit) writeFileSync(join(folder, `${node.name}.metrics`), await node.metrics().catch(() => ''));
 }
 
 // What was entrusted to us is in no log.
