@@ -185,6 +185,7 @@ static void write_drafts(const struct accept_flow *flow, struct db_unit *unit, s
 	db_param_int(unit, flow->queue_max);
 	db_param_text(unit, dispatch_worker(flow->dispatch));
 	db_param_bool(unit, dispatch_can_publish(flow->dispatch));
+	TEXTS(unit, items, count, address);
 }
 
 static void write_supersedes(struct db_unit *unit, struct batch_item **items, size_t count)

@@ -354,6 +354,8 @@ static void tell_vehicle(const struct answer *a, const struct refusal *refusal)
 		text_add(&payload, "null");
 	if (refusal) {
 		metric_add(METRIC_ANSWERS_REJECTED, 1);
+		if (refusal == &UNKNOWN_REQUEST && a->flow->ports->forged)
+			a->flow->ports->forged(a->flow->ports->owner, a->vehicle_id);
 		log_info("answer", "a response was not taken", LOG_TEXT("vehicle_id", a->vehicle_id),
 			LOG_TEXT("code", refusal->code));
 		text_addf(&payload, ",\"code\":\"%s\",\"detail\":\"%s\"", refusal->code, refusal->detail);

@@ -89,6 +89,10 @@ struct config {
 		double per_subject, per_vehicle, per_address, per_socket;
 	} limits;
 	struct {
+		int64_t window_ms;
+		int refusals, forged_answers, commands; /* 0: never */
+	} detection;
+	struct {
 		const char *catalog;
 	} commands;
 	struct {

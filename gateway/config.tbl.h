@@ -87,6 +87,15 @@ SETTING("limits.per_address", limits.per_address, RATE, "\"200/s\"", 0, 0, NULL,
 SETTING("limits.per_socket", limits.per_socket, RATE, "\"50/s\"", 0, 0, NULL, false,
 	"Messages on one WebSocket; past them it is closed with 4429.")
 
+SETTING("detection.window", detection.window_ms, DURATION, "5m", S(1), H(24), NULL, false,
+	"What is counted below is counted anew after so long, and alerted of once in it.")
+SETTING("detection.refusals", detection.refusals, INTEGER, "30", 0, 1000000, NULL, false,
+	"Refused calls of one subject, or from one address, that raise an alert. 0: none does; likewise below.")
+SETTING("detection.forged_answers", detection.forged_answers, INTEGER, "5", 0, 1000000, NULL, false,
+	"Responses of one vehicle to requests that it was not sent.")
+SETTING("detection.commands", detection.commands, INTEGER, "100", 0, 1000000, NULL, false,
+	"Commands for one vehicle, whoever sends them.")
+
 SETTING("commands.catalog", commands.catalog, FILE, "catalog.yaml", 0, 0, NULL, true,
 	"The catalogue: which commands there are.")
 

@@ -25,6 +25,12 @@ char *discovery_url(const char *issuer)
 	return text_take(&url);
 }
 
+/* What is asked for in the clear is on this machine: no issuer elsewhere sends us there. */
+static bool is_plain(const char *url)
+{
+	return strncmp(url, "http:", 5) == 0;
+}
+
 /* Another issuer's configuration, copied here, would have its keys count as this one's (§4.3). */
 char *discovery_read(const char *issuer, const char *text, size_t len, char *ret_why, size_t why_size)
 {
@@ -33,7 +39,7 @@ char *discovery_read(const char *issuer, const char *text, size_t len, char *ret
 
 	if (!named || strcmp(named, issuer) != 0)
 		snprintf(ret_why, why_size, "its OpenID configuration is none, or names another issuer");
-	else if (!keys || !discovery_may_ask(keys))
+	else if (!keys || !discovery_may_ask(keys) || (is_plain(keys) && !is_plain(issuer)))
 		snprintf(ret_why, why_size, "its OpenID configuration has no jwks_uri by HTTPS");
 	else
 		return memory_need(strdup(keys));

@@ -6,6 +6,7 @@
 #ifndef KEYFOB_GATEWAY_ACCESS_TOKEN_H
 #define KEYFOB_GATEWAY_ACCESS_TOKEN_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -34,10 +35,11 @@ struct token_issuer {
 };
 
 struct caller {
-	char subject[SUBJECT_SIZE]; /* the issuer's prefix and the token's "sub" */
-	unsigned scopes;	    /* enum token_scope */
-	int64_t expires_at_us;	    /* microseconds since 1970, without the leeway */
-	int64_t auth_time_us;	    /* when the person last proved who they are; 0: the token does not say */
+	char subject[SUBJECT_SIZE];	/* the issuer's prefix and the token's "sub" */
+	unsigned scopes;		/* enum token_scope */
+	int64_t expires_at_us;		/* microseconds since 1970, without the leeway */
+	int64_t auth_time_us;		/* when the person last proved who they are; 0: the token does not say */
+	char address[INET6_ADDRSTRLEN]; /* where the request comes from, as the transport knows; "": nowhere */
 };
 
 /* making */

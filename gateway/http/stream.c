@@ -9,6 +9,7 @@
 #include "base/ids.h"
 #include "base/loop.h"
 #include "base/memory.h"
+#include "gateway/detection.h"
 #include "gateway/http/http_internal.h"
 #include "gateway/position.h"
 
@@ -22,7 +23,8 @@ struct stream {
 	struct hub_subscriber subscriber;
 	bool subscribed, started, sending, ending;
 	char epoch[POSITION_EPOCH_SIZE];
-	char fleet_id[72]; /* "": it follows a vehicle */
+	char fleet_id[72];   /* "": it follows a vehicle */
+	char vehicle_id[72]; /* "": a fleet */
 	struct text waiting, under_way;
 	struct loop_timer comment, expiry;
 };
@@ -105,6 +107,7 @@ static void subscribe(struct http_request *r, const char *vehicle, const json_t 
 {
 	struct stream *st = stream_new(r);
 
+	snprintf(st->vehicle_id, sizeof(st->vehicle_id), "%s", vehicle);
 	if (read_position(r->req, st))
 		st->subscriber.epoch = st->epoch;
 	else
@@ -231,6 +234,7 @@ static void on_end(struct hub_subscriber *s, const struct fault *fault)
 		finish(st);
 		return;
 	}
+	detection_fault(r->http->options.api, fault, &r->caller, st->vehicle_id[0] ? st->vehicle_id : NULL);
 	stream_abandon(r);
 	http_problem(r, fault, "", NULL);
 }

@@ -17,6 +17,7 @@
 #include "gateway/api_internal.h"
 #include "gateway/catalog.h"
 #include "gateway/config.h"
+#include "gateway/detection.h"
 #include "notifier/hub.h"
 #include "sql/db.h"
 #include "sql/statements.h"
@@ -121,6 +122,7 @@ static bool read_request(struct send *s)
 	struct api_call *call = s->call;
 
 	s->accept.subject = call->caller.subject;
+	s->accept.address = call->caller.address;
 	s->accept.admin = api_caller_is_admin(call);
 	if (!api_param_vehicle(call, &s->accept.vehicle_id) || !read_known(s) || !read_params(s) || !read_times(s) ||
 		!read_key(s) || !api_param_text(call, "traceparent", &s->accept.traceparent) || !has_stepped_up(s))
@@ -296,6 +298,8 @@ static void on_accepted(struct accept *accept, const struct fault *fault)
 		api_call_fail(call, fault, "%s", "");
 		return;
 	}
+	if (!accept->replayed)
+		detection_command(call->api, accept->vehicle_id, accept->subject);
 	call->replayed = accept->replayed;
 	call->settled = is_settled(accept->command, call->resource_id);
 	if (accept->replayed || !s->latest) {
