@@ -42,6 +42,8 @@ COUNTER(SMPP_THROTTLED, "smpp_throttled", "submissions that the SMS centre put o
 COUNTER(SMPP_RECEIPTS, "smpp_receipts", "delivery receipts from the SMS centre")
 COUNTER(LOG_LOST, "log_lost", "log lines lost, since the pipe behind standard error was full")
 GAUGE(LEASES_HELD, "leases_held", "feeds held by this node")
+COUNTER(REFUSALS, "refusals", "calls refused for want of a right, and tokens that are none")
+COUNTER(SECURITY_ALERTS, "security_alerts", "times that something happened too often (detection.*)")
 COUNTER(LEASES_LOST, "leases_lost", "feeds taken over by another node")
 HISTOGRAM(ACCEPT_SECONDS, "accept_seconds", "from the request to the commit of the accept")
 HISTOGRAM(PUBACK_SECONDS, "puback_seconds", "from the publish to its PUBACK")

@@ -189,6 +189,7 @@ static void write_drafts(const struct accept_flow *flow, struct db_unit *unit, s
 	TEXTS(unit, items, count, traceparent);
 	write_publishers(flow, unit, items, count);
 	db_param_int(unit, flow->queue_max);
+	TEXTS(unit, items, count, address);
 }
 
 static void write_supersedes(struct db_unit *unit, struct batch_item **items, size_t count)

@@ -16,9 +16,10 @@ struct dispatch;
 struct accept {
 	/* the draft */
 	const char *vehicle_id, *subject, *name;
-	bool admin;	    /* keyfob:admin: no grant is needed */
-	int needs;	    /* the rank of role that the catalogue demands: 1 viewer … 3 owner */
-	const char *params; /* JSON text, or NULL with sealed_params */
+	const char *address; /* for the audit table; NULL: unknown */
+	bool admin;	     /* keyfob:admin: no grant is needed */
+	int needs;	     /* the rank of role that the catalogue demands: 1 viewer … 3 owner */
+	const char *params;  /* JSON text, or NULL with sealed_params */
 	const char *sealed_params;
 	int ttl_s, timeout_s;
 	bool wake;

@@ -247,6 +247,8 @@ static void tell_vehicle(const struct answer *a, const struct refusal *refusal)
 
 	if (refusal) {
 		metric_add(METRIC_ANSWERS_REJECTED, 1);
+		if (refusal == &REFUSAL_UNKNOWN_REQUEST && a->flow->ports->forged)
+			a->flow->ports->forged(a->flow->ports->owner, r->vehicle_id);
 		log_info("answer", "a response was not taken", LOG_TEXT("vehicle_id", r->vehicle_id),
 			LOG_TEXT("code", refusal->code));
 	}

@@ -71,7 +71,7 @@ const struct fault *cancel_submit(struct cancel_flow *flow, struct cancel *cance
 static void write_round(
 	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
 {
-	struct db_array vehicles = { 0 }, ids = { 0 }, subjects = { 0 }, admins = { 0 };
+	struct db_array vehicles = { 0 }, ids = { 0 }, subjects = { 0 }, admins = { 0 }, addresses = { 0 };
 	struct db_array read_vehicles = { 0 }, read_ids = { 0 };
 
 	(void)stage;
@@ -82,6 +82,7 @@ static void write_round(
 		db_array_text(&ids, c->id);
 		db_array_text(&subjects, c->subject);
 		db_array_bool(&admins, c->admin);
+		db_array_text(&addresses, c->address);
 		db_array_text(&read_vehicles, c->vehicle_id);
 		db_array_text(&read_ids, c->id);
 	}
@@ -90,6 +91,7 @@ static void write_round(
 	db_param_array(unit, &ids);
 	db_param_array(unit, &subjects);
 	db_param_array(unit, &admins);
+	db_param_array(unit, &addresses);
 	db_unit_add(unit, &SQL_command_read);
 	db_param_array(unit, &read_vehicles);
 	db_param_array(unit, &read_ids);

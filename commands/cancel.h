@@ -11,6 +11,7 @@ struct cancel_flow;
 /* One cancel. Owned by the caller until `on_done`; its texts are borrowed so long. */
 struct cancel {
 	const char *vehicle_id, *id, *subject;
+	const char *address; /* for the audit table; NULL: unknown */
 	bool admin;
 	/* NULL: it is canceled, now or before. VEHICLE_NOT_FOUND, FORBIDDEN, COMMAND_NOT_FOUND, COMMAND_ALREADY_SENT,
 	 * COMMAND_ALREADY_FINAL, or a storage fault. */

@@ -26,6 +26,8 @@ struct command_ports {
 	void (*disprove)(void *owner, const char *vehicle_id, const char *session);
 	/* A message came from this vehicle: it is there. */
 	void (*prove)(void *owner, const char *vehicle_id);
+	/* This vehicle answered what it was not asked. NULL: nobody wants to know. */
+	void (*forged)(void *owner, const char *vehicle_id);
 	/* The vehicle's answer brought state; `version` -1: none. Opens and closes the receipt. */
 	void (*report_state)(void *owner, const struct batch_fence *, const char *vehicle_id, const json_t *state,
 		int64_t version, struct receipt *);

@@ -15,6 +15,7 @@
 #include "base/metrics.h"
 #include "gateway/api_internal.h"
 #include "gateway/config.h"
+#include "gateway/detection.h"
 
 /* The call as this file sees it: the transport's part, and the turn in which it is told. */
 struct told_call {
@@ -103,6 +104,7 @@ void api_call_fail(struct api_call *call, const struct fault *fault, const char 
 {
 	va_list args;
 
+	detection_fault(call->api, fault, &call->caller, json_text_at(call->params, "vehicle_id"));
 	call->fault = fault;
 	va_start(args, format);
 	vsnprintf(call->detail, sizeof(call->detail), format, args);
@@ -174,10 +176,17 @@ struct hub *api_hub(struct api *api)
 	return api->hub;
 }
 
-const struct fault *api_authenticate(
-	struct api *api, const char *token, size_t len, struct caller *ret, char *ret_why, size_t why_size)
+const struct fault *api_authenticate(struct api *api, const char *token, size_t len, const char *address,
+	struct caller *ret, char *ret_why, size_t why_size)
 {
-	return token_verify(api->verifier, token, len, loop_unix_us(api->loop), ret, ret_why, why_size);
+	const struct fault *fault =
+		token_verify(api->verifier, token, len, loop_unix_us(api->loop), ret, ret_why, why_size);
+
+	if (fault)
+		detection_stranger(api, address);
+	else
+		snprintf(ret->address, sizeof(ret->address), "%s", address);
+	return fault;
 }
 
 bool api_is_draining(const struct api *api)

@@ -85,7 +85,10 @@ extern const struct api_operation
 extern const struct api_operation API_BATCH_GET;      /* id */
 extern const struct api_operation API_BATCH_COMMANDS; /* id status limit cursor */
 extern const struct api_operation API_BATCH_CANCEL;   /* id */
-extern const struct api_operation API_WAKEUP_LIST;    /* vehicle_id limit cursor */
+extern const struct api_operation API_VEHICLE_BLOCK, API_VEHICLE_UNBLOCK; /* vehicle_id */
+extern const struct api_operation API_SUBJECT_GET;   /* subject limit cursor: all that is kept of it */
+extern const struct api_operation API_SUBJECT_ERASE; /* subject */
+extern const struct api_operation API_WAKEUP_LIST;   /* vehicle_id limit cursor */
 extern const struct api_operation
 	API_SMS_RECEIPT; /* provider message_id delivered reason; by a hook, which has no caller */
 extern const struct api_operation API_CATALOG_GET;
@@ -109,9 +112,9 @@ json_t *api_problem(const struct fault *, const char *detail, const char *reques
 
 /* asking, for the transports */
 struct hub *api_hub(struct api *);
-/* Checks a bearer token (not NUL-terminated). NULL: `ret` is filled. */
-const struct fault *api_authenticate(
-	struct api *, const char *token, size_t len, struct caller *ret, char *ret_why, size_t why_size);
+/* Checks a bearer token (not NUL-terminated) that came from `address`. NULL: `ret` is filled. */
+const struct fault *api_authenticate(struct api *, const char *token, size_t len, const char *address,
+	struct caller *ret, char *ret_why, size_t why_size);
 bool api_is_draining(const struct api *);
 
 /* Takes a token of the bucket that `limits` gives to that key; false: FAULT_RATE_LIMITED. Transports ask for the address and

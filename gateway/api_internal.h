@@ -6,6 +6,7 @@
 #include "gateway/api.h"
 
 struct accept_flow;
+struct alerts;
 struct batch;
 struct cancel_flow;
 struct catalog;
@@ -30,6 +31,9 @@ struct api {
 	struct changes *changes;
 	struct wake *wake;
 	struct revocation *revocation;
+	struct alerts *alerts;
+	/* Tells those whom a vehicle concerns what was noticed (alerts_raise); NULL: nobody is told. */
+	void (*raise)(struct alerts *, const char *vehicle_id, const char *data);
 	char epoch[64];	     /* of the database's history; "" until it is known */
 	struct list waiting; /* command.send calls that wait for an outcome */
 	bool draining;

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "gateway/certificate.h"
 #include "gateway/config_environment.h"
+#include "gateway/config_syntax.h"
 #include "gateway/config_table.h"
 #include "gateway/document.h"
 
@@ -145,8 +146,12 @@ static bool check_issuer(struct check *c, const struct value *v, size_t i)
 	char name[64];
 
 	snprintf(name, sizeof(name), "auth.issuers[%zu]", i);
-	if (!issuers[i].jwks_file == !issuers[i].jwks_url)
-		return setting_refuse(&c->reading, v, name, "must have exactly one of jwks_file and jwks_url");
+	if (issuers[i].jwks_file && issuers[i].jwks_url)
+		return setting_refuse(&c->reading, v, name, "must have at most one of jwks_file and jwks_url");
+	if (!issuers[i].jwks_file && !issuers[i].jwks_url && !RULE_KEYS_URL.is(issuers[i].issuer))
+		return setting_refuse(&c->reading, v, name,
+			"needs jwks_file or jwks_url: its issuer is not %s, whose OpenID configuration could be read",
+			RULE_KEYS_URL.what);
 	for (size_t k = 0; k < i; k++) {
 		if (strcmp(issuers[k].issuer, issuers[i].issuer) == 0)
 			return setting_refuse(&c->reading, v, name, "has the same issuer as auth.issuers[%zu]", k);

@@ -20,7 +20,7 @@
 enum wake_provider { WAKE_PROVIDER_SMPP, WAKE_PROVIDER_HTTP, WAKE_PROVIDER_SNS };
 enum wake_http_method { WAKE_HTTP_GET, WAKE_HTTP_POST, WAKE_HTTP_PUT };
 
-/* Whose tokens count; exactly one of jwks_file and jwks_url is set. */
+/* Whose tokens count; at most one of jwks_file and jwks_url is set. */
 struct issuer {
 	const char *issuer;
 	const char *audience;
@@ -88,6 +88,10 @@ struct config {
 		int queue_per_vehicle;
 		double per_subject, per_vehicle, per_address, per_socket;
 	} limits;
+	struct {
+		int64_t window_ms;
+		int refusals, forged_answers, commands; /* 0: never */
+	} detection;
 	struct {
 		const char *catalog;
 	} commands;

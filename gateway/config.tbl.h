@@ -69,7 +69,8 @@ SETTING("auth.issuers", auth.issuers, GROUPS, "[]", 0, 0, &RULE_ISSUERS, false, 
 ISSUER("issuer", issuer, TEXT, NULL, 0, 0, NULL, false, "The token's `iss`.")
 ISSUER("audience", audience, TEXT, "keyfob", 0, 0, NULL, false, "What the token's `aud` must name.")
 ISSUER("jwks_file", jwks_file, FILE, "null", 0, 0, NULL, true,
-	"The issuer's public keys (RFC 7517) in a file; this or `jwks_url`. Read again for a key id that is not known.")
+	"The issuer's public keys (RFC 7517) in a file; this or `jwks_url`, or neither: then the issuer's OpenID configuration says where they are. "
+	"Read again for a key id that is not known.")
 ISSUER("jwks_url", jwks_url, TEXT, "null", 0, 0, &RULE_KEYS_URL, true,
 	"The issuer's public keys by HTTPS; this or `jwks_file`. Fetched again at least once a day, on SIGHUP, and for "
 	"a key id that is not known.")
@@ -90,6 +91,15 @@ SETTING("limits.per_address", limits.per_address, RATE, "\"200/s\"", 0, 0, NULL,
 	"Requests from one address (of IPv6 a /64), also those that are refused.")
 SETTING("limits.per_socket", limits.per_socket, RATE, "\"50/s\"", 0, 0, NULL, false,
 	"Messages on one WebSocket; past them it is closed with 4429.")
+
+SETTING("detection.window", detection.window_ms, DURATION, "5m", S(1), H(24), NULL, false,
+	"What is counted below is counted anew after so long, and alerted of once in it.")
+SETTING("detection.refusals", detection.refusals, INTEGER, "30", 0, 1000000, NULL, false,
+	"Refused calls of one subject, or from one address, that raise an alert. 0: none does; likewise below.")
+SETTING("detection.forged_answers", detection.forged_answers, INTEGER, "5", 0, 1000000, NULL, false,
+	"Responses of one vehicle to requests that it was not sent.")
+SETTING("detection.commands", detection.commands, INTEGER, "100", 0, 1000000, NULL, false,
+	"Commands for one vehicle, whoever sends them.")
 
 SETTING("commands.catalog", commands.catalog, FILE, "catalog.yaml", 0, 0, NULL, true,
 	"The catalogue: which commands there are.")

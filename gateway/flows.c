@@ -25,8 +25,10 @@
 #include "gateway/api_internal.h"
 #include "gateway/blocklist.h"
 #include "gateway/config.h"
+#include "gateway/detection.h"
 #include "gateway/feed.h"
 #include "gateway/lease.h"
+#include "gateway/operations/alert.h"
 #include "gateway/operations/changes.h"
 #include "gateway/operations/revocation.h"
 #include "gateway/sender.h"
@@ -71,6 +73,7 @@ struct flows {
 	struct shadow *shadow;
 	struct changes *changes;
 	struct revocation *revocation;
+	struct alerts *alerts;
 	struct blocklist *blocklist;   /* NULL: another worker of the node does it */
 	struct fleet_batches *batches; /* likewise */
 	struct hub *hub;
@@ -105,7 +108,7 @@ static void make_batch(struct flows *f);
  * events, settling and telling after it. Absences are settled before commands are claimed: so a probe is. */
 static void make_batch(struct flows *f)
 {
-	struct batch_stage *stages[32];
+	struct batch_stage *stages[40];
 	size_t n = 0;
 
 	stages[n++] = hub_interest_stage(f->hub);
@@ -116,6 +119,7 @@ static void make_batch(struct flows *f)
 	n += CHANGES_STAGES;
 	revocation_stages(f->revocation, &stages[n]);
 	n += REVOCATION_STAGES;
+	stages[n++] = alerts_stage(f->alerts);
 	stages[n++] = dispatch_puback_stage(f->dispatch);
 	stages[n++] = answer_stage(f->answer);
 	stages[n++] = dispatch_failure_stage(f->dispatch);
@@ -133,6 +137,7 @@ static void make_batch(struct flows *f)
 	shadow_attach(f->shadow, f->batch);
 	changes_attach(f->changes, f->batch);
 	revocation_attach(f->revocation, f->batch);
+	alerts_attach(f->alerts, f->batch);
 	answer_attach(f->answer, f->batch);
 	dispatch_attach(f->dispatch, f->batch);
 	cancel_attach(f->cancel, f->batch);
@@ -251,6 +256,12 @@ static bool forward(void *owner, const char *worker, const char *text, size_t le
 	return f->sender && sender_forward(f->sender, worker, text, len);
 }
 
+static void forged(void *owner, const char *vehicle_id)
+{
+	struct flows *f = owner;
+	detection_forged(f->api, vehicle_id);
+}
+
 static bool hears_nobody(void *owner)
 {
 	const struct flows *f = owner;
@@ -352,6 +363,7 @@ static void make_flows(struct flows *f)
 		.publish = publish,
 		.disprove = disprove,
 		.prove = prove,
+		.forged = forged,
 		.report_state = report_state,
 	};
 	f->dispatch = dispatch_new(
@@ -389,6 +401,7 @@ static void make_flows(struct flows *f)
 								.cancel = f->cancel,
 								.worker = f->worker,
 								.node = f->options.node });
+	f->alerts = alerts_new();
 	f->revocation = revocation_new(f->loop, f->writer, f->reader, f->hub);
 }
 
@@ -403,6 +416,8 @@ static void fill_api(struct flows *f)
 	f->api->changes = f->changes;
 	f->api->wake = f->wake;
 	f->api->revocation = f->revocation;
+	f->api->alerts = f->alerts;
+	f->api->raise = alerts_raise;
 }
 
 void flows_start(struct flows *f)

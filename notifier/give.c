@@ -5,7 +5,7 @@
 #include "base/metrics.h"
 #include "notifier/hub_internal.h"
 
-#define RANK_ALL 3 /* owners and managers see everybody's access.changed */
+#define RANK_ALL 3 /* owners and managers see everybody's access.changed, and alerts */
 
 static bool is_own(const struct hub_subscriber *s, const struct hub_event *event)
 {
@@ -28,6 +28,14 @@ static void give_own(struct hub_subscriber *s, struct hub_event *event)
 		subscriber_doubt(s);
 }
 
+static void give_skipped(struct hub_subscriber *s, struct hub_event *event)
+{
+	struct hub_event *skipped = event_new_skipped(event);
+
+	s->on_event(s, skipped);
+	hub_event_unref(skipped);
+}
+
 /* An access.changed goes to its subject, to owners and managers; everybody else gets `skipped` in its place. */
 static void give_access(struct hub_subscriber *s, struct hub_event *event)
 {
@@ -36,9 +44,7 @@ static void give_access(struct hub_subscriber *s, struct hub_event *event)
 	} else if (sees_all(s)) {
 		s->on_event(s, event);
 	} else {
-		struct hub_event *skipped = event_new_skipped(event);
-		s->on_event(s, skipped);
-		hub_event_unref(skipped);
+		give_skipped(s, event);
 	}
 }
 
@@ -48,6 +54,8 @@ void subscriber_give(struct hub_subscriber *s, struct hub_event *event)
 	metric_add(METRIC_EVENTS_DELIVERED, 1);
 	if (event_is(event, "access.changed"))
 		give_access(s, event);
+	else if (event_is(event, "security.alert") && !sees_all(s))
+		give_skipped(s, event);
 	else
 		s->on_event(s, event);
 }

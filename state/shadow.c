@@ -63,10 +63,12 @@ void shadow_attach(struct shadow *s, struct batch *batch)
 static bool read_topic(const char *topic, char ret_vehicle_id[65])
 {
 	char plain[128], fed[160], id[65];
+
+	if (strncmp(topic, "vehicles/", strlen("vehicles/")) != 0)
+		return false;
 	const char *begin = topic + strlen("vehicles/");
 	size_t len = strcspn(begin, "/");
-
-	if (strncmp(topic, "vehicles/", strlen("vehicles/")) != 0 || len >= sizeof(id))
+	if (len >= sizeof(id))
 		return false;
 	memcpy(id, begin, len);
 	id[len] = '\0';

@@ -258,11 +258,24 @@ static unsigned key_algs(const json_t *jwk, const struct key_type *type)
 	return json_is_string(named) && jws_alg_read(json_string_value(named), &alg) ? type->algs & ALG_BIT(alg) : 0;
 }
 
+/* What stands in a member as a number has to be base64url: libcjose ends the process over padding in the wrong place. */
+static bool is_good_member(const char *name, const json_t *value)
+{
+	bool is_name = strcmp(name, "kty") == 0 || strcmp(name, "crv") == 0;
+
+	return is_name || is_base64url(json_string_value(value), json_string_length(value));
+}
+
+/* NULL: there is none that can be used. */
 static cjose_jwk_t *public_part(const json_t *jwk, const struct key_type *type)
 {
 	json_auto_t *part = json_object();
-	for (const char *const *m = type->members; *m; m++)
-		json_object_set(part, *m, json_object_get(jwk, *m));
+	for (const char *const *m = type->members; *m; m++) {
+		json_t *value = json_object_get(jwk, *m);
+		if (!is_good_member(*m, value))
+			return NULL;
+		json_object_set(part, *m, value);
+	}
 	cjose_err err;
 	cjose_jwk_t *key = cjose_jwk_import_json((cjose_header_t *)part, &err);
 	ERR_clear_error();
@@ -323,6 +336,15 @@ unsigned jwks_generation(const struct jwks *j)
 const char *jwks_file(const struct jwks *j)
 {
 	return j->file;
+}
+
+bool is_base64url(const char *text, size_t len)
+{
+	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+	for (size_t i = 0; i < len; i++)
+		if (!memchr(alphabet, text[i], sizeof(alphabet) - 1))
+			return false;
+	return len > 0;
 }
 
 bool jws_alg_read(const char *name, enum jws_alg *ret)

@@ -26,6 +26,8 @@ void jwks_free(struct jwks *);
 
 /* asking */
 
+/* Of the alphabet alone, and not empty (RFC 7515 §2: without padding). What is not is never given to libcjose. */
+bool is_base64url(const char *text, size_t len);
 bool jws_alg_read(const char *name, enum jws_alg *ret);
 const char *jwks_file(const struct jwks *); /* NULL: it has none */
 /* Rises whenever another set came into force; 0: none ever has. Cheap: a reader asks before it uses what it remembered. */

@@ -1,8 +1,9 @@
 /* jwks_fetcher.c - one thread, one loop, and on it a timer and at most one call for each issuer.
  *
- *   due ─ call ─┬─ a set: put in force ───── due when it is old
- *    ↑          └─ anything else: log ────── due after a pause
- *    └─ unknown kid (not within 10 s of the last), SIGHUP                                     */
+ *   due ─ (where the keys are) ─ call ─┬─ a set: put in force ───── due when it is old
+ *    ↑                                 └─ anything else: log ────── due after a pause
+ *    └─ unknown kid (not within 10 s of the last), SIGHUP
+ * Where the keys are is asked of an issuer that has no URL here, until it is known, and again when what was there was no set. */
 #include "gateway/access/jwks_fetcher.h"
 
 #include <pthread.h>
@@ -20,6 +21,7 @@
 #include "base/loop.h"
 #include "base/memory.h"
 #include "base/metrics.h"
+#include "gateway/access/discovery.h"
 #include "gateway/access/jwks.h"
 
 #define CALL_MS 5000
@@ -35,7 +37,8 @@ struct jwks_source {
 	struct jwks_fetcher *fetcher;
 	struct list node;
 	const char *issuer;
-	char *url;
+	char *url;	 /* of the keys; NULL: the issuer is still to say where they are */
+	char *discovery; /* where it says so; NULL: `url` was given */
 	struct jwks *jwks;
 	atomic_bool asked; /* for a kid that is not known; by any thread */
 
@@ -65,6 +68,7 @@ static void on_wake(uv_async_t *wake);
 static void *run(void *arg);
 static void on_due(struct loop_timer *timer);
 static void fetch(struct jwks_source *s);
+static void ask(struct jwks_source *s);
 static void on_answer(struct http_call *call, const struct http_answer *answer);
 static void on_http_closed(void *owner);
 
@@ -93,7 +97,8 @@ struct jwks_source *jwks_fetcher_add(struct jwks_fetcher *f, const char *issuer,
 
 	s->fetcher = f;
 	s->issuer = issuer;
-	s->url = memory_need(strdup(url));
+	s->url = url ? memory_need(strdup(url)) : NULL;
+	s->discovery = url ? NULL : discovery_url(issuer);
 	s->jwks = jwks;
 	s->pause_ms = PAUSE_FIRST_MS;
 	loop_timer_init(f->loop, &s->due, on_due);
@@ -236,17 +241,22 @@ static void on_due(struct loop_timer *timer)
 
 static void fetch(struct jwks_source *s)
 {
-	static const char *const headers[] = { "Accept: application/jwk-set+json, application/json", NULL };
-
 	loop_timer_stop(&s->due);
 	log_debug("access", "fetching keys", LOG_TEXT("issuer", s->issuer));
 	if (s->for_kid)
 		s->kid_ms = loop_monotonic_ms(s->fetcher->loop) + LOOK_AGAIN_MS;
 	s->for_kid = false;
 	s->fetching = true;
+	ask(s);
+}
+
+static void ask(struct jwks_source *s)
+{
+	static const char *const headers[] = { "Accept: application/jwk-set+json, application/json", NULL };
+
 	s->call = (struct http_call){
 		.method = "GET",
-		.url = s->url,
+		.url = s->url ? s->url : s->discovery,
 		.headers = headers,
 		.timeout_ms = CALL_MS,
 		.answer_max = JWKS_BYTES_MAX,
@@ -255,7 +265,7 @@ static void fetch(struct jwks_source *s)
 	http_client_call(s->fetcher->http, &s->call);
 }
 
-static bool take(struct jwks_source *s, const struct http_answer *answer, char *ret_why, size_t why_size)
+static bool is_whole(const struct http_answer *answer, char *ret_why, size_t why_size)
 {
 	if (answer->end != HTTP_ANSWERED)
 		snprintf(ret_why, why_size, "%s", answer->why ? answer->why : "there was no answer");
@@ -264,7 +274,26 @@ static bool take(struct jwks_source *s, const struct http_answer *answer, char *
 	else if (answer->cut)
 		snprintf(ret_why, why_size, "its answer is larger than 1 MiB, or did not come whole");
 	else
-		return jwks_put(s->jwks, answer->body, answer->len, ret_why, why_size);
+		return true;
+	return false;
+}
+
+/* True: now its keys are asked for, with the same fetch. */
+static bool discover(struct jwks_source *s, const struct http_answer *answer, char *ret_why, size_t why_size)
+{
+	if (is_whole(answer, ret_why, why_size))
+		s->url = discovery_read(s->issuer, answer->body, answer->len, ret_why, why_size);
+	return s->url;
+}
+
+static bool take(struct jwks_source *s, const struct http_answer *answer, char *ret_why, size_t why_size)
+{
+	if (is_whole(answer, ret_why, why_size) && jwks_put(s->jwks, answer->body, answer->len, ret_why, why_size))
+		return true;
+	if (s->discovery) { /* they may have moved */
+		free(s->url);
+		s->url = NULL;
+	}
 	return false;
 }
 
@@ -299,10 +328,17 @@ static void on_answer(struct http_call *call, const struct http_answer *answer)
 	unsigned before = jwks_generation(s->jwks);
 	char why[256];
 
-	s->fetching = false;
-	if (atomic_load(&s->fetcher->end))
+	if (atomic_load(&s->fetcher->end)) {
+		s->fetching = false;
 		return; /* it was given up, which says nothing about the issuer */
-	bool fine = take(s, answer, why, sizeof(why));
+	}
+	bool discovering = !s->url;
+	bool fine = discovering ? discover(s, answer, why, sizeof(why)) : take(s, answer, why, sizeof(why));
+	if (discovering && fine) {
+		ask(s);
+		return;
+	}
+	s->fetching = false;
 	int64_t delay_ms = fine ? on_set(s, answer) : on_failure(s, why);
 	loop_timer_start(&s->due, s->at_once ? 0 : delay_ms);
 	s->at_once = false;
@@ -325,6 +361,7 @@ static void free_sources(struct jwks_fetcher *f)
 	list_for_each_safe (node, &f->sources) {
 		struct jwks_source *s = container_of(node, struct jwks_source, node);
 		free(s->url);
+		free(s->discovery);
 		free(s);
 	}
 }

@@ -16,7 +16,8 @@ struct jwks_source; /* one issuer; the fetcher's */
 
 /* making */
 struct jwks_fetcher *jwks_fetcher_new(void);
-/* Before the start. `url` is copied; `issuer`, for the log, and the set are borrowed until the fetcher is freed. */
+/* Before the start. `url` is copied; NULL: the issuer's OpenID configuration says where the keys are. `issuer` and the set are
+ * borrowed until the fetcher is freed. */
 struct jwks_source *jwks_fetcher_add(struct jwks_fetcher *, const char *issuer, const char *url, struct jwks *);
 void jwks_fetcher_start(struct jwks_fetcher *);
 /* Ends what is under way, joins the thread. */

@@ -103,7 +103,7 @@ static const struct {
 static bool issuer_init(struct issuer *i, const struct token_issuer *from, char *ret_why, size_t why_size)
 {
 	char why[256];
-	assert(!from->jwks_file != !from->jwks_url);
+	assert(!from->jwks_file || !from->jwks_url);
 	i->jwks = from->jwks_file ? jwks_new(from->jwks_file, why, sizeof(why)) : jwks_new_empty();
 	if (!i->jwks) {
 		snprintf(ret_why, why_size, "issuer %s: %s: %s", from->issuer, from->jwks_file, why);
@@ -269,15 +269,6 @@ const struct fault *token_verify(struct verifier *v, const char *token, size_t l
 	token_cache_keep(v->cache, &digest, &r.caller, r.caller.expires_at_us + LEEWAY_US);
 	*ret = r.caller;
 	return NULL;
-}
-
-static bool is_base64url(const char *text, size_t len)
-{
-	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-	for (size_t i = 0; i < len; i++)
-		if (!memchr(alphabet, text[i], sizeof(alphabet) - 1))
-			return false;
-	return len > 0;
 }
 
 /* Exactly three parts, each of the alphabet alone (RFC 7515 §7.1): libcjose would stop at the first "=". */

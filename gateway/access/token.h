@@ -6,6 +6,7 @@
 #ifndef KEYFOB_GATEWAY_ACCESS_TOKEN_H
 #define KEYFOB_GATEWAY_ACCESS_TOKEN_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,22 +29,23 @@ enum token_scope {
 /* One of the configured issuers. Copied by token_trust_new(). */
 struct token_issuer {
 	const char *issuer, *audience;	  /* must equal "iss", must be (in) "aud" */
-	const char *jwks_file, *jwks_url; /* exactly one */
+	const char *jwks_file, *jwks_url; /* at most one; neither: its OpenID configuration says where they are */
 	const char *subject_prefix;	  /* NULL: none */
 	unsigned scopes;		  /* what this issuer may grant; enum token_scope */
 };
 
 struct caller {
-	char subject[SUBJECT_SIZE]; /* the issuer's prefix and the token's "sub" */
-	unsigned scopes;	    /* enum token_scope */
-	int64_t expires_at_us;	    /* microseconds since 1970, without the leeway */
-	int64_t auth_time_us;	    /* when the person last proved who they are; 0: the token does not say */
+	char subject[SUBJECT_SIZE];	/* the issuer's prefix and the token's "sub" */
+	unsigned scopes;		/* enum token_scope */
+	int64_t expires_at_us;		/* microseconds since 1970, without the leeway */
+	int64_t auth_time_us;		/* when the person last proved who they are; 0: the token does not say */
+	char address[INET6_ADDRSTRLEN]; /* where the request comes from, as the transport knows; "": nowhere */
 };
 
 /* making */
 
 /* Reads the keys of issuers that have them in a file; NULL when one cannot be used, `ret_why` then names it and says why.
- * For those that publish them by URL a thread begins to fetch (jwks_fetcher.h). */
+ * For those that publish them a thread begins to fetch (jwks_fetcher.h). */
 struct token_trust *token_trust_new(const struct token_issuer *, size_t count, char *ret_why, size_t why_size);
 void token_trust_free(struct token_trust *);
 struct verifier *verifier_new(struct token_trust *);

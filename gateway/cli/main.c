@@ -25,6 +25,10 @@ static const struct cli_command *const commands[] = {
 	&CMD_GRANTS,
 	&CMD_GRANT,
 	&CMD_REVOKE,
+	&CMD_ADMIN_EXPORT,
+	&CMD_ADMIN_ERASE,
+	&CMD_ADMIN_BLOCK,
+	&CMD_ADMIN_UNBLOCK,
 	&CMD_TOKEN_INIT,
 	&CMD_TOKEN_MINT,
 };
@@ -44,7 +48,7 @@ static void print_overview(FILE *file)
 	      "usage: keyfob COMMAND [arguments] [options]\n\n",
 		file);
 	for (size_t i = 0; i < COMMANDS; i++)
-		fprintf(file, "  %-12s  %s\n", commands[i]->name, commands[i]->summary);
+		fprintf(file, "  %-13s  %s\n", commands[i]->name, commands[i]->summary);
 	fputs("\n`keyfob COMMAND --help` tells more. `-o json` anywhere prints JSON, for scripts.\n\n"
 	      "  KEYFOB_URL     the node, such as https://keyfob.example\n"
 	      "  KEYFOB_TOKEN   a bearer token for it\n"

@@ -11,6 +11,7 @@
 #pragma GCC diagnostic ignored "-Wstrict-prototypes"
 #pragma GCC diagnostic ignored "-Wcast-function-type"
 #include <h2o.h>
+#include <netinet/in.h>
 #pragma GCC diagnostic pop
 
 #include "base/json.h"
@@ -63,6 +64,7 @@ struct http_request {
 	h2o_req_t *req;
 	const struct route *route;
 	struct api_call *call;
+	char client[INET6_ADDRSTRLEN]; /* who asks, behind trusted proxies */
 	struct caller caller;
 	char request_id[37];
 	int64_t wait;		  /* Prefer: wait=N; -1: none */

@@ -66,10 +66,8 @@ bool http_may_ask(struct http_request *r, enum rate rate, const char *key)
 
 bool http_client_may_ask(struct http_request *r)
 {
-	char client[INET6_ADDRSTRLEN];
-
-	client_of(r, client);
-	return http_may_ask(r, RATE_ADDRESS, client);
+	client_of(r, r->client);
+	return http_may_ask(r, RATE_ADDRESS, r->client);
 }
 
 /* draft-ietf-httpapi-ratelimit-headers-10 §3, §4: the bucket that was asked last, which is the one that refused. */

@@ -453,7 +453,8 @@ static bool authenticate(struct http_request *r)
 		const char *token = given.base + 7, *end = given.base + given.len;
 		while (token < end && *token == ' ') /* RFC 6750 §2.1: one or more */
 			token++;
-		if (!api_authenticate(r->http->options.api, token, (size_t)(end - token), &r->caller, why, sizeof(why)))
+		if (!api_authenticate(r->http->options.api, token, (size_t)(end - token), r->client, &r->caller, why,
+			    sizeof(why)))
 			return true;
 	}
 	http_problem(r, &FAULT_UNAUTHENTICATED, why, NULL);

@@ -9,11 +9,12 @@
 #include "base/ids.h"
 #include "base/loop.h"
 #include "base/memory.h"
+#include "gateway/detection.h"
 #include "gateway/http/http_internal.h"
+#include "gateway/position.h"
 
 #define COMMENT_MS 15000
 #define FAREWELL_MS 10000 /* how long a reader has to take the last of it */
-#define SEQ_DIGITS_MAX 18
 
 struct stream {
 	h2o_generator_t generator;
@@ -21,8 +22,9 @@ struct stream {
 	struct http_request *request;
 	struct hub_subscriber subscriber;
 	bool subscribed, started, sending, ending;
-	char epoch[64];
-	char fleet_id[72]; /* "": it follows a vehicle */
+	char epoch[POSITION_EPOCH_SIZE];
+	char fleet_id[72];   /* "": it follows a vehicle */
+	char vehicle_id[72]; /* "": a fleet */
 	struct text waiting, under_way;
 	struct loop_timer comment, expiry;
 };
@@ -40,26 +42,12 @@ static void finish(struct stream *st);
 static void cut(struct stream *st);
 static void flush(struct stream *st);
 
-/* "EPOCH:SEQ" of Last-Event-ID; false when it is none. */
+/* False: there is no Last-Event-ID, or none that is a position. */
 static bool read_position(h2o_req_t *req, struct stream *st)
 {
-	ssize_t at = h2o_find_header_by_str(&req->headers, H2O_STRLIT("last-event-id"), -1);
-	if (at < 0)
-		return false;
-	h2o_iovec_t value = req->headers.entries[at].value;
-	const char *colon = memchr(value.base, ':', value.len);
-	if (!colon || (size_t)(colon - value.base) >= sizeof(st->epoch))
-		return false;
-	memcpy(st->epoch, value.base, (size_t)(colon - value.base));
-	char seq[SEQ_DIGITS_MAX + 1] = "";
-	size_t len = value.len - (size_t)(colon - value.base) - 1;
-	if (len < 1 || len > SEQ_DIGITS_MAX)
-		return false;
-	memcpy(seq, colon + 1, len);
-	if (strspn(seq, "0123456789") != len)
-		return false;
-	st->subscriber.after = strtoll(seq, NULL, 10);
-	return true;
+	h2o_iovec_t id = http_field(req, "last-event-id");
+
+	return id.base && position_read(id.base, id.len, st->epoch, &st->subscriber.after);
 }
 
 void stream_begin(struct http_request *r, json_t *params)
@@ -119,6 +107,7 @@ static void subscribe(struct http_request *r, const char *vehicle, const json_t 
 {
 	struct stream *st = stream_new(r);
 
+	snprintf(st->vehicle_id, sizeof(st->vehicle_id), "%s", vehicle);
 	if (read_position(r->req, st))
 		st->subscriber.epoch = st->epoch;
 	else
@@ -245,6 +234,7 @@ static void on_end(struct hub_subscriber *s, const struct fault *fault)
 		finish(st);
 		return;
 	}
+	detection_fault(r->http->options.api, fault, &r->caller, st->vehicle_id[0] ? st->vehicle_id : NULL);
 	stream_abandon(r);
 	http_problem(r, fault, "", NULL);
 }

@@ -164,6 +164,7 @@ static void run_create(struct api_call *call)
 	db_param_text(unit, body);
 	db_param_text(unit, c->draft.key);
 	db_param_text(unit, c->draft.key ? c->draft.fingerprint : NULL);
+	db_param_text(unit, call->caller.address);
 	free(body);
 	db_unit_submit(unit);
 }
@@ -183,6 +184,7 @@ static void run_cancel(struct api_call *call)
 	db_param_text(unit, call->caller.subject);
 	db_param_bool(unit, api_caller_is_admin(call));
 	db_param_text(unit, id);
+	db_param_text(unit, call->caller.address);
 	db_unit_submit(unit);
 }
 

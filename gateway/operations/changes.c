@@ -1,6 +1,6 @@
 /* changes.c - the operations that change vehicles and grants: a stage each, a statement each.
  *
- * Every statement takes arrays of vehicle, subject, admin and body, and answers with a row for each: its number, the
+ * Every statement takes arrays of vehicle, subject, admin, body and address, and answers with a row for each: its number, the
  * outcome, the body, and whether it is new. */
 #include "gateway/operations/changes.h"
 
@@ -26,6 +26,8 @@ static bool check_vehicle(struct api_call *call);
 static bool check_nothing(struct api_call *call);
 static bool check_grant(struct api_call *call);
 static bool check_subject(struct api_call *call);
+static bool check_block(struct api_call *call);
+static bool check_unblock(struct api_call *call);
 
 #define OPERATION(id, name, ...)                                                                                       \
 	static const char *const params_##id[] = { __VA_ARGS__, NULL };                                                \
@@ -36,6 +38,8 @@ OPERATION(VEHICLE_DELETE, "vehicle.delete", "vehicle_id")
 OPERATION(GRANT_PUT, "grant.put", "vehicle_id", "subject", "role", "expires_at")
 OPERATION(GRANT_DELETE, "grant.delete", "vehicle_id", "subject")
 OPERATION(VEHICLE_TRANSFER, "vehicle.transfer", "vehicle_id", "subject")
+OPERATION(VEHICLE_BLOCK, "vehicle.block", "vehicle_id")
+OPERATION(VEHICLE_UNBLOCK, "vehicle.unblock", "vehicle_id")
 
 static const struct {
 	const struct api_operation *operation;
@@ -48,6 +52,8 @@ static const struct {
 	{ &API_GRANT_PUT, &SQL_grant_put, false, check_grant },
 	{ &API_GRANT_DELETE, &SQL_grant_end, false, check_subject },
 	{ &API_VEHICLE_TRANSFER, &SQL_vehicle_transfer, false, check_subject },
+	{ &API_VEHICLE_BLOCK, &SQL_vehicle_shut, false, check_block },
+	{ &API_VEHICLE_UNBLOCK, &SQL_vehicle_shut, false, check_unblock },
 };
 
 static const struct {
@@ -241,6 +247,18 @@ static bool check_grant(struct api_call *call)
 	return check_nothing(call) && grant_check(call, GRANT_ON_VEHICLE);
 }
 
+/* One statement does both: the body says which. */
+
+static bool check_block(struct api_call *call)
+{
+	return check_nothing(call) && json_object_set_new(call->params, "blocked", json_true()) == 0;
+}
+
+static bool check_unblock(struct api_call *call)
+{
+	return check_nothing(call) && json_object_set_new(call->params, "blocked", json_false()) == 0;
+}
+
 /* Into the transaction. */
 
 static struct change *change_of(struct batch_item *item)
@@ -308,13 +326,14 @@ static void write_round(
 	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
 {
 	const struct changes *changes = stage->owner;
-	struct db_array vehicles = { 0 }, subjects = { 0 }, admins = { 0 }, bodies = { 0 };
+	struct db_array vehicles = { 0 }, subjects = { 0 }, admins = { 0 }, bodies = { 0 }, addresses = { 0 };
 
 	(void)cut;
 	for (size_t i = 0; i < count; i++) {
 		const struct change *c = change_of(items[i]);
 		add_asker(c, &vehicles, &subjects, &admins);
 		db_array_text(&bodies, c->body);
+		db_array_text(&addresses, c->call->caller.address);
 	}
 	db_unit_add(unit, kinds[stage_index(stage)].statement);
 	db_param_array(unit, &vehicles);
@@ -322,6 +341,7 @@ static void write_round(
 	db_param_array(unit, &admins);
 	db_param_array(unit, &bodies);
 	db_param_bool(unit, changes->synchronous);
+	db_param_array(unit, &addresses);
 }
 
 /* Statements and table are one program: an outcome that it lacks is our mistake. */

@@ -8,7 +8,7 @@ struct batch;
 struct batch_stage;
 struct changes;
 
-#define CHANGES_STAGES 5
+#define CHANGES_STAGES 7
 
 struct changes *changes_new(bool synchronous);
 void changes_free(struct changes *);

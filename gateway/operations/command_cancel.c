@@ -32,6 +32,7 @@ static void run(struct api_call *call)
 		c->cancel.id =
 			"00000000-0000-0000-0000-000000000000"; /* none has it: the vehicle is looked for first */
 	c->cancel.subject = call->caller.subject;
+	c->cancel.address = call->caller.address;
 	c->cancel.admin = api_caller_is_admin(call);
 	c->cancel.on_done = on_done;
 	const struct fault *fault = cancel_submit(call->api->cancel, &c->cancel);

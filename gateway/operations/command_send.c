@@ -16,6 +16,7 @@
 #include "commands/lifecycle.h"
 #include "gateway/api_internal.h"
 #include "gateway/config.h"
+#include "gateway/detection.h"
 #include "gateway/operations/command_draft.h"
 #include "notifier/hub.h"
 #include "sql/db.h"
@@ -75,6 +76,7 @@ static bool read_request(struct send *s)
 		!api_param_int(call, "wait", 0, 0, WAIT_MAX_S, &s->wait_s) || !command_draft_read(call, &s->draft))
 		return false;
 	s->accept.subject = call->caller.subject;
+	s->accept.address = call->caller.address;
 	s->accept.admin = api_caller_is_admin(call);
 	s->accept.name = s->draft.name;
 	s->accept.needs = s->draft.needs;
@@ -190,6 +192,8 @@ static void on_accepted(struct accept *accept, const struct fault *fault)
 		api_call_fail(call, fault, "%s", "");
 		return;
 	}
+	if (!accept->replayed)
+		detection_command(call->api, accept->vehicle_id, accept->subject);
 	call->replayed = accept->replayed;
 	if (accept->replayed || !s->latest)
 		show(s, accept->command);

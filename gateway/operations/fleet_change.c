@@ -16,7 +16,7 @@ enum { OUTCOME, REPLY, IS_NEW, CHANGES, VERSION }; /* columns of fleet_*.sql */
 
 static void on_committed(struct db_unit *unit, void *context, const struct fault *fault);
 
-void fleet_change_run(struct fleet_change *c, const char *subject, bool admin, const char *body)
+void fleet_change_run(struct fleet_change *c, const char *subject, const char *address, bool admin, const char *body)
 {
 	struct db_unit *unit = db_unit_new(c->writer, on_committed, c);
 
@@ -28,6 +28,7 @@ void fleet_change_run(struct fleet_change *c, const char *subject, bool admin, c
 		db_param_text(unit, subject);
 		db_param_bool(unit, admin);
 		db_param_text(unit, body);
+		db_param_text(unit, address);
 	}
 	db_unit_add(unit, &SQL_fleet_tell);
 	db_param_text(unit, c->fleet_id);

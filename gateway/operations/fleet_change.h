@@ -29,6 +29,6 @@ struct fleet_change {
 };
 
 /* `subject` NULL: nobody asks (a grant's time is over). */
-void fleet_change_run(struct fleet_change *, const char *subject, bool admin, const char *body);
+void fleet_change_run(struct fleet_change *, const char *subject, const char *address, bool admin, const char *body);
 
 #endif

@@ -96,7 +96,7 @@ static void run(struct api_call *call)
 		.fleet_id = json_text_at(call->params, "fleet_id"),
 		.on_done = on_changed,
 	};
-	fleet_change_run(&f->change, call->caller.subject, api_caller_is_admin(call), f->body);
+	fleet_change_run(&f->change, call->caller.subject, call->caller.address, api_caller_is_admin(call), f->body);
 }
 
 /* What a caller may write. */

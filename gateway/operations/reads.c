@@ -64,6 +64,7 @@ OPERATION(GRANT_LIST, "grant.list", SCOPE_VEHICLES_READ, "vehicle_id", "limit", 
 OPERATION(GRANT_GET, "grant.get", SCOPE_VEHICLES_READ, "vehicle_id", "subject")
 OPERATION(WAKEUP_LIST, "wakeup.list", SCOPE_VEHICLES_READ, "vehicle_id", "limit", "cursor")
 OPERATION(AUDIT_LIST, "audit.list", SCOPE_VEHICLES_READ, "vehicle_id", "limit", "cursor")
+OPERATION(SUBJECT_GET, "subject.get", SCOPE_ADMIN, "subject", "limit", "cursor")
 OPERATION(FLEET_LIST, "fleet.list", SCOPE_VEHICLES_READ, "limit", "cursor")
 OPERATION(FLEET_GET, "fleet.get", SCOPE_VEHICLES_READ, "fleet_id")
 OPERATION(FLEET_GRANT_LIST, "fleet.grant.list", SCOPE_VEHICLES_READ, "fleet_id", "limit", "cursor")
@@ -94,6 +95,8 @@ static const struct read reads[] = {
 		{ NEED_VEHICLE, NEED_LIMIT, NEED_CURSOR_ID, NEED_END } },
 	{ &API_AUDIT_LIST, &SQL_read_audit, 3, VEHICLE, &FAULT_INTERNAL,
 		{ NEED_VEHICLE, NEED_LIMIT, NEED_CURSOR_NUMBER, NEED_END } },
+	{ &API_SUBJECT_GET, &SQL_read_subject, 3, &FAULT_FORBIDDEN, &FAULT_INTERNAL,
+		{ NEED_SUBJECT, NEED_LIMIT, NEED_CURSOR, NEED_END } },
 	{ &API_FLEET_LIST, &SQL_read_fleets, 0, FLEET, &FAULT_INTERNAL, { NEED_LIMIT, NEED_CURSOR, NEED_END } },
 	{ &API_FLEET_GET, &SQL_read_fleet, 1, FLEET, &FAULT_INTERNAL, { NEED_FLEET, NEED_END } },
 	{ &API_FLEET_GRANT_LIST, &SQL_read_fleet_grants, 3, FLEET, &FAULT_INTERNAL,

@@ -153,7 +153,7 @@ static void end_fleets_grants(struct revocation *r, const char *fleet_id)
 		.fleet_id = e->id,
 		.on_done = on_fleet_done,
 	};
-	fleet_change_run(&e->change, NULL, false, NULL);
+	fleet_change_run(&e->change, NULL, NULL, false, NULL);
 }
 
 static void on_found(struct db_unit *unit, void *context, const struct fault *fault)

@@ -34,7 +34,7 @@ void session_authenticate(struct socket *s, const struct method *method, json_t 
 
 	(void)method;
 	const struct fault *fault = api_authenticate(
-		s->ws->api, json_string_value(token), json_string_length(token), &caller, why, sizeof(why));
+		s->ws->api, json_string_value(token), json_string_length(token), s->client, &caller, why, sizeof(why));
 	if (fault) {
 		rpc_fault(s, id, fault, why);
 		if (s->state == SOCKET_STRANGER)

@@ -11,6 +11,7 @@
 #include "base/ids.h"
 #include "base/memory.h"
 #include "base/rfc3339.h"
+#include "gateway/detection.h"
 #include "gateway/ws/ws_internal.h"
 #include "notifier/hub.h"
 
@@ -176,6 +177,7 @@ void subscription_begin(struct socket *s, const struct method *method, json_t *i
 
 	(void)method;
 	if (fault) {
+		detection_fault(s->ws->api, fault, &s->caller, NULL);
 		rpc_fault(s, id, fault, detail);
 		return;
 	}
@@ -316,12 +318,15 @@ static void on_end(struct hub_subscriber *hs, const struct fault *fault)
 {
 	struct subscription *sub = container_of(hs, struct subscription, subscriber);
 
-	if (sub->pending)
-		rpc_fault(sub->socket, sub->id, fault, "");
-	else if (fault != &FAULT_FORBIDDEN)
+	if (sub->pending) {
+		struct socket *s = sub->socket;
+		detection_fault(s->ws->api, fault, &s->caller, is_fleet(sub) ? NULL : id_of(sub));
+		rpc_fault(s, sub->id, fault, "");
+	} else if (fault != &FAULT_FORBIDDEN) {
 		socket_close(sub->socket, CLOSE_TOO_SLOW, "too much came at once");
-	else if (!sub->told)
+	} else if (!sub->told) {
 		tell_end(sub);
+	}
 	drop(sub);
 }
 

@@ -136,7 +136,8 @@ static const struct fault *judge(struct newcomer *n, int fd)
 	if (!upgrade_token(&n->upgrade, &token))
 		return fail(n, &FAULT_UNAUTHENTICATED, "Authorization has no bearer token");
 	n->known = token != NULL;
-	return token ? api_authenticate(n->ws->api, token, strlen(token), &n->caller, n->detail, sizeof(n->detail))
+	return token ? api_authenticate(
+			       n->ws->api, token, strlen(token), n->client, &n->caller, n->detail, sizeof(n->detail))
 		     : NULL;
 }
 

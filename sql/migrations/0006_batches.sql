@@ -181,7 +181,7 @@ begin
 end $$;
 
 -- Begins a batch; `b` is what gateway/operations/batches.c has read of the request and of the catalogue.
-create function batch_create(who text, is_admin boolean, new_id uuid, b json, key text, print text, out outcome text, out body json) language plpgsql as $$
+create function batch_create(who text, is_admin boolean, new_id uuid, b json, key text, print text, whence text, out outcome text, out body json) language plpgsql as $$
 declare
 	fleet constant text := b->>'fleet_id';
 	rank constant integer := case when not exists (select from fleets f where f.fleet_id = fleet) then 0 when is_admin then 3 else grant_rank(who, null, fleet) end;
@@ -211,8 +211,8 @@ begin
 		insert into leases (name) select 'batch/' || new_id where targets > 0;
 		body := batch_json(made);
 	end if;
-	insert into audit (subject, action, object, allowed, detail)
-	values (who, 'batch.create', 'fleet/' || fleet, outcome = 'done', json_build_object('id', new_id, 'name', b->'name', 'total', made.total));
+	insert into audit (who, action, object, allowed, detail)
+	values (actor(who, whence), 'batch.create', 'fleet/' || fleet, outcome = 'done', json_build_object('id', new_id, 'name', b->'name', 'total', made.total));
 end $$;
 
 -- Settles the targets that have come to their end, and says what the batch is to become, if anything.
@@ -259,7 +259,7 @@ begin
 	return true;
 end $$;
 
-create function batch_cancel(who text, is_admin boolean, batch uuid, out outcome text, out body json) language plpgsql as $$
+create function batch_cancel(who text, is_admin boolean, batch uuid, whence text, out outcome text, out body json) language plpgsql as $$
 declare
 	b batches;
 	rank integer := 0;
@@ -275,6 +275,6 @@ begin
 		outcome := case b.state when 'canceled' then 'done' else 'over' end;
 		body := batch_json(b);
 	end if;
-	insert into audit (subject, action, object, allowed, detail)
-	values (who, 'batch.cancel', 'fleet/' || b.fleet_id, rank >= 2, json_build_object('id', batch));
+	insert into audit (who, action, object, allowed, detail)
+	values (actor(who, whence), 'batch.cancel', 'fleet/' || b.fleet_id, rank >= 2, json_build_object('id', batch));
 end $$;

@@ -4,9 +4,9 @@
 -- (null: none can): then the row has what is to be published.
 with i as materialized (
 	select * from unnest($1::uuid[], $2::text[], $3::text[], $4::bool[], $5::int[], $6::text[], $7::text[],
-	                     $8::text[], $9::text[], $10::text[], $11::int[], $12::int[], $13::bool[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[])
+	                     $8::text[], $9::text[], $10::text[], $11::int[], $12::int[], $13::bool[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $20::text[])
 		with ordinality as i(id, vehicle_id, subject, admin, needs, key, fingerprint,
-		                     name, params, sealed_params, ttl, timeout, wake, redelivery, catalog, traceparent, feed, publisher, n)
+		                     name, params, sealed_params, ttl, timeout, wake, redelivery, catalog, traceparent, feed, publisher, address, n)
 ), seen as materialized (
 	select i.*, v.vehicle_id is not null as exists, v.fleet_id, v.protocol, h.seq as head_seq, h.reachable, h.since, h.verifying, audience(h) as audience,
 		k.subject is not null as keyed, k.fingerprint as key_fingerprint,
@@ -69,8 +69,8 @@ with i as materialized (
 	update idempotency k set command_id = j.id, batch_id = null, vehicle_id = j.vehicle_id, fingerprint = j.fingerprint, created_at = now()
 	from judged j where j.outcome = 'created' and j.keyed and k.subject = j.subject and k.key = j.key and k.command_id <> j.id
 ), noted as (
-	insert into audit (subject, action, object, allowed, detail)
-	select j.subject, 'command.send', j.vehicle_id, j.outcome in ('created', 'queue_full'), json_build_object('id', j.id, 'name', j.name)
+	insert into audit (who, action, object, allowed, detail)
+	select actor(j.subject, j.address), 'command.send', j.vehicle_id, j.outcome in ('created', 'queue_full'), json_build_object('id', j.id, 'name', j.name)
 	from judged j where j.outcome in ('created', 'not_found', 'forbidden', 'queue_full')
 )
 select j.n, j.outcome, case when j.outcome = 'replayed' then command_json(j.earlier) end as command,

@@ -1,6 +1,6 @@
--- Cancels commands, at most one of a vehicle, for callers who may send. A row for each input: its number and what was found.
+-- Cancels commands, at most one of a vehicle, for callers who may send: $1 vehicle, $2 id, $3 subject, $4 admin, $5 address. A row for each input: its number and what was found.
 with i as materialized (
-	select * from unnest($1::text[], $2::uuid[], $3::text[], $4::bool[]) with ordinality as i(vehicle_id, id, subject, admin, n)
+	select * from unnest($1::text[], $2::uuid[], $3::text[], $4::bool[], $5::text[]) with ordinality as i(vehicle_id, id, subject, admin, address, n)
 ), seen as materialized (
 	select i.*, c.status, c.id is not null as found,
 		case when v.vehicle_id is null then 0 when i.admin then 3 else grant_rank(i.subject, i.vehicle_id, v.fleet_id) end as rank
@@ -15,8 +15,8 @@ with i as materialized (
 		array(select null::json from may), array(select null::text from may),
 		array(select step('canceled', jsonb_build_object('by', subject)) from may)) a
 ), noted as (
-	insert into audit (subject, action, object, allowed, detail)
-	select s.subject, 'command.cancel', s.vehicle_id, s.rank >= 2, json_build_object('id', s.id) from seen s
+	insert into audit (who, action, object, allowed, detail)
+	select actor(s.subject, s.address), 'command.cancel', s.vehicle_id, s.rank >= 2, json_build_object('id', s.id) from seen s
 )
 select s.n, case
 	when s.rank = 0 then 'not_found'

@@ -1,7 +1,7 @@
 -- Makes or changes a grant on a fleet: $1 fleet, $2 subject who asks, $3 admin, $4 body {"subject","role","expires_at"}. Admin, and
 -- the fleet's managers. A grant whose time was over begins anew.
 with i as materialized (
-	select $1::text as fleet_id, $2::text as subject, $3::bool as admin, $4::json as b, f.fleet_id is not null as there,
+	select $1::text as fleet_id, $2::text as subject, $3::bool as admin, $4::json as b, $5::text as address, f.fleet_id is not null as there,
 		case when $3::bool then 3 else grant_rank($2::text, null, f.fleet_id) end as rank
 	from (select) one left join fleets f on f.fleet_id = $1::text
 ), judged as materialized (
@@ -24,7 +24,7 @@ with i as materialized (
 ), remembered as (
 	insert into revocations (object_kind, object_id, subject) select 'fleet', j.fleet_id, j.whose from judged j where j.outcome = 'done' and j.alive
 ), noted as (
-	insert into audit (subject, action, object, allowed, detail) select j.subject, 'grant.put', 'fleet/' || j.fleet_id, j.outcome = 'done', j.b from judged j
+	insert into audit (who, action, object, allowed, detail) select actor(j.subject, j.address), 'grant.put', 'fleet/' || j.fleet_id, j.outcome = 'done', audit_detail(j.b) from judged j
 )
 select j.outcome, case when (s.g).subject is not null then grant_json(s.g) end, not j.alive,
 	(select json_agg(access_json((s.g).subject, (s.g).role, (s.g).expires_at)) from stored s), (select r.access_version from raised r)

@@ -1,6 +1,6 @@
 -- Makes or changes a fleet: $1 fleet, $2 subject who asks, $3 admin, $4 body {"title"}. Admin alone.
 with i as materialized (
-	select $1::text as fleet_id, $2::text as subject, $3::bool as admin, $4::json as b, f.fleet_id is not null as there,
+	select $1::text as fleet_id, $2::text as subject, $3::bool as admin, $4::json as b, $5::text as address, f.fleet_id is not null as there,
 		case when $3::bool then 3 else grant_rank($2::text, null, f.fleet_id) end as rank
 	from (select) one left join fleets f on f.fleet_id = $1::text
 ), judged as materialized (
@@ -10,6 +10,6 @@ with i as materialized (
 	on conflict (fleet_id) do update set title = excluded.title, updated_at = clock_timestamp()
 	returning f, xmax = 0 as is_new
 ), noted as (
-	insert into audit (subject, action, object, allowed, detail) select j.subject, 'fleet.put', 'fleet/' || j.fleet_id, j.outcome = 'done', j.b from judged j
+	insert into audit (who, action, object, allowed, detail) select actor(j.subject, j.address), 'fleet.put', 'fleet/' || j.fleet_id, j.outcome = 'done', audit_detail(j.b) from judged j
 )
 select j.outcome, case when (s.f).fleet_id is not null then fleet_json(s.f) end, coalesce(s.is_new, false), null::json, null::bigint from judged j left join stored s on true

@@ -6,7 +6,7 @@ with i as materialized (
 		grant_rank(i.subject, i.vehicle_id, v.fleet_id) as rank, grant_rank(g.subject, null, v.fleet_id) as left_rank,
 		exists (select from grants o where o.object_kind = 'vehicle' and o.object_id = i.vehicle_id and o.subject <> g.subject
 		        and o.role = 'owner' and (o.expires_at is null or o.expires_at > now())) as others_own
-	from unnest($1::text[], $2::text[], $3::bool[], $4::text[]) with ordinality as i(vehicle_id, subject, admin, body, n)
+	from unnest($1::text[], $2::text[], $3::bool[], $4::text[], $6::text[]) with ordinality as i(vehicle_id, subject, admin, body, address, n)
 	left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
 	left join grants g on g.object_kind = 'vehicle' and g.object_id = i.vehicle_id and g.subject = i.body::json->>'subject'
 		and (g.expires_at is null or g.expires_at > now())
@@ -37,6 +37,6 @@ with i as materialized (
 ), remembered as (
 	insert into revocations (object_kind, object_id, subject) select 'vehicle', j.vehicle_id, j.whose from judged j where j.outcome = 'done'
 ), noted as (
-	insert into audit (subject, action, object, allowed, detail) select j.subject, 'grant.end', j.vehicle_id, j.outcome = 'done', j.body::json from judged j
+	insert into audit (who, action, object, allowed, detail) select actor(j.subject, j.address), 'grant.end', j.vehicle_id, j.outcome = 'done', audit_detail(j.body::json) from judged j
 )
 select j.n, j.outcome, null::json, false from judged j order by j.n

@@ -10,7 +10,7 @@ with i as materialized (
 		        and g.role = 'owner' and (g.expires_at is null or g.expires_at > now())) as owns,
 		exists (select from grants g where g.object_kind = 'vehicle' and g.object_id = i.vehicle_id and g.subject <> b.whose
 		        and g.role = 'owner' and (g.expires_at is null or g.expires_at > now())) as others_own
-	from unnest($1::text[], $2::text[], $3::bool[], $4::text[]) with ordinality as i(vehicle_id, subject, admin, body, n)
+	from unnest($1::text[], $2::text[], $3::bool[], $4::text[], $6::text[]) with ordinality as i(vehicle_id, subject, admin, body, address, n)
 	cross join lateral (select i.body::json->>'subject' as whose, i.body::json->>'role' as role,
 	                           (i.body::json->>'expires_at')::timestamptz as expires_at) b
 	left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
@@ -46,7 +46,7 @@ with i as materialized (
 ), remembered as (
 	insert into revocations (object_kind, object_id, subject) select 'vehicle', j.vehicle_id, j.whose from judged j where j.outcome = 'done' and j.alive
 ), noted as (
-	insert into audit (subject, action, object, allowed, detail) select j.subject, 'grant.put', j.vehicle_id, j.outcome = 'done', j.body::json from judged j
+	insert into audit (who, action, object, allowed, detail) select actor(j.subject, j.address), 'grant.put', j.vehicle_id, j.outcome = 'done', audit_detail(j.body::json) from judged j
 )
 select j.n, j.outcome, case when (s.g).subject is not null then grant_json(s.g) end, not j.alive
 from judged j left join stored s on (s.g).object_id = j.vehicle_id order by j.n

@@ -8,9 +8,9 @@ with v as (
 			and g.role = 'owner' and (g.expires_at is null or g.expires_at > now())) o on true
 	where v.vehicle_id = $4::text and v.retired_at is null and $3::bool is not null
 ), shown as (
-	select a.id, json_build_object('id', a.id, 'time', rfc3339(a.at), 'subject', a.subject, 'action', a.action, 'allowed', a.allowed, 'detail', a.detail) as body,
+	select a.id, json_build_object('id', a.id, 'time', rfc3339(a.at), 'who', a.who, 'subject', w.subject, 'address', nullif(w.address, ''), 'action', a.action, 'allowed', a.allowed, 'detail', audit_told(a.detail)) as body,
 		row_number() over (order by a.id desc) as n
-	from v join audit a on a.object = v.vehicle_id
+	from v join audit a on a.object = v.vehicle_id left join actors w on w.id = a.who
 	where ($2::bool or a.at >= v.since) and a.id < coalesce($6::bigint, 9223372036854775807)
 	order by a.id desc limit $5::int + 1
 ), next as (

@@ -2,7 +2,7 @@
 -- Admin may, and a manager of the fleet it is in and of the fleet it goes to. Who had rights through the fleet that it leaves
 -- loses them: what they have not sent yet is cancelled; both fleets hear of the move.
 with i as materialized (
-	select i.*, i.body::jsonb as b from unnest($1::text[], $2::text[], $3::bool[], $4::text[]) with ordinality as i(vehicle_id, subject, admin, body, n)
+	select i.*, i.body::jsonb as b from unnest($1::text[], $2::text[], $3::bool[], $4::text[], $6::text[]) with ordinality as i(vehicle_id, subject, admin, body, address, n)
 ), seen as materialized (
 	select i.*, v.vehicle_id is not null as there, v.fleet_id as was_in, is_manager(i.subject, v.fleet_id) as manages, i.b->>'fleet_id' as goes_to,
 		grant_rank(i.subject, i.vehicle_id, v.fleet_id) as rank, h.vehicle_id is not null as has_head
@@ -43,8 +43,8 @@ with i as materialized (
 	select vehicle_block(j.vehicle_id, false)::text from judged j join blocks b on b.vehicle_id = j.vehicle_id and b.blocked
 	where j.outcome = 'done' and not j.there
 ), noted as (
-	insert into audit (subject, action, object, allowed)
-	select j.subject, 'vehicle.put', j.vehicle_id, j.outcome = 'done' from judged j
+	insert into audit (who, action, object, allowed)
+	select actor(j.subject, j.address), 'vehicle.put', j.vehicle_id, j.outcome = 'done' from judged j
 )
 select j.n, j.outcome, vehicle_json(s.v, h, true, history_epoch($5::bool)), not j.there
 from judged j left join stored s on (s.v).vehicle_id = j.vehicle_id left join vehicle_heads h on h.vehicle_id = j.vehicle_id

@@ -6,7 +6,7 @@ with i as materialized (
 		when v.vehicle_id is null then 'not_found'
 		when i.admin or is_manager(i.subject, v.fleet_id) then 'done'
 		when grant_rank(i.subject, i.vehicle_id, v.fleet_id) > 0 then 'forbidden' else 'not_found' end as outcome
-	from unnest($1::text[], $2::text[], $3::bool[], $4::text[]) with ordinality as i(vehicle_id, subject, admin, body, n)
+	from unnest($1::text[], $2::text[], $3::bool[], $4::text[], $6::text[]) with ordinality as i(vehicle_id, subject, admin, body, address, n)
 	left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
 	where $5::bool is not null
 ), unsent as materialized (
@@ -33,6 +33,6 @@ with i as materialized (
 ), shut_out as materialized (
 	select vehicle_block(i.vehicle_id, true)::text from i where i.outcome = 'done'
 ), noted as (
-	insert into audit (subject, action, object, allowed) select i.subject, 'vehicle.retire', i.vehicle_id, i.outcome = 'done' from i
+	insert into audit (who, action, object, allowed) select actor(i.subject, i.address), 'vehicle.retire', i.vehicle_id, i.outcome = 'done' from i
 )
 select i.n, i.outcome, null::json, false from i where (select count(*) from shut_out) >= 0 order by i.n

@@ -6,7 +6,7 @@ with i as materialized (
 		grant_rank(i.subject, i.vehicle_id, v.fleet_id) as rank,
 		exists (select from grants g where g.object_kind = 'vehicle' and g.object_id = i.vehicle_id and g.subject = i.subject
 		        and g.role = 'owner' and (g.expires_at is null or g.expires_at > now())) as owns
-	from unnest($1::text[], $2::text[], $3::bool[], $4::text[]) with ordinality as i(vehicle_id, subject, admin, body, n)
+	from unnest($1::text[], $2::text[], $3::bool[], $4::text[], $6::text[]) with ordinality as i(vehicle_id, subject, admin, body, address, n)
 	left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
 	where $5::bool is not null
 ), judged as materialized (
@@ -40,8 +40,8 @@ with i as materialized (
 		created_at = excluded.created_at
 	returning g, event_add(g.object_id, 'access.changed', access_json(g.subject, g.role, g.expires_at)) as seq
 ), noted as (
-	insert into audit (subject, action, object, allowed, detail)
-	select j.subject, 'vehicle.transfer', j.vehicle_id, j.outcome = 'done', j.body::json from judged j
+	insert into audit (who, action, object, allowed, detail)
+	select actor(j.subject, j.address), 'vehicle.transfer', j.vehicle_id, j.outcome = 'done', audit_detail(j.body::json) from judged j
 )
 select j.n, j.outcome, case when (s.g).subject is not null then grant_json(s.g) end, false
 from judged j left join stored s on (s.g).object_id = j.vehicle_id order by j.n

@@ -1,6 +1,8 @@
 // apps.mjs - companion apps as strangers write them: REST by fetch, streams by SSE, JSON-RPC over `ws`.
+import { appendFileSync } from 'node:fs';
+import { join } from 'node:path';
 import WebSocket from 'ws';
-import { atEnd } from './children.mjs';
+import { atEnd, folder } from './children.mjs';
 import { Record } from './record.mjs';
 import { secrets } from './tokens.mjs';
 
@@ -19,6 +21,7 @@ export async function rest(node, method, path, { token, body, raw, headers = {},
 		body: raw ?? (body === undefined ? undefined : JSON.stringify(body)),
 	});
 	const text = await answer.text();
+	if (answer.status >= 400) appendFileSync(join(folder, 'answers.problems'), `${text}\n`);
 	const isJson = /json/.test(answer.headers.get('content-type') ?? '');
 	return { status: answer.status, headers: answer.headers, body: isJson ? JSON.parse(text) : text };
 }

@@ -1,9 +1,9 @@
-// blocked.test.mjs - a vehicle that is retired in Keyfob is thrown out of the broker within five seconds, and stays out.
+// blocked.test.mjs - a vehicle that is retired or blocked in Keyfob is thrown out of the broker within five seconds, and stays out.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import mqtt from 'mqtt';
-import { adminToken, poll, registerVehicle, rest, startInstallation, vehicleIds } from './harness.mjs';
+import { adminToken, poll, registerVehicle, rest, startInstallation, token, vehicleIds } from './harness.mjs';
 
 const ids = vehicleIds(8);
 const { broker, database, node } = await startInstallation({ ids });
@@ -71,4 +71,30 @@ test('registered and retired again and again, the last word counts', options, as
 	await untilShutOut(id);
 	await registerVehicle(node, admin, id);
 	await poll(() => comesIn(id), (is) => is, { ms: prompt, what: `${id} comes in` });
+});
+
+test('a blocked vehicle is thrown out and kept out, by admin or a manager, until it is let in again', options, async () => {
+	const id = ids[7];
+	await rest(node, 'PUT', '/v1/fleets/F1', { token: admin, body: {} });
+	await registerVehicle(node, admin, id, { fleet_id: 'F1' });
+	for (const [subject, role] of [['max', 'manager'], ['otto', 'operator']])
+		await rest(node, 'PUT', `/v1/fleets/F1/grants/${subject}`, { token: admin, body: { role } });
+	const [manager, operator] = await Promise.all([token({ sub: 'max' }), token({ sub: 'otto' })]);
+	const block = (method, by) => rest(node, method, `/v1/vehicles/${id}/block`, { token: by });
+	const client = await connect(id);
+	client.on('error', () => {});
+	const closed = once(client, 'close');
+	assert.equal((await block('PUT', operator)).status, 403);
+	const begun = Date.now();
+	assert.deepEqual((await block('PUT', manager)).body, { vehicle_id: id, blocked: true });
+	await closed;
+	assert.ok(Date.now() - begun < prompt, `it took ${Date.now() - begun} ms`);
+	await untilShutOut(id);
+	await registerVehicle(node, admin, id, { fleet_id: 'F1' }); // an update lets nobody in
+	assert.ok(!(await comesIn(id)));
+	assert.equal((await block('PUT', manager)).status, 200); // again: nothing changes
+	assert.equal((await block('DELETE', manager)).status, 204);
+	await poll(() => comesIn(id), (is) => is, { ms: prompt, what: `${id} comes in` });
+	const told = await database.sql(`select string_agg(type, ' ' order by seq) from events where vehicle_id = '${id}' and type like 'vehicle.%blocked'`);
+	assert.equal(told, 'vehicle.blocked vehicle.unblocked');
 });

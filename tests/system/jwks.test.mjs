@@ -44,6 +44,15 @@ class Issuer {
 		return `http${this.tls ? 's' : ''}://127.0.0.1:${this.port}/keys`;
 	}
 
+	// By OpenID discovery: its name is where it is.
+	get discovered() {
+		const { jwks_url, ...rest } = this.setting;
+		this.name = jwks_url.replace('/keys', '');
+		this.say = (request, response) =>
+			request.url.startsWith('/.well-known/') ? response.end(JSON.stringify({ issuer: this.name, jwks_uri: jwks_url })) : this.show(response);
+		return { ...rest, issuer: this.name };
+	}
+
 	get setting() {
 		return { issuer: this.name, audience, jwks_url: this.url, subject_prefix: `${this.name}|`, scopes: ['vehicles:read'] };
 	}
@@ -258,5 +267,13 @@ test('over TLS, from those alone whom the authorities vouch for', options, async
 	assert.equal(await status(other, await doubtful.token()), 401);
 	assert.match(await untilFailure(other, doubtful, 0), /certificate/i);
 	assert.equal(doubtful.asked.items.length, 0);
+	await other.stop();
+});
+
+test('an issuer without a file or a URL says itself where its keys are', options, async () => {
+	const told = await startIssuer('told');
+	const other = await startNode({ broker, database, config: { auth: { issuers: [fromFile, told.discovered] } } });
+	assert.deepEqual(told.asked.items.map(({ path }) => path), ['/.well-known/openid-configuration', '/keys']);
+	assert.equal(await status(other, await told.token()), 200);
 	await other.stop();
 });

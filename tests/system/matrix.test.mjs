@@ -32,7 +32,8 @@ const verdicts = {
 };
 const json = { 'Content-Type': 'application/json' };
 
-// [scopes that suffice, verdicts, method, path, body]; V: the vehicle, F: its fleet, C: its command, B: a batch of the fleet.
+// [scopes that suffice (a: admin's alone), verdicts, method, path, body]; V: the vehicle, F: its fleet, C: its command, B: a batch
+// of the fleet.
 const calls = [
 	['', '. ...... .', 'GET', '/v1/me'],
 	['', '. ...... .', 'GET', '/v1/catalog'],
@@ -55,6 +56,10 @@ const calls = [
 	['w', '. F.FFFF f', 'PUT', '/v1/vehicles/V', { fleet_id: 'F' }],
 	['w', '. FFFFFF F', 'PUT', '/v1/vehicles/V', {}],
 	['w', '. F.FFFF V', 'DELETE', '/v1/vehicles/V'],
+	['w', '. F.FFFF V', 'PUT', '/v1/vehicles/V/block'],
+	['w', '. F.FFFF V', 'DELETE', '/v1/vehicles/V/block'],
+	['a', '. FFFFFF F', 'GET', '/v1/subjects/zoe'],
+	['a', '. FFFFFF F', 'DELETE', '/v1/subjects/zoe'],
 	['r', '. ...... .', 'GET', '/v1/fleets'],
 	['r', '. f...ff f', 'GET', '/v1/fleets/F'],
 	['w', '. fFFFff f', 'PUT', '/v1/fleets/F', { title: 'Vans' }],

@@ -9,8 +9,9 @@ import { atEnd, build, Child, folder, freePort, run } from './children.mjs';
 import { audience, issuer, jwksFile, secrets } from './tokens.mjs';
 
 const catalog = fileURLToPath(new URL('./catalog.yaml', import.meta.url));
-const vehiclePassword = 'vehicle-secret';
-const gatewayPassword = 'gateway-secret';
+// ./dev test looks for what is entrusted to a node wherever a node writes, by tests/canaries.
+const vehiclePassword = 'canary-vehicle-secret';
+const gatewayPassword = 'canary-gateway-secret';
 let databases = 0;
 let brokers = 0;
 let nodes = 0;
@@ -222,12 +223,14 @@ export async function startNode({ broker, database, config = {}, isReady = true 
 		lifecycle: { verify_delay: '500ms' },
 		auth: { issuers: [{ issuer, audience, jwks_file: jwksFile, scopes: ['vehicles:read', 'commands:write', 'keyfob:admin'] }] },
 		limits: { per_subject: '0', per_vehicle: '0', per_address: '0', per_socket: '0' },
+		detection: { refusals: 0, forged_answers: 0, commands: 0 },
 		commands: { catalog },
 		log: { level: 'debug' },
 	};
 	writeFileSync(node.file, JSON.stringify(merge(ordinary, config), null, '\t'));
 	await node.start(isReady);
 	atEnd(() => assertNoSecret(node));
+	atEnd(() => keepMetrics(node));
 	return node;
 }
 
@@ -236,6 +239,11 @@ function merge(to, from) {
 	const merged = { ...to };
 	for (const [key, value] of Object.entries(from)) merged[key] = merge(merged[key], value);
 	return merged;
+}
+
+// What it counted, for ./dev test to look through.
+async function keepMetrics(node) {
+	if (!node.child.exit) writeFileSync(join(folder, `${node.name}.metrics`), await node.metrics().catch(() => ''));
 }
 
 // What was entrusted to us is in no log.

@@ -144,6 +144,7 @@ START_TEST(everything_can_be_said)
 		"    - { issuer: \"https://a.example\", audience: app, jwks_file: jwks.json, subject_prefix: \"a|\" }\n"
 		"    - { issuer: \"https://b.example\", jwks_url: \"https://b.example/keys?x=1\", scopes: "
 		"[\"vehicles:read\"] }\n"
+		"    - { issuer: \"https://c.example\", subject_prefix: \"c|\" }\n"
 		"limits: { per_subject: 0, per_address: \"30/m\", per_socket: \"0.5/s\" }\n"
 		"wake:\n"
 		"  enabled: false\n"
@@ -165,7 +166,8 @@ START_TEST(everything_can_be_said)
 	ck_assert_str_eq(c->database.url, "postgresql://secret@db/keyfob");
 	ck_assert(c->database.synchronous);
 	ck_assert_str_eq(c->mqtt.password, "s3cret: #");
-	ck_assert_uint_eq(c->auth.issuers.count, 2);
+	ck_assert_uint_eq(c->auth.issuers.count, 3);
+	ck_assert(!c->auth.issuers.items[2].jwks_file && !c->auth.issuers.items[2].jwks_url);
 	ck_assert_str_eq(c->auth.issuers.items[0].subject_prefix, "a|");
 	ck_assert_uint_eq(c->auth.issuers.items[0].scopes.count, 3);
 	ck_assert_ptr_null(c->auth.issuers.items[1].jwks_file);
@@ -259,9 +261,11 @@ static const struct mistake {
 	{ DATABASE "auth: { issuers: {} }\n", "keyfob.yaml:2: auth.issuers: must be a list of maps, not a map" },
 	{ DATABASE "auth:\n  issuers:\n    - audience: a\n", "keyfob.yaml:4: auth.issuers[0].issuer: must be given" },
 	{ DATABASE "auth:\n  issuers:\n    - issuer: a\n",
-		"keyfob.yaml:4: auth.issuers[0]: must have exactly one of jwks_file and jwks_url" },
+		"keyfob.yaml:4: auth.issuers[0]: needs jwks_file or jwks_url" },
+	{ DATABASE "auth:\n  issuers:\n    - issuer: \"http://idp.example\"\n",
+		"keyfob.yaml:4: auth.issuers[0]: needs jwks_file or jwks_url" },
 	{ DATABASE "auth:\n  issuers:\n    - { issuer: a, jwks_file: jwks.json, jwks_url: \"https://a/\" }\n",
-		"keyfob.yaml:4: auth.issuers[0]: must have exactly one" },
+		"keyfob.yaml:4: auth.issuers[0]: must have at most one" },
 	{ DATABASE "auth:\n  issuers:\n    - { issuer: a, jwks_url: \"http://idp.example/keys\" }\n",
 		"keyfob.yaml:4: auth.issuers[0].jwks_url: must be an https:// URL without a user, or http:// of "
 		"127.0.0.1" },

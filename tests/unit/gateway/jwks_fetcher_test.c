@@ -110,6 +110,42 @@ START_TEST(a_set_is_fetched_at_the_start)
 }
 END_TEST
 
+/* The issuer's own word of where its keys are; the peer says it of whoever asks. */
+static void peer_discovers(const char *issuer, const char *keys_url)
+{
+	static char says[1024];
+	snprintf(
+		says, sizeof(says), "HTTP/1.1 200 OK\r\n\r\n{\"issuer\":\"%s\",\"jwks_uri\":\"%s\"}", issuer, keys_url);
+	peer.says = says;
+}
+
+START_TEST(an_issuer_says_where_its_keys_are)
+{
+	char issuer[64], keys[64];
+
+	snprintf(issuer, sizeof(issuer), "http://127.0.0.1:%d/realm/", peer.port);
+	snprintf(keys, sizeof(keys), "http://127.0.0.1:%d/certs", peer.port);
+	jwks_fetcher_add(fetcher, issuer, NULL, jwks);
+	peer_discovers("http://127.0.0.1/other", keys); /* the first that is asked: not this issuer's */
+	jwks_fetcher_start(fetcher);
+	pump_until_heard(1);
+	ck_assert_int_eq(strncmp(peer.heard.data, "GET /realm/.well-known/openid-configuration HTTP/1.1\r\n", 53), 0);
+	peer_discovers(issuer, "http://idp.example/certs"); /* nor keys that anybody could send */
+	pump_until_heard(2);
+	peer_discovers(issuer, keys);
+	pump_until_heard(3);
+	peer_shows("one");
+	pump_until_set(1);
+	ck_assert_int_eq(strncmp(peer.heard.data, "GET /certs HTTP/1.1\r\n", 21), 0);
+	ck_assert(has_key("one"));
+	ck_assert_uint_eq(peer.connections, 4);
+	peer_shows("two"); /* where they are is known now */
+	jwks_fetcher_refresh(fetcher);
+	pump_until_set(2);
+	ck_assert_uint_eq(peer.connections, 5);
+}
+END_TEST
+
 START_TEST(waiting_ends_by_itself)
 {
 	start(); /* the peer is not turned: nobody answers */
@@ -254,6 +290,7 @@ int main(void)
 {
 	const TTest *const tests[] = {
 		a_set_is_fetched_at_the_start,
+		an_issuer_says_where_its_keys_are,
 		waiting_ends_by_itself,
 		a_refresh_fetches_again,
 		a_thousand_unknown_kids_are_one_fetch,

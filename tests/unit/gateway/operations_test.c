@@ -389,7 +389,7 @@ static const char cast[] =
 static const struct right {
 	const struct api_operation *operation;
 	const char *params;
-	const char *scopes;   /* that suffice: r vehicles:read, w commands:write; none: any token */
+	const char *scopes;   /* that suffice: r vehicles:read, w commands:write, a admin alone; none: any token */
 	const char *verdicts; /* with admin's scope; then the callers, as they stand above */
 } rights[] = {
 	{ &API_ME, "{}", "", ". ...... ... .." },
@@ -413,6 +413,10 @@ static const struct right {
 	{ &API_VEHICLE_PUT, "{'vehicle_id':'NEW1','fleet_id':'F1'}", "w", ". f.ffff fff ff" },
 	{ &API_VEHICLE_PUT, "{'vehicle_id':'NEW1'}", "w", ". FFFFFF FFF FF" },
 	{ &API_VEHICLE_DELETE, "{'vehicle_id':'CAR1'}", "w", ". F.FFFF VVV VV" },
+	{ &API_VEHICLE_BLOCK, "{'vehicle_id':'CAR1'}", "w", ". F.FFFF VVV VV" },
+	{ &API_VEHICLE_UNBLOCK, "{'vehicle_id':'CAR1'}", "w", ". F.FFFF VVV VV" },
+	{ &API_SUBJECT_GET, "{'subject':'zoe'}", "a", ". FFFFFF FFF FF" },
+	{ &API_SUBJECT_ERASE, "{'subject':'zoe'}", "a", ". FFFFFF FFF FF" },
 	{ &API_FLEET_LIST, "{}", "r", ". ...... ... .." },
 	{ &API_FLEET_GET, "{'fleet_id':'F1'}", "r", ". f...ff fff ff" },
 	{ &API_FLEET_PUT, "{'fleet_id':'F1','title':'Vans'}", "w", ". fFFFff fff ff" },
@@ -942,8 +946,8 @@ START_TEST(changes_are_audited)
 		"forbidden");
 	assert_ok("admin", API_GRANT_DELETE, "{\"vehicle_id\":\"AUD1\",\"subject\":\"nina\"}");
 	assert_ok("admin", API_VEHICLE_DELETE, "{\"vehicle_id\":\"AUD1\"}");
-	ck_assert_str_eq(ask("select string_agg(subject || ' ' || action || ' ' || allowed, ', ' order by id) from "
-			     "audit where object "
+	ck_assert_str_eq(ask("select string_agg(w.subject || ' ' || action || ' ' || allowed, ', ' order by a.id) from "
+			     "audit a join actors w on w.id = a.who where object "
 			     "= 'AUD1'"),
 		"admin vehicle.put true, admin grant.put true, nina grant.put false, admin grant.end true, admin "
 		"vehicle.retire true");

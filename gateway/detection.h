@@ -1,0 +1,19 @@
+/* detection.h - what happens too often is noticed: counted, logged, and told to those whom it concerns, once in a window
+ * (detection.* of the configuration; docs/security.md says what may be behind it). */
+#ifndef KEYFOB_GATEWAY_DETECTION_H
+#define KEYFOB_GATEWAY_DETECTION_H
+
+struct api;
+struct caller;
+struct fault;
+
+/* Somebody's call, or subscription, failed: faults that refuse are counted. `vehicle_id` NULL: no vehicle was meant. */
+void detection_fault(struct api *, const struct fault *, const struct caller *, const char *vehicle_id);
+/* A token was none. */
+void detection_stranger(struct api *, const char *address);
+/* A vehicle answered what it was not asked. */
+void detection_forged(struct api *, const char *vehicle_id);
+/* A vehicle was sent one more command. */
+void detection_command(struct api *, const char *vehicle_id, const char *subject);
+
+#endif

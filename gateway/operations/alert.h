@@ -1,0 +1,16 @@
+/* alert.h - tells a vehicle's owners and its fleet's managers what was noticed of it: an event `security.alert`. */
+#ifndef KEYFOB_GATEWAY_OPERATIONS_ALERT_H
+#define KEYFOB_GATEWAY_OPERATIONS_ALERT_H
+
+struct alerts;
+struct batch;
+struct batch_stage;
+
+struct alerts *alerts_new(void);
+struct batch_stage *alerts_stage(struct alerts *);
+void alerts_attach(struct alerts *, struct batch *);
+/* `data` is JSON text, `vehicle_id` what a caller said: one that does not exist has nobody to tell; while the database is away the log and the metric
+ * alone have it. */
+void alerts_raise(struct alerts *, const char *vehicle_id, const char *data);
+
+#endif

@@ -1,0 +1,69 @@
+/* suspicion_test.c - once in a window, for each alone, however many there are. */
+#include "gateway/access/suspicion.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define WINDOW_MS 1000
+
+/* How often it was full in so many times. */
+static int full(enum suspicion what, const char *key, int limit, int times, int64_t now_ms)
+{
+	int count = 0;
+
+	for (int i = 0; i < times; i++)
+		count += suspicion_note(what, key, limit, WINDOW_MS, now_ms);
+	return count;
+}
+
+START_TEST(it_is_full_once_in_a_window)
+{
+	ck_assert_int_eq(full(SUSPICION_SUBJECT, "a", 3, 2, 100), 0);
+	ck_assert_int_eq(full(SUSPICION_SUBJECT, "a", 3, 1, 1099), 1);
+	ck_assert_int_eq(full(SUSPICION_SUBJECT, "a", 3, 100, 1099), 0);
+	ck_assert_int_eq(full(SUSPICION_SUBJECT, "a", 3, 2, 1100), 0);
+	ck_assert_int_eq(full(SUSPICION_SUBJECT, "a", 3, 9, 1200), 1);
+}
+END_TEST
+
+START_TEST(everybody_is_counted_alone)
+{
+	ck_assert_int_eq(full(SUSPICION_SUBJECT, "b", 2, 1, 0), 0);
+	ck_assert_int_eq(full(SUSPICION_SUBJECT, "c", 2, 1, 0), 0);
+	ck_assert_int_eq(full(SUSPICION_ADDRESS, "b", 2, 1, 0), 0);
+	ck_assert_int_eq(full(SUSPICION_SUBJECT, "b", 2, 1, 0), 1);
+	ck_assert_int_eq(full(SUSPICION_ADDRESS, "b", 1, 1, 5000), 1);
+	ck_assert_int_eq(full(SUSPICION_SUBJECT, "d", 0, 1000, 0), 0);
+}
+END_TEST
+
+/* Strangers by the thousand, once each, do not push out who is counted often. */
+START_TEST(a_crowd_hides_nobody)
+{
+	char key[32];
+
+	ck_assert_int_eq(full(SUSPICION_FORGERY, "e", 5, 4, 9000), 0);
+	for (int i = 0; i < 5000; i++) {
+		snprintf(key, sizeof(key), "stranger-%d", i);
+		full(SUSPICION_FORGERY, key, 5, 1, 9000);
+	}
+	ck_assert_int_eq(full(SUSPICION_FORGERY, "e", 5, 1, 9000), 1);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("suspicion");
+	TCase *tc = tcase_create("counts");
+
+	tcase_add_test(tc, it_is_full_once_in_a_window);
+	tcase_add_test(tc, everybody_is_counted_alone);
+	tcase_add_test(tc, a_crowd_hides_nobody);
+	suite_add_tcase(suite, tc);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
