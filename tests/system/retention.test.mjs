@@ -33,7 +33,7 @@ test('a node makes the partitions that are missing as soon as it has started, an
 	const kept = [await make('commands', 'month', '45 days'), await make('events', 'week', '3 weeks')];
 
 	const node = await startNode({ broker, database, config: { retention: { commands: '90d', events: '30d' } } });
-	await poll(partitions, (now) => needed.every((name) => now.includes(name)) && !old.some((name) => now.includes(name)), { ms: 40_000, what: 'new partitions for old' });
+	await poll(partitions, (now) => needed.every((name) => now.includes(name)) && !old.some((name) => now.includes(name)), { ms: 40_000, every: 250, what: 'new partitions for old' });
 	const now = await partitions();
 	assert.ok(kept.every((name) => now.includes(name)), `${kept} of ${now}`);
 	await registerVehicle(node, admin, id);
