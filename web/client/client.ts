@@ -28,6 +28,8 @@ export interface ClientOptions {
 	onFleet?(fleetId: string, isFirst: boolean): void;
 }
 
+const SUBSCRIBE_MS = 25; // between two subscriptions when there are many: the gateway counts the messages of a socket
+const SUBSCRIBE_BURST = 40;
 const WAIT_MIN_MS = 250;
 const WAIT_MAX_MS = 10_000;
 const FINAL: readonly Status[] = ['succeeded', 'failed', 'rejected', 'expired', 'canceled'];
@@ -48,6 +50,8 @@ export class Client {
 	#fleets = new Map<string, boolean>(); // id -> whether it was subscribed once
 	#heads = new Map<string, number>(); // vehicle -> the last seq told by onEvent
 	#resumed: Resumed = { recovered: 0, reloaded: 0, fleets: 0 };
+	#subscribeAt = 0; // when the next one of many may go
+	#strangers = 0; // connections in a row that were closed with 4401 before they were signed in
 	#failures = 0;
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#isOver = false;
@@ -104,12 +108,13 @@ export class Client {
 			await this.#subscribeAll(socket);
 			if (socket !== this.#socket) return; // closed meanwhile: the next one is on its way
 			this.#failures = 0;
+			this.#strangers = 0;
 			this.#tell('online');
 			for (const resolve of this.#online) resolve();
 			this.#online.clear();
 		} catch (error) {
 			if (error instanceof SignedOutError) this.#signOut();
-			else if (socket) socket.end(error instanceof ProblemError && error.name === 'unauthenticated' ? 4401 : 1006);
+			else if (socket) this.#fail(socket, error);
 			else this.#retry();
 		}
 	}
@@ -123,6 +128,12 @@ export class Client {
 		});
 		this.#socket = socket;
 		return socket;
+	}
+
+	#fail(socket: Socket, error: unknown): void {
+		const isRefused = error instanceof ProblemError && error.name === 'unauthenticated';
+		if (isRefused) this.#strangers++;
+		socket.end(isRefused ? 4401 : 1006);
 	}
 
 	#signOut(): void {
@@ -143,9 +154,11 @@ export class Client {
 		this.#heads.clear();
 		for (const watch of this.#watches.values()) watch.disconnected();
 		if (this.#isOver) return;
+		// A connection that is too slow to sign in is closed with the same code as one whose token is refused.
+		const isRefused = code === 4401 && (this.#state === 'online' || this.#strangers++ > 0);
 		if (code === 4403)
 			this.#signOut(); // another person's token
-		else this.#retry(undefined, code === 4401);
+		else this.#retry(undefined, isRefused);
 	}
 
 	// Jitter keeps a thousand consoles from coming back in the same instant.
@@ -213,7 +226,16 @@ export class Client {
 		this.#socket?.call('vehicle.unsubscribe', { vehicle_id: watch.vehicleId }).catch(() => {});
 	}
 
+	async #maySubscribe(): Promise<void> {
+		const now = Date.now();
+		const at = Math.max(this.#subscribeAt, now - SUBSCRIBE_BURST * SUBSCRIBE_MS);
+		this.#subscribeAt = at + SUBSCRIBE_MS;
+		if (at > now) await new Promise((resolve) => setTimeout(resolve, at - now));
+	}
+
 	async #subscribe(socket: Socket, watch: Watch): Promise<void> {
+		await this.#maySubscribe();
+		if (this.#watches.get(watch.vehicleId) !== watch) return; // let go meanwhile
 		try {
 			const beginning = watch.subscribed(await socket.call<Subscribed>('vehicle.subscribe', watch.position));
 			if (beginning !== 'first') this.#resumed[beginning]++;

@@ -1,5 +1,5 @@
 // format.ts - times, durations and values as a person reads them.
-import type { Json } from '../client';
+import type { Json, JsonObject } from '../client';
 import { texts } from './texts';
 
 export function ago(time: string, now: number): string {
@@ -15,6 +15,9 @@ const clockFormat = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: 
 const dayFormat = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' });
 const fullFormat = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' });
 
+const hourFormat = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
+
+export const hour = (time: number): string => hourFormat.format(new Date(time));
 export const clock = (time: string | number): string => clockFormat.format(new Date(time));
 export const full = (time: string): string => fullFormat.format(new Date(time));
 
@@ -51,4 +54,13 @@ export function pairs(value: Json | undefined | null): string {
 		.filter(([, v]) => v !== null)
 		.map(([key, v]) => `${key}=${inline(v)}`)
 		.join('  ');
+}
+
+// "doors.front.locked" → true
+export function* leaves(value: JsonObject, path = ''): Generator<[string, Json]> {
+	for (const [key, inner] of Object.entries(value)) {
+		const name = path ? `${path}.${key}` : key;
+		if (typeof inner === 'object' && inner !== null && !Array.isArray(inner) && Object.keys(inner).length > 0) yield* leaves(inner, name);
+		else yield [name, inner];
+	}
 }

@@ -13,11 +13,7 @@ import { texts } from './texts';
 
 function Console() {
 	const state = signIn.value;
-	const isIn = state.step === 'in';
-	useEffect(() => {
-		if (isIn) open();
-	}, [isIn]);
-	if (isIn) return <Frame />;
+	if (state.step === 'in') return <Frame />;
 	return <SignIn reason={state.step === 'out' ? state.reason : undefined} isStarting={state.step === 'starting'} />;
 }
 
@@ -141,6 +137,10 @@ function Page({ current }: { current: Route }) {
 
 const root = document.getElementById('console');
 if (root) {
+	// Before any page is drawn: pages ask the gateway as soon as they are.
+	signIn.subscribe(({ step }) => {
+		if (step === 'in') open();
+	});
 	render(<Console />, root);
 	void startSession(renewed);
 }

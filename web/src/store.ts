@@ -3,7 +3,19 @@
 // Thousands of changes may come in a second: they are applied at once to plain objects, and the pages hear of them at most ten
 // times a second (`vehiclesChanged`, `eventsChanged`).
 import { signal } from '@preact/signals';
-import { type Catalog, Client, type Command, type Connectivity, type LinkState, type Me, Rest, type Resumed, type Vehicle, type VehicleEvent } from '../client';
+import {
+	type Catalog,
+	Client,
+	type Command,
+	type Connectivity,
+	type LinkState,
+	type Me,
+	ProblemError,
+	Rest,
+	type Resumed,
+	type Vehicle,
+	type VehicleEvent,
+} from '../client';
 import { socketUrl } from './config';
 import { configuration, currentToken, signOut } from './session';
 import { observe } from './stats';
@@ -11,7 +23,7 @@ import { texts } from './texts';
 
 const TELL_MS = 100;
 const EVENTS_KEPT = 2000;
-const SINGLES_MAX = 500; // vehicles that are watched one by one, for who has no fleet; the gateway takes 1000 of a socket
+export const SINGLES_MAX = 200; // vehicles that are watched one by one, for who has no fleet; the gateway takes 1000 of a socket
 
 export interface Row {
 	id: string;
@@ -186,10 +198,11 @@ export function put(vehicle: Vehicle): void {
 }
 
 async function learn(vehicleId: string): Promise<void> {
-	const vehicle = await gateway()
-		.client.ask<Vehicle>('vehicle.get', { vehicle_id: vehicleId })
-		.catch(() => null);
-	if (vehicle) put(vehicle);
+	try {
+		put(await gateway().client.ask<Vehicle>('vehicle.get', { vehicle_id: vehicleId }));
+	} catch (error) {
+		if (error instanceof ProblemError && error.problem.status === 404 && rows.delete(vehicleId)) tell(vehiclesChanged);
+	}
 }
 
 const handlers: Record<string, (row: Row, event: VehicleEvent) => void> = {
@@ -204,11 +217,15 @@ const handlers: Record<string, (row: Row, event: VehicleEvent) => void> = {
 		rows.delete(row.id);
 	},
 	'vehicle.moved': (row) => void learn(row.id),
+	'access.changed': (row, { data }) => {
+		if (data.subject === me.value?.subject) void learn(row.id);
+	},
 };
 
 function take(event: VehicleEvent): void {
 	if (event.type === 'command.updated') observe(event.data as unknown as Command);
 	log({ n: ++numbered, event });
+	if (event.type === 'access.changed' && !event.vehicle_id && event.data.subject === me.value?.subject) void begin(); // a fleet's
 	const row = rows.get(event.vehicle_id);
 	if (!row) {
 		if (event.vehicle_id && event.type !== 'vehicle.retired' && listing.value.state === 'done') void learn(event.vehicle_id);

@@ -4,6 +4,7 @@ import type { Fleet, Page } from '../../client';
 import { moment } from '../format';
 import { Grants } from '../parts/grants';
 import { useLoaded } from '../parts/load';
+import { Scroll } from '../parts/scroll';
 import { vehiclePath } from '../route';
 import { gateway, me, rows } from '../store';
 import { texts } from '../texts';
@@ -42,7 +43,7 @@ function You() {
 			{grants.length === 0 ? (
 				<p class="dim">{texts.access.noGrants}</p>
 			) : (
-				<div class="scroll">
+				<Scroll label={texts.access.yours}>
 					<table>
 						<thead>
 							<tr>
@@ -61,7 +62,7 @@ function You() {
 							))}
 						</tbody>
 					</table>
-				</div>
+				</Scroll>
 			)}
 		</article>
 	);

@@ -2,6 +2,7 @@
 import { type AuditItem, type Page, ProblemError } from '../../client';
 import { moment, pairs } from '../format';
 import { useLoaded } from '../parts/load';
+import { Scroll } from '../parts/scroll';
 import { gateway } from '../store';
 import { texts } from '../texts';
 
@@ -13,31 +14,33 @@ export function AuditTable({ vehicleId }: { vehicleId: string }) {
 	if (!value) return null;
 	if (value.items.length === 0) return <p class="empty">{texts.audit.none}</p>;
 	return (
-		<article class="card scroll">
-			<table>
-				<thead>
-					<tr>
-						<th scope="col">{texts.audit.when}</th>
-						<th scope="col">{texts.audit.who}</th>
-						<th scope="col">{texts.audit.what}</th>
-						<th scope="col">{texts.audit.verdict}</th>
-						<th scope="col">{texts.audit.detail}</th>
-					</tr>
-				</thead>
-				<tbody>
-					{value.items.map(({ id, time, subject, action, allowed, detail }) => (
-						<tr key={id}>
-							<td>{moment(time)}</td>
-							<th scope="row">{subject}</th>
-							<td>{action}</td>
-							<td>
-								<span class={`mark ${allowed ? 'good' : 'bad'}`}>{allowed ? texts.audit.allowed : texts.audit.refused}</span>
-							</td>
-							<td class="detail">{pairs(detail)}</td>
+		<article class="card">
+			<Scroll label={texts.audit.title}>
+				<table>
+					<thead>
+						<tr>
+							<th scope="col">{texts.audit.when}</th>
+							<th scope="col">{texts.audit.who}</th>
+							<th scope="col">{texts.audit.what}</th>
+							<th scope="col">{texts.audit.verdict}</th>
+							<th scope="col">{texts.audit.detail}</th>
 						</tr>
-					))}
-				</tbody>
-			</table>
+					</thead>
+					<tbody>
+						{value.items.map(({ id, time, subject, action, allowed, detail }) => (
+							<tr key={id}>
+								<td>{moment(time)}</td>
+								<th scope="row">{subject}</th>
+								<td>{action}</td>
+								<td>
+									<span class={`mark ${allowed ? 'good' : 'bad'}`}>{allowed ? texts.audit.allowed : texts.audit.refused}</span>
+								</td>
+								<td class="detail">{pairs(detail)}</td>
+							</tr>
+						))}
+					</tbody>
+				</table>
+			</Scroll>
 		</article>
 	);
 }

@@ -9,7 +9,7 @@ import { Ago, now } from '../parts/time';
 import { VirtualList } from '../parts/virtual-list';
 import { vehiclePath } from '../route';
 import { commandsSeen, outcomes, perMinute, stages } from '../stats';
-import { commandTitle, eventsChanged, listing, openedAt, type Row, retryListing, rows, vehiclesChanged } from '../store';
+import { commandTitle, eventsChanged, listing, openedAt, type Row, retryListing, rows, SINGLES_MAX, vehiclesChanged } from '../store';
 import { count, texts } from '../texts';
 
 const ROW_PX = 52;
@@ -65,7 +65,7 @@ function ListState() {
 				</button>
 			</p>
 		);
-	if (isPartlyLive) return <p class="notice">{texts.fleet.partly(500)}</p>;
+	if (isPartlyLive) return <p class="notice">{texts.fleet.partly(SINGLES_MAX)}</p>;
 	if (state === 'done' && rows.size === 0) return <p class="empty">{texts.fleet.none}</p>;
 	return null;
 }

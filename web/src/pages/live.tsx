@@ -1,9 +1,10 @@
 // live.tsx - every event as it comes: pause, filter, and take it into a terminal.
 import { useSignal } from '@preact/signals';
+import type { ComponentChildren } from 'preact';
 import { useMemo, useState } from 'preact/hooks';
-import type { Command, VehicleEvent } from '../../client';
-import { clock, pairs } from '../format';
-import { StatusMark } from '../parts/marks';
+import type { Command, Connectivity, JsonObject, VehicleEvent } from '../../client';
+import { clock, inline, leaves, pairs } from '../format';
+import { Reachability, StatusMark, WakeupMark } from '../parts/marks';
 import { VirtualList } from '../parts/virtual-list';
 import { vehiclePath } from '../route';
 import { asCurl, asKeyfob } from '../shell';
@@ -95,7 +96,7 @@ function Cells({ event }: { event: VehicleEvent }) {
 				{event.type}
 			</span>
 			<span role="cell" class="data">
-				<Summary event={event} />
+				{(summaries[event.type] ?? pairs)(event.data)}
 			</span>
 			<span role="cell" class="copies wide">
 				<Copy text={asKeyfob(event)} label={texts.live.copyKeyfob} />
@@ -105,19 +106,33 @@ function Cells({ event }: { event: VehicleEvent }) {
 	);
 }
 
-export function Summary({ event: { type, data } }: { event: VehicleEvent }) {
-	if (type === 'command.updated') {
+const summaries: Record<string, (data: JsonObject) => ComponentChildren> = {
+	'command.updated': (data) => {
 		const { name, status, reason } = data as unknown as Command;
 		return (
 			<>
 				<StatusMark status={status} /> {commandTitle(name)} {reason?.code && <small class="dim">{reason.code}</small>}
 			</>
 		);
-	}
-	if (type === 'connectivity.changed')
-		return <span class={`reach ${data.state === 'connected' ? 'connected' : 'disconnected'}`}>{pairs({ reason: data.reason ?? null })}</span>;
-	return <span>{pairs(data)}</span>;
-}
+	},
+	'connectivity.changed': (data) => (
+		<>
+			<Reachability connectivity={data as unknown as Connectivity} /> <small class="dim">{data.reason && inline(data.reason)}</small>
+		</>
+	),
+	'wakeup.updated': (data) => (
+		<>
+			<WakeupMark status={String(data.status)} /> {[data.provider, data.reason].filter(Boolean).join(', ')}
+		</>
+	),
+	'state.reported': (data) => patchOf(data),
+	'state.desired': (data) => patchOf(data),
+};
+
+const patchOf = ({ patch }: JsonObject): string =>
+	typeof patch === 'object' && patch !== null && !Array.isArray(patch)
+		? [...leaves(patch)].map(([name, value]) => `${name} = ${inline(value)}`).join(', ')
+		: inline(patch);
 
 function Copy({ text, label }: { text: string | null; label: string }) {
 	const [isDone, setDone] = useState(false);

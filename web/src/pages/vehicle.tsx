@@ -10,7 +10,7 @@ import { Reachability } from '../parts/marks';
 import { StateTable } from '../parts/state';
 import { Ago } from '../parts/time';
 import { type VehicleTab, vehiclePath } from '../route';
-import { gateway } from '../store';
+import { gateway, me } from '../store';
 import { texts } from '../texts';
 import { AuditTable } from './audit';
 import { WakeupTable } from './wakeups';
@@ -51,6 +51,11 @@ export function VehiclePage({ vehicleId, tab }: { vehicleId: string; tab: Vehicl
 	return (
 		<section class="page vehicle" aria-labelledby="title">
 			<Header vehicle={vehicle} isWaking={isWaking(watched.events)} />
+			{error && !isEnded && (
+				<p class="notice bad" role="alert">
+					{texts.failed(error.message)}
+				</p>
+			)}
 			{isEnded && (
 				<p class="notice bad" role="alert">
 					{texts.vehicle.ended}
@@ -79,6 +84,10 @@ function isWaking(events: VehicleEvent[]): boolean {
 
 function Header({ vehicle, isWaking: waking }: { vehicle: Vehicle; isWaking: boolean }) {
 	const { vehicle_id, display_name, connectivity } = vehicle;
+	// The heading of the page that was loading had the focus, and is gone.
+	useEffect(() => {
+		if (document.activeElement === document.body) document.getElementById('title')?.focus({ preventScroll: true });
+	}, []);
 	return (
 		<header class="title">
 			<div>
@@ -115,7 +124,7 @@ function Now({ watched, onMore, onSent }: { watched: Watched; onMore(): void; on
 	return (
 		<div class="columns">
 			<CommandBoard vehicle={vehicle} commands={commands} hasMore={cursor !== null} onMore={onMore} onSent={onSent} />
-			<aside>
+			<div>
 				<article class="card">
 					<h2>{texts.vehicle.band}</h2>
 					<Band events={events} />
@@ -127,7 +136,7 @@ function Now({ watched, onMore, onSent }: { watched: Watched; onMore(): void; on
 				<article class="card">
 					<Facts vehicle={vehicle} />
 				</article>
-			</aside>
+			</div>
 		</div>
 	);
 }
@@ -170,7 +179,7 @@ function follow(vehicleId: string, set: Set): () => void {
 		},
 		onEvent: (event) => {
 			change((before) => withEvent(before, event));
-			if (event.type.startsWith('state.')) void refresh(vehicleId, change);
+			if (event.type.startsWith('state.') || isAboutMe(event)) void refresh(vehicleId, change);
 		},
 		onEnd: (error) => change((before) => ({ ...before, error, isEnded: before.vehicle !== null })),
 	});
@@ -201,25 +210,32 @@ async function history(vehicle: Vehicle, set: Set): Promise<void> {
 
 async function older({ vehicle, cursor }: Watched, set: Set): Promise<void> {
 	if (!vehicle || cursor === null) return;
-	const page = await gateway().rest.get<Page<Command>>(
-		`/v1/vehicles/${encodeURIComponent(vehicle.vehicle_id)}/commands?limit=50&cursor=${encodeURIComponent(cursor)}`,
-	);
-	set((before) => ({ ...before, commands: [...before.commands, ...page.items], cursor: page.next_cursor }));
+	const path = `/v1/vehicles/${encodeURIComponent(vehicle.vehicle_id)}/commands?limit=50&cursor=${encodeURIComponent(cursor)}`;
+	try {
+		const page = await gateway().rest.get<Page<Command>>(path);
+		set((before) => ({ ...before, commands: [...before.commands, ...page.items], cursor: page.next_cursor, error: null }));
+	} catch (error) {
+		set((before) => ({ ...before, error: error as Error }));
+	}
 }
 
 // The delta is the gateway's to compute.
 async function refresh(vehicleId: string, set: Set): Promise<void> {
-	const vehicle = await gateway()
-		.client.ask<Vehicle>('vehicle.get', { vehicle_id: vehicleId })
-		.catch(() => null);
-	if (vehicle) set((before) => (before.vehicle && before.vehicle.seq > vehicle.seq ? before : { ...before, vehicle }));
+	try {
+		const vehicle = await gateway().client.ask<Vehicle>('vehicle.get', { vehicle_id: vehicleId });
+		set((before) => (before.vehicle && before.vehicle.seq > vehicle.seq ? before : { ...before, vehicle }));
+	} catch (error) {
+		set((before) => ({ ...before, error: error as Error, isEnded: error instanceof ProblemError && error.problem.status === 404 }));
+	}
 }
+
+// A right that is gone ends the stream with this word, and no other.
+const isAboutMe = ({ type, data }: VehicleEvent): boolean => type === 'access.changed' && data.subject === me.value?.subject;
 
 function withEvent(before: Watched, event: VehicleEvent): Watched {
 	const after: Watched = { ...before, events: [...before.events, event].slice(-EVENTS_SHOWN) };
 	if (event.type === 'connectivity.changed' && before.vehicle)
 		after.vehicle = { ...before.vehicle, seq: event.seq, connectivity: event.data as unknown as Connectivity };
-	if (event.type === 'access.changed' && event.seq === undefined) after.isEnded = true;
 	return event.type === 'command.updated' ? withCommand(after, event.data as unknown as Command) : after;
 }
 

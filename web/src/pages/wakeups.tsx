@@ -2,10 +2,10 @@
 import type { Page, Wakeup } from '../../client';
 import { moment } from '../format';
 import { useLoaded } from '../parts/load';
+import { WakeupMark } from '../parts/marks';
+import { Scroll } from '../parts/scroll';
 import { gateway } from '../store';
 import { texts } from '../texts';
-
-const tones: Record<string, string> = { submitted: 'wait', delivered: 'going', failed: 'bad', refused: 'off', answered: 'good' };
 
 // `seq` is that of the vehicle's last event about them.
 export function WakeupTable({ vehicleId, seq }: { vehicleId: string; seq: number }) {
@@ -15,31 +15,33 @@ export function WakeupTable({ vehicleId, seq }: { vehicleId: string; seq: number
 	if (!value) return null;
 	if (value.items.length === 0) return <p class="empty">{texts.wakeups.none}</p>;
 	return (
-		<article class="card scroll">
-			<table>
-				<thead>
-					<tr>
-						<th scope="col">{texts.wakeups.when}</th>
-						<th scope="col">{texts.wakeups.outcome}</th>
-						<th scope="col">{texts.wakeups.provider}</th>
-						<th scope="col">{texts.wakeups.attempt}</th>
-						<th scope="col">{texts.wakeups.reason}</th>
-					</tr>
-				</thead>
-				<tbody>
-					{value.items.map(({ id, status, provider, attempt, reason, created_at }) => (
-						<tr key={id}>
-							<td>{created_at ? moment(created_at) : '–'}</td>
-							<td>
-								<span class={`mark ${tones[status] ?? 'off'}`}>{texts.wakeups.status[status] ?? status}</span>
-							</td>
-							<td>{provider ?? '–'}</td>
-							<td>{attempt}</td>
-							<td>{reason ?? '–'}</td>
+		<article class="card">
+			<Scroll label={texts.wakeups.title}>
+				<table>
+					<thead>
+						<tr>
+							<th scope="col">{texts.wakeups.when}</th>
+							<th scope="col">{texts.wakeups.outcome}</th>
+							<th scope="col">{texts.wakeups.provider}</th>
+							<th scope="col">{texts.wakeups.attempt}</th>
+							<th scope="col">{texts.wakeups.reason}</th>
 						</tr>
-					))}
-				</tbody>
-			</table>
+					</thead>
+					<tbody>
+						{value.items.map(({ id, status, provider, attempt, reason, created_at }) => (
+							<tr key={id}>
+								<td>{created_at ? moment(created_at) : '–'}</td>
+								<td>
+									<WakeupMark status={status} />
+								</td>
+								<td>{provider ?? '–'}</td>
+								<td>{attempt}</td>
+								<td>{reason ?? '–'}</td>
+							</tr>
+						))}
+					</tbody>
+				</table>
+			</Scroll>
 		</article>
 	);
 }

@@ -11,10 +11,11 @@ interface Piece {
 	to: number;
 }
 
-// `events` oldest first. Before the first change nothing is known but that it was the other state.
+// `events` oldest first. Before the first change it was the other state.
 export function piecesOf(events: readonly VehicleEvent[], until: number): Piece[] {
 	const pieces: Piece[] = [];
-	let reach = 'unknown' as Reach;
+	const first = events.find(({ type }) => type === 'connectivity.changed');
+	let reach: Reach = !first ? 'unknown' : first.data.state === 'connected' ? 'disconnected' : 'connected';
 	let from = Date.parse(events[0]?.time ?? '') || until;
 	const turn = (next: Reach, time: string) => {
 		const at = Date.parse(time);

@@ -24,13 +24,18 @@ type Trouble = { text: string; maxAge?: number } | null;
 
 export function CommandBoard({ vehicle, commands, hasMore, onMore, onSent }: Props) {
 	const [chosen, setChosen] = useState<string | null>(null);
+	const [last, setLast] = useState<string | null>(null);
 	const [opened, setOpened] = useState<string | null>(null);
 	const [trouble, setTrouble] = useState<Trouble>(null);
 	const [said, setSaid] = useState('');
 	const id = vehicle.vehicle_id;
 	const command = chosen === null ? undefined : catalog.value?.commands[chosen];
-	const send = async (draft: Draft) => {
+	const back = () => {
+		setLast(chosen);
 		setChosen(null);
+	};
+	const send = async (draft: Draft) => {
+		back();
 		setTrouble(null);
 		let isFirst = true;
 		try {
@@ -49,9 +54,9 @@ export function CommandBoard({ vehicle, commands, hasMore, onMore, onSent }: Pro
 			<article class="card">
 				<h2>{texts.vehicle.send}</h2>
 				{chosen !== null && command ? (
-					<CommandForm name={chosen} command={command} onClose={() => setChosen(null)} onSend={(params) => void send({ name: chosen, params })} />
+					<CommandForm name={chosen} command={command} onClose={back} onSend={(params) => void send({ name: chosen, params })} />
 				) : (
-					<Choices onChoose={setChosen} />
+					<Choices last={last} onChoose={setChosen} />
 				)}
 				{trouble && (
 					<p class="notice bad" role="alert">
@@ -91,12 +96,16 @@ function troubleOf(error: Error): Trouble {
 	return { text: maxAge === undefined ? texts.command.refused(error.message) : texts.command.stepUp, maxAge };
 }
 
-// Each opens its form: nothing is sent by one click.
-function Choices({ onChoose }: { onChoose(name: string): void }) {
+// Each opens its form: nothing is sent by one click. `last`: the one that was left, where the focus goes back to.
+function Choices({ last, onChoose }: { last: string | null; onChoose(name: string): void }) {
+	const box = useRef<HTMLDivElement>(null);
+	useEffect(() => {
+		if (last !== null) box.current?.querySelector<HTMLElement>(`button[name="${CSS.escape(last)}"]`)?.focus();
+	}, [last]);
 	return (
-		<div class="choices">
+		<div class="choices" ref={box}>
 			{Object.entries(catalog.value?.commands ?? {}).map(([name, command]) => (
-				<button key={name} type="button" onClick={() => onChoose(name)}>
+				<button key={name} name={name} type="button" onClick={() => onChoose(name)}>
 					{command.title}
 				</button>
 			))}
@@ -109,13 +118,14 @@ function Item({ command, isOpen, onToggle }: { command: Command; isOpen: boolean
 	return (
 		<li class={isOpen ? 'open' : ''}>
 			<button type="button" class="command" aria-expanded={isOpen} onClick={onToggle}>
-				<StatusMark status={command.status} />
 				<span class="name">
 					{commandTitle(command.name)}
-					<small class="dim">{pairs(command.params)}</small>
+					<small class="dim"> {pairs(command.params)}</small>
 				</span>
-				<span class="dim">
-					{took ?? ''} <Ago time={command.created_at} />
+				<StatusMark status={command.status} />
+				<span class="when dim">
+					{took && `${took} · `}
+					<Ago time={command.created_at} />
 				</span>
 			</button>
 			{isOpen && <Detail command={command} />}

@@ -5,6 +5,7 @@ import { moment } from '../format';
 import { gateway } from '../store';
 import { texts } from '../texts';
 import { useLoaded } from './load';
+import { Scroll } from './scroll';
 
 interface Props {
 	path: string; // of the grants
@@ -40,7 +41,7 @@ export function Grants({ path, roles, seq = 0 }: Props) {
 
 function List({ grants, onRevoke }: { grants: Grant[]; onRevoke(subject: string): void }) {
 	return (
-		<div class="scroll">
+		<Scroll label={texts.access.title}>
 			<table>
 				<thead>
 					<tr>
@@ -65,7 +66,7 @@ function List({ grants, onRevoke }: { grants: Grant[]; onRevoke(subject: string)
 					))}
 				</tbody>
 			</table>
-		</div>
+		</Scroll>
 	);
 }
 

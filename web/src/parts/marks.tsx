@@ -35,3 +35,9 @@ const tones: Record<Status, string> = {
 export function StatusMark({ status }: { status: Status }) {
 	return <span class={`mark ${tones[status] ?? 'off'}`}>{texts.status[status] ?? status}</span>;
 }
+
+const wakeupTones: Record<string, string> = { submitted: 'wait', delivered: 'going', failed: 'bad', refused: 'off', answered: 'good' };
+
+export function WakeupMark({ status }: { status: string }) {
+	return <span class={`mark ${wakeupTones[status] ?? 'off'}`}>{texts.wakeups.status[status] ?? status}</span>;
+}

@@ -1,16 +1,7 @@
 // state.tsx - what a vehicle reports of itself, and what is wanted of it and not reported yet.
-import type { Json, JsonObject, Vehicle } from '../../client';
-import { inline } from '../format';
+import type { Vehicle } from '../../client';
+import { inline, leaves } from '../format';
 import { texts } from '../texts';
-
-// "doors.front.locked" → true
-function* leaves(value: JsonObject, path = ''): Generator<[string, Json]> {
-	for (const [key, inner] of Object.entries(value)) {
-		const name = path ? `${path}.${key}` : key;
-		if (typeof inner === 'object' && inner !== null && !Array.isArray(inner) && Object.keys(inner).length > 0) yield* leaves(inner, name);
-		else yield [name, inner];
-	}
-}
 
 export function StateTable({ state: { reported, delta } }: { state: Vehicle['state'] }) {
 	const now = new Map(leaves(reported));

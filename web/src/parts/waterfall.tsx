@@ -1,5 +1,5 @@
 // waterfall.tsx - how a command came about: each step of its timeline, when it was, and how long until the next.
-import type { Command, TimelineItem } from '../../client';
+import type { Command, JsonObject, TimelineItem } from '../../client';
 import { isSettled } from '../../client';
 import { duration, pairs, preciseMs } from '../format';
 import { texts } from '../texts';
@@ -8,6 +8,7 @@ import { now } from './time';
 interface Step {
 	label: string;
 	detail: string;
+	all: string;
 	at: number; // milliseconds since the first
 	until: number;
 	tone: string;
@@ -22,11 +23,17 @@ function labelOf({ step, detail }: TimelineItem): string {
 	return label;
 }
 
-const SHOWN: Record<string, string[]> = { reachability: ['state'], wakeup: ['status'], answer: ['status'] };
-
-function detailOf({ step, detail }: TimelineItem): string {
-	const rest = Object.entries(detail ?? {}).filter(([key]) => !SHOWN[step]?.includes(key));
-	return pairs(Object.fromEntries(rest));
+// The rest is for the tooltip: ids, and what the label says already.
+function* wordsOf(detail: JsonObject): Generator<string> {
+	const { by, attempt, probe, provider, ttl_seconds, expiry_seconds, reason } = detail;
+	if (typeof by === 'string') yield texts.command.by(by);
+	if (probe === true) yield texts.command.probe;
+	if (typeof provider === 'string') yield provider;
+	if (typeof attempt === 'number' && attempt > 1) yield texts.command.attempt(attempt);
+	if (typeof ttl_seconds === 'number') yield texts.command.lives(ttl_seconds);
+	if (typeof expiry_seconds === 'number') yield texts.command.lives(expiry_seconds);
+	if (typeof reason === 'string') yield reason;
+	if (typeof reason === 'object' && reason !== null && !Array.isArray(reason)) yield [reason.code, reason.description].filter(Boolean).join(': ');
 }
 
 function toneOf({ step, detail }: TimelineItem): string {
@@ -42,7 +49,8 @@ function stepsOf(timeline: TimelineItem[], end: number): Step[] {
 	const times = timeline.map(({ time }) => preciseMs(time) - begin);
 	return timeline.map((item, i) => ({
 		label: labelOf(item),
-		detail: detailOf(item),
+		detail: [...wordsOf(item.detail ?? {})].join(', '),
+		all: pairs(item.detail),
 		at: times[i] ?? 0,
 		until: Math.max(times[i] ?? 0, times[i + 1] ?? end - begin),
 		tone: toneOf(item),
@@ -61,9 +69,9 @@ export function Waterfall({ command }: { command: Command }) {
 			{steps.map((step, i) => (
 				<li key={`${i} ${step.label}`}>
 					<span class="when">{duration(step.at)}</span>
-					<span class="what">
+					<span class="what" title={step.all}>
 						{step.label}
-						{step.detail && <small title={step.detail}>{step.detail}</small>}
+						{step.detail && <small> {step.detail}</small>}
 					</span>
 					<span class="track" aria-hidden="true">
 						<i class={step.tone} style={{ left: `${(100 * step.at) / span}%`, width: `${(100 * (step.until - step.at)) / span}%` }} />
