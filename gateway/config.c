@@ -33,9 +33,10 @@ static bool read_into(
 static const char *folder_of(struct document *doc, const char *file);
 static bool check_tls(struct check *c);
 static bool check_issuers(struct check *c);
+static bool check_console(struct check *c);
 static bool check_providers(struct check *c);
 
-static bool (*const checks[])(struct check *) = { check_tls, check_issuers, check_providers };
+static bool (*const checks[])(struct check *) = { check_tls, check_issuers, check_console, check_providers };
 
 const struct config *config_read(const char *file, char *const *environ, struct config_error *ret)
 {
@@ -188,6 +189,20 @@ static bool check_issuers(struct check *c)
 		if (!check_issuer(c, v, i))
 			return false;
 	return true;
+}
+
+/* A token of any other would let nobody in. */
+static bool check_console(struct check *c)
+{
+	const struct config *config = c->config;
+	const char *issuer = config->console.issuer;
+
+	for (size_t i = 0; issuer && i < config->auth.issuers.count; i++) {
+		if (strcmp(issuer, config->auth.issuers.items[i].issuer) == 0)
+			return true;
+	}
+	return !issuer || setting_refuse(&c->reading, place_of(c, "console.issuer"), "console.issuer",
+				  "must be one of auth.issuers");
 }
 
 /* A provider that is named must have what it needs. */

@@ -56,6 +56,14 @@ struct config {
 		int per_address;
 	} http;
 	struct {
+		const char *issuer; /* NULL: nobody signs in by OpenID Connect; else one of auth.issuers */
+		const char *client_id;
+		const char *scope;
+		struct pairs parameters;
+		struct texts connect_origins;
+		bool development;
+	} console;
+	struct {
 		struct addresses listen;
 		size_t max_message;
 		int64_t ping_interval_ms;

@@ -27,6 +27,21 @@ SETTING("http.max_connections", http.max_connections, INTEGER, "10000", 1, 10000
 SETTING("http.per_address", http.per_address, INTEGER, "1000", 1, 1000000, NULL, false,
 	"Open connections from one address.")
 
+SETTING("console.issuer", console.issuer, TEXT, "null", 0, 0, &RULE_HTTP_URL, false,
+	"Where people sign in to the console, by OpenID Connect with PKCE: one of `auth.issuers`. The console of `http.web_root` is told so "
+	"in `/config.json`.")
+SETTING("console.client_id", console.client_id, TEXT, "keyfob-console", 0, 0, NULL, false,
+	"What the console is called there: a public client, whose redirect URI is the console's address with the path `/`.")
+SETTING("console.scope", console.scope, TEXT, "openid vehicles:read commands:write", 0, 0, NULL, false,
+	"The scopes that it asks for; `offline_access` besides where the issuer gives refresh tokens only so.")
+SETTING("console.parameters", console.parameters, PAIRS, "{}", 0, 0, NULL, false,
+	"Parameters of the issuer's own in those requests, such as `resource` (RFC 8707) or `audience`.")
+SETTING("console.connect_origins", console.connect_origins, TEXTS, "[]", 0, 0, &RULE_ORIGIN, false,
+	"Origins that its pages may connect to besides the node's and the issuer's: that of a token endpoint elsewhere.")
+SETTING("console.development", console.development, BOOLEAN, "false", 0, 0, NULL, false,
+	"Whether the console takes a token from its address, as `./dev run` prints one. Not where people work: who makes somebody open "
+	"such an address chooses as whom they act.")
+
 SETTING("websocket.listen", websocket.listen, ADDRESSES, "[]", 0, 0, &RULE_LISTEN, false,
 	"A plain port for WebSockets alone, besides the HTTP one: for a load balancer on a trusted network.")
 SETTING("websocket.max_message", websocket.max_message, SIZE, "64KiB", KIB(1), MIB(1), NULL, false,

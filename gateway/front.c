@@ -13,6 +13,7 @@
 
 struct front {
 	struct http_hook hook;
+	struct http_console console;
 	struct http *rest, *admin;
 	struct ws *ws;
 	struct tunnels *tunnels; /* of http.listen when the node ends TLS */
@@ -66,6 +67,19 @@ static const struct http_hook *make_hook(struct front *f, const struct config *c
 	return f->hook.secret ? &f->hook : NULL;
 }
 
+/* NULL: none is served. */
+static const struct http_console *make_console(struct front *f, const struct config *config)
+{
+	f->console = (struct http_console){ .web_root = config->http.web_root,
+		.issuer = config->console.issuer,
+		.client_id = config->console.client_id,
+		.scope = config->console.scope,
+		.parameters = &config->console.parameters,
+		.connect = &config->console.connect_origins,
+		.development = config->console.development };
+	return f->console.web_root ? &f->console : NULL;
+}
+
 static void make_rooms(struct front *f, struct loop *loop, const struct config *config, struct api *api)
 {
 	f->rest = http_new(loop, &(struct http_options){ .api = api,
@@ -74,7 +88,7 @@ static void make_rooms(struct front *f, struct loop *loop, const struct config *
 					 .hook = make_hook(f, config),
 					 .trusted_proxies = &config->http.trusted_proxies,
 					 .secure = f->tunnels,
-					 .web_root = config->http.web_root,
+					 .console = make_console(f, config),
 					 .on_closed = guests_leave });
 	f->ws = ws_new(loop, api,
 		&(struct ws_options){ .max_message = config->websocket.max_message,

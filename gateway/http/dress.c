@@ -27,8 +27,7 @@ void http_dress(struct http *http, h2o_pathconf_t *path)
 	dress->http = http;
 }
 
-/* Nobody frames us, guesses types, or learns from a Referer where somebody was. The API's answers are never a page; the
- * console's pages run what lies beside them and nothing else (CSP 3). */
+/* Nobody frames us, guesses types, or learns from a Referer where somebody was. The API's answers are never a page. */
 static const struct {
 	const char *name, *value;
 } guards[] = {
@@ -39,9 +38,6 @@ static const struct {
 	{ "cross-origin-resource-policy", "same-origin" },
 };
 static const char POLICY_OF_API[] = "default-src 'none'; frame-ancestors 'none'";
-static const char POLICY_OF_CONSOLE[] =
-	"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-	"connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 static const char STAY_SECURE[] = "max-age=31536000"; /* a year, RFC 6797 §6.1.1 */
 
 static void add(h2o_req_t *req, const char *name, const char *value)
@@ -54,7 +50,7 @@ static void guard(const struct http *http, h2o_req_t *req)
 {
 	for (size_t i = 0; i < sizeof(guards) / sizeof(guards[0]); i++)
 		add(req, guards[i].name, guards[i].value);
-	add(req, "content-security-policy", http_is_of_api(req) ? POLICY_OF_API : POLICY_OF_CONSOLE);
+	add(req, "content-security-policy", http_is_of_api(req) ? POLICY_OF_API : http->policy_of_console);
 	if (http->options.secure)
 		add(req, "strict-transport-security", STAY_SECURE);
 }

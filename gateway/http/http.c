@@ -11,7 +11,6 @@
 #define TIMEOUT_MS 10000
 
 static void add_handler(struct http *http, h2o_pathconf_t *path, int (*on_req)(h2o_handler_t *, h2o_req_t *));
-static void add_files(struct http *http, h2o_pathconf_t *path);
 
 struct http *http_new(struct loop *loop, const struct http_options *options)
 {
@@ -35,8 +34,11 @@ struct http *http_new(struct loop *loop, const struct http_options *options)
 	}
 	add_handler(http, path, http_on_any);
 	add_handler(http, path, options->api ? http_on_request : http_on_admin);
-	if (options->web_root)
-		add_files(http, path);
+	http->policy_of_console = console_policy(options->console);
+	if (options->console) {
+		http->console_config = console_config(options->console);
+		console_serve(http, path);
+	}
 	h2o_context_init(&http->context, loop_uv(loop), &http->config);
 	http->accept.ctx = &http->context;
 	http->accept.hosts = http->config.hosts;
@@ -49,18 +51,6 @@ static void add_handler(struct http *http, h2o_pathconf_t *path, int (*on_req)(h
 
 	handler->http = http;
 	handler->super.on_req = on_req;
-}
-
-/* Browsers keep the files and ask whether they have changed. */
-static void add_files(struct http *http, h2o_pathconf_t *path)
-{
-	static const char *index_files[] = { "index.html", NULL };
-	h2o_headers_command_t *headers = NULL;
-
-	h2o_file_register(path, http->options.web_root, index_files, http->config.mimemap, 0);
-	h2o_headers_append_command(&headers, H2O_HEADERS_CMD_SETIFEMPTY, (h2o_iovec_t *)H2O_TOKEN_CACHE_CONTROL,
-		h2o_iovec_init(H2O_STRLIT("no-cache")));
-	h2o_headers_register(path, headers);
 }
 
 void http_drain(struct http *http)

@@ -11,12 +11,23 @@
 struct api;
 struct http;
 struct loop;
+struct pairs;
 struct texts;
 
 /* Where an SMS provider calls back: /v1/hooks/sms/PROVIDER/SECRET. */
 struct http_hook {
 	const char *provider, *secret;
 	struct sms_callback_form form;
+};
+
+/* The console and what it is told. Everything is borrowed. */
+struct http_console {
+	const char *web_root;		/* the folder whose files are served outside /v1 */
+	const char *issuer;		/* where people sign in; NULL: nowhere */
+	const char *client_id, *scope;	/* as whom, and for what */
+	const struct pairs *parameters; /* besides, to the issuer */
+	const struct texts *connect;	/* origins that its pages may connect to besides ours and the issuer's */
+	bool development;		/* it takes a token from its address */
 };
 
 struct http_options {
@@ -26,7 +37,7 @@ struct http_options {
 	const struct texts *trusted_proxies; /* likewise: whose X-Forwarded-For counts */
 	bool secure;			     /* the node ends TLS: browsers are told to stay with it */
 	const struct http_hook *hook;	     /* borrowed; NULL: nobody calls back */
-	const char *web_root;		     /* a folder whose files are served outside /v1; NULL: none */
+	const struct http_console *console;  /* NULL: none */
 	/* A connection from `peer` is closed. May be NULL. */
 	void (*on_closed)(const char *peer);
 	/* the admin listener's: whether the node can work */

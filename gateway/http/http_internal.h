@@ -55,6 +55,7 @@ struct http {
 	h2o_accept_ctx_t accept;
 	struct list streams;
 	size_t requests;
+	char *policy_of_console, *console_config; /* the second is NULL without a console */
 };
 
 /* One request under way. Lives in the request's pool; dies with it. */
@@ -105,6 +106,11 @@ bool cors_handle(struct http_request *);
 
 /* hook.c: true when the path is a hook's: then it is answered, or will be. */
 bool hook_handle(struct http_request *);
+
+/* console.c: the files outside /v1. Its policy and what it is told are the caller's to free. */
+void console_serve(struct http *, h2o_pathconf_t *);
+char *console_policy(const struct http_console *); /* a Content-Security-Policy; NULL: of no console */
+char *console_config(const struct http_console *); /* JSON */
 
 /* limit.c */
 void http_remember_peer(h2o_socket_t *, const char *peer);

@@ -426,12 +426,12 @@ static bool refuse_websocket(struct http_request *r)
 	return true;
 }
 
-/* With a web root, what is outside /v1 is a file, or h2o's own 404 (which dress.c dresses). */
+/* With a console, what is outside /v1 is a file, or h2o's own 404 (which dress.c dresses). */
 int http_on_request(h2o_handler_t *handler, h2o_req_t *req)
 {
 	struct http *http = ((struct http_handler *)(void *)handler)->http;
 
-	if (http->options.web_root && !http_is_of_api(req))
+	if (http->options.console && !http_is_of_api(req))
 		return -1;
 	struct http_request *r = http_request_new(http, req);
 	if (cors_handle(r) || hook_handle(r) || !http_client_may_ask(r) || refuse_websocket(r))

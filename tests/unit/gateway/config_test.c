@@ -145,6 +145,7 @@ START_TEST(everything_can_be_said)
 		"    - { issuer: \"https://b.example\", jwks_url: \"https://b.example/keys?x=1\", scopes: "
 		"[\"vehicles:read\"] }\n"
 		"    - { issuer: \"https://c.example\", subject_prefix: \"c|\" }\n"
+		"console: { issuer: \"https://b.example\", parameters: { resource: \"urn:k\" }, development: true }\n"
 		"limits: { per_subject: 0, per_address: \"30/m\", per_socket: \"0.5/s\" }\n"
 		"wake:\n"
 		"  enabled: false\n"
@@ -174,6 +175,10 @@ START_TEST(everything_can_be_said)
 	ck_assert_str_eq(c->auth.issuers.items[1].audience, "keyfob");
 	ck_assert_str_eq(c->auth.issuers.items[1].subject_prefix, "");
 	ck_assert_uint_eq(c->auth.issuers.items[1].scopes.count, 1);
+	ck_assert_str_eq(c->console.issuer, "https://b.example");
+	ck_assert_str_eq(c->console.client_id, "keyfob-console");
+	ck_assert_str_eq(c->console.parameters.items[0].key, "resource");
+	ck_assert(c->console.development);
 	ck_assert_double_eq(c->limits.per_subject, 0);
 	ck_assert_double_eq(c->limits.per_address, 0.5);
 	ck_assert_double_eq(c->limits.per_socket, 0.5);
@@ -231,6 +236,11 @@ static const struct mistake {
 	{ DATABASE "http: { tls: { certificate: none.pem, key: cert.pem } }\n",
 		"keyfob.yaml:2: http.tls.certificate: names " },
 	{ DATABASE "http: { web_root: cert.pem }\n", "keyfob.yaml:2: http.web_root: names " },
+	{ DATABASE "console: { issuer: idp.example }\n", "keyfob.yaml:2: console.issuer: must be an https:// or" },
+	{ DATABASE "console: { issuer: \"https://idp.example\" }\n",
+		"keyfob.yaml:2: console.issuer: must be one of auth.issuers" },
+	{ DATABASE "console: { connect_origins: [\"https://a.example/token\"] }\n",
+		"keyfob.yaml:2: console.connect_origins: must be" },
 	{ DATABASE "http: { cors_origins: [\"*\"] }\n", "keyfob.yaml:2: http.cors_origins: must be" },
 	{ DATABASE "http: { cors_origins: [\"https://a.example/\"] }\n", "keyfob.yaml:2: http.cors_origins: must be" },
 	{ DATABASE "http: { trusted_proxies: [\"10.0.0.0/33\"] }\n", "keyfob.yaml:2: http.trusted_proxies: must be" },

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -244,18 +245,16 @@ static void put_file(const char *name, const char *text)
 
 static void tear_down(void)
 {
+	static const char *const made[] = { "index.html", "app.js", "page.html", "config.json", "certificate.pem",
+		"key.pem", "assets/app-1.js", "assets/app-1.js.gz", "assets/app-1.js.br" };
 	char path[128];
 
-	snprintf(path, sizeof(path), "%s/index.html", web_root);
-	unlink(path);
-	snprintf(path, sizeof(path), "%s/app.js", web_root);
-	unlink(path);
-	snprintf(path, sizeof(path), "%s/page.html", web_root);
-	unlink(path);
-	snprintf(path, sizeof(path), "%s/certificate.pem", web_root);
-	unlink(path);
-	snprintf(path, sizeof(path), "%s/key.pem", web_root);
-	unlink(path);
+	for (size_t i = 0; i < sizeof(made) / sizeof(made[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", web_root, made[i]);
+		unlink(path);
+	}
+	snprintf(path, sizeof(path), "%s/assets", web_root);
+	rmdir(path);
 	rmdir(web_root);
 }
 
@@ -274,6 +273,16 @@ static struct tunnels *make_tunnels(void)
 
 static void set_up_door(bool tls)
 {
+	static const char *const connects[] = { "https://tokens.example" };
+	static const struct texts connect = { connects, 1 };
+	static const struct pair pair = { "resource", "https://keyfob.example" };
+	static const struct pairs parameters = { &pair, 1 };
+	static const struct http_console console = { .web_root = web_root,
+		.issuer = "https://idp.example/realms/cars",
+		.client_id = "console",
+		.scope = "openid",
+		.parameters = &parameters,
+		.connect = &connect };
 	static const char *const origin = "https://app.example";
 	static const struct texts origins = { &origin, 1 };
 	struct address address = { .text = "127.0.0.1:0", .host = "127.0.0.1" };
@@ -282,14 +291,18 @@ static void set_up_door(bool tls)
 	loop = loop_new();
 	api.loop = loop;
 	api.config = &config;
+	char assets[64];
+
 	ck_assert_ptr_nonnull(mkdtemp(web_root));
+	snprintf(assets, sizeof(assets), "%s/assets", web_root);
+	ck_assert_int_eq(mkdir(assets, 0755), 0);
 	list_init(&api.waiting);
 	http = http_new(loop, &(struct http_options){ .api = &api,
 				      .max_queue = 65536,
 				      .cors_origins = &origins,
 				      .trusted_proxies = &trusted,
 				      .secure = tls,
-				      .web_root = web_root,
+				      .console = &console,
 				      .on_closed = guests_leave });
 	door = door_new(loop, &(struct door_options){ .counts = true,
 				      .max_connections = 100,
@@ -841,7 +854,8 @@ START_TEST(tells_browsers_what_they_must_not_do)
 		"GET /v1/me HTTP/1.1\r\nHost: two\r\n" LAST,
 		"GET /v1/vehicles/CAR1/events HTTP/1.1\r\n"
 		"Accept: text/event-stream\r\n" LAST,
-		"GET /page.html HTTP/1.1\r\n" LAST, "GET /none HTTP/1.1\r\n" LAST };
+		"GET /page.html HTTP/1.1\r\n" LAST, "GET /config.json HTTP/1.1\r\n" LAST,
+		"GET /none HTTP/1.1\r\n" LAST };
 
 	put_file("page.html", "<p>page");
 	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
@@ -860,6 +874,10 @@ END_TEST
 
 START_TEST(serves_the_console)
 {
+	static const char *const ways_out[] = { "/../../etc/passwd", "/..%2f..%2fetc%2fpasswd",
+		"/%2e%2e/%2e%2e/etc/passwd", "/assets/../../../etc/passwd", "/assets/..%2F..%2F..%2Fetc/passwd",
+		"//etc/passwd", "/./../etc/passwd" };
+
 	put_file("index.html", "<p>console");
 	put_file("app.js", "go()");
 	ask_expect("GET / HTTP/1.1\r\n" LAST, "200", "content-type: text/html");
@@ -869,8 +887,70 @@ START_TEST(serves_the_console)
 	expect(script, "x-request-id: ");
 	ask_expect("POST /app.js HTTP/1.1\r\nContent-Length: 0\r\n" LAST, "405", "problem:method-not-allowed");
 	ask_expect("GET /nothing.js HTTP/1.1\r\n" LAST, "404", "problem:not-found");
-	ask_expect("GET /../../etc/passwd HTTP/1.1\r\n" LAST, "404", "problem:not-found");
+	for (size_t i = 0; i < sizeof(ways_out) / sizeof(ways_out[0]); i++) {
+		char request[160];
+		snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\n" LAST, ways_out[i]);
+		ask_expect(request, "404", "problem:not-found");
+	}
 	ask_expect("GET / HTTP/1.1\r\nHost: other\r\n" LAST, "400", "two Hosts");
+}
+END_TEST
+
+START_TEST(answers_the_consoles_own_paths_with_its_page)
+{
+	static const char *const pages[] = { "/fleet", "/live", "/access", "/vehicles/WKF.1:a_b-c",
+		"/vehicles/A/audit" };
+	static const char *const others[] = { "/fleets", "/none", "/livelihood/x", "/v1", "/v1/fleet",
+		"/v1/vehicles/A/b" };
+	char request[128];
+
+	put_file("index.html", "<p>console");
+	for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
+		snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\n" LAST, pages[i]);
+		const char *answer = ask(request);
+		expect(answer, "HTTP/1.1 200 ");
+		expect(answer, "content-type: text/html");
+		expect(answer, "cache-control: no-cache");
+		expect(answer, "<p>console");
+	}
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\n" LAST, others[i]);
+		ask_expect(request, "404", "problem:not-found");
+	}
+	ask_expect("POST /live HTTP/1.1\r\nContent-Length: 0\r\n" LAST, "405", "problem:method-not-allowed");
+}
+END_TEST
+
+START_TEST(keeps_what_is_hashed_and_sends_it_compressed)
+{
+	put_file("assets/app-1.js", "plain()");
+	put_file("assets/app-1.js.gz", "gz");
+	put_file("assets/app-1.js.br", "br");
+	const char *plain = ask("GET /assets/app-1.js HTTP/1.1\r\n" LAST);
+	expect(plain, "plain()");
+	expect(plain, "cache-control: public, max-age=31536000, immutable\r\n");
+	expect(plain, "vary: accept-encoding\r\n");
+	const char *br = ask("GET /assets/app-1.js HTTP/1.1\r\nAccept-Encoding: gzip, br\r\n" LAST);
+	expect(br, "content-encoding: br\r\n");
+	expect(br, "javascript");
+	expect(br, "\r\n\r\nbr");
+	ask_expect("GET /assets/app-1.js HTTP/1.1\r\nAccept-Encoding: gzip\r\n" LAST, "200", "content-encoding: gzip");
+	const char *missing = ask("GET /assets/app-0.js HTTP/1.1\r\n" LAST);
+	expect(missing, "HTTP/1.1 404 ");
+	expect(missing, "cache-control: no-cache\r\n");
+}
+END_TEST
+
+START_TEST(tells_the_console_where_it_is)
+{
+	put_file("config.json", "{\"api\":\"https://elsewhere.example\"}");
+	const char *answer = ask("GET /config.json HTTP/1.1\r\n" LAST);
+	expect(answer, "content-type: application/json\r\n");
+	expect(answer, "cache-control: no-store\r\n");
+	expect(answer, "; connect-src 'self' https://idp.example https://tokens.example\r\n");
+	expect(answer,
+		"\r\n\r\n{\"api\":\"\",\"issuer\":\"https://idp.example/realms/cars\",\"client_id\":\"console\","
+		"\"scope\":\"openid\",\"parameters\":{\"resource\":\"https://keyfob.example\"},\"development\":false}");
 }
 END_TEST
 
@@ -903,6 +983,9 @@ static void add_tests(Suite *suite, const char *name, void (*set_up)(void))
 	tcase_add_test(tests, lets_listed_origins_in);
 	tcase_add_test(tests, tells_browsers_what_they_must_not_do);
 	tcase_add_test(tests, serves_the_console);
+	tcase_add_test(tests, answers_the_consoles_own_paths_with_its_page);
+	tcase_add_test(tests, keeps_what_is_hashed_and_sends_it_compressed);
+	tcase_add_test(tests, tells_the_console_where_it_is);
 	suite_add_tcase(suite, tests);
 }
 

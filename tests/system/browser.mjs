@@ -1,0 +1,72 @@
+// browser.mjs - the console in a real browser, and a line to the node that can be cut.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+import { atEnd } from './children.mjs';
+
+export const webRoot = fileURLToPath(new URL('../../build/web', import.meta.url));
+const PATIENCE_MS = 60_000;
+
+// Chromium's own sandbox wants another user than root.
+const browser = await chromium.launch({ executablePath: '/usr/bin/chromium-headless-shell', args: process.getuid() === 0 ? ['--no-sandbox'] : [] });
+atEnd(() => browser.close());
+
+// What no page may ever do: throw, or want what the policy forbids. A page that is offline says so too, and may.
+const wrong = [];
+const mayBeSaid = /net::ERR_|WebSocket connection to|Failed to load resource/;
+atEnd(async () => assert.deepEqual(wrong, []));
+
+function listen(page) {
+	page.on('pageerror', (error) => wrong.push(error.stack));
+	page.on('dialog', (dialog) => wrong.push(`a dialog: ${dialog.message()}`) && dialog.dismiss());
+	page.on('console', (message) => message.type() === 'error' && !mayBeSaid.test(message.text()) && wrong.push(message.text()));
+}
+
+// A page of a browser of its own: nothing is shared with another.
+export async function openPage(options = {}) {
+	const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+	context.setDefaultTimeout(PATIENCE_MS);
+	const page = await context.newPage();
+	listen(page);
+	return page;
+}
+
+// Signed in by the address, and online.
+export async function openConsole(url, token, { path = '/fleet', ...options } = {}) {
+	const page = await openPage(options);
+	await page.goto(`${url}${path}#token=${token}`);
+	await page.locator('.link.online').waitFor();
+	return page;
+}
+
+export async function sendFrom(page, title) {
+	await page.locator('.choices').getByRole('button', { name: title, exact: true }).click();
+	await page.getByRole('button', { name: 'Send', exact: true }).click();
+}
+
+// A port that leads to a node: `cut()` ends what is open and lets nobody in, `lead(node)` opens it again, to that one.
+export async function startLine(node) {
+	let to = node;
+	const sockets = new Set();
+	const server = createServer((client) => {
+		if (!to) return client.destroy();
+		const peer = connect(to.port, '127.0.0.1');
+		for (const [socket, other] of [[client, peer], [peer, client]]) {
+			sockets.add(socket);
+			socket.on('error', () => {}).on('close', () => sockets.delete(socket) && other.destroy());
+			socket.pipe(other);
+		}
+	}).listen(0, '127.0.0.1');
+	await once(server, 'listening');
+	const cut = () => {
+		to = null;
+		for (const socket of sockets) socket.destroy();
+	};
+	atEnd(async () => {
+		cut();
+		server.close();
+	});
+	return { url: `http://127.0.0.1:${server.address().port}`, cut, lead: (next) => (to = next) };
+}

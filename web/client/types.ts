@@ -1,0 +1,162 @@
+// types.ts - what the gateway says, as its contract has it.
+
+export type Status = 'accepted' | 'waiting' | 'sent' | 'in_progress' | 'timed_out' | 'succeeded' | 'failed' | 'rejected' | 'expired' | 'canceled';
+
+export interface Connectivity {
+	state: 'connected' | 'disconnected';
+	since: string | null;
+	verifying?: boolean;
+	unstable?: boolean;
+	reason?: string | null;
+}
+
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+export type JsonObject = { [key: string]: Json };
+
+export interface Vehicle {
+	vehicle_id: string;
+	display_name: string | null;
+	msisdn: string | null;
+	iccid: string | null;
+	fleet_id: string | null;
+	tags: string[];
+	connectivity: Connectivity;
+	state: { reported: JsonObject; desired: JsonObject; delta: JsonObject };
+	seq: number;
+	epoch: string;
+	created_at: string;
+	updated_at: string;
+}
+
+export interface Reason {
+	code?: string;
+	description?: string;
+	by?: string;
+}
+
+export interface TimelineItem {
+	time: string;
+	step: string;
+	detail?: JsonObject | null;
+}
+
+export interface Command {
+	id: string;
+	vehicle_id: string;
+	name: string;
+	params: JsonObject | null;
+	sealed_params?: string;
+	status: Status;
+	reason: Reason | null;
+	result: Json;
+	late: boolean;
+	may_have_executed: boolean;
+	issued_by: string;
+	attempts: number;
+	timeout_seconds: number;
+	created_at: string;
+	expires_at: string;
+	updated_at: string;
+	sent_at: string | null;
+	finished_at: string | null;
+	timeline?: TimelineItem[];
+}
+
+export interface Wakeup {
+	id: string;
+	status: 'submitted' | 'delivered' | 'failed' | 'refused' | 'answered';
+	provider: string | null;
+	attempt: number;
+	reason: string | null;
+	created_at?: string;
+	updated_at?: string;
+}
+
+export interface VehicleEvent {
+	vehicle_id: string;
+	seq: number;
+	type: string;
+	time: string;
+	data: JsonObject;
+}
+
+export interface Grant {
+	subject: string;
+	role: string;
+	expires_at: string | null;
+	granted_by: string | null;
+	created_at: string;
+}
+
+export interface AuditItem {
+	id: number;
+	time: string;
+	subject: string;
+	action: string;
+	allowed: boolean;
+	detail: JsonObject | null;
+}
+
+export interface Fleet {
+	fleet_id: string;
+	title: string | null;
+}
+
+export interface Me {
+	subject: string;
+	scopes: string[];
+	grants: { vehicle_id?: string; fleet_id?: string; role: string; expires_at: string | null }[];
+}
+
+// JSON Schema, as far as the catalogue uses it.
+export interface ParamSchema {
+	type: 'string' | 'integer' | 'number' | 'boolean';
+	enum?: string[];
+	maxLength?: number;
+	pattern?: string;
+	minimum?: number;
+	maximum?: number;
+	default?: Json;
+}
+
+export interface CatalogCommand {
+	title: string;
+	role: string;
+	ttl_seconds: number;
+	max_ttl_seconds: number;
+	timeout_seconds: number;
+	wake: boolean;
+	redelivery: string;
+	supersedes: string[];
+	step_up_seconds: number | null;
+	params: { properties?: { [name: string]: ParamSchema }; required?: string[] };
+}
+
+export interface Catalog {
+	commands: { [name: string]: CatalogCommand };
+}
+
+export interface Page<T> {
+	items: T[];
+	next_cursor: string | null;
+}
+
+// RFC 9457, with the gateway's own members.
+export interface Problem {
+	type: string;
+	title: string;
+	status: number;
+	detail?: string;
+	instance?: string;
+	retriable?: boolean;
+	may_have_executed?: boolean;
+	user_message?: string;
+}
+
+export interface Draft {
+	name: string;
+	params?: JsonObject;
+	ttl_seconds?: number;
+	timeout_seconds?: number;
+	wake?: boolean;
+}

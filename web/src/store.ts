@@ -1,0 +1,248 @@
+// store.ts - what the console knows: the vehicles that the person may see, kept true by events, and the events themselves.
+//
+// Thousands of changes may come in a second: they are applied at once to plain objects, and the pages hear of them at most ten
+// times a second (`vehiclesChanged`, `eventsChanged`).
+import { signal } from '@preact/signals';
+import {
+	type Catalog,
+	Client,
+	type Command,
+	type Connectivity,
+	type LinkState,
+	type Me,
+	ProblemError,
+	Rest,
+	type Resumed,
+	type Vehicle,
+	type VehicleEvent,
+} from '../client';
+import { socketUrl } from './config';
+import { configuration, currentToken, signOut } from './session';
+import { observe } from './stats';
+import { texts } from './texts';
+
+const TELL_MS = 100;
+const EVENTS_KEPT = 2000;
+export const SINGLES_MAX = 200; // vehicles that are watched one by one, for who has no fleet; the gateway takes 1000 of a socket
+
+export interface Row {
+	id: string;
+	name: string;
+	fleet: string | null;
+	tags: string[];
+	connectivity: Connectivity;
+	seq: number;
+	last: { name: string; status: Command['status']; at: string } | null; // as far as it was seen
+	words: string; // what a search looks through
+}
+
+export type Logged = { n: number; event: VehicleEvent } | { n: number; gap: number };
+
+export const link = signal<LinkState>('connecting');
+export const comeback = signal<Resumed | null>(null); // how the last reconnection went, for a while
+export const me = signal<Me | null>(null);
+export const catalog = signal<Catalog | null>(null);
+export const listing = signal<{ state: 'loading' | 'done' | 'failed'; why?: string; isPartlyLive?: boolean }>({ state: 'loading' });
+export const vehiclesChanged = signal(0);
+export const eventsChanged = signal(0);
+export const openedAt = Date.now();
+
+export const rows = new Map<string, Row>();
+export const events: Logged[] = []; // oldest first
+
+let client: Client | undefined;
+let rest: Rest | undefined;
+let numbered = 0;
+
+export function gateway(): { client: Client; rest: Rest } {
+	if (!client || !rest) throw new Error('nobody is signed in');
+	return { client, rest };
+}
+
+export const apiBase = (): string => configuration().api || location.origin;
+
+// ---- telling the pages
+
+const due = new Set<typeof vehiclesChanged>();
+let timer: ReturnType<typeof setTimeout> | undefined;
+
+function tell(changed: typeof vehiclesChanged): void {
+	due.add(changed);
+	if (timer) return;
+	timer = setTimeout(() => {
+		timer = undefined;
+		for (const each of due) each.value++;
+		due.clear();
+	}, TELL_MS);
+}
+
+// ---- the connection
+
+export function open(): void {
+	client?.stop();
+	rest = new Rest(configuration().api, () => currentToken());
+	client = new Client({
+		url: socketUrl(configuration()),
+		token: currentToken,
+		onState,
+		onEvent: take,
+		onFleet: (_, isFirst) => {
+			if (!isFirst) void list();
+		},
+	});
+	client.start();
+	void begin();
+}
+
+export const renewed = (token: string): void => void client?.renew(token).catch(() => {});
+
+export function close(): void {
+	client?.stop();
+	client = undefined;
+	rows.clear();
+	singles.clear();
+	events.length = 0;
+	me.value = null;
+}
+
+let wasOnline = false;
+
+function onState(state: LinkState, resumed: Resumed): void {
+	link.value = state;
+	if (state === 'signed-out') {
+		close();
+		signOut(texts.signIn.ended);
+	} else if (state === 'online' && wasOnline) {
+		comeback.value = resumed;
+		if (resumed.fleets > 0) log({ n: ++numbered, gap: Date.now() });
+		setTimeout(() => {
+			comeback.value = null;
+		}, 6000);
+	}
+	wasOnline = state === 'online' || (wasOnline && state !== 'signed-out');
+}
+
+const isAdmin = (): boolean => me.value?.scopes.includes('keyfob:admin') ?? false;
+
+// First follow, then list: what happens in between has a greater seq than what is listed.
+async function begin(): Promise<void> {
+	listing.value = { state: 'loading' };
+	try {
+		[me.value, catalog.value] = await Promise.all([gateway().rest.get<Me>('/v1/me'), gateway().rest.get<Catalog>('/v1/catalog')]);
+		if (isAdmin()) gateway().client.watchFleet('*');
+		else for (const { fleet_id } of me.value.grants) if (fleet_id) gateway().client.watchFleet(fleet_id);
+		await list();
+	} catch (error) {
+		listing.value = { state: 'failed', why: (error as Error).message };
+	}
+}
+
+export function retryListing(): void {
+	void begin();
+}
+
+let listings = 0;
+
+async function list(): Promise<void> {
+	const turn = ++listings;
+	const known = new Set<string>();
+	try {
+		for await (const page of gateway().rest.pages<Vehicle>('/v1/vehicles')) {
+			if (turn !== listings) return; // a later one is under way
+			for (const vehicle of page) {
+				known.add(vehicle.vehicle_id);
+				put(vehicle);
+			}
+			tell(vehiclesChanged);
+		}
+		for (const id of rows.keys()) if (!known.has(id)) rows.delete(id);
+		listing.value = { state: 'done', isPartlyLive: watchSingles() };
+		tell(vehiclesChanged);
+	} catch (error) {
+		if (turn === listings) listing.value = { state: 'failed', why: (error as Error).message };
+	}
+}
+
+const singles = new Set<string>();
+
+// Vehicles that come by no fleet of the person's. True when there are too many.
+function watchSingles(): boolean {
+	if (isAdmin()) return false;
+	const fleets = new Set(me.value?.grants.map(({ fleet_id }) => fleet_id));
+	for (const row of rows.values()) {
+		if (singles.has(row.id) || (row.fleet && fleets.has(row.fleet))) continue;
+		if (singles.size >= SINGLES_MAX) return true;
+		singles.add(row.id);
+		gateway().client.watch(row.id, { onVehicle: put });
+	}
+	return false;
+}
+
+// ---- vehicles
+
+export function put(vehicle: Vehicle): void {
+	const before = rows.get(vehicle.vehicle_id);
+	if (before && before.seq > vehicle.seq) return;
+	const { vehicle_id, display_name, fleet_id, tags, connectivity, seq } = vehicle;
+	rows.set(vehicle_id, {
+		id: vehicle_id,
+		name: display_name || vehicle_id,
+		fleet: fleet_id,
+		tags,
+		connectivity,
+		seq,
+		last: before?.last ?? null,
+		words: [vehicle_id, display_name, fleet_id, ...tags].join(' ').toLowerCase(),
+	});
+	tell(vehiclesChanged);
+}
+
+async function learn(vehicleId: string): Promise<void> {
+	try {
+		put(await gateway().client.ask<Vehicle>('vehicle.get', { vehicle_id: vehicleId }));
+	} catch (error) {
+		if (error instanceof ProblemError && error.problem.status === 404 && rows.delete(vehicleId)) tell(vehiclesChanged);
+	}
+}
+
+const handlers: Record<string, (row: Row, event: VehicleEvent) => void> = {
+	'connectivity.changed': (row, { data }) => {
+		row.connectivity = data as unknown as Connectivity;
+	},
+	'command.updated': (row, { data }) => {
+		const { name, status, updated_at } = data as unknown as Command;
+		row.last = { name, status, at: updated_at };
+	},
+	'vehicle.retired': (row) => {
+		rows.delete(row.id);
+	},
+	'vehicle.moved': (row) => void learn(row.id),
+	'access.changed': (row, { data }) => {
+		if (data.subject === me.value?.subject) void learn(row.id);
+	},
+};
+
+function take(event: VehicleEvent): void {
+	if (event.type === 'command.updated') observe(event.data as unknown as Command);
+	log({ n: ++numbered, event });
+	if (event.type === 'access.changed' && !event.vehicle_id && event.data.subject === me.value?.subject) void begin(); // a fleet's
+	const row = rows.get(event.vehicle_id);
+	if (!row) {
+		if (event.vehicle_id && event.type !== 'vehicle.retired' && listing.value.state === 'done') void learn(event.vehicle_id);
+		return;
+	}
+	if (event.seq <= row.seq) return;
+	row.seq = event.seq;
+	handlers[event.type]?.(row, event);
+	tell(vehiclesChanged);
+}
+
+// ---- events
+
+function log(logged: Logged): void {
+	events.push(logged);
+	if (events.length > EVENTS_KEPT * 1.25) events.splice(0, events.length - EVENTS_KEPT);
+	tell(eventsChanged);
+}
+
+export const commandTitle = (name: string): string => catalog.value?.commands[name]?.title ?? name;
