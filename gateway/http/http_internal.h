@@ -20,7 +20,8 @@
 
 #define BODY_MAX (64 * 1024)
 
-enum route_flag { PLAIN, SENDS, STREAMS, FOLLOWS }; /* STREAMS: when asked to; FOLLOWS: always, a fleet */
+/* STREAMS: when asked to; FOLLOWS: always, a fleet. MERGES: the body is a merge patch; CARRIES: it is the payload as it stands. */
+enum route_flag { PLAIN, SENDS, STREAMS, FOLLOWS, MERGES, CARRIES };
 
 struct route {
 	const char *method, *path;

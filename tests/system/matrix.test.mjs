@@ -28,6 +28,7 @@ const verdicts = {
 	V: 'vehicle-not-found',
 	f: 'fleet-not-found',
 	N: 'fleet-not-empty',
+	n: 'notice-not-found',
 };
 const json = { 'Content-Type': 'application/json' };
 
@@ -54,6 +55,10 @@ const calls = [
 	['w', '. F.FFFF f', 'PUT', '/v1/vehicles/V', { fleet_id: 'F' }],
 	['w', '. FFFFFF F', 'PUT', '/v1/vehicles/V', {}],
 	['w', '. F.FFFF V', 'DELETE', '/v1/vehicles/V'],
+	['w', '. ...F.F V', 'PATCH', '/v1/vehicles/V/state', { lights: 1 }],
+	['r', '. ...... V', 'GET', '/v1/vehicles/V/notices'],
+	['w', '. ..FFFF V', 'PUT', '/v1/vehicles/V/notices/storm', { park: 'inside' }],
+	['w', '. ..FFFF V', 'DELETE', '/v1/vehicles/V/notices/recall'],
 	['r', '. ...... .', 'GET', '/v1/fleets'],
 	['r', '. f...ff f', 'GET', '/v1/fleets/F'],
 	['w', '. fFFFff f', 'PUT', '/v1/fleets/F', { title: 'Vans' }],
@@ -64,6 +69,12 @@ const calls = [
 	['r', '. f.FFff f', 'GET', '/v1/fleets/F/grants/pia'],
 	['w', '. f.FFff f', 'PUT', '/v1/fleets/F/grants/eve', { role: 'viewer' }],
 	['w', '. f.FFff f', 'DELETE', '/v1/fleets/F/grants/pia'],
+	['r', '. f...ff f', 'GET', '/v1/fleets/F/notices'],
+	['w', '. f.FFff f', 'PUT', '/v1/fleets/F/notices/storm', { park: 'inside' }],
+	['w', '. f.FFff f', 'DELETE', '/v1/fleets/F/notices/recall'],
+	['r', '. FFFFFF F', 'GET', '/v1/notices'],
+	['w', '. FFFFFF F', 'PUT', '/v1/notices/storm', { park: 'inside' }],
+	['w', 'n FFFFFF F', 'DELETE', '/v1/notices/none'],
 ];
 
 const methods = [
@@ -103,6 +114,8 @@ async function makeArenas(count, grants) {
 		insert into commands (vehicle_id, id, name, issued_by, wake, redelivery, catalog, accepted_seq, timeout_seconds, created_at, expires_at, updated_at, due_at)
 			select 'MV' || n, uuid7_floor(now()), 'horn.honk', 'root', false, 'on_reconnect', '{"role":"driver"}', 1, 20,
 				now(), now() + interval '1 hour', now(), now() + interval '1 hour' from generate_series(${first}, ${arenas}) n;
+		insert into notices (object_kind, object_id, name, payload, published_by)
+			select kind, prefix || n, 'recall', 'stop', 'root' from generate_series(${first}, ${arenas}) n, (values ('vehicle', 'MV'), ('fleet', 'MF')) as v(kind, prefix);
 		insert into grants (object_kind, object_id, subject, role, granted_by, created_at)
 			select kind, case kind when 'vehicle' then 'MV' else 'MF' end || n, subject, role, 'root', now() - interval '1 hour'
 			from generate_series(${first}, ${arenas}) n, (values ('vehicle', 'pia', 'driver'), ('fleet', 'pia', 'operator'), ('vehicle', 'ole', 'owner')
