@@ -45,6 +45,7 @@ struct api_call *api_call_new(struct api *api, const struct api_operation *opera
 	call->params = params;
 	call->transport = transport;
 	call->on_done = on_done;
+	call->desired_version = -1;
 	if (request_id)
 		snprintf(call->request_id, sizeof(call->request_id), "%s", request_id);
 	else

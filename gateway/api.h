@@ -44,11 +44,12 @@ struct api_call {
 	bool retriable_by_key;	   /* an unknown outcome that an idempotency key makes safe to retry */
 	char *body;		   /* JSON text */
 	size_t body_len;
-	bool replayed;	       /* command.send, batch.create: Idempotency-Replayed */
-	bool settled;	       /* command.send with wait: the command is final or timed_out */
-	bool created;	       /* vehicle.put, fleet.put, grant.put: it did not exist before */
-	char next_cursor[256]; /* lists: empty when there is no more; a grant's is its subject */
-	char resource_id[80];  /* command.send, batch.create: the id of what was made, for Location */
+	bool replayed;		 /* command.send, batch.create: Idempotency-Replayed */
+	bool settled;		 /* command.send with wait: the command is final or timed_out */
+	bool created;		 /* vehicle.put, fleet.put, grant.put, notice.put: it did not exist before */
+	int64_t desired_version; /* vehicle.get, state.patch: for If-Match; -1: none */
+	char next_cursor[256];	 /* lists: empty when there is no more; a grant's is its subject */
+	char resource_id[80];	 /* command.send, batch.create: the id of what was made, for Location */
 
 	void *state; /* the operation's own; freed with `free_state` */
 	void (*free_state)(void *);
@@ -58,33 +59,43 @@ struct api_call {
 /* Every operation, by name. */
 extern const struct api_operation
 	API_COMMAND_SEND; /* vehicle_id name params sealed_params ttl_seconds timeout_seconds wake idempotency_key wait(seconds) traceparent */
-extern const struct api_operation API_COMMAND_GET;	  /* vehicle_id id; with its timeline */
-extern const struct api_operation API_COMMAND_LIST;	  /* vehicle_id status limit cursor */
-extern const struct api_operation API_COMMAND_CANCEL;	  /* vehicle_id id */
-extern const struct api_operation API_VEHICLE_GET;	  /* vehicle_id */
-extern const struct api_operation API_VEHICLE_LIST;	  /* filter limit cursor */
-extern const struct api_operation API_VEHICLE_PUT;	  /* vehicle_id, and what PUT takes of it */
-extern const struct api_operation API_VEHICLE_DELETE;	  /* vehicle_id */
-extern const struct api_operation API_EVENT_LIST;	  /* vehicle_id after limit cursor */
-extern const struct api_operation API_GRANT_LIST;	  /* vehicle_id limit cursor */
-extern const struct api_operation API_GRANT_GET;	  /* vehicle_id subject */
-extern const struct api_operation API_GRANT_PUT;	  /* vehicle_id subject role expires_at */
-extern const struct api_operation API_GRANT_DELETE;	  /* vehicle_id subject */
-extern const struct api_operation API_VEHICLE_TRANSFER;	  /* vehicle_id subject */
-extern const struct api_operation API_AUDIT_LIST;	  /* vehicle_id limit cursor */
-extern const struct api_operation API_FLEET_LIST;	  /* limit cursor */
-extern const struct api_operation API_FLEET_GET;	  /* fleet_id */
-extern const struct api_operation API_FLEET_PUT;	  /* fleet_id title */
-extern const struct api_operation API_FLEET_DELETE;	  /* fleet_id */
-extern const struct api_operation API_FLEET_GRANT_LIST;	  /* fleet_id limit cursor */
-extern const struct api_operation API_FLEET_GRANT_GET;	  /* fleet_id subject */
-extern const struct api_operation API_FLEET_GRANT_PUT;	  /* fleet_id subject role expires_at */
-extern const struct api_operation API_FLEET_GRANT_DELETE; /* fleet_id subject */
+extern const struct api_operation API_COMMAND_GET;	   /* vehicle_id id; with its timeline */
+extern const struct api_operation API_COMMAND_LIST;	   /* vehicle_id status limit cursor */
+extern const struct api_operation API_COMMAND_CANCEL;	   /* vehicle_id id */
+extern const struct api_operation API_VEHICLE_GET;	   /* vehicle_id */
+extern const struct api_operation API_VEHICLE_LIST;	   /* filter limit cursor */
+extern const struct api_operation API_VEHICLE_PUT;	   /* vehicle_id, and what PUT takes of it */
+extern const struct api_operation API_VEHICLE_DELETE;	   /* vehicle_id */
+extern const struct api_operation API_EVENT_LIST;	   /* vehicle_id after limit cursor */
+extern const struct api_operation API_GRANT_LIST;	   /* vehicle_id limit cursor */
+extern const struct api_operation API_GRANT_GET;	   /* vehicle_id subject */
+extern const struct api_operation API_GRANT_PUT;	   /* vehicle_id subject role expires_at */
+extern const struct api_operation API_GRANT_DELETE;	   /* vehicle_id subject */
+extern const struct api_operation API_VEHICLE_TRANSFER;	   /* vehicle_id subject */
+extern const struct api_operation API_STATE_PATCH;	   /* vehicle_id patch if_match */
+extern const struct api_operation API_NOTICE_LIST;	   /* vehicle_id limit cursor */
+extern const struct api_operation API_NOTICE_PUT;	   /* vehicle_id name payload content_type expires_in_seconds */
+extern const struct api_operation API_NOTICE_DELETE;	   /* vehicle_id name */
+extern const struct api_operation API_AUDIT_LIST;	   /* vehicle_id limit cursor */
+extern const struct api_operation API_FLEET_LIST;	   /* limit cursor */
+extern const struct api_operation API_FLEET_GET;	   /* fleet_id */
+extern const struct api_operation API_FLEET_PUT;	   /* fleet_id title */
+extern const struct api_operation API_FLEET_DELETE;	   /* fleet_id */
+extern const struct api_operation API_FLEET_GRANT_LIST;	   /* fleet_id limit cursor */
+extern const struct api_operation API_FLEET_GRANT_GET;	   /* fleet_id subject */
+extern const struct api_operation API_FLEET_GRANT_PUT;	   /* fleet_id subject role expires_at */
+extern const struct api_operation API_FLEET_GRANT_DELETE;  /* fleet_id subject */
+extern const struct api_operation API_FLEET_NOTICE_LIST;   /* fleet_id limit cursor */
+extern const struct api_operation API_FLEET_NOTICE_PUT;	   /* fleet_id name payload content_type expires_in_seconds */
+extern const struct api_operation API_FLEET_NOTICE_DELETE; /* fleet_id name */
+extern const struct api_operation API_ALL_NOTICE_LIST;	   /* limit cursor; those for all vehicles */
+extern const struct api_operation API_ALL_NOTICE_PUT;	   /* name payload content_type expires_in_seconds */
+extern const struct api_operation API_ALL_NOTICE_DELETE;   /* name */
 extern const struct api_operation
 	API_BATCH_CREATE; /* fleet_id name params ttl_seconds timeout_seconds wake vehicles filter rate max_failures idempotency_key traceparent */
-extern const struct api_operation API_BATCH_GET;      /* id */
-extern const struct api_operation API_BATCH_COMMANDS; /* id status limit cursor */
-extern const struct api_operation API_BATCH_CANCEL;   /* id */
+extern const struct api_operation API_BATCH_GET;			  /* id */
+extern const struct api_operation API_BATCH_COMMANDS;			  /* id status limit cursor */
+extern const struct api_operation API_BATCH_CANCEL;			  /* id */
 extern const struct api_operation API_VEHICLE_BLOCK, API_VEHICLE_UNBLOCK; /* vehicle_id */
 extern const struct api_operation API_SUBJECT_GET;   /* subject limit cursor: all that is kept of it */
 extern const struct api_operation API_SUBJECT_ERASE; /* subject */

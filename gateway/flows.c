@@ -23,14 +23,15 @@
 #include "commands/ports.h"
 #include "commands/topic.h"
 #include "gateway/api_internal.h"
-#include "gateway/blocklist.h"
 #include "gateway/config.h"
 #include "gateway/detection.h"
 #include "gateway/feed.h"
 #include "gateway/lease.h"
 #include "gateway/operations/alert.h"
 #include "gateway/operations/changes.h"
+#include "gateway/operations/notices.h"
 #include "gateway/operations/revocation.h"
+#include "gateway/retained.h"
 #include "gateway/sender.h"
 #include "gateway/siblings.h"
 #include "gateway/sole.h"
@@ -74,8 +75,9 @@ struct flows {
 	struct changes *changes;
 	struct revocation *revocation;
 	struct alerts *alerts;
-	struct blocklist *blocklist;   /* NULL: another worker of the node does it */
-	struct fleet_batches *batches; /* likewise */
+	struct notices *notices;
+	struct retained *retained;
+	struct fleet_batches *batches; /* NULL: another worker of the node feeds them */
 	struct hub *hub;
 	struct sms_setup *sms;
 	struct wake *wake;
@@ -117,6 +119,7 @@ static void make_batch(struct flows *f)
 	stages[n++] = shadow_stage(f->shadow);
 	changes_stages(f->changes, &stages[n]);
 	n += CHANGES_STAGES;
+	stages[n++] = notices_stage(f->notices);
 	revocation_stages(f->revocation, &stages[n]);
 	n += REVOCATION_STAGES;
 	stages[n++] = alerts_stage(f->alerts);
@@ -136,6 +139,7 @@ static void make_batch(struct flows *f)
 	reachability_attach(f->reachability, f->batch);
 	shadow_attach(f->shadow, f->batch);
 	changes_attach(f->changes, f->batch);
+	notices_attach(f->notices, f->batch);
 	revocation_attach(f->revocation, f->batch);
 	alerts_attach(f->alerts, f->batch);
 	answer_attach(f->answer, f->batch);
@@ -392,16 +396,18 @@ static void make_flows(struct flows *f)
 				  });
 	make_wake(f);
 	if (f->options.keeps_house)
-		f->blocklist = blocklist_new(f->loop,
-			&(struct blocklist_options){
-				.db = f->reader, .namespace = config->namespace, .owner = f, .publish = publish });
-	if (f->options.keeps_house)
 		f->batches = fleet_batches_new(f->loop, &(struct fleet_batch_options){ .db = f->reader,
 								.accept = f->accept,
 								.cancel = f->cancel,
 								.worker = f->worker,
 								.node = f->options.node });
 	f->alerts = alerts_new();
+	f->notices = notices_new(f->loop, f->reader);
+	f->retained = retained_new(f->loop, &(struct retained_options){ .db = f->reader,
+						    .namespace = config->namespace,
+						    .owner = f,
+						    .can_publish = can_publish,
+						    .publish = publish });
 	f->revocation = revocation_new(f->loop, f->writer, f->reader, f->hub);
 }
 
@@ -522,8 +528,7 @@ static void on_sender_up(void *owner)
 	f->was_up = true;
 	f->options.on_neighbour(f->options.owner);
 	hub_resync(f->hub);
-	if (f->blocklist && f->drain == RUNNING)
-		blocklist_on_link_up(f->blocklist);
+	retained_on_link_up(f->retained);
 	ask_resync(f);
 }
 
@@ -532,16 +537,20 @@ static void on_sender_down(void *owner)
 	struct flows *f = owner;
 	f->options.on_neighbour(f->options.owner);
 	dispatch_on_link_down(f->dispatch);
-	if (f->blocklist)
-		blocklist_on_link_down(f->blocklist);
+	retained_on_link_down(f->retained);
 }
 
 static void on_puback(void *owner, int mid, int reason)
 {
 	struct flows *f = owner;
 	dispatch_on_puback(f->dispatch, mid, reason);
-	if (f->blocklist)
-		blocklist_on_puback(f->blocklist, mid, reason);
+	retained_on_puback(f->retained, mid, reason);
+}
+
+static void on_mark(void *owner, const char *text, size_t len)
+{
+	struct flows *f = owner;
+	retained_on_mark(f->retained, text, len);
 }
 
 static void on_inbox(void *owner, const char *text, size_t len)
@@ -642,8 +651,21 @@ static void on_feed_closed(void *owner)
 	f->feeds_closing--;
 }
 
+/* What one worker does for all nodes is done by the reader of the lifecycle feed. */
+static void keep_for_all(struct flows *f, const char *feed, bool held)
+{
+	if (strcmp(feed, "feed/lifecycle") != 0)
+		return;
+	retained_on_lease(f->retained, held);
+	if (held)
+		notices_start(f->notices);
+	else
+		notices_stop(f->notices);
+}
+
 static void close_feed(struct flows *f, struct feed *feed)
 {
+	keep_for_all(f, feed_name(feed), false);
 	for (size_t i = 0; i < f->feed_count; i++) {
 		if (f->feeds[i] != feed)
 			continue;
@@ -682,6 +704,7 @@ static void on_taken(void *owner, const char *name, int64_t epoch)
 		return; /* there are 35 in all */
 	struct feed *feed = f->feeds[f->feed_count++] = feed_new(f->loop, &options, name, epoch);
 	feed_start(feed);
+	keep_for_all(f, name, true);
 }
 
 static void on_dropped(void *owner, const char *name)
@@ -714,6 +737,7 @@ static void connect_broker(struct flows *f)
 						.on_down = on_sender_down,
 						.on_puback = on_puback,
 						.on_inbox = on_inbox,
+						.on_mark = on_mark,
 						.on_worker_gone = on_worker_gone,
 						.on_foreign = on_foreign,
 					});
@@ -768,8 +792,6 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 		sole_stop(f->sole);
 	wake_stop(f->wake);
 	revocation_stop(f->revocation);
-	if (f->blocklist)
-		blocklist_stop(f->blocklist);
 	if (f->batches)
 		fleet_batches_stop(f->batches);
 	if (f->leases)
@@ -784,8 +806,8 @@ static bool is_quiet(const struct flows *f)
 	return f->feeds_closing == 0 && f->feed_count == 0 && wake_is_quiet(f->wake) &&
 	       (!f->sole || sole_is_quiet(f->sole)) && f->units == 0 && batch_is_idle(f->batch) &&
 	       dispatch_in_hand(f->dispatch) == 0 && hub_is_quiet(f->hub) && revocation_is_quiet(f->revocation) &&
-	       (!f->batches || fleet_batches_is_quiet(f->batches)) &&
-	       db_in_flight(f->reader) == 0 && db_in_flight(f->writer) == 0;
+	       (!f->batches || fleet_batches_is_quiet(f->batches)) && notices_is_quiet(f->notices) &&
+	       retained_is_quiet(f->retained) && db_in_flight(f->reader) == 0 && db_in_flight(f->writer) == 0;
 }
 
 static void on_look(struct loop_timer *timer)

@@ -22,7 +22,8 @@ struct sender {
 	struct sender_options options;
 	struct mqtt_link *link;
 	struct loop_timer claim;
-	char client_id[128], inbox[TOPIC_MAX], gone[TOPIC_MAX], gone_filter[TOPIC_MAX], installation[TOPIC_MAX];
+	char client_id[128], inbox[TOPIC_MAX], gone[TOPIC_MAX], gone_filter[TOPIC_MAX], installation[TOPIC_MAX],
+		mark[TOPIC_MAX];
 	char nobody[TOPIC_MAX]; /* where nobody ever subscribes: what the broker says to it shows what it says at all */
 	int nobody_mid;
 	bool up, installation_seen, hears_nobody;
@@ -50,6 +51,7 @@ struct sender *sender_new(struct loop *loop, const struct sender_options *option
 	snprintf(s->gone, sizeof(s->gone), "%s/workers/%s/gone", ns, options->worker);
 	snprintf(s->gone_filter, sizeof(s->gone_filter), "%s/workers/+/gone", ns);
 	snprintf(s->installation, sizeof(s->installation), "%s/installation", ns);
+	snprintf(s->mark, sizeof(s->mark), "%s/retained", ns);
 	snprintf(s->nobody, sizeof(s->nobody), "%s/nobody/%s", ns, options->worker);
 	loop_timer_init(loop, &s->claim, on_claim);
 	s->link = link_new(loop, options->broker,
@@ -120,7 +122,7 @@ bool sender_forward(struct sender *s, const char *worker, const char *text, size
 static void on_up(void *owner, struct mqtt_link *link, bool session_present)
 {
 	struct sender *s = owner;
-	const char *filters[] = { s->inbox, s->gone_filter, s->installation };
+	const char *filters[] = { s->inbox, s->gone_filter, s->installation, s->mark };
 
 	(void)session_present;
 	s->installation_seen = false;
@@ -190,6 +192,8 @@ static void on_message(void *owner, struct mqtt_link *link, const struct mqtt_me
 		s->options.on_inbox(s->options.owner, m->payload, m->len);
 	else if (strcmp(m->topic, s->installation) == 0)
 		check_installation(s, m);
+	else if (strcmp(m->topic, s->mark) == 0)
+		s->options.on_mark(s->options.owner, m->payload, m->len);
 	else if (strcmp(m->topic, s->gone) != 0)
 		s->options.on_worker_gone(s->options.owner);
 }

@@ -257,7 +257,7 @@ static void take_rejected(struct vehicle *v, const struct mqtt_message *message,
 	work_settle(&v->work, message, false);
 }
 
-/* An empty payload says that the desired state was cleared: the car stays as it is. */
+/* An empty payload says that nothing is left to be done: the car stays as it is. */
 static void take_desired(struct vehicle *v, const struct mqtt_message *message, const char *rest)
 {
 	(void)rest;
@@ -265,7 +265,9 @@ static void take_desired(struct vehicle *v, const struct mqtt_message *message, 
 	char *report = desired == NULL ? NULL : car_adopt(&v->car, desired);
 	journal_line(v->options.journal, v->id, "desired", NULL,
 		LOG_INT("version", json_integer_value(json_object_get(desired, "version"))),
-		LOG_TEXT("outcome", report != NULL ? "adopted" : "ignored"));
+		LOG_TEXT("outcome", report != NULL	? "adopted"
+				    : message->len == 0 ? "cleared"
+							: "ignored"));
 	if (report == NULL)
 		return;
 

@@ -104,7 +104,8 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *data)
 
 static void attempt_headers(struct attempt *a, const struct cli *cli, const struct call *call)
 {
-	char wait[32];
+	char wait[32], tag[64];
+	snprintf(tag, sizeof(tag), "\"%s\"", call->if_version ? call->if_version : "");
 	snprintf(wait, sizeof(wait), "wait=%d", call->wait_s);
 	a->headers = call_headers(cli);
 	a->headers = header_add(a->headers, "Accept", "application/json");
@@ -113,6 +114,8 @@ static void attempt_headers(struct attempt *a, const struct cli *cli, const stru
 		a->headers = header_add(a->headers, "Content-Type", "application/json");
 	if (call->idempotency_key)
 		a->headers = header_add(a->headers, "Idempotency-Key", call->idempotency_key);
+	if (call->if_version)
+		a->headers = header_add(a->headers, "If-Match", tag);
 	if (call->wait_s)
 		a->headers = header_add(a->headers, "Prefer", wait);
 }

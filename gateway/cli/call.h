@@ -11,11 +11,12 @@ struct curl_slist;
 typedef void CURL;
 
 struct call {
-	const char
-		*method;  /* must be safe to repeat: GET, PUT, DELETE, or a POST with an idempotency key or the like */
-	const char *path; /* "/v1/…", already encoded */
+	const char *
+		method; /* must be safe to repeat: GET, PUT, DELETE, PATCH, or a POST with an idempotency key or the like */
+	const char *path;	     /* "/v1/…", already encoded */
 	const json_t *body;	     /* NULL: none */
 	const char *idempotency_key; /* NULL: none */
+	const char *if_version;	     /* If-Match; NULL: none */
 	int wait_s;		     /* Prefer: wait=N; 0: none */
 	int64_t patience_ms;	     /* how long a node that cannot be reached, or is busy, is asked again */
 };

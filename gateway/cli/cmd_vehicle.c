@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "gateway/cli/call.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/show_state.h"
 #include "gateway/cli/table.h"
 
 static void fact_add(struct table *t, const char *name, const char *value)
@@ -13,16 +14,6 @@ static void fact_add(struct table *t, const char *name, const char *value)
 		return;
 	table_add(t, COLOUR_DIM, name);
 	table_add(t, COLOUR_NONE, value);
-}
-
-static void value_add(struct table *t, const char *name, const json_t *value)
-{
-	if (!value || json_is_null(value) || (json_is_object(value) && json_object_size(value) == 0))
-		return;
-	struct text text = { 0 };
-	text_add_values(&text, value);
-	fact_add(t, name, text.data);
-	text_free(&text);
 }
 
 static void connectivity_add(struct table *t, const json_t *connectivity)
@@ -58,16 +49,13 @@ static void print_vehicle(const json_t *vehicle)
 {
 	static const char *const names[] = { "display_name", "fleet_id", "msisdn", "iccid", "vehicle_protocol" };
 	static const char *const titles[] = { "name", "fleet", "msisdn", "iccid", "protocol" };
-	static const char *const states[] = { "reported", "desired", "delta" };
-	const json_t *state = json_object_get(vehicle, "state");
 	struct table *t = table_new(2, 2);
 	connectivity_add(t, json_object_get(vehicle, "connectivity"));
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		fact_add(t, titles[i], json_text_at(vehicle, names[i]));
 	tags_add(t, json_object_get(vehicle, "tags"));
-	for (size_t i = 0; i < 3; i++)
-		value_add(t, states[i], json_object_get(state, states[i]));
-	value_add(t, "seq", json_object_get(vehicle, "seq"));
+	state_add(t, json_object_get(vehicle, "state"));
+	fact_add_value(t, "seq", json_object_get(vehicle, "seq"));
 	print_coloured(COLOUR_BOLD, json_text_at(vehicle, "vehicle_id") ? json_text_at(vehicle, "vehicle_id") : "-");
 	putchar('\n');
 	table_print(t);

@@ -26,6 +26,7 @@ static const struct {
 	{ "state.desired", describe_state },
 	{ "wakeup.updated", describe_wakeup },
 	{ "notice.published", describe_notice },
+	{ "notice.withdrawn", describe_notice },
 	{ "access.changed", describe_access },
 };
 

@@ -15,6 +15,7 @@ static const struct cli_command *const commands[] = {
 	&CMD_WATCH,
 	&CMD_VEHICLES,
 	&CMD_VEHICLE,
+	&CMD_STATE,
 	&CMD_COMMANDS,
 	&CMD_COMMAND,
 	&CMD_CANCEL,

@@ -20,7 +20,7 @@ static void allow(struct http_request *r, h2o_iovec_t origin)
 	http_header(r, "access-control-allow-origin", copy.base);
 	http_header(r, "access-control-expose-headers",
 		"Location, Link, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, Idempotency-Replayed, "
-		"Preference-Applied");
+		"Preference-Applied, ETag");
 }
 
 bool cors_handle(struct http_request *r)
@@ -38,7 +38,7 @@ bool cors_handle(struct http_request *r)
 		return false;
 	http_header(r, "access-control-allow-methods", "GET, POST, PUT, PATCH, DELETE");
 	http_header(r, "access-control-allow-headers",
-		"Authorization, Content-Type, Idempotency-Key, Prefer, Last-Event-ID, traceparent");
+		"Authorization, Content-Type, Idempotency-Key, If-Match, Prefer, Last-Event-ID, traceparent");
 	http_header(r, "access-control-max-age", "600");
 	http_reply(r, 204, NULL, NULL, 0);
 	return true;

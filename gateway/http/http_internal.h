@@ -21,13 +21,9 @@
 
 #define BODY_MAX (64 * 1024)
 
-enum route_flag {
-	PLAIN,
-	SENDS,
-	BEGINS,
-	STREAMS,
-	FOLLOWS
-}; /* BEGINS: a batch; STREAMS: when asked to; FOLLOWS: always, a fleet */
+/* BEGINS: a batch; STREAMS: when asked to; FOLLOWS: always, a fleet. MERGES: the body is a merge patch; CARRIES: it is the payload as
+ * it stands. */
+enum route_flag { PLAIN, SENDS, BEGINS, STREAMS, FOLLOWS, MERGES, CARRIES };
 
 struct route {
 	const char *method, *path;

@@ -41,9 +41,9 @@ static const char *reason_of(int status)
 		const char *reason;
 	} reasons[] = { { 200, "OK" }, { 201, "Created" }, { 202, "Accepted" }, { 204, "No Content" },
 		{ 400, "Bad Request" }, { 401, "Unauthorized" }, { 403, "Forbidden" }, { 404, "Not Found" },
-		{ 405, "Method Not Allowed" }, { 409, "Conflict" }, { 413, "Content Too Large" },
-		{ 415, "Unsupported Media Type" }, { 422, "Unprocessable Content" }, { 426, "Upgrade Required" },
-		{ 429, "Too Many Requests" }, { 503, "Service Unavailable" } };
+		{ 405, "Method Not Allowed" }, { 409, "Conflict" }, { 412, "Precondition Failed" },
+		{ 413, "Content Too Large" }, { 415, "Unsupported Media Type" }, { 422, "Unprocessable Content" },
+		{ 426, "Upgrade Required" }, { 429, "Too Many Requests" }, { 503, "Service Unavailable" } };
 	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
 		if (reasons[i].status == status)
 			return reasons[i].reason;
@@ -176,7 +176,7 @@ static json_t *value_of(const char *name, const char *text)
 	static const struct {
 		const char *name;
 		long long min, max;
-	} numbers[] = { { "limit", 1, 200 }, { "after", 0, INT64_MAX } };
+	} numbers[] = { { "limit", 1, 200 }, { "after", 0, INT64_MAX }, { "expires_in_seconds", 1, 31622400 } };
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		if (strcmp(name, numbers[i].name) != 0)
@@ -239,36 +239,65 @@ static bool is_of_header(const char *name)
 	return false;
 }
 
-static bool read_body(struct http_request *r, json_t *params)
+static bool is_type(h2o_iovec_t given, const char *type)
+{
+	size_t len = strlen(type);
+	return given.len >= len && strncasecmp(given.base, type, len) == 0 &&
+	       (given.len == len || strchr("; \t", given.base[len]));
+}
+
+static bool refuse_body(struct http_request *r, const struct fault *fault, const char *why)
+{
+	http_problem(r, fault, why, NULL);
+	return false;
+}
+
+/* The body is the notice's payload, byte for byte. */
+static bool read_payload(struct http_request *r, json_t *params)
 {
 	h2o_iovec_t body = r->req->entity, type = http_field(r->req, "content-type");
+	json_t *text = memchr(body.base, '\0', body.len) ? NULL : json_stringn(body.base, body.len);
+
+	if (!text)
+		return refuse_body(r, &FAULT_MALFORMED_REQUEST, "the body is no UTF-8 text");
+	json_object_set_new(params, "payload", text);
+	if (type.len > 0)
+		json_object_set_new(params, "content_type", json_stringn(type.base, type.len));
+	return true;
+}
+
+/* A merge patch is a value for itself; the fields of any other object are parameters. */
+static bool take_object(struct http_request *r, json_t *params, json_t *object)
+{
 	const char *key;
 	json_t *value;
 
+	if (r->route->flag == MERGES)
+		return json_object_set(params, "patch", object) == 0;
+	json_object_foreach (object, key, value) {
+		if (json_object_get(params, key) || is_of_header(key))
+			return refuse_body(r, &FAULT_UNKNOWN_FIELD, key);
+	}
+	return json_object_update(params, object) == 0;
+}
+
+static bool read_body(struct http_request *r, json_t *params)
+{
+	h2o_iovec_t body = r->req->entity, type = http_field(r->req, "content-type");
+
 	if (body.len == 0)
 		return true;
-	if (body.len > BODY_MAX) {
-		http_problem(r, &FAULT_TOO_LARGE, "", NULL);
-		return false;
-	}
-	if (type.len < 16 || strncasecmp(type.base, "application/json", 16) != 0 ||
-		(type.len > 16 && !strchr("; \t", type.base[16]))) {
-		http_problem(r, &FAULT_UNSUPPORTED_MEDIA_TYPE, "", NULL);
-		return false;
-	}
+	if (body.len > BODY_MAX)
+		return refuse_body(r, &FAULT_TOO_LARGE, "");
+	if (r->route->flag == CARRIES)
+		return read_payload(r, params);
+	if (!is_type(type, "application/json") &&
+		!(r->route->flag == MERGES && is_type(type, "application/merge-patch+json")))
+		return refuse_body(r, &FAULT_UNSUPPORTED_MEDIA_TYPE, "");
 	json_auto_t *object = json_read(body.base, body.len);
-	if (!json_is_object(object)) {
-		http_problem(r, &FAULT_MALFORMED_REQUEST, "the body is no JSON object", NULL);
-		return false;
-	}
-	json_object_foreach (object, key, value) {
-		if (json_object_get(params, key) || is_of_header(key)) {
-			http_problem(r, &FAULT_UNKNOWN_FIELD, key, NULL);
-			return false;
-		}
-	}
-	json_object_update(params, object);
-	return true;
+	if (!json_is_object(object))
+		return refuse_body(r, &FAULT_MALFORMED_REQUEST, "the body is no JSON object");
+	return take_object(r, params, object);
 }
 
 /* "wait=N", at most WAIT_MAX_S; -1: another preference, or one that cannot be read. */
@@ -325,6 +354,40 @@ static bool makes_commands(const struct http_request *r)
 	return r->route->flag == SENDS || r->route->flag == BEGINS;
 }
 
+/* The next entity tag of an If-Match, without its quotes; a weak one matches nothing (RFC 9110 §8.8.3, §13.1.1). */
+static bool read_tag(h2o_iovec_t *rest, json_t *versions)
+{
+	bool weak = rest->len >= 2 && memcmp(rest->base, "W/", 2) == 0;
+	const char *begin = rest->base + (weak ? 2 : 0), *all_end = rest->base + rest->len;
+	const char *end =
+		begin < all_end && *begin == '"' ? memchr(begin + 1, '"', (size_t)(all_end - begin - 1)) : NULL;
+
+	if (!end)
+		return false;
+	if (!weak)
+		json_array_append_new(versions, json_stringn(begin + 1, (size_t)(end - begin - 1)));
+	for (end++; end < all_end && strchr(", \t", *end);)
+		end++;
+	*rest = h2o_iovec_init(end, (size_t)(all_end - end));
+	return true;
+}
+
+/* The versions that the caller changes; without the field, or with `*`, any. */
+static bool read_if_match(struct http_request *r, json_t *params)
+{
+	h2o_iovec_t rest = http_field(r->req, "if-match");
+	json_t *versions;
+
+	if (!rest.base || h2o_memis(rest.base, rest.len, H2O_STRLIT("*")))
+		return true;
+	json_object_set_new(params, "if_match", versions = json_array());
+	while (rest.len > 0) {
+		if (!read_tag(&rest, versions))
+			return refuse_body(r, &FAULT_MALFORMED_REQUEST, "If-Match is a list of entity tags");
+	}
+	return true;
+}
+
 /* What command.send and batch.create take from headers; nobody waits for a batch. */
 static bool read_send_headers(struct http_request *r, json_t *params)
 {
@@ -336,6 +399,19 @@ static bool read_send_headers(struct http_request *r, json_t *params)
 	if (r->wait >= 0)
 		json_object_set_new(params, "wait", json_integer(r->wait));
 	return read_key(r, params);
+}
+
+static bool read_headers(struct http_request *r, json_t *params)
+{
+	switch (r->route->flag) {
+	case SENDS:
+	case BEGINS:
+		return read_send_headers(r, params);
+	case MERGES:
+		return read_if_match(r, params);
+	default:
+		return true;
+	}
 }
 
 /* Routing. */
@@ -475,7 +551,7 @@ static bool wants_stream(const struct http_request *r)
 static void authenticate_and_run(struct http_request *r, json_t *params)
 {
 	if (!authenticate(r) || !http_may_ask(r, RATE_SUBJECT, r->caller.subject) || !read_query(r, params) ||
-		!read_body(r, params) || (makes_commands(r) && !read_send_headers(r, params))) {
+		!read_body(r, params) || !read_headers(r, params)) {
 		json_decref(params);
 		return;
 	}
@@ -538,6 +614,10 @@ static void add_links(struct http_request *r, const struct api_call *call)
 		http_header(r, "location", text);
 		if (call->replayed)
 			http_header(r, "idempotency-replayed", "true");
+	}
+	if (call->desired_version >= 0) {
+		snprintf(text, sizeof(text), "\"%lld\"", (long long)call->desired_version);
+		http_header(r, "etag", text);
 	}
 	if (r->wait >= 0) {
 		snprintf(text, sizeof(text), "wait=%lld", (long long)r->wait);

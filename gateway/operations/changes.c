@@ -1,4 +1,5 @@
-/* changes.c - the operations that change vehicles and grants: a stage each, a statement each.
+/* changes.c - the operations that change vehicles, their grants, their desired state and their notices: a stage each, a
+ * statement each.
  *
  * Every statement takes arrays of vehicle, subject, admin, body and address, and answers with a row for each: its number, the
  * outcome, the body, and whether it is new. */
@@ -17,6 +18,7 @@
 #include "gateway/api_internal.h"
 #include "gateway/config.h"
 #include "gateway/operations/grant_params.h"
+#include "gateway/operations/notice_params.h"
 #include "sql/batch.h"
 #include "sql/db.h"
 #include "sql/statements.h"
@@ -28,6 +30,9 @@ static bool check_grant(struct api_call *call);
 static bool check_subject(struct api_call *call);
 static bool check_block(struct api_call *call);
 static bool check_unblock(struct api_call *call);
+static bool check_patch(struct api_call *call);
+static bool check_notice(struct api_call *call);
+static bool check_notice_name(struct api_call *call);
 
 #define OPERATION(id, name, ...)                                                                                       \
 	static const char *const params_##id[] = { __VA_ARGS__, NULL };                                                \
@@ -40,20 +45,32 @@ OPERATION(GRANT_DELETE, "grant.delete", "vehicle_id", "subject")
 OPERATION(VEHICLE_TRANSFER, "vehicle.transfer", "vehicle_id", "subject")
 OPERATION(VEHICLE_BLOCK, "vehicle.block", "vehicle_id")
 OPERATION(VEHICLE_UNBLOCK, "vehicle.unblock", "vehicle_id")
+OPERATION(STATE_PATCH, "state.patch", "vehicle_id", "patch", "if_match")
+OPERATION(NOTICE_PUT, "notice.put", "vehicle_id", "name", "payload", "content_type", "expires_in_seconds")
+OPERATION(NOTICE_DELETE, "notice.delete", "vehicle_id", "name")
+
+enum {
+	MAKES_HEADS = 1,   /* its vehicles may be new */
+	MOVES_NOTICES = 2, /* its vehicles may have others to show afterwards */
+	TELLS_VERSION = 4, /* a fifth column: of the desired state */
+};
 
 static const struct {
 	const struct api_operation *operation;
 	const struct db_statement *statement;
-	bool makes_heads; /* its vehicles may be new */
 	bool (*check)(struct api_call *);
+	unsigned besides;
 } kinds[CHANGES_STAGES] = {
-	{ &API_VEHICLE_PUT, &SQL_vehicle_put, true, check_vehicle },
-	{ &API_VEHICLE_DELETE, &SQL_vehicle_retire, false, check_nothing },
-	{ &API_GRANT_PUT, &SQL_grant_put, false, check_grant },
-	{ &API_GRANT_DELETE, &SQL_grant_end, false, check_subject },
-	{ &API_VEHICLE_TRANSFER, &SQL_vehicle_transfer, false, check_subject },
-	{ &API_VEHICLE_BLOCK, &SQL_vehicle_shut, false, check_block },
-	{ &API_VEHICLE_UNBLOCK, &SQL_vehicle_shut, false, check_unblock },
+	{ &API_VEHICLE_PUT, &SQL_vehicle_put, check_vehicle, MAKES_HEADS | MOVES_NOTICES },
+	{ &API_VEHICLE_DELETE, &SQL_vehicle_retire, check_nothing, 0 },
+	{ &API_GRANT_PUT, &SQL_grant_put, check_grant, 0 },
+	{ &API_GRANT_DELETE, &SQL_grant_end, check_subject, 0 },
+	{ &API_VEHICLE_TRANSFER, &SQL_vehicle_transfer, check_subject, 0 },
+	{ &API_STATE_PATCH, &SQL_state_patch, check_patch, TELLS_VERSION },
+	{ &API_NOTICE_PUT, &SQL_notice_put, check_notice, MOVES_NOTICES },
+	{ &API_NOTICE_DELETE, &SQL_notice_delete, check_notice_name, MOVES_NOTICES },
+	{ &API_VEHICLE_BLOCK, &SQL_vehicle_shut, check_block, 0 },
+	{ &API_VEHICLE_UNBLOCK, &SQL_vehicle_shut, check_unblock, 0 },
 };
 
 static const struct {
@@ -68,6 +85,10 @@ static const struct {
 	{ "no_grant", &FAULT_GRANT_NOT_FOUND, "" },
 	{ "no_fleet", &FAULT_FLEET_NOT_FOUND, "" },
 	{ "invalid", &FAULT_INVALID_VEHICLE, "there is no such fleet" },
+	{ "changed", &FAULT_PRECONDITION_FAILED, "" },
+	{ "too_large", &FAULT_TOO_LARGE, "the desired state would be larger than 64 KiB" },
+	{ "no_notice", &FAULT_NOTICE_NOT_FOUND, "" },
+	{ "too_many", &FAULT_INVALID_PARAMS, "there are 64 notices already" },
 };
 #define VERDICTS (sizeof(verdicts) / sizeof(verdicts[0]))
 
@@ -85,6 +106,7 @@ struct change {
 	char *body, *reply;
 	size_t verdict;
 	bool is_new;
+	int64_t version; /* of the desired state; -1: not told */
 };
 
 static void write_begin(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
@@ -259,6 +281,26 @@ static bool check_unblock(struct api_call *call)
 	return check_nothing(call) && json_object_set_new(call->params, "blocked", json_false()) == 0;
 }
 
+/* RFC 7396 knows patches that are no objects; they would make the state something else. */
+static bool check_patch(struct api_call *call)
+{
+	if (!check_nothing(call))
+		return false;
+	return json_is_object(json_object_get(call->params, "patch"))
+		       ? true
+		       : refuse(call, &FAULT_MALFORMED_REQUEST, "the patch is no JSON object");
+}
+
+static bool check_notice_name(struct api_call *call)
+{
+	return check_nothing(call) && notice_check_name(call);
+}
+
+static bool check_notice(struct api_call *call)
+{
+	return check_nothing(call) && notice_check(call);
+}
+
 /* Into the transaction. */
 
 static struct change *change_of(struct batch_item *item)
@@ -307,7 +349,7 @@ static void write_begin(
 	struct db_array vehicles = { 0 }, subjects = { 0 }, admins = { 0 };
 
 	(void)cut;
-	if (!kinds[stage_index(stage)].makes_heads)
+	if (!(kinds[stage_index(stage)].besides & MAKES_HEADS))
 		return;
 	struct batch_item **sorted = memory_new(count * sizeof(*sorted));
 	memcpy(sorted, items, count * sizeof(*sorted));
@@ -326,7 +368,9 @@ static void write_round(
 	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
 {
 	const struct changes *changes = stage->owner;
-	struct db_array vehicles = { 0 }, subjects = { 0 }, admins = { 0 }, bodies = { 0 }, addresses = { 0 };
+	size_t kind = stage_index(stage);
+	struct db_array vehicles = { 0 }, subjects = { 0 }, admins = { 0 }, bodies = { 0 }, addresses = { 0 },
+			settled = { 0 };
 
 	(void)cut;
 	for (size_t i = 0; i < count; i++) {
@@ -334,14 +378,20 @@ static void write_round(
 		add_asker(c, &vehicles, &subjects, &admins);
 		db_array_text(&bodies, c->body);
 		db_array_text(&addresses, c->call->caller.address);
+		db_array_text(&settled, c->vehicle_id);
 	}
-	db_unit_add(unit, kinds[stage_index(stage)].statement);
+	db_unit_add(unit, kinds[kind].statement);
 	db_param_array(unit, &vehicles);
 	db_param_array(unit, &subjects);
 	db_param_array(unit, &admins);
 	db_param_array(unit, &bodies);
 	db_param_bool(unit, changes->synchronous);
 	db_param_array(unit, &addresses);
+	if (kinds[kind].besides & MOVES_NOTICES) { /* a statement of its own: it sees what the first has done */
+		db_unit_add(unit, &SQL_notices_settle);
+		db_param_array(unit, &settled);
+	}
+	db_array_free(&settled);
 }
 
 /* Statements and table are one program: an outcome that it lacks is our mistake. */
@@ -357,7 +407,8 @@ static size_t verdict_of(const char *outcome)
 static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count, size_t first)
 {
-	(void)stage;
+	size_t kind = stage_index(stage);
+
 	(void)cut;
 	for (size_t i = 0; i < count; i++) {
 		struct change *c = change_of(items[i]);
@@ -365,6 +416,7 @@ static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct 
 		c->verdict = verdict_of(outcome);
 		c->reply = memory_need(strdup(reply ? reply : "{}"));
 		c->is_new = db_bool(unit, first, i, 3);
+		c->version = kinds[kind].besides & TELLS_VERSION ? db_int(unit, first, i, 4) : -1;
 	}
 }
 
@@ -380,6 +432,7 @@ static void on_item_done(struct batch_item *item, const struct fault *fault)
 		char *reply = c->reply;
 		c->reply = NULL;
 		c->call->created = c->is_new;
+		c->call->desired_version = c->version;
 		api_call_reply(c->call, reply, strlen(reply));
 	}
 }

@@ -1,4 +1,4 @@
-/* changes.h - the stages of the operations that change vehicles and grants. */
+/* changes.h - the stages of the operations that change vehicles, their grants, desired state and notices. */
 #ifndef KEYFOB_GATEWAY_OPERATIONS_CHANGES_H
 #define KEYFOB_GATEWAY_OPERATIONS_CHANGES_H
 
@@ -8,7 +8,7 @@ struct batch;
 struct batch_stage;
 struct changes;
 
-#define CHANGES_STAGES 7
+#define CHANGES_STAGES 10
 
 struct changes *changes_new(bool synchronous);
 void changes_free(struct changes *);

@@ -1,4 +1,6 @@
-/* fleets.c - the operations that change fleets and their grants: a row each in a table, a statement each. */
+/* fleets.c - the operations that change fleets, their grants and their notices: a row each in a table, a statement each.
+ *
+ * Notices for all vehicles are those of the fleet '*', which is admin's and in no list. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +12,7 @@
 #include "gateway/api_internal.h"
 #include "gateway/operations/fleet_change.h"
 #include "gateway/operations/grant_params.h"
+#include "gateway/operations/notice_params.h"
 #include "gateway/operations/revocation.h"
 #include "sql/db.h"
 #include "sql/statements.h"
@@ -21,6 +24,10 @@ static bool check_fleet(struct api_call *call);
 static bool check_nothing(struct api_call *call);
 static bool check_grant(struct api_call *call);
 static bool check_subject(struct api_call *call);
+static bool check_notice(struct api_call *call);
+static bool check_notice_name(struct api_call *call);
+static bool check_notice_for_all(struct api_call *call);
+static bool check_notice_name_for_all(struct api_call *call);
 
 #define OPERATION(id, name, ...)                                                                                       \
 	static const char *const params_##id[] = { __VA_ARGS__, NULL };                                                \
@@ -29,6 +36,10 @@ OPERATION(FLEET_PUT, "fleet.put", "fleet_id", "title")
 OPERATION(FLEET_DELETE, "fleet.delete", "fleet_id")
 OPERATION(FLEET_GRANT_PUT, "fleet.grant.put", "fleet_id", "subject", "role", "expires_at")
 OPERATION(FLEET_GRANT_DELETE, "fleet.grant.delete", "fleet_id", "subject")
+OPERATION(FLEET_NOTICE_PUT, "fleet.notice.put", "fleet_id", "name", "payload", "content_type", "expires_in_seconds")
+OPERATION(FLEET_NOTICE_DELETE, "fleet.notice.delete", "fleet_id", "name")
+OPERATION(ALL_NOTICE_PUT, "all.notice.put", "name", "payload", "content_type", "expires_in_seconds")
+OPERATION(ALL_NOTICE_DELETE, "all.notice.delete", "name")
 
 static const struct kind {
 	const struct api_operation *operation;
@@ -39,6 +50,10 @@ static const struct kind {
 	{ &API_FLEET_DELETE, &SQL_fleet_delete, check_nothing },
 	{ &API_FLEET_GRANT_PUT, &SQL_fleet_grant_put, check_grant },
 	{ &API_FLEET_GRANT_DELETE, &SQL_fleet_grant_end, check_subject },
+	{ &API_FLEET_NOTICE_PUT, &SQL_fleet_notice_put, check_notice },
+	{ &API_FLEET_NOTICE_DELETE, &SQL_fleet_notice_delete, check_notice_name },
+	{ &API_ALL_NOTICE_PUT, &SQL_fleet_notice_put, check_notice_for_all },
+	{ &API_ALL_NOTICE_DELETE, &SQL_fleet_notice_delete, check_notice_name_for_all },
 };
 
 static const struct verdict {
@@ -51,6 +66,8 @@ static const struct verdict {
 	{ "forbidden", &FAULT_FORBIDDEN, "your role does not allow this" },
 	{ "no_grant", &FAULT_GRANT_NOT_FOUND, "" },
 	{ "not_empty", &FAULT_FLEET_NOT_EMPTY, "" },
+	{ "no_notice", &FAULT_NOTICE_NOT_FOUND, "" },
+	{ "too_many", &FAULT_INVALID_PARAMS, "there are 64 notices already" },
 };
 #define VERDICTS (sizeof(verdicts) / sizeof(verdicts[0]))
 
@@ -132,6 +149,33 @@ static bool check_subject(struct api_call *call)
 static bool check_grant(struct api_call *call)
 {
 	return check_nothing(call) && grant_check(call, GRANT_ON_FLEET);
+}
+
+static bool check_notice(struct api_call *call)
+{
+	return check_nothing(call) && notice_check(call);
+}
+
+static bool check_notice_name(struct api_call *call)
+{
+	return check_nothing(call) && notice_check_name(call);
+}
+
+static void mean_all(struct api_call *call)
+{
+	json_object_set_new(call->params, "fleet_id", memory_need(json_string("*")));
+}
+
+static bool check_notice_for_all(struct api_call *call)
+{
+	mean_all(call);
+	return notice_check(call);
+}
+
+static bool check_notice_name_for_all(struct api_call *call)
+{
+	mean_all(call);
+	return notice_check_name(call);
 }
 
 /* Committed, or not. Statements and table are one program: an outcome that it lacks is our mistake. */

@@ -25,6 +25,7 @@
 enum need {
 	NEED_VEHICLE,
 	NEED_FLEET,
+	NEED_ALL_VEHICLES,
 	NEED_ID,
 	NEED_LIMIT,
 	NEED_CURSOR,
@@ -72,6 +73,9 @@ OPERATION(FLEET_GRANT_GET, "fleet.grant.get", SCOPE_VEHICLES_READ, "fleet_id", "
 OPERATION(BATCH_GET, "batch.get", SCOPE_VEHICLES_READ | SCOPE_COMMANDS_WRITE, "id")
 OPERATION(
 	BATCH_COMMANDS, "batch.commands", SCOPE_VEHICLES_READ | SCOPE_COMMANDS_WRITE, "id", "status", "limit", "cursor")
+OPERATION(NOTICE_LIST, "notice.list", SCOPE_VEHICLES_READ, "vehicle_id", "limit", "cursor")
+OPERATION(FLEET_NOTICE_LIST, "fleet.notice.list", SCOPE_VEHICLES_READ, "fleet_id", "limit", "cursor")
+OPERATION(ALL_NOTICE_LIST, "all.notice.list", SCOPE_VEHICLES_READ, "limit", "cursor")
 OPERATION(ME, "me", 0, "")
 
 #define VEHICLE &FAULT_VEHICLE_NOT_FOUND
@@ -106,6 +110,12 @@ static const struct read reads[] = {
 	{ &API_BATCH_GET, &SQL_read_batch, 1, BATCH, &FAULT_INTERNAL, { NEED_ID, NEED_END } },
 	{ &API_BATCH_COMMANDS, &SQL_read_batch_commands, 1, BATCH, &FAULT_INTERNAL,
 		{ NEED_ID, NEED_LIMIT, NEED_CURSOR, NEED_TARGET_STATUS, NEED_END } },
+	{ &API_NOTICE_LIST, &SQL_read_notices, 1, VEHICLE, &FAULT_INTERNAL,
+		{ NEED_VEHICLE, NEED_LIMIT, NEED_CURSOR, NEED_END } },
+	{ &API_FLEET_NOTICE_LIST, &SQL_read_fleet_notices, 1, FLEET, &FAULT_INTERNAL,
+		{ NEED_FLEET, NEED_LIMIT, NEED_CURSOR, NEED_END } },
+	{ &API_ALL_NOTICE_LIST, &SQL_read_fleet_notices, 3, &FAULT_FORBIDDEN, &FAULT_INTERNAL,
+		{ NEED_ALL_VEHICLES, NEED_LIMIT, NEED_CURSOR, NEED_END } },
 	{ &API_ME, &SQL_read_me, 0, VEHICLE, &FAULT_INTERNAL, { NEED_SCOPES, NEED_END } },
 };
 #undef VEHICLE
@@ -282,9 +292,9 @@ static bool add_scopes(struct api_call *call, struct db_unit *unit)
 	return true;
 }
 
-static bool add_null(struct db_unit *unit)
+static bool add_constant(struct db_unit *unit, const char *text)
 {
-	db_param_text(unit, NULL);
+	db_param_text(unit, text);
 	return true;
 }
 
@@ -295,6 +305,8 @@ static bool add_need(struct api_call *call, struct db_unit *unit, enum need need
 		return add_vehicle(call, unit);
 	case NEED_FLEET:
 		return add_fleet(call, unit);
+	case NEED_ALL_VEHICLES:
+		return add_constant(unit, "*");
 	case NEED_ID:
 		return add_id(call, unit);
 	case NEED_LIMIT:
@@ -320,7 +332,7 @@ static bool add_need(struct api_call *call, struct db_unit *unit, enum need need
 	case NEED_END:
 		break;
 	}
-	return add_null(unit);
+	return add_constant(unit, NULL);
 }
 
 /* A read that was lost changed nothing: it is never unknown. A statement that failed is our mistake. */
@@ -353,6 +365,8 @@ static void on_read(struct db_unit *unit, void *context, const struct fault *fau
 	} else {
 		const char *cursor = db_text(unit, 0, 0, 2);
 		snprintf(call->next_cursor, sizeof(call->next_cursor), "%s", cursor ? cursor : "");
+		if (call->operation == &API_VEHICLE_GET) /* it has a fourth column */
+			call->desired_version = db_int(unit, 0, 0, 3);
 		char *body = memory_need(strdup(db_text(unit, 0, 0, 1)));
 		api_call_reply(call, body, strlen(body));
 	}

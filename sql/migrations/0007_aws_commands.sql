@@ -14,5 +14,5 @@ create or replace function vehicle_json(v vehicles, h vehicle_heads, is_manager 
 		'connectivity', jsonb_build_object('state', case when h.reachable then 'connected' else 'disconnected' end,
 			'since', rfc3339(h.since), 'verifying', h.verifying, 'reason', h.reason)
 			|| case when is_unstable(h) then '{"unstable": true}' else '{}' end::jsonb,
-		'state', json_build_object('reported', v.reported, 'desired', v.desired, 'delta', state_delta(v.desired, v.reported)),
+		'state', state_json(v),
 		'seq', h.seq, 'epoch', epoch, 'created_at', rfc3339(v.created_at), 'updated_at', rfc3339(v.updated_at)) $$;

@@ -1,4 +1,4 @@
--- Removes an empty fleet with its grants: $1 fleet, $2 subject who asks, $3 admin, $4 unused. Admin alone.
+-- Removes an empty fleet with its grants and notices: $1 fleet, $2 subject who asks, $3 admin, $4 unused. Admin alone.
 with i as materialized (
 	select $1::text as fleet_id, $2::text as subject, $3::bool as admin, $4::json as b, $5::text as address, f.fleet_id is not null as there,
 		case when $3::bool then 3 else grant_rank($2::text, null, f.fleet_id) end as rank
@@ -13,6 +13,8 @@ with i as materialized (
 ), ended as (
 	delete from grants g using judged j where j.outcome = 'done' and g.object_kind = 'fleet' and g.object_id = j.fleet_id
 	returning access_json(g.subject, null, null) as change
+), withdrawn as (
+	delete from notices n using judged j where j.outcome = 'done' and n.object_kind = 'fleet' and n.object_id = j.fleet_id
 ), removed as (
 	delete from fleets f using judged j where j.outcome = 'done' and f.fleet_id = j.fleet_id
 ), noted as (

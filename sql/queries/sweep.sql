@@ -1,5 +1,5 @@
--- Removes what dead workers left, idempotency keys whose day is over, and wake-ups and batches older than the commands that are
--- kept ($1 milliseconds).
+-- Removes what dead workers left, idempotency keys whose day is over, what the broker let go a day ago, and wake-ups and batches older
+-- than the commands that are kept ($1 milliseconds). A desired state's row stays: its version goes on.
 with dead as (
 	delete from leases where name like 'worker/%' and expires_at < clock_timestamp() - interval '1 minute' returning holder
 ), slept as (
@@ -8,6 +8,8 @@ with dead as (
 	delete from batches where finished_at < now() - greatest($1::bigint * interval '1 millisecond', interval '25 hours') returning id
 ), targets as (
 	delete from batch_targets t using done d where t.batch_id = d.id
+), let_go as (
+	delete from retained where payload = '' and kind <> 'desired' and published = version and changed_at < now() - interval '1 day'
 ), gone as (
 	delete from interest t using dead d where t.worker = d.holder
 )

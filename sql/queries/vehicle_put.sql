@@ -40,7 +40,7 @@ with i as materialized (
 	select event_add(j.vehicle_id, 'vehicle.moved', json_build_object('fleet_id', j.goes_to), j.was_in) as seq
 	from stored s join judged j on j.vehicle_id = (s.v).vehicle_id where j.was_in is distinct from j.goes_to
 ), let_in as materialized (
-	select vehicle_block(j.vehicle_id, false)::text from judged j join blocks b on b.vehicle_id = j.vehicle_id and b.blocked
+	select vehicle_block(j.vehicle_id, false)::text from judged j join retained b on b.vehicle_id = j.vehicle_id and b.kind = 'blocked' and b.payload <> ''
 	where j.outcome = 'done' and not j.there
 ), noted as (
 	insert into audit (who, action, object, allowed)

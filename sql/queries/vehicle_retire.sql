@@ -1,6 +1,6 @@
 -- Retires vehicles: $1 vehicle, $2 subject, $3 admin, $4 unused, $5 unused. What is unsent is cancelled, grants end and are told,
--- the shadow is cleared, its fleet is left; the head stays, so that seq goes on should it be registered anew. The broker
--- shuts it out.
+-- the shadow and notices are cleared, its fleet is left; the head stays, so that seq goes on should it be registered anew. The
+-- broker shuts it out.
 with i as materialized (
 	select i.*, v.fleet_id, case
 		when v.vehicle_id is null then 'not_found'
@@ -27,11 +27,11 @@ with i as materialized (
 ), told as materialized (
 	select event_add(i.vehicle_id, 'vehicle.retired', '{}') from i where i.outcome = 'done' and (select count(*) from ended) >= 0
 ), retired as (
-	update vehicles v set retired_at = clock_timestamp(), reported = '{}', reported_version = null, desired = '{}', tags = '{}', fleet_id = null,
-		display_name = null, msisdn = null, iccid = null
+	update vehicles v set retired_at = clock_timestamp(), reported = '{}', reported_version = null, desired = '{}', desired_version = v.desired_version + 1,
+		tags = '{}', fleet_id = null, display_name = null, msisdn = null, iccid = null
 	from i where i.outcome = 'done' and v.vehicle_id = i.vehicle_id and (select count(*) from told) >= 0
 ), shut_out as materialized (
-	select vehicle_block(i.vehicle_id, true)::text from i where i.outcome = 'done'
+	select vehicle_block(i.vehicle_id, true)::text, vehicle_clear(i.vehicle_id)::text from i where i.outcome = 'done'
 ), noted as (
 	insert into audit (who, action, object, allowed) select actor(i.subject, i.address), 'vehicle.retire', i.vehicle_id, i.outcome = 'done' from i
 )

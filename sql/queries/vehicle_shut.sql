@@ -9,11 +9,11 @@ with i as materialized (
 	left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
 	where $5::bool is not null
 ), shut as materialized (
-	select vehicle_block(i.vehicle_id, i.blocked)::text from i left join blocks b on b.vehicle_id = i.vehicle_id
-	where i.outcome = 'done' and coalesce(b.blocked, false) <> i.blocked
+	select vehicle_block(i.vehicle_id, i.blocked)::text from i left join retained b on b.vehicle_id = i.vehicle_id and b.kind = 'blocked'
+	where i.outcome = 'done' and (coalesce(b.payload, '') <> '') <> i.blocked
 ), told as materialized (
 	select event_add(i.vehicle_id, case when i.blocked then 'vehicle.blocked' else 'vehicle.unblocked' end, '{}')
-	from i left join blocks b on b.vehicle_id = i.vehicle_id where i.outcome = 'done' and coalesce(b.blocked, false) <> i.blocked
+	from i left join retained b on b.vehicle_id = i.vehicle_id and b.kind = 'blocked' where i.outcome = 'done' and (coalesce(b.payload, '') <> '') <> i.blocked
 ), noted as (
 	insert into audit (who, action, object, allowed)
 	select actor(i.subject, i.address), case when i.blocked then 'vehicle.block' else 'vehicle.unblock' end, i.vehicle_id, i.outcome = 'done' from i

@@ -49,7 +49,7 @@ test('a broker that starts anew is told anew', options, async () => {
 	await broker.stop();
 	await broker.start();
 	await untilShutOut(id);
-	await poll(() => database.sql('select count(*) from blocks where published < version'), (count) => count === '0', { what: 'all is acknowledged' });
+	await poll(() => database.sql('select count(*) from retained where published < version'), (count) => count === '0', { what: 'all is acknowledged' });
 });
 
 test('a vehicle cannot shut others out, nor let itself in', options, async () => {

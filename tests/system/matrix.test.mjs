@@ -29,6 +29,7 @@ const verdicts = {
 	f: 'fleet-not-found',
 	b: 'batch-not-found',
 	N: 'fleet-not-empty',
+	n: 'notice-not-found',
 };
 const json = { 'Content-Type': 'application/json' };
 
@@ -60,6 +61,10 @@ const calls = [
 	['w', '. F.FFFF V', 'DELETE', '/v1/vehicles/V/block'],
 	['a', '. FFFFFF F', 'GET', '/v1/subjects/zoe'],
 	['a', '. FFFFFF F', 'DELETE', '/v1/subjects/zoe'],
+	['w', '. ...F.F V', 'PATCH', '/v1/vehicles/V/state', { lights: 1 }],
+	['r', '. ...... V', 'GET', '/v1/vehicles/V/notices'],
+	['w', '. ..FFFF V', 'PUT', '/v1/vehicles/V/notices/storm', { park: 'inside' }],
+	['w', '. ..FFFF V', 'DELETE', '/v1/vehicles/V/notices/recall'],
 	['r', '. ...... .', 'GET', '/v1/fleets'],
 	['r', '. f...ff f', 'GET', '/v1/fleets/F'],
 	['w', '. fFFFff f', 'PUT', '/v1/fleets/F', { title: 'Vans' }],
@@ -75,6 +80,12 @@ const calls = [
 	['r', '. f.FFff f', 'GET', '/v1/fleets/F/grants/pia'],
 	['w', '. f.FFff f', 'PUT', '/v1/fleets/F/grants/eve', { role: 'viewer' }],
 	['w', '. f.FFff f', 'DELETE', '/v1/fleets/F/grants/pia'],
+	['r', '. f...ff f', 'GET', '/v1/fleets/F/notices'],
+	['w', '. f.FFff f', 'PUT', '/v1/fleets/F/notices/storm', { park: 'inside' }],
+	['w', '. f.FFff f', 'DELETE', '/v1/fleets/F/notices/recall'],
+	['r', '. FFFFFF F', 'GET', '/v1/notices'],
+	['w', '. FFFFFF F', 'PUT', '/v1/notices/storm', { park: 'inside' }],
+	['w', 'n FFFFFF F', 'DELETE', '/v1/notices/none'],
 ];
 
 const methods = [
@@ -117,6 +128,8 @@ async function makeArenas(count, grants) {
 		insert into batches (id, fleet_id, name, ttl_seconds, timeout_seconds, wake, redelivery, supersedes, catalog, issued_by, admin, needs, rate, total)
 			select gen_random_uuid(), 'MF' || n, 'horn.honk', 30, 20, false, 'on_reconnect', '', '{}', 'root', true, 2, 1, 0
 			from generate_series(${first}, ${arenas}) n;
+		insert into notices (object_kind, object_id, name, payload, published_by)
+			select kind, prefix || n, 'recall', 'stop', 'root' from generate_series(${first}, ${arenas}) n, (values ('vehicle', 'MV'), ('fleet', 'MF')) as v(kind, prefix);
 		insert into grants (object_kind, object_id, subject, role, granted_by, created_at)
 			select kind, case kind when 'vehicle' then 'MV' else 'MF' end || n, subject, role, 'root', now() - interval '1 hour'
 			from generate_series(${first}, ${arenas}) n, (values ('vehicle', 'pia', 'driver'), ('fleet', 'pia', 'operator'), ('vehicle', 'ole', 'owner')

@@ -1,7 +1,7 @@
 // servers.mjs - an installation for a test: a database of its own, a broker with the plugin, and nodes.
 //
 // The PostgreSQL cluster is shared by all files of a run; ./dev test starts it and says where in KEYFOB_TEST_POSTGRES.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -143,6 +143,13 @@ class Broker {
 
 	kill() {
 		return this.child.kill();
+	}
+
+	// Killed, and what it kept is gone.
+	async forget() {
+		await this.kill();
+		rmSync(join(this.folder, 'mosquitto.db'), { force: true });
+		await this.start();
 	}
 }
 

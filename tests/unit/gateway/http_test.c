@@ -55,13 +55,16 @@ static void run_echo(struct api_call *call)
 	snprintf(call->resource_id, sizeof(call->resource_id), "%s", "0192f3c8-0000-7000-8000-000000000001");
 	if (call->operation == &API_COMMAND_LIST)
 		snprintf(call->next_cursor, sizeof(call->next_cursor), "%s", "NEXT");
+	if (call->operation == &API_VEHICLE_GET || call->operation == &API_STATE_PATCH)
+		call->desired_version = 7;
 	call->settled = json_object_get(call->params, "settle") != NULL;
 	api_call_reply(call, text, strlen(text));
 }
 
 static const char *const everything[] = { "vehicle_id", "fleet_id", "id", "name", "params", "wait", "idempotency_key",
 	"traceparent", "limit", "cursor", "status", "after", "subject", "settle", "display_name", "provider",
-	"message_id", "delivered", "reason", "filter", NULL };
+	"message_id", "delivered", "reason", "filter", "patch", "if_match", "payload", "content_type",
+	"expires_in_seconds", NULL };
 #define OPERATION(id) const struct api_operation id = { .name = #id, .params = everything, .run = run_echo };
 OPERATION(API_COMMAND_SEND)
 OPERATION(API_COMMAND_GET)
@@ -96,6 +99,16 @@ OPERATION(API_VEHICLE_BLOCK)
 OPERATION(API_VEHICLE_UNBLOCK)
 OPERATION(API_SUBJECT_GET)
 OPERATION(API_SUBJECT_ERASE)
+OPERATION(API_STATE_PATCH)
+OPERATION(API_NOTICE_LIST)
+OPERATION(API_NOTICE_PUT)
+OPERATION(API_NOTICE_DELETE)
+OPERATION(API_FLEET_NOTICE_LIST)
+OPERATION(API_FLEET_NOTICE_PUT)
+OPERATION(API_FLEET_NOTICE_DELETE)
+OPERATION(API_ALL_NOTICE_LIST)
+OPERATION(API_ALL_NOTICE_PUT)
+OPERATION(API_ALL_NOTICE_DELETE)
 OPERATION(API_CATALOG_GET)
 OPERATION(API_ME)
 
@@ -447,6 +460,63 @@ START_TEST(reads_bodies_and_headers)
 	ask_expect(post(both, "{}"), "400", "Idempotency-Key");
 	snprintf(both, sizeof(both), "%sIdempotency-Key: a\r\nIdempotency-Key: b\r\n", type);
 	ask_expect(post(both, "{}"), "400", "Idempotency-Key");
+}
+END_TEST
+
+static const char *change(const char *what, const char *headers, const char *body)
+{
+	static char request[4096];
+
+	snprintf(request, sizeof(request), "%s HTTP/1.1\r\n%sContent-Length: %zu\r\n" LAST "%s", what, headers,
+		strlen(body), body);
+	return request;
+}
+
+/* RFC 7396; RFC 9110 §13.1.1: any tag of the list will do, a weak one is none. */
+START_TEST(reads_merge_patches)
+{
+	static const char what[] = "PATCH /v1/vehicles/C/state",
+			  merge[] = "Content-Type: application/merge-patch+json\r\n";
+	char both[256];
+
+	/* whatever a patch's members are called, they are none of ours */
+	ask_expect(change(what, merge, "{\"vehicle_id\":\"D\",\"wait\":null}"), "200",
+		"{\"patch\":{\"vehicle_id\":\"D\",\"wait\":null},\"vehicle_id\":\"C\"}");
+	ask_expect(change(what, "Content-Type: application/json\r\n", "{}"), "200", "etag: \"7\"");
+	ask_expect(change(what, "Content-Type: text/plain\r\n", "{}"), "415", "unsupported-media-type");
+	ask_expect(change("PUT /v1/vehicles/C", merge, "{}"), "415", "unsupported-media-type");
+	ask_expect(change(what, merge, "[1]"), "400", "malformed-request");
+	ask_expect("GET /v1/vehicles/C HTTP/1.1\r\n" LAST, "200", "etag: \"7\"");
+	static const struct {
+		const char *field, *status, *what;
+	} fields[] = {
+		{ "\"7\"", "200", "\"if_match\":[\"7\"]" },
+		{ "\"6\" ,\t\"7\"", "200", "\"if_match\":[\"6\",\"7\"]" },
+		{ "W/\"7\"", "200", "\"if_match\":[]" },
+		{ "*", "200", "{\"patch\":{},\"vehicle_id\":\"C\"}" },
+		{ "7", "400", "If-Match is a list" },
+		{ "\"7", "400", "If-Match is a list" },
+		{ "\"7\", *", "400", "If-Match is a list" },
+	};
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		snprintf(both, sizeof(both), "%sIf-Match: %s\r\n", merge, fields[i].field);
+		ask_expect(change(what, both, "{}"), fields[i].status, fields[i].what);
+	}
+}
+END_TEST
+
+/* A notice's body is its payload, whatever it says it is. */
+START_TEST(carries_payloads)
+{
+	static const char what[] = "PUT /v1/vehicles/C/notices/recall?expires_in_seconds=60";
+
+	ask_expect(change(what, "Content-Type: text/plain\r\n", "{ \"name\":1 }"), "200",
+		"{\"content_type\":\"text/plain\",\"expires_in_seconds\":60,\"name\":\"recall\",\"payload\":\"{ "
+		"\\\"name\\\":1 }\",\"vehicle_id\":\"C\"}");
+	ask_expect(change("PUT /v1/notices/recall", "", "x"), "200", "{\"name\":\"recall\",\"payload\":\"x\"}");
+	ask_expect(change(what, "", "\xff"), "400", "malformed-request");
+	ask_expect(change("PUT /v1/fleets/F/notices/a?expires_in_seconds=0", "", "x"), "400", "invalid-query");
+	ask_expect("DELETE /v1/fleets/F/notices/a HTTP/1.1\r\n" LAST, "204", "");
 }
 END_TEST
 
@@ -963,6 +1033,8 @@ static void add_tests(Suite *suite, const char *name, void (*set_up)(void))
 	tcase_add_test(tests, finds_what_a_path_names);
 	tcase_add_test(tests, reads_queries);
 	tcase_add_test(tests, reads_bodies_and_headers);
+	tcase_add_test(tests, reads_merge_patches);
+	tcase_add_test(tests, carries_payloads);
 	tcase_add_test(tests, refuses_too_large_heads);
 	tcase_add_test(tests, refuses_too_large_bodies);
 	tcase_add_test(tests, hears_a_slow_client_to_its_end);

@@ -1,0 +1,18 @@
+-- $1 subject, $2 admin, $3 unused, $4 fleet ('*': all vehicles, for admin alone), $5 limit, $6 cursor (the last name seen): a page of the
+-- notices that were published for it.
+with v as (
+	select f.fleet_id, case when $2::bool then 3 else grant_rank($1::text, null, f.fleet_id) end as rank
+	from fleets f where f.fleet_id = $4::text and $3::bool is not null
+	union all
+	select '*', 3 where $4::text = '*' and $2::bool
+), shown as (
+	select n.name, notice_json(n) as body, row_number() over (order by n.name) as n
+	from v join notices n on n.object_kind = 'fleet' and n.object_id = v.fleet_id
+	where (n.expires_at is null or n.expires_at > now()) and n.name > coalesce($6::text, '')
+	order by n.name limit $5::int + 1
+), next as (
+	select case when count(*) > $5::int then max(name) filter (where n = $5::int) end as cursor from shown
+)
+select v.rank, json_build_object('items', coalesce((select json_agg(s.body order by s.n) from shown s where s.n <= $5::int), '[]'), 'next_cursor', next.cursor),
+	next.cursor
+from v, next
