@@ -3,7 +3,7 @@
  * The rows are the truth (`retained`), the broker's retained messages follow; a change is a row in the transaction that made it, so
  * no node's death loses one. The worker that reads the lifecycle feed publishes, and nobody else: so a vehicle's
  * messages keep their order. What a broker lost that was restarted is found by a mark, itself a retained message, and
- * published again (docs/decisions/0007-one-way-for-what-the-broker-keeps.md). */
+ * published again (docs/decisions/0010-one-way-for-what-the-broker-keeps.md). */
 #ifndef KEYFOB_GATEWAY_RETAINED_H
 #define KEYFOB_GATEWAY_RETAINED_H
 
