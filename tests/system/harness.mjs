@@ -3,6 +3,6 @@ export { build, folder, isLong, isSanitized, run } from './children.mjs';
 export { makeAuthority } from './certificates.mjs';
 export { poll, Record } from './record.mjs';
 export { adminToken, forgedToken, token } from './tokens.mjs';
-export { createDatabase, startBroker, startInstallation, startNode, vehicleIds } from './servers.mjs';
+export { createDatabase, gatewayPassword, startBroker, startInstallation, startNode, vehicleIds } from './servers.mjs';
 export { grant, openSocket, openStream, registerVehicle, rest, RpcError, sendCommand } from './apps.mjs';
 export { connectVehicle, feedOf, vehicle } from './vehicles.mjs';

@@ -10,7 +10,7 @@ import { after, test } from 'node:test';
 import mqtt from 'mqtt';
 import pg from 'pg';
 import { atEnd } from './children.mjs';
-import { isSanitized, poll, Record, startBroker } from './harness.mjs';
+import { gatewayPassword, isSanitized, poll, Record, startBroker } from './harness.mjs';
 import { createMigratedDatabase } from './servers.mjs';
 import { deliver, makeHistory, namesAfter, nextSession, randomFrom, truthAt } from './histories.mjs';
 
@@ -249,7 +249,7 @@ async function liveAtBroker(broker, id, { sessions, random }) {
 // Everything that the plugin tells, until each connection that ended was told as ended.
 async function record(broker, act) {
 	const told = new Record('the plugin');
-	const watcher = mqtt.connect(broker.url, { clientId: 'keyfob-watcher', username: 'keyfob', password: 'gateway-secret', protocolVersion: 5 });
+	const watcher = mqtt.connect(broker.url, { clientId: 'keyfob-watcher', username: 'keyfob', password: gatewayPassword, protocolVersion: 5 });
 	atEnd(() => watcher.endAsync(true));
 	await once(watcher, 'connect');
 	watcher.on('message', (topic, payload) => {

@@ -11,7 +11,7 @@ import { audience, issuer, jwksFile, secrets } from './tokens.mjs';
 const catalog = fileURLToPath(new URL('./catalog.yaml', import.meta.url));
 // ./dev test looks for what is entrusted to a node wherever a node writes, by tests/canaries.
 const vehiclePassword = 'canary-vehicle-secret';
-const gatewayPassword = 'canary-gateway-secret';
+export const gatewayPassword = 'canary-gateway-secret';
 let databases = 0;
 let brokers = 0;
 let nodes = 0;

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import mqtt from 'mqtt';
-import { adminToken, openSocket, poll, Record, registerVehicle, rest, sendCommand, startInstallation, vehicleIds, vehicle as makeVehicle } from './harness.mjs';
+import { adminToken, gatewayPassword, openSocket, poll, Record, registerVehicle, rest, sendCommand, startInstallation, vehicleIds, vehicle as makeVehicle } from './harness.mjs';
 import { atEnd } from './children.mjs';
 
 const ids = vehicleIds(10);
@@ -26,7 +26,7 @@ async function newVehicle() {
 
 // ---- EMQX
 
-const publisher = mqtt.connect(broker.url, { clientId: 'keyfob-emqx', username: 'keyfob', password: 'gateway-secret', protocolVersion: 5 });
+const publisher = mqtt.connect(broker.url, { clientId: 'keyfob-emqx', username: 'keyfob', password: gatewayPassword, protocolVersion: 5 });
 await new Promise((up) => publisher.once('connect', up));
 atEnd(() => publisher.endAsync(true));
 await poll(() => broker.child.logText(), (log) => log.includes(' as keyfob-bridge '), { what: 'the bridge is there' });

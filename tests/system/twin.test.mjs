@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import mqtt from 'mqtt';
-import { adminToken, build, connectVehicle, feedOf, folder, grant, openSocket, poll, registerVehicle, rest, startInstallation, token, vehicleIds } from './harness.mjs';
+import { adminToken, build, connectVehicle, feedOf, folder, gatewayPassword, grant, openSocket, poll, registerVehicle, rest, startInstallation, token, vehicleIds } from './harness.mjs';
 import { Child } from './children.mjs';
 
 const ids = vehicleIds(40);
@@ -38,7 +38,7 @@ const isNotice = (name, is) => ({ topic, payload }) => topic.endsWith(`/notices/
 
 // What the broker keeps: { topic: payload }.
 async function kept(filter) {
-	const client = await mqtt.connectAsync(broker.url, { clientId: `keyfob-look-${used}-${Math.random()}`, username: 'keyfob', password: 'gateway-secret', protocolVersion: 5 });
+	const client = await mqtt.connectAsync(broker.url, { clientId: `keyfob-look-${used}-${Math.random()}`, username: 'keyfob', password: gatewayPassword, protocolVersion: 5 });
 	const found = {};
 	client.on('message', (topic, payload, { retain }) => retain && (found[topic] = payload.toString()));
 	await client.subscribeAsync(filter, { qos: 1 });
