@@ -245,6 +245,8 @@ test('strings that a vehicle or its owner made up are strings', once, async () =
 	await car.publish(`vehicles/${id}/state/${car.feed}`, { version: 1, state: { [evil]: { inner: evil }, __proto__x: 1 } });
 	await page.getByRole('term').filter({ hasText: `${evil}.inner` }).waitFor();
 	await page.getByRole('button', { name: 'Sound the horn' }).click();
+	await page.getByLabel('note').fill('A 1');
+	assert.equal(await page.getByLabel('note').evaluate((input) => input.checkValidity()), false, 'not as the catalogue has it');
 	await page.getByLabel('note').fill('a-1');
 	await page.getByRole('button', { name: 'Send', exact: true }).click();
 	await isMarked(page, 'Sound the horn', 'Failed');

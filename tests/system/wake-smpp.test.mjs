@@ -53,7 +53,7 @@ const untilCommand = async (id, commandId, status) => (await poll(() => command(
 const untilWakeup = (id, status, provider) =>
 	poll(
 		() => rest(two, 'GET', `/v1/vehicles/${id}/wakeups`, { token: admin }),
-		({ body }) => body.items[0]?.status === status && body.items[0].provider === provider,
+		({ body }) => body.items?.[0]?.status === status && body.items[0].provider === provider,
 		{ what: `the wake-up of ${id} is ${status} by ${provider}` },
 	);
 

@@ -102,6 +102,7 @@ export const texts = {
 		send: 'Send',
 		sending: 'Sending…',
 		hold: (title: string) => `Hold: ${title}`,
+		pattern: (pattern: string) => `It has to match ${pattern}`,
 		holdHint: 'Hold for a second, so that it is not sent by accident.',
 		close: 'Close',
 		cancel: 'Take it back',

@@ -81,7 +81,14 @@ function Field({ name, schema, isRequired }: { name: string; schema: ParamSchema
 					))}
 				</select>
 			) : schema.type === 'string' ? (
-				<input {...common} type="text" maxLength={schema.maxLength} pattern={schema.pattern} defaultValue={String(initial ?? '')} autocomplete="off" />
+				<input
+					{...common}
+					type="text"
+					maxLength={schema.maxLength}
+					onInput={({ currentTarget: input }) => input.setCustomValidity(complaint(schema.pattern, input.value))}
+					defaultValue={String(initial ?? '')}
+					autocomplete="off"
+				/>
 			) : (
 				<input
 					{...common}
@@ -94,6 +101,17 @@ function Field({ name, schema, isRequired }: { name: string; schema: ParamSchema
 			)}
 		</div>
 	);
+}
+
+// A schema's pattern may match anywhere; HTML's own attribute means the whole text, and reads classes by other rules. What this
+// browser cannot read is left to the node.
+function complaint(pattern: string | undefined, value: string): string {
+	if (!pattern || value === '') return '';
+	try {
+		return new RegExp(pattern, 'u').test(value) ? '' : texts.command.pattern(pattern);
+	} catch {
+		return '';
+	}
 }
 
 function read(form: HTMLFormElement, properties: [string, ParamSchema][]): JsonObject {
