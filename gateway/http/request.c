@@ -569,7 +569,6 @@ static void authenticate_and_run(struct http_request *r, json_t *params)
 	api_call_start(r->call);
 }
 
-/* The same query with another cursor (RFC 8288). */
 /* RFC 3986 §2.3: what is not unreserved is percent-encoded. */
 static void add_encoded(struct text *out, const char *value)
 {
@@ -578,6 +577,7 @@ static void add_encoded(struct text *out, const char *value)
 			(unsigned char)*value);
 }
 
+/* The same query with another cursor (RFC 8288). */
 static void add_next(struct http_request *r, const char *cursor)
 {
 	h2o_req_t *req = r->req;
