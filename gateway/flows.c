@@ -94,8 +94,8 @@ struct flows {
 	size_t feed_count, feeds_closing;
 	bool resync_due; /* asked for as soon as the send link is up, but not before resync_at_ms */
 	int64_t resync_at_ms, resync_asked_ms;
-	int64_t back_ms; /* when the send link came up again; 0: it was never lost */
-	bool was_up;
+	bool is_up;
+	int64_t lost_ms, up_ms; /* when the send link was lost (0: it never was), and when it came up */
 
 	struct loop_timer sweep, look, resync;
 	unsigned sweeps, units;
@@ -273,10 +273,14 @@ static bool hears_nobody(void *owner)
 }
 
 /* Whether it was restarted or the line alone was lost cannot be told. */
-static int64_t back_ms(void *owner)
+static bool was_lost(void *owner, int64_t *lost_ms, int64_t *back_ms)
 {
 	const struct flows *f = owner;
-	return f->back_ms > 0 ? loop_monotonic_ms(f->loop) - f->back_ms : INT64_MAX;
+	int64_t now_ms = loop_monotonic_ms(f->loop);
+
+	*lost_ms = now_ms - f->lost_ms;
+	*back_ms = f->is_up ? now_ms - f->up_ms : 0;
+	return f->lost_ms > 0;
 }
 
 static void on_providers_closed(void *owner)
@@ -297,7 +301,7 @@ static void make_wake(struct flows *f)
 		.owner = f,
 		.can_publish = can_publish,
 		.hears_nobody = hears_nobody,
-		.back_ms = back_ms,
+		.was_lost = was_lost,
 	};
 	f->wake = wake_new(f->loop, &(struct wake_options){
 					    .writer = f->writer,
@@ -523,9 +527,8 @@ bool flows_has_broker(const struct flows *f)
 static void on_sender_up(void *owner)
 {
 	struct flows *f = owner;
-	if (f->was_up)
-		f->back_ms = loop_monotonic_ms(f->loop);
-	f->was_up = true;
+	f->is_up = true;
+	f->up_ms = loop_monotonic_ms(f->loop);
 	f->options.on_neighbour(f->options.owner);
 	hub_resync(f->hub);
 	retained_on_link_up(f->retained);
@@ -535,6 +538,9 @@ static void on_sender_up(void *owner)
 static void on_sender_down(void *owner)
 {
 	struct flows *f = owner;
+	if (f->is_up)
+		f->lost_ms = loop_monotonic_ms(f->loop);
+	f->is_up = false;
 	f->options.on_neighbour(f->options.owner);
 	dispatch_on_link_down(f->dispatch);
 	retained_on_link_down(f->retained);

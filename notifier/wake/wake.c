@@ -114,7 +114,7 @@ static void write_settle(struct batch_stage *stage, struct batch_cut *cut, struc
 	struct db_array vehicles = { 0 };
 	const char *const *ids;
 	size_t count = batch_cut_vehicles(cut, &ids);
-	int64_t back_ms = ports->back_ms(ports->owner);
+	int64_t delay_ms = w->options.return_delay_ms, lost_ms, back_ms;
 
 	for (size_t i = 0; i < count; i++)
 		db_array_text(&vehicles, ids[i]);
@@ -122,8 +122,11 @@ static void write_settle(struct batch_stage *stage, struct batch_cut *cut, struc
 	db_param_array(unit, &vehicles);
 	db_param_bool(unit, w->options.provider_count > 0);
 	db_param_bool(unit, ports->hears_nobody(ports->owner));
-	db_param_int(unit, back_ms < w->options.return_delay_ms ? back_ms : w->options.return_delay_ms);
-	db_param_int(unit, w->options.return_delay_ms);
+	if (!ports->was_lost(ports->owner, &lost_ms, &back_ms) || back_ms >= delay_ms)
+		lost_ms = back_ms = delay_ms;
+	db_param_int(unit, lost_ms);
+	db_param_int(unit, back_ms);
+	db_param_int(unit, delay_ms);
 }
 
 static void read_settle(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, size_t first)

@@ -24,8 +24,8 @@ struct wake_ports {
 	bool (*can_publish)(void *owner);
 	/* The broker says when nobody is subscribed (PUBACK 0x10): so a publish tells whether the vehicle is there. */
 	bool (*hears_nobody)(void *owner);
-	/* How long ago the link to the broker came back; INT64_MAX when it was never lost. */
-	int64_t (*back_ms)(void *owner);
+	/* How long ago the broker was lost, and came back (0: it has not). False: it never was lost. */
+	bool (*was_lost)(void *owner, int64_t *lost_ms, int64_t *back_ms);
 };
 
 struct wake_options { /* borrowed for life */

@@ -118,9 +118,9 @@ end $$;
 
 -- Ends every transaction, before commands are claimed: an absence begins where something wants the vehicle woken, a
 -- probe's verdict is read, what joins is told, and who is back has answered. `wanted`: there are providers; `probes`: the
--- broker says when nobody is subscribed; a broker that was lost came back `back_for` ago, and a fleet may need `return_delay` to do so: who was there
--- before is not woken meanwhile. How many answered, and whether something is due now.
-create function wake_settle(vehicles text[], wanted boolean, probes boolean, back_for interval, return_delay interval) returns table (answered bigint, due boolean) language plpgsql set enable_seqscan = off as $$
+-- broker says when nobody is subscribed; a broker that was lost `lost_for` ago came back `back_for` ago, and a fleet may need `return_delay` to do so:
+-- who was there when it was lost is not woken meanwhile. How many answered, and whether something is due now.
+create function wake_settle(vehicles text[], wanted boolean, probes boolean, lost_for interval, back_for interval, return_delay interval) returns table (answered bigint, due boolean) language plpgsql set enable_seqscan = off as $$
 declare
 	r record;
 	u wakeups;
@@ -149,7 +149,7 @@ begin
 		where a.vehicle_id is not null or n.newest is not null and v.vehicle_id is not null
 		order by h.vehicle_id
 	loop
-		hold := case when back_for < return_delay and r.since >= clock_timestamp() - back_for then return_delay - back_for else interval '0' end;
+		hold := case when back_for < return_delay and r.since >= now() - lost_for then return_delay - back_for else interval '0' end;
 		if r.reachable or r.gone then
 			-- the last one that may have reached it
 			select x.* into u from wakeups x where r.reachable and x.vehicle_id = r.vehicle_id and x.created_at >= (r.a).began_at
