@@ -194,15 +194,18 @@ void test_postgres_resume(struct test_postgres *pg)
 	snprintf(data, sizeof data, "%s/data", pg->dir);
 	snprintf(port, sizeof port, "%d", pg->port);
 	const char *const argv[] = { POSTGRES_BIN "postgres", "-D", data, "-p", port, "-k", pg->dir, "-c",
-		"listen_addresses=127.0.0.1", "-c", "fsync=on", "-c", "shared_buffers=64MB", "-c",
+		"listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "shared_buffers=64MB", "-c",
 		"logging_collector=off", NULL };
 	int fd = listen_for_ready(notify);
 	pg->pid = launch(log, notify, argv);
 	wait_for_ready(fd, pg->pid, log);
 }
 
+static void disconnect(void);
+
 void test_postgres_halt(struct test_postgres *pg, int signal)
 {
+	disconnect();
 	kill(pg->pid, signal);
 	wait_for_end(pg->pid);
 	pg->pid = 0;
@@ -226,17 +229,40 @@ static void ignore_notice(void *context, const char *message)
 	(void)context, (void)message;
 }
 
+/* A process has one connection at a time; a child of it makes its own. */
+static PGconn *connection;
+static pid_t connection_owner;
+
+static void disconnect(void)
+{
+	if (connection && connection_owner == getpid())
+		PQfinish(connection);
+	connection = NULL;
+}
+
+static PGconn *connection_to(const struct test_postgres *pg)
+{
+	static char url[sizeof pg->url];
+	if (connection && connection_owner == getpid() && strcmp(url, pg->url) == 0 &&
+		PQstatus(connection) == CONNECTION_OK)
+		return connection;
+	disconnect();
+	snprintf(url, sizeof url, "%s", pg->url);
+	connection = PQconnectdb(url);
+	connection_owner = getpid();
+	PQsetNoticeProcessor(connection, ignore_notice, NULL);
+	return connection;
+}
+
 const char *test_postgres_ask(const struct test_postgres *pg, const char *sql)
 {
 	static char answer[4096];
-	PGconn *conn = PQconnectdb(pg->url);
-	PQsetNoticeProcessor(conn, ignore_notice, NULL);
+	PGconn *conn = connection_to(pg);
 	PGresult *result = PQexec(conn, sql);
 	ExecStatusType status = PQresultStatus(result);
 	if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK)
 		give_up("%s\n%s", sql, PQerrorMessage(conn));
 	snprintf(answer, sizeof answer, "%s", PQntuples(result) ? PQgetvalue(result, 0, 0) : "");
 	PQclear(result);
-	PQfinish(conn);
 	return answer;
 }

@@ -10,7 +10,7 @@
 /* A TCP port of 127.0.0.1 that nobody uses at the moment. */
 int test_free_port(void);
 
-/* A cluster of its own with durable commits; the superuser is `keyfob`, who needs no password. */
+/* A cluster of its own, whose commits outlive its crash but not the machine's; the superuser is `keyfob`, who needs no password. */
 struct test_postgres {
 	int port;
 	pid_t pid;     /* 0: halted */
@@ -25,7 +25,7 @@ void test_postgres_halt(struct test_postgres *, int signal);
 void test_postgres_resume(struct test_postgres *);
 /* Halts it if need be, and removes the data. */
 void test_postgres_end(struct test_postgres *);
-/* Runs SQL on a connection of its own. The first value of the last statement, "" when there is none; valid until the next call. */
+/* Runs SQL on a connection that the process keeps for it. The first value of the last statement, "" when there is none; valid until the next call. */
 const char *test_postgres_ask(const struct test_postgres *, const char *sql);
 
 #endif

@@ -2033,7 +2033,6 @@ static TCase *case_new(Suite *suite, const char *name)
 static void add_access(Suite *suite)
 {
 	TCase *tc = case_new(suite, "access");
-	tcase_add_unchecked_fixture(tc, start_server, end_server);
 	tcase_add_checked_fixture(tc, worker_setup, worker_teardown);
 	tcase_add_test(tc, malformed_ids);
 	tcase_add_test(tc, newcomers_do_not_see_the_past);
@@ -2046,7 +2045,6 @@ static void add_matrix(Suite *suite)
 	TCase *tc = case_new(suite, "matrix");
 
 	tcase_set_timeout(tc, 150); /* some thousand calls */
-	tcase_add_unchecked_fixture(tc, start_server, end_server);
 	tcase_add_checked_fixture(tc, worker_setup, worker_teardown);
 	tcase_add_checked_fixture(tc, matrix_setup, matrix_teardown);
 	tcase_add_test(tc, everybody_may_do_what_their_role_and_scopes_say);
@@ -2059,7 +2057,6 @@ static void add_reads(Suite *suite)
 {
 	TCase *tc = case_new(suite, "reads");
 
-	tcase_add_unchecked_fixture(tc, start_server, end_server);
 	tcase_add_checked_fixture(tc, worker_setup, worker_teardown);
 	tcase_add_test(tc, command_comes_with_its_timeline);
 	tcase_add_test(tc, vehicle_has_the_shape_of_the_contract);
@@ -2079,7 +2076,6 @@ static void add_changes(Suite *suite)
 {
 	TCase *tc = case_new(suite, "changes");
 
-	tcase_add_unchecked_fixture(tc, start_server, end_server);
 	tcase_add_checked_fixture(tc, worker_setup, worker_teardown);
 	tcase_add_test(tc, grant_is_made_changed_and_ended);
 	tcase_add_test(tc, changes_are_audited);
@@ -2113,7 +2109,6 @@ static void add_twin(Suite *suite)
 {
 	TCase *tc = case_new(suite, "twin");
 
-	tcase_add_unchecked_fixture(tc, start_server, end_server);
 	tcase_add_checked_fixture(tc, worker_setup, worker_teardown);
 	tcase_add_test(tc, desired_state_until_it_is_reported);
 	tcase_add_test(tc, a_patch_that_changes_nothing_is_no_event);
@@ -2134,7 +2129,6 @@ static void add_waits(Suite *suite)
 {
 	TCase *tc = case_new(suite, "waits");
 
-	tcase_add_unchecked_fixture(tc, start_server, end_server);
 	tcase_add_checked_fixture(tc, worker_setup, worker_teardown);
 	tcase_add_checked_fixture(tc, wait_setup, wait_teardown);
 	tcase_add_test(tc, replay_hears_what_settled_while_it_was_looked_up);
@@ -2143,7 +2137,7 @@ static void add_waits(Suite *suite)
 	tcase_add_test(tc, replay_is_answered_when_the_node_drains);
 }
 
-/* These halt the server, so each has its own. */
+/* These halt the server, so each has its own; all others share one. */
 static void add_failures(Suite *suite)
 {
 	TCase *tc = case_new(suite, "failures");
@@ -2158,6 +2152,9 @@ int main(void)
 {
 	Suite *suite = suite_create("gateway/operations");
 
+	test_postgres_start(&postgres);
+	if (migrate_run(postgres.url))
+		return 1;
 	add_matrix(suite);
 	add_access(suite);
 	add_reads(suite);
@@ -2169,5 +2166,6 @@ int main(void)
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
+	end_server();
 	return failed ? 1 : 0;
 }
