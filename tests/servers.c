@@ -229,7 +229,8 @@ static void ignore_notice(void *context, const char *message)
 	(void)context, (void)message;
 }
 
-/* A process has one connection at a time; a child of it makes its own. */
+/* A process has one connection at a time, which forgets what it was told when the next question comes; a child of it
+ * makes its own. */
 static PGconn *connection;
 static pid_t connection_owner;
 
@@ -244,8 +245,10 @@ static PGconn *connection_to(const struct test_postgres *pg)
 {
 	static char url[sizeof pg->url];
 	if (connection && connection_owner == getpid() && strcmp(url, pg->url) == 0 &&
-		PQstatus(connection) == CONNECTION_OK)
+		PQstatus(connection) == CONNECTION_OK) {
+		PQclear(PQexec(connection, "discard all"));
 		return connection;
+	}
 	disconnect();
 	snprintf(url, sizeof url, "%s", pg->url);
 	connection = PQconnectdb(url);

@@ -5,6 +5,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import pg from 'pg';
 import { atEnd, build, Child, folder, freePort, run } from './children.mjs';
 import { audience, issuer, jwksFile, secrets } from './tokens.mjs';
 
@@ -18,8 +19,21 @@ let nodes = 0;
 
 // ---- the database
 
+const pools = new Map();
+const asText = { getTypeParser: () => (value) => value };
+
+// What psql -At shows: a line a row, its values with bars between them.
 export async function sql(url, statement) {
-	return run('psql', ['-X', '-q', '-At', '-v', 'ON_ERROR_STOP=1', url], { input: statement });
+	if (!pools.has(url)) pools.set(url, startPool(url));
+	const results = [await pools.get(url).query({ text: statement, rowMode: 'array', types: asText })].flat();
+	return results.flatMap(({ rows }) => rows.map((row) => row.map((value) => value ?? '').join('|'))).join('\n');
+}
+
+// A server that goes away takes the idle connections with it; the next question makes a new one.
+function startPool(connectionString) {
+	const pool = new pg.Pool({ connectionString, max: 8, allowExitOnIdle: true });
+	pool.on('error', () => {});
+	return pool;
 }
 
 // A fresh, empty database: its URL as the service's own role, which owns it and nothing else.
@@ -36,12 +50,11 @@ export async function createDatabase() {
 	return {
 		url: url.href,
 		sql: (statement) => sql(`${server}/${name}`, statement),
-		// Away, for everybody: connections end, and nobody gets a new one.
-		halt: () =>
-			sql(
-				`${server}/postgres`,
-				`alter database ${name} allow_connections false; select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`,
-			),
+		// Away, for everybody: nobody gets a new connection, then those that are end.
+		halt: async () => {
+			await sql(`${server}/postgres`, `alter database ${name} allow_connections false`);
+			await sql(`${server}/postgres`, `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}'`);
+		},
 		resume: () => sql(`${server}/postgres`, `alter database ${name} allow_connections true`),
 	};
 }
