@@ -52,6 +52,23 @@ export async function openConsole(t, url, token, { path = '/fleet', ...options }
 	return page;
 }
 
+// What the page's main thread has done meanwhile, in ms of processor time: others on the machine do not count.
+export async function workOf(page) {
+	const session = await page.context().newCDPSession(page);
+	await session.send('Performance.enable');
+	const now = async () => {
+		const { metrics } = await session.send('Performance.getMetrics');
+		return metrics.find(({ name }) => name === 'ThreadTime').value * 1000;
+	};
+	let before = await now();
+	return async () => {
+		const at = await now();
+		const work = at - before;
+		before = at;
+		return work;
+	};
+}
+
 export async function sendFrom(page, title) {
 	await page.locator('.choices').getByRole('button', { name: title, exact: true }).click();
 	await page.getByRole('button', { name: 'Send', exact: true }).click();

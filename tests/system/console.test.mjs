@@ -4,7 +4,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import axe from 'axe-core';
-import { openConsole, openPage, sendFrom, startLine, webRoot } from './browser.mjs';
+import { openConsole, openPage, sendFrom, startLine, webRoot, workOf } from './browser.mjs';
 import {
 	adminToken, connectVehicle, grant, isSanitized, poll, registerVehicle, rest, sendCommand, startInstallation, startNode, token, vehicle, vehicleIds,
 } from './harness.mjs';
@@ -15,6 +15,7 @@ const options = { timeout: 180_000 };
 // Pages are the same whatever the node is built with: with the sanitizers it serves them and takes one through a command; what else they
 // ask of it, the other files do too.
 const once = { ...options, skip: isSanitized };
+const SMOOTH_MS = 50; // of the page's main thread for a screen of the list
 const ids = vehicleIds(20);
 const sms = await startSmsServer('the provider', () => ({ status: 201, body: '{}' }));
 const config = {
@@ -366,20 +367,29 @@ test('10 000 vehicles: all there, few of them drawn, found at once, and live', o
 	const box = page.locator('.list-box');
 	const drawn = () => page.locator('.list-box .row').count();
 	assert.ok((await drawn()) < 60, `${await drawn()} rows`);
-	// Through all of it, a screen at a time: the longest that a frame took.
-	const slowest = await box.evaluate(async (element) => {
-		const frame = () => new Promise((next) => requestAnimationFrame(next));
-		let worst = 0;
-		for (let i = 0; i <= 40; i++) {
-			element.scrollTop = (element.scrollHeight * i) / 40;
-			const begun = performance.now();
+	// Through all of it, a screen at a time.
+	const work = await workOf(page);
+	const screens = [];
+	for (let i = 0; i <= 40; i++) {
+		await box.evaluate(async (element, part) => {
+			const frame = () => new Promise((next) => requestAnimationFrame(next));
+			element.scrollTop = element.scrollHeight * part;
 			await frame();
 			await frame();
-			worst = Math.max(worst, performance.now() - begun);
-		}
-		return worst;
+		}, i / 40);
+		screens.push(await work());
+	}
+	screens.sort((a, b) => a - b);
+	assert.ok(screens[20] < SMOOTH_MS && screens[40] < 5 * SMOOTH_MS, `ms a screen: ${screens.map(Math.round).join(' ')}`);
+	// The measure is one that can fail: fifty screens' rows drawn at once are not smooth.
+	await box.evaluate((element) => {
+		const rows = Array.from({ length: 1000 }, () => element.querySelector('.row').cloneNode(true));
+		element.querySelector('.list-all').append(...rows);
+		element.getBoundingClientRect();
+		for (const row of rows) row.remove();
 	});
-	assert.ok(slowest < 1000, `a frame took ${slowest} ms`);
+	const many = await work();
+	assert.ok(many > SMOOTH_MS, `only ${many} ms`);
 	await page.getByRole('link', { name: 'The last one' }).waitFor();
 	assert.ok((await drawn()) < 60);
 	await page.getByRole('searchbox').fill('herd 7777');
