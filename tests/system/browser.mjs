@@ -10,8 +10,8 @@ export const webRoot = fileURLToPath(new URL('../../build/web', import.meta.url)
 const PATIENCE_MS = 60_000;
 
 // Chromium's own sandbox wants another user than root.
-const browser = await chromium.launch({ executablePath: '/usr/bin/chromium-headless-shell', args: process.getuid() === 0 ? ['--no-sandbox'] : [] });
-atEnd(() => browser.close());
+const launched = chromium.launch({ executablePath: '/usr/bin/chromium-headless-shell', args: process.getuid() === 0 ? ['--no-sandbox'] : [] });
+atEnd(async () => (await launched).close());
 
 // What no page may ever do: throw, or want what the policy forbids. A page that is offline says so too, and may.
 const wrong = [];
@@ -24,21 +24,49 @@ function listen(page) {
 	page.on('console', (message) => message.type() === 'error' && !mayBeSaid.test(message.text()) && wrong.push(message.text()));
 }
 
-// A page of a browser of its own: nothing is shared with another.
-export async function openPage(options = {}) {
-	const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+// One context for all pages: a console keeps nothing in it, and what it loads is loaded once. Where cookies are a part of the
+// story, `alone` makes another.
+let shared;
+
+async function newContext() {
+	const context = await (await launched).newContext({ viewport: { width: 1280, height: 800 }, permissions: ['clipboard-read', 'clipboard-write'] });
 	context.setDefaultTimeout(PATIENCE_MS);
+	return context;
+}
+
+// A page until the test `t` ends: whoever stays open follows, and draws, what all the others do.
+export async function openPage(t, { colorScheme = 'light', alone = false } = {}) {
+	const context = await (alone ? newContext() : (shared ??= newContext()));
 	const page = await context.newPage();
+	t.after(() => (alone ? context.close() : page.close()));
 	listen(page);
+	await page.emulateMedia({ colorScheme });
 	return page;
 }
 
 // Signed in by the address, and online.
-export async function openConsole(url, token, { path = '/fleet', ...options } = {}) {
-	const page = await openPage(options);
+export async function openConsole(t, url, token, { path = '/fleet', ...options } = {}) {
+	const page = await openPage(t, options);
 	await page.goto(`${url}${path}#token=${token}`);
 	await page.locator('.link.online').waitFor();
 	return page;
+}
+
+// What the page's main thread has done meanwhile, in ms of processor time: others on the machine do not count.
+export async function workOf(page) {
+	const session = await page.context().newCDPSession(page);
+	await session.send('Performance.enable');
+	const now = async () => {
+		const { metrics } = await session.send('Performance.getMetrics');
+		return metrics.find(({ name }) => name === 'ThreadTime').value * 1000;
+	};
+	let before = await now();
+	return async () => {
+		const at = await now();
+		const work = at - before;
+		before = at;
+		return work;
+	};
 }
 
 export async function sendFrom(page, title) {

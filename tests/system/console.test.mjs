@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { describe, test } from 'node:test';
 import axe from 'axe-core';
-import { openConsole, openPage, sendFrom, startLine, webRoot } from './browser.mjs';
+import { openConsole, openPage, sendFrom, startLine, webRoot, workOf } from './browser.mjs';
 import {
 	adminToken, connectVehicle, grant, isSanitized, poll, registerVehicle, rest, sendCommand, startInstallation, startNode, token, vehicle, vehicleIds,
 } from './harness.mjs';
@@ -12,8 +12,10 @@ import { startIssuer } from './issuer.mjs';
 import { startSmsServer } from './sms.mjs';
 
 const options = { timeout: 180_000 };
-// What concerns the pages alone is the same whatever the node is built with.
+// Pages are the same whatever the node is built with: with the sanitizers it serves them and takes one through a command; what else they
+// ask of it, the other files do too.
 const once = { ...options, skip: isSanitized };
+const SMOOTH_MS = 50; // of the page's main thread for a screen of the list
 const ids = vehicleIds(20);
 const sms = await startSmsServer('the provider', () => ({ status: 201, body: '{}' }));
 const config = {
@@ -21,7 +23,7 @@ const config = {
 	console: { development: true },
 	wake: { providers: ['http'], http: { url: `${sms.url}/{vehicle_id}` } },
 };
-const { broker, database, nodes } = await startInstallation({ ids, nodes: 2, config });
+const { broker, database, nodes } = await startInstallation({ ids, nodes: isSanitized ? 1 : 2, config });
 const [node, two] = nodes;
 const admin = await adminToken();
 let used = 0;
@@ -39,7 +41,7 @@ async function connected(settings = {}, body = {}) {
 	return { id, car };
 }
 
-const vehiclePage = (id, settings) => openConsole(settings?.url ?? node.url, admin, { path: `/vehicles/${id}`, ...settings });
+const vehiclePage = (t, id, settings) => openConsole(t, settings?.url ?? node.url, admin, { path: `/vehicles/${id}`, ...settings });
 const command = (page, title) => page.locator('.commands > li', { hasText: title }).first();
 const isMarked = (page, title, word) => command(page, title).locator('.mark', { hasText: new RegExp(`^${word}$`) }).waitFor();
 
@@ -67,308 +69,327 @@ test('hashed files are kept, compressed ones preferred, and all of it weighs und
 	});
 });
 
-// ---- sign-in
+// Each has a vehicle and pages of its own, and waits most of the time.
+describe('side by side', { concurrency: 4 }, () => {
+	// ---- sign-in
 
-test('the token in the address is taken from there and kept nowhere', options, async () => {
-	const id = await registered();
-	const page = await openConsole(node.url, admin, { path: `/vehicles/${id}/audit` });
-	assert.equal(page.url(), `${node.url}/vehicles/${id}/audit`);
-	await page.getByRole('cell', { name: 'vehicle.put' }).waitFor();
-	const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, history.state]));
-	assert.ok(!kept.includes(admin.slice(-20)), kept);
-	await page.getByRole('button', { name: 'Sign out' }).click();
-	await page.getByRole('heading', { name: 'Sign in to Keyfob' }).waitFor();
-});
-
-test('a token that runs out ends in the sign-in page', options, async () => {
-	const short = await token({ sub: 'admin', scope: 'vehicles:read keyfob:admin', expiresIn: 3 - 30 });
-	const page = await openPage();
-	await page.goto(`${node.url}/fleet#token=${short}`);
-	await page.getByText('Your session has ended.').waitFor();
-});
-
-test('sign-in by OpenID Connect with PKCE, and a new token on the open socket', once, async () => {
-	const line = await startLine(null);
-	const resource = 'urn:keyfob:gateway';
-	const issuer = await startIssuer({ clientId: 'console', redirectUri: `${line.url}/`, resource, audience: 'keyfob', lifetime: 4 });
-	const other = await startNode({
-		broker, database,
-		config: {
-			http: { web_root: webRoot },
-			console: { issuer: issuer.url, client_id: 'console', scope: 'openid vehicles:read commands:write keyfob:admin', parameters: { resource } },
-			auth: { issuers: [{ issuer: issuer.url, audience: 'keyfob', jwks_url: `${issuer.url}/jwks` }] },
-		},
+	test('the token in the address is taken from there and kept nowhere', once, async (t) => {
+		const id = await registered();
+		const page = await openConsole(t, node.url, admin, { path: `/vehicles/${id}/audit` });
+		assert.equal(page.url(), `${node.url}/vehicles/${id}/audit`);
+		await page.getByRole('cell', { name: 'vehicle.put' }).waitFor();
+		const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, history.state]));
+		assert.ok(!kept.includes(admin.slice(-20)), kept);
+		await page.getByRole('button', { name: 'Sign out' }).click();
+		await page.getByRole('heading', { name: 'Sign in to Keyfob' }).waitFor();
 	});
-	line.lead(other);
-	const page = await openPage();
-	const sockets = [];
-	let renewals = 0;
-	page.on('websocket', (socket) => sockets.push(socket) && socket.on('framesent', ({ payload }) => (renewals += payload.includes('session.authenticate'))));
-	await page.goto(`${line.url}/live#token=${admin}`); // taken, and not believed: this is no development node
-	await page.getByRole('button', { name: 'Sign in' }).click();
-	await page.locator('[name=login]').fill('carol');
-	await page.locator('[name=password]').fill('any');
-	await page.locator('[type=submit]').click();
-	await page.getByRole('button', { name: 'Continue' }).click();
-	await page.locator('.link.online').waitFor();
-	assert.equal(page.url(), `${line.url}/live`);
-	await page.getByText('carol').waitFor();
-	await poll(async () => renewals, (n) => n >= 3, { ms: 30_000, what: 'the socket was authenticated twice anew' });
-	assert.equal(sockets.filter((socket) => socket.url().endsWith('/v1/ws')).length, 1);
-	assert.deepEqual([...new Set(issuer.granted)], ['authorization_code', 'refresh_token']);
-	await other.stop();
+
+	test('a token that runs out ends in the sign-in page', once, async (t) => {
+		const short = await token({ sub: 'admin', scope: 'vehicles:read keyfob:admin', expiresIn: 3 - 30 });
+		const page = await openPage(t);
+		await page.goto(`${node.url}/fleet#token=${short}`);
+		await page.getByText('Your session has ended.').waitFor();
+	});
+
+	test('sign-in by OpenID Connect with PKCE, and a new token on the open socket', once, async (t) => {
+		const line = await startLine(null);
+		const resource = 'urn:keyfob:gateway';
+		const issuer = await startIssuer({ clientId: 'console', redirectUri: `${line.url}/`, resource, audience: 'keyfob', lifetime: 4 });
+		const other = await startNode({
+			broker, database,
+			config: {
+				http: { web_root: webRoot },
+				console: { issuer: issuer.url, client_id: 'console', scope: 'openid vehicles:read commands:write keyfob:admin', parameters: { resource } },
+				auth: { issuers: [{ issuer: issuer.url, audience: 'keyfob', jwks_url: `${issuer.url}/jwks` }] },
+			},
+		});
+		line.lead(other);
+		const page = await openPage(t, { alone: true });
+		const sockets = [];
+		let renewals = 0;
+		page.on('websocket', (socket) => sockets.push(socket) && socket.on('framesent', ({ payload }) => (renewals += payload.includes('session.authenticate'))));
+		await page.goto(`${line.url}/live#token=${admin}`); // taken, and not believed: this is no development node
+		await page.getByRole('button', { name: 'Sign in' }).click();
+		await page.locator('[name=login]').fill('carol');
+		await page.locator('[name=password]').fill('any');
+		await page.locator('[type=submit]').click();
+		await page.getByRole('button', { name: 'Continue' }).click();
+		await page.locator('.link.online').waitFor();
+		assert.equal(page.url(), `${line.url}/live`);
+		await page.getByText('carol').waitFor();
+		await poll(async () => renewals, (n) => n >= 3, { ms: 30_000, what: 'the socket was authenticated twice anew' });
+		assert.equal(sockets.filter((socket) => socket.url().endsWith('/v1/ws')).length, 1);
+		assert.deepEqual([...new Set(issuer.granted)], ['authorization_code', 'refresh_token']);
+		await other.stop();
+	});
+
+	// ---- commands
+
+	test('a command to a connected vehicle, which another browser sees at once', options, async (t) => {
+		const { id } = await connected();
+		const [page, second] = await Promise.all([vehiclePage(t, id), vehiclePage(t, id, { colorScheme: 'dark' })]);
+		await sendFrom(page, 'Unlock the doors');
+		await Promise.all([page, second].map((each) => isMarked(each, 'Unlock the doors', 'Done')));
+		const steps = page.getByRole('list', { name: 'How it came about' }).getByRole('listitem');
+		await steps.filter({ hasText: 'Answer: Done' }).waitFor();
+		for (const step of ['Accepted', 'Vehicle seen as connected', 'Claimed', 'Published']) await steps.filter({ hasText: step }).first().waitFor();
+	});
+
+	test('a form is what the catalogue says, and a grave command is held', once, async (t) => {
+		const { id, car } = await connected();
+		const page = await vehiclePage(t, id);
+		const form = page.getByRole('form', { name: 'Start the climate control' });
+		await page.getByRole('button', { name: 'Start the climate control' }).click();
+		await form.getByRole('button', { name: 'Send' }).click();
+		assert.equal(await form.getByLabel('temperature').evaluate((input) => input.validity.valueMissing), true);
+		await form.getByLabel('temperature').fill('40');
+		await form.getByRole('button', { name: 'Send' }).click();
+		assert.equal(await form.getByLabel('temperature').evaluate((input) => input.validity.rangeOverflow), true);
+		await form.getByLabel('temperature').fill('21.5');
+		await form.getByLabel('defrost').check();
+		await form.getByRole('button', { name: 'Send' }).click();
+		const request = await car.requests.until(({ name }) => name === 'climate.start');
+		assert.deepEqual(request.params, { temperature: 21.5, minutes: 10, defrost: true });
+		await page.getByRole('button', { name: 'Start the engine' }).click();
+		const hold = page.getByRole('button', { name: 'Hold: Start the engine' });
+		await hold.click();
+		await hold.press('Enter');
+		await hold.waitFor(); // it is still there: neither was a hold
+		assert.ok(!car.requests.items.some(({ name }) => name === 'engine.start'));
+		await hold.focus();
+		await page.keyboard.down('Enter');
+		await car.requests.until(({ name }) => name === 'engine.start');
+		await page.keyboard.up('Enter');
+	});
+
+	test('a sleeping vehicle is watched while it wakes; what waits can be taken back', once, async (t) => {
+		const id = await registered({ msisdn: '+491555000777' });
+		const page = await vehiclePage(t, id);
+		await page.locator('.title .reach.unknown').waitFor();
+		await sendFrom(page, 'Lock the doors');
+		await isMarked(page, 'Lock the doors', 'Waiting for the vehicle');
+		await page.locator('.title .reach.waking').waitFor();
+		await sms.requests.until(({ url }) => url === `/${id}`);
+		await sendFrom(page, 'Start the climate control').catch(() => {});
+		await page.getByLabel('temperature').fill('20');
+		await page.getByRole('button', { name: 'Send', exact: true }).click();
+		await isMarked(page, 'Start the climate control', 'Waiting for the vehicle');
+		await command(page, 'Start the climate control').getByRole('button', { name: 'Take it back' }).click();
+		await isMarked(page, 'Start the climate control', 'Taken back');
+		const car = vehicle(broker, { id });
+		await car.connect();
+		await page.locator('.title .reach.connected').waitFor();
+		await isMarked(page, 'Lock the doors', 'Done');
+		await command(page, 'Lock the doors').getByRole('button').first().click();
+		await page.getByRole('list', { name: 'How it came about' }).getByText('Wake-up: It came').waitFor();
+		await page.getByRole('navigation', { name: 'Vehicle' }).getByRole('link', { name: 'Wake-ups' }).click();
+		await page.getByRole('row', { name: /It came.*http/ }).waitFor();
+		assert.equal(car.executed.length, 1);
+	});
+
+	test('an unknown outcome is shown as unknown, and a late answer as late', once, async (t) => {
+		const { id, car } = await connected({ handler: () => null });
+		const page = await vehiclePage(t, id);
+		await page.getByRole('button', { name: 'Start the engine' }).click();
+		const hold = page.getByRole('button', { name: 'Hold: Start the engine' });
+		await hold.focus();
+		await page.keyboard.down('Enter');
+		const request = await car.requests.until(({ name }) => name === 'engine.start');
+		await page.keyboard.up('Enter');
+		await isMarked(page, 'Start the engine', 'Outcome unknown');
+		await page.getByText('It may have been executed.').waitFor();
+		await car.answer(request, { status: 'succeeded' });
+		await isMarked(page, 'Start the engine', 'Done');
+		await page.getByText('answered late').waitFor();
+	});
+
+	// ---- access
+
+	test('who has access: granted, revoked in two steps, and gone for the one who had it', once, async (t) => {
+		const id = await registered();
+		const dave = await token({ sub: 'dave' });
+		const page = await vehiclePage(t, `${id}/access`);
+		await page.getByPlaceholder('Subject').fill('dave');
+		await page.getByRole('combobox', { name: 'Role' }).selectOption('driver');
+		await page.getByRole('button', { name: 'Grant', exact: true }).click();
+		await page.getByRole('row', { name: /dave driver/ }).waitFor();
+		const his = await openConsole(t, node.url, dave);
+		await his.getByRole('link', { name: `Car ${id}` }).click();
+		await his.getByRole('navigation', { name: 'Vehicle' }).getByRole('link', { name: 'Access' }).click();
+		await his.getByText('Only owners, managers of its fleet and admin see who has access.').waitFor();
+		await page.getByRole('button', { name: 'Revoke the grant of dave' }).click();
+		await page.getByRole('button', { name: 'Revoke now?' }).click();
+		await page.getByText('Nobody has a grant here.').waitFor();
+		await his.getByText('You may not see this vehicle any more.').waitFor();
+	});
+
+	// ---- when things go
+
+	test('the line is cut and comes back: offline is said, and nothing is missed', once, async (t) => {
+		const { id } = await connected();
+		const line = await startLine(node);
+		const page = await vehiclePage(t, id, { url: line.url });
+		line.cut();
+		await page.getByText('Offline. What you see may be old').waitFor();
+		const { body } = await sendCommand(node, admin, id, { name: 'horn.honk' });
+		await poll(() => rest(node, 'GET', `/v1/vehicles/${id}/commands/${body.id}`, { token: admin }), (answer) => answer.body.status === 'succeeded');
+		line.lead(node);
+		await page.getByText('Back online. Nothing was missed.').waitFor();
+		await isMarked(page, 'Sound the horn', 'Done');
+	});
+
+	test('strings that a vehicle or its owner made up are strings', once, async (t) => {
+		const evil = `<img src=x onerror=alert(1)>'"\`$(id)`;
+		const name = `<script>alert(2)</script>${evil}`;
+		const answer = { status: 'failed', reason: { code: '<b>CODE</b>', description: evil }, result: { [evil]: evil } };
+		const { id, car } = await connected({ handler: () => answer }, { display_name: name, tags: [evil] });
+		const live = await openConsole(t, node.url, admin, { path: '/live' });
+		const page = await vehiclePage(t, id);
+		await page.getByRole('heading', { name }).waitFor();
+		await car.publish(`vehicles/${id}/state/${car.feed}`, { version: 1, state: { [evil]: { inner: evil }, __proto__x: 1 } });
+		await page.getByRole('term').filter({ hasText: `${evil}.inner` }).waitFor();
+		await page.getByRole('button', { name: 'Sound the horn' }).click();
+		await page.getByLabel('note').fill('A 1');
+		assert.equal(await page.getByLabel('note').evaluate((input) => input.checkValidity()), false, 'not as the catalogue has it');
+		await page.getByLabel('note').fill('a-1');
+		await page.getByRole('button', { name: 'Send', exact: true }).click();
+		await isMarked(page, 'Sound the horn', 'Failed');
+		await page.locator('.notes').filter({ hasText: evil }).first().waitFor();
+		await live.locator('.row', { hasText: 'Sound the horn' }).first().waitFor();
+		await live.locator('.row .data', { hasText: `${evil}.inner = ${evil}` }).waitFor();
+		for (const each of [page, live]) assert.equal(await each.locator('main img, main script, main b b').count(), 0);
+		const copy = live.locator('.row', { hasText: 'Sound the horn' }).first().getByRole('button', { name: 'Copy as keyfob' });
+		assert.equal(await copy.getAttribute('title'), `keyfob send ${id} horn.honk note=a-1`);
+	});
+
+	test('every event as it comes: paused, filtered, copied', once, async (t) => {
+		const { id, car } = await connected();
+		await grant(node, admin, id, 'lena', 'viewer'); // who sees nobody else's
+		const page = await openConsole(t, node.url, await token({ sub: 'lena' }));
+		await page.getByText('1 vehicle', { exact: true }).waitFor();
+		await page.getByRole('link', { name: `Car ${id}` }).click();
+		await page.getByRole('heading', { name: `Car ${id}` }).waitFor(); // shown when it is followed
+		await page.getByRole('link', { name: 'Live' }).click();
+		const report = (version) => car.publish(`vehicles/${id}/state/${car.feed}`, { version, state: { odometer: version } });
+		await report(1);
+		await page.getByText('odometer = 1', { exact: true }).waitFor();
+		await page.getByRole('button', { name: 'Pause' }).click();
+		await report(2);
+		await page.getByText('Paused, 1 new event').waitFor();
+		assert.equal(await page.getByText('odometer = 2', { exact: true }).count(), 0);
+		await page.getByRole('button', { name: 'Go on' }).click();
+		await page.getByText('odometer = 2', { exact: true }).waitFor();
+		await page.getByRole('searchbox', { name: 'Filter events' }).fill('no such thing');
+		await page.getByText('No event matches.').waitFor();
+		await page.getByRole('searchbox', { name: 'Filter events' }).fill('');
+		const row = page.locator('.row', { hasText: 'odometer = 2' });
+		await row.hover();
+		await row.getByRole('button', { name: 'Copy as curl' }).click();
+		const text = await page.evaluate(() => navigator.clipboard.readText());
+		assert.match(text, new RegExp(`^curl -H "Authorization: Bearer \\$KEYFOB_TOKEN" '${node.url}/v1/vehicles/${id}/events\\?after=\\d+&limit=1'$`));
+	});
+
+	// ---- for everybody
+
+	test('axe finds nothing on any page, light and dark, wide and narrow', once, async (t) => {
+		const { id } = await connected();
+		await rest(node, 'PUT', '/v1/fleets/vans', { token: admin, body: { title: 'Vans' } });
+		await grant(node, admin, id, 'erin', 'viewer');
+		const page = await vehiclePage(t, id);
+		await sendFrom(page, 'Unlock the doors');
+		await isMarked(page, 'Unlock the doors', 'Done');
+		const found = [];
+		const looks = async (what) => {
+			for (const colorScheme of ['light', 'dark'])
+				for (const width of [1280, 390]) {
+					await page.emulateMedia({ colorScheme });
+					await page.setViewportSize({ width, height: 800 });
+					const broken = await page.evaluate(async () => {
+						const { violations } = await globalThis.axe.run({ resultTypes: ['violations'] });
+						return violations.map(({ id: rule, nodes }) => `${rule}: ${nodes.map(({ html }) => html).join(' ')}`);
+					});
+					found.push(...broken.map((rule) => `${what}, ${colorScheme}, ${width}: ${rule}`));
+					if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)) found.push(`${what} is wider than ${width}`);
+				}
+			await page.setViewportSize({ width: 1280, height: 800 });
+		};
+		// By the driver's own channel: the page's policy lets no script in, and stays as it is.
+		await page.evaluate(axe.source);
+		await looks('vehicle');
+		await page.getByRole('button', { name: 'Start the engine' }).click();
+		await looks('a form');
+		for (const tab of ['Wake-ups', 'Access', 'Audit']) {
+			await page.getByRole('navigation', { name: 'Vehicle' }).getByRole('link', { name: tab }).click();
+			await page.locator('main .card, main .empty').first().waitFor();
+			await looks(tab);
+		}
+		for (const name of ['Fleet', 'Live', 'Access']) {
+			await page.getByRole('navigation', { name: 'Console' }).getByRole('link', { name }).click();
+			await page.getByRole('heading', { name, exact: true }).waitFor();
+			if (name === 'Access') await page.getByRole('button', { name: 'Who has access to Vans' }).click();
+			await looks(name);
+		}
+		await page.getByRole('button', { name: 'Sign out' }).click();
+		await looks('sign-in');
+		assert.deepEqual(found, []);
+	});
+
+	test('by keyboard alone: search, down the list, into a vehicle', once, async (t) => {
+		for (let i = 0; i < 2; i++) await registered();
+		const id = await registered({ display_name: 'Zebra crossing' });
+		const page = await openConsole(t, node.url, admin);
+		await page.getByText(/^\d+ vehicles$/).waitFor();
+		await page.keyboard.press('/');
+		await page.keyboard.type('car wkf');
+		await page.getByText(/^\d+ of \d+ vehicles$/).waitFor();
+		await page.getByRole('table').getByRole('link').first().focus();
+		await page.keyboard.press('ArrowDown');
+		assert.equal(await page.evaluate(() => document.activeElement.closest('.row').getAttribute('aria-rowindex')), '3');
+		await page.getByRole('searchbox').fill('zebra');
+		await page.getByRole('link', { name: 'Zebra crossing' }).press('Enter');
+		await page.getByRole('heading', { name: 'Zebra crossing' }).waitFor();
+		await page.waitForFunction(() => document.activeElement.id === 'title');
+		assert.equal(page.url(), `${node.url}/vehicles/${id}`);
+		await page.goBack();
+		await page.getByRole('heading', { name: 'Fleet' }).waitFor();
+	});
 });
 
-// ---- commands
+// ---- one by one
 
-test('a command to a connected vehicle, which another browser sees at once', options, async () => {
-	const { id } = await connected();
-	const [page, second] = await Promise.all([vehiclePage(id), vehiclePage(id, { colorScheme: 'dark' })]);
-	await sendFrom(page, 'Unlock the doors');
-	await Promise.all([page, second].map((each) => isMarked(each, 'Unlock the doors', 'Done')));
-	const steps = page.getByRole('list', { name: 'How it came about' }).getByRole('listitem');
-	await steps.filter({ hasText: 'Answer: Done' }).waitFor();
-	for (const step of ['Accepted', 'Vehicle seen as connected', 'Claimed', 'Published']) await steps.filter({ hasText: step }).first().waitFor();
-});
-
-test('a form is what the catalogue says, and a grave command is held', options, async () => {
-	const { id, car } = await connected();
-	const page = await vehiclePage(id);
-	const form = page.getByRole('form', { name: 'Start the climate control' });
-	await page.getByRole('button', { name: 'Start the climate control' }).click();
-	await form.getByRole('button', { name: 'Send' }).click();
-	assert.equal(await form.getByLabel('temperature').evaluate((input) => input.validity.valueMissing), true);
-	await form.getByLabel('temperature').fill('40');
-	await form.getByRole('button', { name: 'Send' }).click();
-	assert.equal(await form.getByLabel('temperature').evaluate((input) => input.validity.rangeOverflow), true);
-	await form.getByLabel('temperature').fill('21.5');
-	await form.getByLabel('defrost').check();
-	await form.getByRole('button', { name: 'Send' }).click();
-	const request = await car.requests.until(({ name }) => name === 'climate.start');
-	assert.deepEqual(request.params, { temperature: 21.5, minutes: 10, defrost: true });
-	await page.getByRole('button', { name: 'Start the engine' }).click();
-	const hold = page.getByRole('button', { name: 'Hold: Start the engine' });
-	await hold.click();
-	await hold.press('Enter');
-	await hold.waitFor(); // it is still there: neither was a hold
-	assert.ok(!car.requests.items.some(({ name }) => name === 'engine.start'));
-	await hold.focus();
-	await page.keyboard.down('Enter');
-	await car.requests.until(({ name }) => name === 'engine.start');
-	await page.keyboard.up('Enter');
-});
-
-test('a sleeping vehicle is watched while it wakes; what waits can be taken back', options, async () => {
-	const id = await registered({ msisdn: '+491555000777' });
-	const page = await vehiclePage(id);
-	await page.locator('.title .reach.unknown').waitFor();
-	await sendFrom(page, 'Lock the doors');
-	await isMarked(page, 'Lock the doors', 'Waiting for the vehicle');
-	await page.locator('.title .reach.waking').waitFor();
-	await sms.requests.until(({ url }) => url === `/${id}`);
-	await sendFrom(page, 'Start the climate control').catch(() => {});
-	await page.getByLabel('temperature').fill('20');
-	await page.getByRole('button', { name: 'Send', exact: true }).click();
-	await isMarked(page, 'Start the climate control', 'Waiting for the vehicle');
-	await command(page, 'Start the climate control').getByRole('button', { name: 'Take it back' }).click();
-	await isMarked(page, 'Start the climate control', 'Taken back');
-	const car = vehicle(broker, { id });
-	await car.connect();
-	await page.locator('.title .reach.connected').waitFor();
-	await isMarked(page, 'Lock the doors', 'Done');
-	await command(page, 'Lock the doors').getByRole('button').first().click();
-	await page.getByRole('list', { name: 'How it came about' }).getByText('Wake-up: It came').waitFor();
-	await page.getByRole('navigation', { name: 'Vehicle' }).getByRole('link', { name: 'Wake-ups' }).click();
-	await page.getByRole('row', { name: /It came.*http/ }).waitFor();
-	assert.equal(car.executed.length, 1);
-});
-
-test('an unknown outcome is shown as unknown, and a late answer as late', options, async () => {
-	const { id, car } = await connected({ handler: () => null });
-	const page = await vehiclePage(id);
-	await page.getByRole('button', { name: 'Start the engine' }).click();
-	const hold = page.getByRole('button', { name: 'Hold: Start the engine' });
-	await hold.focus();
-	await page.keyboard.down('Enter');
-	const request = await car.requests.until(({ name }) => name === 'engine.start');
-	await page.keyboard.up('Enter');
-	await isMarked(page, 'Start the engine', 'Outcome unknown');
-	await page.getByText('It may have been executed.').waitFor();
-	await car.answer(request, { status: 'succeeded' });
-	await isMarked(page, 'Start the engine', 'Done');
-	await page.getByText('answered late').waitFor();
-});
-
-// ---- access
-
-test('who has access: granted, revoked in two steps, and gone for the one who had it', options, async () => {
-	const id = await registered();
-	const dave = await token({ sub: 'dave' });
-	const page = await vehiclePage(`${id}/access`);
-	await page.getByPlaceholder('Subject').fill('dave');
-	await page.getByRole('combobox', { name: 'Role' }).selectOption('driver');
-	await page.getByRole('button', { name: 'Grant', exact: true }).click();
-	await page.getByRole('row', { name: /dave driver/ }).waitFor();
-	const his = await openConsole(node.url, dave);
-	await his.getByRole('link', { name: `Car ${id}` }).click();
-	await his.getByRole('navigation', { name: 'Vehicle' }).getByRole('link', { name: 'Access' }).click();
-	await his.getByText('Only owners, managers of its fleet and admin see who has access.').waitFor();
-	await page.getByRole('button', { name: 'Revoke the grant of dave' }).click();
-	await page.getByRole('button', { name: 'Revoke now?' }).click();
-	await page.getByText('Nobody has a grant here.').waitFor();
-	await his.getByText('You may not see this vehicle any more.').waitFor();
-});
-
-// ---- when things go
-
-test('the line is cut and comes back: offline is said, and nothing is missed', options, async () => {
-	const { id } = await connected();
-	const line = await startLine(node);
-	const page = await vehiclePage(id, { url: line.url });
-	line.cut();
-	await page.getByText('Offline. What you see may be old').waitFor();
-	const { body } = await sendCommand(node, admin, id, { name: 'horn.honk' });
-	await poll(() => rest(node, 'GET', `/v1/vehicles/${id}/commands/${body.id}`, { token: admin }), (answer) => answer.body.status === 'succeeded');
-	line.lead(node);
-	await page.getByText('Back online. Nothing was missed.').waitFor();
-	await isMarked(page, 'Sound the horn', 'Done');
-});
-
-test('strings that a vehicle or its owner made up are strings', once, async () => {
-	const evil = `<img src=x onerror=alert(1)>'"\`$(id)`;
-	const name = `<script>alert(2)</script>${evil}`;
-	const answer = { status: 'failed', reason: { code: '<b>CODE</b>', description: evil }, result: { [evil]: evil } };
-	const { id, car } = await connected({ handler: () => answer }, { display_name: name, tags: [evil] });
-	const live = await openConsole(node.url, admin, { path: '/live' });
-	const page = await vehiclePage(id);
-	await page.getByRole('heading', { name }).waitFor();
-	await car.publish(`vehicles/${id}/state/${car.feed}`, { version: 1, state: { [evil]: { inner: evil }, __proto__x: 1 } });
-	await page.getByRole('term').filter({ hasText: `${evil}.inner` }).waitFor();
-	await page.getByRole('button', { name: 'Sound the horn' }).click();
-	await page.getByLabel('note').fill('A 1');
-	assert.equal(await page.getByLabel('note').evaluate((input) => input.checkValidity()), false, 'not as the catalogue has it');
-	await page.getByLabel('note').fill('a-1');
-	await page.getByRole('button', { name: 'Send', exact: true }).click();
-	await isMarked(page, 'Sound the horn', 'Failed');
-	await page.locator('.notes').filter({ hasText: evil }).first().waitFor();
-	await live.locator('.row', { hasText: 'Sound the horn' }).first().waitFor();
-	await live.locator('.row .data', { hasText: `${evil}.inner = ${evil}` }).waitFor();
-	for (const each of [page, live]) assert.equal(await each.locator('main img, main script, main b b').count(), 0);
-	const copy = live.locator('.row', { hasText: 'Sound the horn' }).first().getByRole('button', { name: 'Copy as keyfob' });
-	assert.equal(await copy.getAttribute('title'), `keyfob send ${id} horn.honk note=a-1`);
-});
-
-test('every event as it comes: paused, filtered, copied', once, async () => {
-	const { id, car } = await connected();
-	const page = await openConsole(node.url, admin, { path: '/live', permissions: ['clipboard-read', 'clipboard-write'] });
-	const report = (version) => car.publish(`vehicles/${id}/state/${car.feed}`, { version, state: { odometer: version } });
-	await report(1);
-	await page.getByText('odometer = 1', { exact: true }).waitFor();
-	await page.getByRole('button', { name: 'Pause' }).click();
-	await report(2);
-	await page.getByText('Paused, 1 new event').waitFor();
-	assert.equal(await page.getByText('odometer = 2', { exact: true }).count(), 0);
-	await page.getByRole('button', { name: 'Go on' }).click();
-	await page.getByText('odometer = 2', { exact: true }).waitFor();
-	await page.getByRole('searchbox', { name: 'Filter events' }).fill('no such thing');
-	await page.getByText('No event matches.').waitFor();
-	await page.getByRole('searchbox', { name: 'Filter events' }).fill('');
-	const row = page.locator('.row', { hasText: 'odometer = 2' });
-	await row.hover();
-	await row.getByRole('button', { name: 'Copy as curl' }).click();
-	const text = await page.evaluate(() => navigator.clipboard.readText());
-	assert.match(text, new RegExp(`^curl -H "Authorization: Bearer \\$KEYFOB_TOKEN" '${node.url}/v1/vehicles/${id}/events\\?after=\\d+&limit=1'$`));
-});
-
-// ---- for everybody
-
-test('axe finds nothing on any page, light and dark, wide and narrow', once, async () => {
-	const { id } = await connected();
-	await rest(node, 'PUT', '/v1/fleets/vans', { token: admin, body: { title: 'Vans' } });
-	await grant(node, admin, id, 'erin', 'viewer');
-	const page = await vehiclePage(id);
-	await sendFrom(page, 'Unlock the doors');
-	await isMarked(page, 'Unlock the doors', 'Done');
-	const found = [];
-	const looks = async (what) => {
-		for (const colorScheme of ['light', 'dark'])
-			for (const width of [1280, 390]) {
-				await page.emulateMedia({ colorScheme });
-				await page.setViewportSize({ width, height: 800 });
-				const broken = await page.evaluate(async () => {
-					const { violations } = await globalThis.axe.run();
-					return violations.map(({ id: rule, nodes }) => `${rule}: ${nodes.map(({ html }) => html).join(' ')}`);
-				});
-				found.push(...broken.map((rule) => `${what}, ${colorScheme}, ${width}: ${rule}`));
-				if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)) found.push(`${what} is wider than ${width}`);
-			}
-		await page.setViewportSize({ width: 1280, height: 800 });
-	};
-	// By the driver's own channel: the page's policy lets no script in, and stays as it is.
-	await page.evaluate(axe.source);
-	await looks('vehicle');
-	await page.getByRole('button', { name: 'Start the engine' }).click();
-	await looks('a form');
-	for (const tab of ['Wake-ups', 'Access', 'Audit']) {
-		await page.getByRole('navigation', { name: 'Vehicle' }).getByRole('link', { name: tab }).click();
-		await page.locator('main .card, main .empty').first().waitFor();
-		await looks(tab);
-	}
-	for (const name of ['Fleet', 'Live', 'Access']) {
-		await page.getByRole('navigation', { name: 'Console' }).getByRole('link', { name }).click();
-		await page.getByRole('heading', { name, exact: true }).waitFor();
-		if (name === 'Access') await page.getByRole('button', { name: 'Who has access to Vans' }).click();
-		await looks(name);
-	}
-	await page.getByRole('button', { name: 'Sign out' }).click();
-	await looks('sign-in');
-	assert.deepEqual(found, []);
-});
-
-test('by keyboard alone: search, down the list, into a vehicle', once, async () => {
-	for (let i = 0; i < 2; i++) await registered();
-	const id = await registered({ display_name: 'Zebra crossing' });
-	const page = await openConsole(node.url, admin);
-	await page.getByText(/^\d+ vehicles$/).waitFor();
-	await page.keyboard.press('/');
-	await page.keyboard.type('car wkf');
-	await page.getByText(/^\d+ of \d+ vehicles$/).waitFor();
-	await page.getByRole('table').getByRole('link').first().focus();
-	await page.keyboard.press('ArrowDown');
-	assert.equal(await page.evaluate(() => document.activeElement.closest('.row').getAttribute('aria-rowindex')), '3');
-	await page.getByRole('searchbox').fill('zebra');
-	await page.getByRole('link', { name: 'Zebra crossing' }).press('Enter');
-	await page.getByRole('heading', { name: 'Zebra crossing' }).waitFor();
-	await page.waitForFunction(() => document.activeElement.id === 'title');
-	assert.equal(page.url(), `${node.url}/vehicles/${id}`);
-	await page.goBack();
-	await page.getByRole('heading', { name: 'Fleet' }).waitFor();
-});
-
-test('10 000 vehicles: all there, few of them drawn, found at once, and live', options, async () => {
+test('10 000 vehicles: all there, few of them drawn, found at once, and live', once, async (t) => {
 	const { id, car } = await connected({}, { display_name: 'The last one' });
 	await database.sql(`
 		insert into vehicles (vehicle_id, display_name) select 'HERD' || lpad(i::text, 6, '0'), 'Herd ' || i from generate_series(1, 10000) i;
 		insert into vehicle_heads (vehicle_id) select 'HERD' || lpad(i::text, 6, '0') from generate_series(1, 10000) i on conflict do nothing`);
-	const page = await openConsole(node.url, admin);
+	const page = await openConsole(t, node.url, admin);
 	await page.getByText(/^10,0\d\d vehicles$/).waitFor();
 	const box = page.locator('.list-box');
 	const drawn = () => page.locator('.list-box .row').count();
 	assert.ok((await drawn()) < 60, `${await drawn()} rows`);
-	// Through all of it, a screen at a time: the longest that a frame took.
-	const slowest = await box.evaluate(async (element) => {
-		const frame = () => new Promise((next) => requestAnimationFrame(next));
-		let worst = 0;
-		for (let i = 0; i <= 40; i++) {
-			element.scrollTop = (element.scrollHeight * i) / 40;
-			const begun = performance.now();
+	// Through all of it, a screen at a time.
+	const work = await workOf(page);
+	const screens = [];
+	for (let i = 0; i <= 40; i++) {
+		await box.evaluate(async (element, part) => {
+			const frame = () => new Promise((next) => requestAnimationFrame(next));
+			element.scrollTop = element.scrollHeight * part;
 			await frame();
 			await frame();
-			worst = Math.max(worst, performance.now() - begun);
-		}
-		return worst;
+		}, i / 40);
+		screens.push(await work());
+	}
+	screens.sort((a, b) => a - b);
+	assert.ok(screens[20] < SMOOTH_MS && screens[40] < 5 * SMOOTH_MS, `ms a screen: ${screens.map(Math.round).join(' ')}`);
+	// The measure is one that can fail: fifty screens' rows drawn at once are not smooth.
+	await box.evaluate((element) => {
+		const rows = Array.from({ length: 1000 }, () => element.querySelector('.row').cloneNode(true));
+		element.querySelector('.list-all').append(...rows);
+		element.getBoundingClientRect();
+		for (const row of rows) row.remove();
 	});
-	assert.ok(slowest < 1000, `a frame took ${slowest} ms`);
+	const many = await work();
+	assert.ok(many > SMOOTH_MS, `only ${many} ms`);
 	await page.getByRole('link', { name: 'The last one' }).waitFor();
 	assert.ok((await drawn()) < 60);
 	await page.getByRole('searchbox').fill('herd 7777');
@@ -379,13 +400,12 @@ test('10 000 vehicles: all there, few of them drawn, found at once, and live', o
 	await page.getByRole('link', { name: 'The last one' }).waitFor();
 	await car.disconnect({ force: true });
 	await page.getByText('No vehicle matches.').waitFor();
-	await database.sql(`delete from vehicle_heads where vehicle_id like 'HERD%'; delete from vehicles where vehicle_id like 'HERD%'`);
 });
 
-test('the node is killed: the console goes on at another, and the vehicle’s story has no hole', options, async () => {
+test('the node is killed: the console goes on at another, and the vehicle’s story has no hole', once, async (t) => {
 	const { id } = await connected();
 	const line = await startLine(node);
-	const page = await vehiclePage(id, { url: line.url });
+	const page = await vehiclePage(t, id, { url: line.url });
 	await sendFrom(page, 'Unlock the doors');
 	await isMarked(page, 'Unlock the doors', 'Done');
 	await node.kill();
