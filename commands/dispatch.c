@@ -171,46 +171,42 @@ const char *dispatch_publisher(const struct dispatch *d, const char *vehicle_id)
 static void write_settle(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit)
 {
 	struct dispatch *d = stage->owner;
-	struct db_array away = { 0 }, vehicles = { 0 }, feeds = { 0 };
+	struct db_array vehicles = { 0 }, feeds = { 0 };
 	const char *const *ids;
 	size_t count = batch_cut_vehicles(cut, &ids);
 
 	for (size_t i = 0; i < count; i++) {
 		char feed[FEED_NAME_SIZE];
 		topic_feed_name(ids[i], feed);
-		db_array_text(&away, ids[i]);
 		db_array_text(&vehicles, ids[i]);
 		db_array_text(&feeds, feed);
 	}
-	db_unit_add(unit, &SQL_settle_absent);
-	db_param_array(unit, &away);
-	db_unit_add(unit, &SQL_claim);
+	db_unit_add(unit, &SQL_settle_commands);
 	db_param_array(unit, &vehicles);
+	db_param_array(unit, &feeds);
 	db_param_text(unit, d->worker);
 	db_param_bool(unit, can_publish(d));
-	db_param_array(unit, &feeds);
 }
 
 static void read_settle(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, size_t first)
 {
 	const struct dispatch *d = stage->owner;
-	size_t claims = first + 1;
 
 	(void)cut;
-	for (size_t row = 0; row < db_rows(unit, claims); row++) {
+	for (size_t row = 0; row < db_rows(unit, first); row++) {
 		dispatch_take(stage->owner, &(struct claim){ .worker = d->worker,
-						    .vehicle_id = db_text(unit, claims, row, 0),
-						    .id = db_text(unit, claims, row, 1),
-						    .name = db_text(unit, claims, row, 2),
-						    .params = db_text(unit, claims, row, 3),
-						    .sealed_params = db_text(unit, claims, row, 4),
-						    .issued_at = db_text(unit, claims, row, 5),
-						    .expires_at = db_text(unit, claims, row, 6),
-						    .attempt = (int)db_int(unit, claims, row, 7),
-						    .expires_us = db_int(unit, claims, row, 8),
-						    .traceparent = db_text(unit, claims, row, 9),
-						    .session = db_text(unit, claims, row, 10),
-						    .protocol = db_text(unit, claims, row, 11) });
+						    .vehicle_id = db_text(unit, first, row, 0),
+						    .id = db_text(unit, first, row, 1),
+						    .name = db_text(unit, first, row, 2),
+						    .params = db_text(unit, first, row, 3),
+						    .sealed_params = db_text(unit, first, row, 4),
+						    .issued_at = db_text(unit, first, row, 5),
+						    .expires_at = db_text(unit, first, row, 6),
+						    .attempt = (int)db_int(unit, first, row, 7),
+						    .expires_us = db_int(unit, first, row, 8),
+						    .traceparent = db_text(unit, first, row, 9),
+						    .session = db_text(unit, first, row, 10),
+						    .protocol = db_text(unit, first, row, 11) });
 	}
 }
 

@@ -70,7 +70,7 @@ with i as materialized (
 	from judged j where j.outcome = 'created' and j.keyed and k.subject = j.subject and k.key = j.key and k.command_id <> j.id
 ), noted as (
 	insert into audit (who, action, object, allowed, detail)
-	select actor(j.subject, j.address), 'command.send', j.vehicle_id, j.outcome in ('created', 'queue_full'), json_build_object('id', j.id, 'name', j.name)
+	select coalesce((select a.id from actors a where a.subject = j.subject and a.address = coalesce(j.address, '') limit 1), actor(j.subject, j.address)), 'command.send', j.vehicle_id, j.outcome in ('created', 'queue_full'), json_build_object('id', j.id, 'name', j.name)
 	from judged j where j.outcome in ('created', 'not_found', 'forbidden', 'queue_full')
 )
 select j.n, j.outcome, case when j.outcome = 'replayed' then command_json(j.earlier) end as command,
