@@ -232,12 +232,15 @@ static void ignore_notice(void *context, const char *message)
 /* A process has one connection at a time, which forgets what it was told when the next question comes; a child of it
  * makes its own. */
 static PGconn *connection;
+static PGconn *volatile inherited; /* a parent's is neither used nor ended */
 static pid_t connection_owner;
 
 static void disconnect(void)
 {
-	if (connection && connection_owner == getpid())
+	if (connection_owner == getpid())
 		PQfinish(connection);
+	else
+		inherited = connection;
 	connection = NULL;
 }
 

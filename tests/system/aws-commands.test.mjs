@@ -1,6 +1,7 @@
 // aws-commands.test.mjs - vehicles that were built for AWS IoT Commands and know nothing of Keyfob.
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { test } from 'node:test';
 import mqtt from 'mqtt';
 import { adminToken, connectVehicle, feedOf, openSocket, poll, Record, registerVehicle, rest, sendCommand, startInstallation, vehicleIds } from './harness.mjs';
@@ -34,7 +35,7 @@ class Device {
 
 	// Resolves when it is subscribed, or has its old session.
 	async connect({ subscribe = true } = {}) {
-		this.client = await mqtt.connectAsync(broker.url, {
+		this.client = mqtt.connect(broker.url, {
 			clientId: this.id,
 			username: this.id,
 			password: broker.password,
@@ -45,8 +46,9 @@ class Device {
 			...(this.version === 5 && !this.clean && { properties: { sessionExpiryInterval: 3600 } }),
 		});
 		this.client.on('error', () => {});
-		this.client.on('message', (topic, payload, packet) => this.#onMessage(topic, payload.toString(), packet));
+		this.client.on('message', (topic, payload, packet) => this.#onMessage(topic, payload.toString(), packet)); // a resumed session has some at once
 		atEnd(() => this.client.endAsync(true));
+		await once(this.client, 'connect');
 		if (subscribe) await this.client.subscribeAsync([this.topic('+', 'response/accepted/json'), this.topic('+', 'response/rejected/json'), this.filter], { qos: 1 });
 		return this;
 	}
