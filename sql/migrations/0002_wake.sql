@@ -68,7 +68,7 @@ $$ begin return exists (select from absences a where a.vehicle_id = vehicle and 
 -- not answered and can be offered again, waits.
 create function settle_absent(vehicles text[]) returns void language plpgsql as $$
 begin
-	perform command_apply(null, array_agg(o.vehicle_id), array_agg(o.id), array_agg('absent'), array_agg(null::json), array_agg(null::json),
+	perform command_apply(null, array_agg(o.vehicle_id), array_agg(o.id), array_agg('absent'::text), array_agg(null::json), array_agg(null::json),
 		array_agg(null::text), array_agg(step('reachability', jsonb_build_object('state', 'disconnected', 'since', rfc3339(o.since), 'reason', o.reason))))
 	from (
 		select c.vehicle_id, c.id, h.reason, h.since
