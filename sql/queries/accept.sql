@@ -1,6 +1,6 @@
 -- Accepts commands, at most one of a vehicle: checks the grant, the idempotency key and the queue, inserts the
 -- command with its event. A row for each input: its number, the outcome, and the command. Where the vehicle is there and
--- nothing earlier of it may go out, the new command is claimed as it is inserted, as claim.sql would, for a worker that can publish
+-- nothing earlier of it may go out, the new command is claimed as it is inserted, as settle_commands() would, for a worker that can publish
 -- (null: none can): then the row has what is to be published.
 with i as materialized (
 	select * from unnest($1::uuid[], $2::text[], $3::text[], $4::bool[], $5::int[], $6::text[], $7::text[],
