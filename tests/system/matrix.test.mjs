@@ -73,6 +73,7 @@ const calls = [
 	['r', '. FFFFFF F', 'STREAM', '/v1/fleets/*/events'],
 	['w', '. f..Fff f', 'POST', '/v1/fleets/F/commands', { name: 'horn.honk', wake: false }],
 	['w', '. f.FFff f', 'POST', '/v1/fleets/F/commands', { name: 'owner.pair', wake: false }],
+	['rw', '. f...ff f', 'GET', '/v1/fleets/F/batches'],
 	['rw', '. b...bb b', 'GET', '/v1/batches/B'],
 	['rw', '. b...bb b', 'GET', '/v1/batches/B/commands'],
 	['w', '. b..Fbb b', 'POST', '/v1/batches/B/cancel'],
