@@ -50,7 +50,8 @@ static const char indexes_back[] =
 
 /* A connection as the node's are (sql/db.c). */
 #define SESSION                                                                                                        \
-	"set enable_hashjoin = off; set enable_mergejoin = off; set enable_seqscan = off; set plan_cache_mode = "      \
+	"reset all; set enable_hashjoin = off; set enable_mergejoin = off; set enable_seqscan = off; set "             \
+	"plan_cache_mode = "                                                                                           \
 	"force_generic_plan; set jit = "                                                                               \
 	"off; "
 
@@ -136,7 +137,8 @@ static const char *ask_of(const struct search *s, const char *sql)
 	char all[8192];
 
 	snprintf(all, sizeof(all),
-		SESSION "create function pg_temp.statement() returns text language sql as $s$ select search_sql('%s', "
+		SESSION "create or replace function pg_temp.statement() returns text language sql as $s$ select "
+			"search_sql('%s', "
 			"%s, '%s', '', 100) $s$; %s",
 		s->who, strcmp(s->who, "admin") == 0 ? "true" : "false", s->filter, sql);
 	return ask(all);
@@ -145,7 +147,8 @@ static const char *ask_of(const struct search *s, const char *sql)
 static void assert_finds(const struct search *s)
 {
 	const char *found = ask_of(s,
-		"create function pg_temp.found() returns setof text language plpgsql as $f$ begin return query execute "
+		"create or replace function pg_temp.found() returns setof text language plpgsql as $f$ begin return "
+		"query execute "
 		"pg_temp.statement(); end $f$;"
 		"select count(*) || ' ' || coalesce(min(f), '') || ' ' || coalesce(max(f), '') from pg_temp.found() f");
 	ck_assert_msg(strcmp(found, s->found) == 0, "%s by %s found %s", s->filter, s->who, found);
@@ -162,10 +165,10 @@ static void assert_uses_index(const struct search *s)
 {
 	if (!s->index)
 		return;
-	const char *plan =
-		ask_of(s, "create function pg_temp.plan() returns json language plpgsql as $f$ declare plan json; "
-			  "begin execute 'explain (format json) ' || pg_temp.statement() into plan; return plan; end "
-			  "$f$; select pg_temp.plan()");
+	const char *plan = ask_of(s,
+		"create or replace function pg_temp.plan() returns json language plpgsql as $f$ declare plan json; "
+		"begin execute 'explain (format json) ' || pg_temp.statement() into plan; return plan; end "
+		"$f$; select pg_temp.plan()");
 	ck_assert_msg(strstr(plan, s->index) != NULL, "%s: %s is not in the plan:\n%s", s->filter, s->index, plan);
 }
 
@@ -182,7 +185,8 @@ static int fastest(const struct search *s, const char *settings)
 	char sql[1024];
 
 	snprintf(sql, sizeof(sql),
-		"%s create function pg_temp.fastest(statement text) returns integer language plpgsql as $f$\n"
+		"%s create or replace function pg_temp.fastest(statement text) returns integer language plpgsql as "
+		"$f$\n"
 		"declare begun timestamptz; best interval := '1 hour';\n"
 		"begin for i in 1..3 loop begun := clock_timestamp(); execute statement; best := least(best, "
 		"clock_timestamp() - begun); end loop;\n"
