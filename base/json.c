@@ -1,6 +1,7 @@
 /* json.c - reading what strangers sent, and merge patches (RFC 7396). */
 #include "base/json.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -12,6 +13,7 @@ static void merge_target(json_t *result, const json_t *target, const json_t *pat
 static void merge_rest(json_t *result, const json_t *target, const json_t *patch);
 static void diff_gone(json_t *diff, const json_t *from, const json_t *to);
 static void diff_present(json_t *diff, const json_t *from, const json_t *to);
+static void add_canonical(struct text *out, const json_t *value);
 
 /* jansson itself would nest 2048 deep, and every walk over the value recurses: so the depth is counted first.
  * It refuses wrong UTF-8 and U+0000 in strings by itself. */
@@ -129,9 +131,94 @@ static void diff_present(json_t *diff, const json_t *from, const json_t *to)
 	}
 }
 
+/* With as few digits as read back equal; jansson knows one precision for a whole text, and of most numbers 17 digits show
+ * what binary makes of them (21.699999999999999). */
+static void add_real(struct text *out, const json_t *value)
+{
+	char digits[32] = "";
+
+	for (size_t precision = 15; precision <= 17; precision++) {
+		digits[json_dumpb(
+			value, digits, sizeof(digits) - 1, JSON_ENCODE_ANY | JSON_REAL_PRECISION(precision))] = '\0';
+		if (strtod(digits, NULL) == json_real_value(value))
+			break;
+	}
+	text_add(out, digits);
+}
+
+static void add_array(struct text *out, const json_t *array)
+{
+	const json_t *item;
+	size_t i;
+
+	text_add_bytes(out, "[", 1);
+	json_array_foreach (array, i, item) {
+		if (i > 0)
+			text_add_bytes(out, ",", 1);
+		add_canonical(out, item);
+	}
+	text_add_bytes(out, "]", 1);
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void add_object(struct text *out, const json_t *object)
+{
+	size_t count = 0;
+	const char **keys = memory_new((json_object_size(object) + 1) * sizeof(*keys)), *key;
+	json_t *value;
+
+	json_object_foreach (iterable(object), key, value)
+		keys[count++] = key;
+	qsort(keys, count, sizeof(*keys), compare_keys);
+	text_add_bytes(out, "{", 1);
+	for (size_t i = 0; i < count; i++) {
+		if (i > 0)
+			text_add_bytes(out, ",", 1);
+		text_add_json_string(out, keys[i]);
+		text_add_bytes(out, ":", 1);
+		add_canonical(out, json_object_get(object, keys[i]));
+	}
+	text_add_bytes(out, "}", 1);
+	free(keys);
+}
+
+static void add_canonical(struct text *out, const json_t *value)
+{
+	switch (json_typeof(value)) {
+	case JSON_OBJECT:
+		add_object(out, value);
+		break;
+	case JSON_ARRAY:
+		add_array(out, value);
+		break;
+	case JSON_STRING:
+		text_add_json_string(out, json_string_value(value));
+		break;
+	case JSON_INTEGER:
+		text_addf(out, "%lld", (long long)json_integer_value(value));
+		break;
+	case JSON_REAL:
+		add_real(out, value);
+		break;
+	case JSON_TRUE:
+	case JSON_FALSE:
+		text_add(out, json_is_true(value) ? "true" : "false");
+		break;
+	case JSON_NULL:
+		text_add(out, "null");
+		break;
+	}
+}
+
 char *json_canonical(const json_t *value)
 {
-	return memory_need(json_dumps(value, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY));
+	struct text out = { 0 };
+	add_canonical(&out, value);
+	return text_take(&out);
 }
 
 static bool is_listed(const char *const *list, const char *key)

@@ -14,7 +14,8 @@ json_t *json_merge_patch(const json_t *target, const json_t *patch);
 /* The smallest merge patch that makes `from` into `to`; NULL when they are equal. The caller owns it.
  * A merge patch cannot set a member to null: in both, such a member counts as absent. `from` may be NULL. */
 json_t *json_merge_diff(const json_t *from, const json_t *to);
-/* Compact, keys sorted: equal values give equal text (1 and 1.0 are two values). The caller frees it. */
+/* Compact, keys sorted, numbers as short as they read back equal: equal values give equal text (1 and 1.0 are two values).
+ * The caller frees it. */
 char *json_canonical(const json_t *);
 /* The first key of `object` that is not in `known` (NULL-terminated), or NULL. */
 const char *json_unknown_key(const json_t *object, const char *const *known);

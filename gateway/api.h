@@ -93,6 +93,7 @@ extern const struct api_operation API_ALL_NOTICE_PUT;	   /* name payload content
 extern const struct api_operation API_ALL_NOTICE_DELETE;   /* name */
 extern const struct api_operation
 	API_BATCH_CREATE; /* fleet_id name params ttl_seconds timeout_seconds wake vehicles filter rate max_failures idempotency_key traceparent */
+extern const struct api_operation API_BATCH_LIST;			  /* fleet_id limit cursor */
 extern const struct api_operation API_BATCH_GET;			  /* id */
 extern const struct api_operation API_BATCH_COMMANDS;			  /* id status limit cursor */
 extern const struct api_operation API_BATCH_CANCEL;			  /* id */

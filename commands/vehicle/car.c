@@ -132,7 +132,7 @@ static bool is_newer(const struct car *car, const json_t *desired)
 static char *report_with(const struct car *car, json_t *state)
 {
 	json_auto_t *report = json_pack("{sIsO}", "version", (json_int_t)car->version, "state", state);
-	return memory_need(json_dumps(report, JSON_COMPACT));
+	return json_canonical(report);
 }
 
 static bool fits(const json_t *state)

@@ -296,7 +296,7 @@ static char *answer_text(const struct request *request, const char *status, cons
 	json_auto_t *answer = json_pack("{ssss}", "request_id", request->id, "status", status);
 	if (reason != NULL)
 		json_object_set_new(answer, "reason", json_pack("{ssss}", "code", reason, "description", description));
-	return memory_need(json_dumps(answer, JSON_COMPACT));
+	return json_canonical(answer);
 }
 
 /* The patch alone, since answers stay in order; what might overtake them is a report, and that holds the whole state. */
@@ -307,7 +307,7 @@ static char *success_text(const struct request *request, json_t *patch, int64_t 
 		json_object_set(answer, "state", patch);
 		json_object_set_new(answer, "state_version", json_integer(version));
 	}
-	return memory_need(json_dumps(answer, JSON_COMPACT));
+	return json_canonical(answer);
 }
 
 static struct request *find(const struct work *work, const char *id)

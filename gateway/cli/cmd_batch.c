@@ -1,8 +1,9 @@
-/* cmd_batch.c - keyfob batch, keyfob batch cancel: how far a batch has come, and its end. */
+/* cmd_batch.c - keyfob batch, keyfob batch cancel, keyfob batches: how far a batch has come, its end, and those of a fleet. */
 #include <stdlib.h>
 
 #include "gateway/cli/call.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/listing.h"
 #include "gateway/cli/print.h"
 #include "gateway/cli/show_batch.h"
 
@@ -40,6 +41,20 @@ static int run_cancel(struct cli *cli, const struct invocation *inv)
 	return show(cli, batch);
 }
 
+static int run_list(struct cli *cli, const struct invocation *inv)
+{
+	char *path = node_path("fleets", inv->words[0], "batches", NULL);
+	json_auto_t *list = listing_read(cli, path, NULL, option_number(inv, "--limit", 20));
+	free(path);
+	if (!list)
+		return CLI_FAILED;
+	if (cli->json)
+		print_json(list);
+	else
+		show_batches(json_object_get(list, "items"));
+	return CLI_FINE;
+}
+
 const struct cli_command CMD_BATCH = {
 	.name = "batch",
 	.arguments = "BATCH",
@@ -56,4 +71,19 @@ const struct cli_command CMD_BATCH_CANCEL = {
 	.words_min = 1,
 	.words_max = 1,
 	.run = run_cancel,
+};
+
+static const struct option list_options[] = {
+	{ "--limit", OPTION_NUMBER, "N", "how many, newest first (20)" },
+	{ 0 },
+};
+
+const struct cli_command CMD_BATCHES = {
+	.name = "batches",
+	.arguments = "FLEET",
+	.summary = "list the latest batches of a fleet",
+	.options = list_options,
+	.words_min = 1,
+	.words_max = 1,
+	.run = run_list,
 };

@@ -23,6 +23,7 @@ static const struct cli_command *const commands[] = {
 	&CMD_FLEET_SEND,
 	&CMD_BATCH_CANCEL, /* before the shorter name */
 	&CMD_BATCH,
+	&CMD_BATCHES,
 	&CMD_GRANTS,
 	&CMD_GRANT,
 	&CMD_REVOKE,

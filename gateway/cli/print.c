@@ -91,7 +91,7 @@ const char *local_clock(const char *rfc3339, char out[LOCAL_TIME_SIZE])
 
 static void text_add_value(struct text *t, const json_t *value)
 {
-	char *json = json_is_string(value) ? NULL : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+	char *json = json_is_string(value) ? NULL : json_canonical(value);
 	text_add(t, json ? json : json_string_value(value));
 	free(json);
 }

@@ -78,16 +78,46 @@ void show_batch(const json_t *batch)
 	putchar('\n');
 }
 
+static long long done_of(const json_t *batch)
+{
+	static const char *const open[] = { "pending", "accepted", "waiting", "sent", "in_progress" };
+	long long done = number_at(batch, "total");
+
+	for (size_t i = 0; i < sizeof(open) / sizeof(open[0]); i++)
+		done -= number_at(json_object_get(batch, "counts"), open[i]);
+	return done;
+}
+
+void show_batches(const json_t *items)
+{
+	static const char *const heads[] = { "CREATED", "STATE", "NAME", "BY", "DONE", "FAILED", "ID" };
+	struct table *t = table_new(7, 0);
+	const json_t *batch;
+	char local[LOCAL_TIME_SIZE];
+	size_t i;
+
+	table_align_right(t, 4);
+	table_align_right(t, 5);
+	for (i = 0; i < 7; i++)
+		table_add(t, COLOUR_DIM, heads[i]);
+	json_array_foreach (items, i, batch) {
+		table_add(t, COLOUR_NONE, local_time(json_text_at(batch, "created_at"), local));
+		table_add(t, colour_of(batch), json_text_at(batch, "state"));
+		table_add(t, COLOUR_NONE, json_text_at(batch, "name"));
+		table_add(t, COLOUR_NONE, json_text_at(batch, "issued_by"));
+		table_addf(t, COLOUR_NONE, "%lld of %lld", done_of(batch), number_at(batch, "total"));
+		table_addf(t, COLOUR_NONE, "%lld", number_at(batch, "failures"));
+		table_add(t, COLOUR_DIM, json_text_at(batch, "id"));
+	}
+	table_print(t);
+	table_free(t);
+}
+
 void show_batch_progress(FILE *file, const json_t *batch)
 {
 	const json_t *counts = json_object_get(batch, "counts");
-	long long total = number_at(batch, "total"), done = 0;
-	static const char *const open[] = { "pending", "accepted", "waiting", "sent", "in_progress" };
-
-	for (size_t i = 0; i < sizeof(open) / sizeof(open[0]); i++)
-		done += number_at(counts, open[i]);
-	done = total - done;
-	fprintf(file, "\r\x1b[Kkeyfob: %lld of %lld done, %lld failed, %lld wait, %lld to be sent …", done, total,
-		number_at(batch, "failures"), number_at(counts, "waiting"), number_at(counts, "pending"));
+	fprintf(file, "\r\x1b[Kkeyfob: %lld of %lld done, %lld failed, %lld wait, %lld to be sent …", done_of(batch),
+		number_at(batch, "total"), number_at(batch, "failures"), number_at(counts, "waiting"),
+		number_at(counts, "pending"));
 	fflush(file);
 }

@@ -8,6 +8,8 @@
 
 /* A headline and its counts. */
 void show_batch(const json_t *batch);
+/* A table, a line for each. */
+void show_batches(const json_t *items);
 /* One line, which the next takes the place of. */
 void show_batch_progress(FILE *, const json_t *batch);
 /* It runs no more. */

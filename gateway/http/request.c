@@ -372,19 +372,33 @@ static bool read_tag(h2o_iovec_t *rest, json_t *versions)
 	return true;
 }
 
-/* The versions that the caller changes; without the field, or with `*`, any. */
+static bool read_tags(h2o_iovec_t list, json_t *versions)
+{
+	while (list.len > 0) {
+		if (!read_tag(&list, versions))
+			return false;
+	}
+	return true;
+}
+
+/* The versions that the caller changes; without the field, or with `*`, any. Several lines are one list (RFC 9110 §5.3). */
 static bool read_if_match(struct http_request *r, json_t *params)
 {
-	h2o_iovec_t rest = http_field(r->req, "if-match");
-	json_t *versions;
+	static const char name[] = "if-match";
+	const h2o_headers_t *headers = &r->req->headers;
+	json_auto_t *versions = memory_need(json_array());
+	size_t lines = 0;
+	bool any = false;
 
-	if (!rest.base || h2o_memis(rest.base, rest.len, H2O_STRLIT("*")))
-		return true;
-	json_object_set_new(params, "if_match", versions = json_array());
-	while (rest.len > 0) {
-		if (!read_tag(&rest, versions))
+	for (ssize_t at = -1; (at = h2o_find_header_by_str(headers, name, sizeof(name) - 1, at)) >= 0; lines++) {
+		h2o_iovec_t value = headers->entries[at].value;
+		bool is_any = h2o_memis(value.base, value.len, H2O_STRLIT("*"));
+		any = any || is_any;
+		if ((any && lines > 0) || (!is_any && !read_tags(value, versions)))
 			return refuse_body(r, &FAULT_MALFORMED_REQUEST, "If-Match is a list of entity tags");
 	}
+	if (lines > 0 && !any)
+		json_object_set(params, "if_match", versions);
 	return true;
 }
 

@@ -33,6 +33,7 @@ ROUTE("GET", "/v1/fleets/{fleet_id}/grants/{subject}", API_FLEET_GRANT_GET, 200,
 ROUTE("PUT", "/v1/fleets/{fleet_id}/grants/{subject}", API_FLEET_GRANT_PUT, 200, "", PLAIN)
 ROUTE("DELETE", "/v1/fleets/{fleet_id}/grants/{subject}", API_FLEET_GRANT_DELETE, 204, "", PLAIN)
 ROUTE("POST", "/v1/fleets/{fleet_id}/commands", API_BATCH_CREATE, 202, "", BEGINS)
+ROUTE("GET", "/v1/fleets/{fleet_id}/batches", API_BATCH_LIST, 200, "limit,cursor", PLAIN)
 ROUTE("GET", "/v1/batches/{id}", API_BATCH_GET, 200, "", PLAIN)
 ROUTE("GET", "/v1/batches/{id}/commands", API_BATCH_COMMANDS, 200, "status,limit,cursor", PLAIN)
 ROUTE("POST", "/v1/batches/{id}/cancel", API_BATCH_CANCEL, 200, "", PLAIN)

@@ -70,6 +70,7 @@ OPERATION(FLEET_LIST, "fleet.list", SCOPE_VEHICLES_READ, "limit", "cursor")
 OPERATION(FLEET_GET, "fleet.get", SCOPE_VEHICLES_READ, "fleet_id")
 OPERATION(FLEET_GRANT_LIST, "fleet.grant.list", SCOPE_VEHICLES_READ, "fleet_id", "limit", "cursor")
 OPERATION(FLEET_GRANT_GET, "fleet.grant.get", SCOPE_VEHICLES_READ, "fleet_id", "subject")
+OPERATION(BATCH_LIST, "batch.list", SCOPE_VEHICLES_READ | SCOPE_COMMANDS_WRITE, "fleet_id", "limit", "cursor")
 OPERATION(BATCH_GET, "batch.get", SCOPE_VEHICLES_READ | SCOPE_COMMANDS_WRITE, "id")
 OPERATION(
 	BATCH_COMMANDS, "batch.commands", SCOPE_VEHICLES_READ | SCOPE_COMMANDS_WRITE, "id", "status", "limit", "cursor")
@@ -107,6 +108,8 @@ static const struct read reads[] = {
 		{ NEED_FLEET, NEED_LIMIT, NEED_CURSOR, NEED_NULL, NEED_END } },
 	{ &API_FLEET_GRANT_GET, &SQL_read_fleet_grants, 3, FLEET, &FAULT_GRANT_NOT_FOUND,
 		{ NEED_FLEET, NEED_LIMIT, NEED_NULL, NEED_SUBJECT, NEED_END } },
+	{ &API_BATCH_LIST, &SQL_read_batches, 1, FLEET, &FAULT_INTERNAL,
+		{ NEED_FLEET, NEED_LIMIT, NEED_CURSOR_ID, NEED_END } },
 	{ &API_BATCH_GET, &SQL_read_batch, 1, BATCH, &FAULT_INTERNAL, { NEED_ID, NEED_END } },
 	{ &API_BATCH_COMMANDS, &SQL_read_batch_commands, 1, BATCH, &FAULT_INTERNAL,
 		{ NEED_ID, NEED_LIMIT, NEED_CURSOR, NEED_TARGET_STATUS, NEED_END } },

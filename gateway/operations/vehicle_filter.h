@@ -1,7 +1,8 @@
 /* vehicle_filter.h - the language in which vehicles are looked for (docs/fleets.md): terms that must all hold.
  *
- *   filter = term *( " AND " term )      term = [ "NOT " ] key ":" value
- *   value  = a text without spaces, at whose end * stands for anything, or "a text as it is", where \ escapes " and \ */
+ *   filter = term *( " AND " term )      term = [ "NOT " ] key ":" value *( "," value )
+ *   value  = a text without spaces and commas, at whose end * stands for anything, or "a text as it is", where \ escapes " and \
+ *   key    = a word, or "state" 1*( "." member ); there a number can follow <, <=, > or >= */
 #ifndef KEYFOB_GATEWAY_OPERATIONS_VEHICLE_FILTER_H
 #define KEYFOB_GATEWAY_OPERATIONS_VEHICLE_FILTER_H
 

@@ -1,5 +1,5 @@
 // batches-long.test.mjs - a batch to 10 000 vehicles, a third of them asleep, at 500/s, with the node that feeds it killed amid
-// it; then one that is canceled. With --long; the numbers are in the test's output and in batches-long.json.
+// it; then one that is canceled, and one that stops since too many fail. With --long; the numbers are in the test's output and in batches-long.json.
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +13,8 @@ const groups = skip ? [] : [['A', 3333], ['B', 3333], ['S', 3334]]; // the last 
 const total = groups.reduce((sum, [, count]) => sum + count, 0);
 const asleep = 3334;
 const patience = 600_000;
-const ids = groups.flatMap(([prefix, count]) => Array.from({ length: count }, (_, i) => prefix + String(i + 1).padStart(5, '0')));
+const failing = skip ? 0 : 300; // vehicles F…, which fail at everything; of another fleet until the last test
+const ids = [...groups, ['F', failing]].flatMap(([prefix, count]) => Array.from({ length: count }, (_, i) => prefix + String(i + 1).padStart(5, '0')));
 const options = { timeout: 3 * patience, skip };
 const log = join(folder, 'vehicles.log');
 const numbers = {};
@@ -45,17 +46,18 @@ test(`${total} vehicles, of whom the last third sleeps`, options, async () => {
 	const installation = await startInstallation({ ids, nodes: 2, config: { log: { level: 'info' } } });
 	({ database, nodes } = installation);
 	admin = await adminToken('root');
-	await database.sql(`begin; insert into fleets (fleet_id) values ('BIG');
+	await database.sql(`begin; insert into fleets (fleet_id) values ('BIG'), ('BROKEN');
 		insert into vehicles (vehicle_id, fleet_id) select p || lpad(n::text, 5, '0'), 'BIG' from (values ${groups.map(([p, n]) => `('${p}', ${n})`)}) g(p, c), generate_series(1, c) n;
+		insert into vehicles (vehicle_id, fleet_id) select 'F' || lpad(n::text, 5, '0'), 'BROKEN' from generate_series(1, ${failing}) n;
 		insert into vehicle_heads (vehicle_id) select vehicle_id from vehicles order by 1; commit; analyze vehicles, vehicle_heads`);
 	const password = join(folder, 'vehicle.password');
 	writeFileSync(password, installation.broker.password, { mode: 0o600 });
-	for (const [prefix, count] of groups) {
-		const more = prefix === 'S' ? ['--asleep'] : [];
+	for (const [prefix, count] of [...groups, ['F', failing]]) {
+		const more = { S: ['--asleep'], F: ['--fail-rate', '1'] }[prefix] ?? [];
 		const child = new Child(`vehicles-${prefix}`, `${build}/bin/keyfob-vehicle`, ['--url', installation.broker.url, '--prefix', prefix, '--count', count, '--password-file', password, '--log', log, ...more].map(String));
 		if (prefix === 'S') sleeping = child;
 	}
-	for (const [prefix, count] of groups.slice(0, 2)) await poll(() => reachable(prefix), (n) => n === count, { ms: patience, every: 500, what: `${prefix} is there` });
+	for (const [prefix, count] of [...groups.slice(0, 2), ['F', failing]]) await poll(() => reachable(prefix), (n) => n === count, { ms: patience, every: 500, what: `${prefix} is there` });
 });
 
 test('all of them, at 500/s; the node that feeds it is killed amid it', options, async (t) => {
@@ -118,4 +120,21 @@ test('canceled amid it: nothing more is sent, and what waits is taken back', opt
 	assert.equal(await ask(`select count(*) from commands where params->>'note' = 'end'`), total - after.counts.skipped);
 	assert.equal(await ask('select deadlocks from pg_stat_database where datname = current_database()'), 0);
 	t.diagnostic(`${after.counts.canceled} taken back within ${Date.now() - at} ms`);
+});
+
+test('too many of them fail: it stops, and those who come last never hear of it', options, async (t) => {
+	await database.sql(`update vehicles set fleet_id = 'BIG' where fleet_id = 'BROKEN'`); // they come before those who sleep
+	const batch = await begin({ params: { note: 'stop' }, rate, max_failures: '2%' });
+	assert.equal(batch.total, total + failing);
+	assert.equal(batch.max_failures, Math.floor((total + failing) / 50));
+	const stopped = await until(nodes[1], batch.id, ({ state }) => state !== 'running', 'it ends');
+	assert.equal(stopped.state, 'stopped');
+	assert.equal(stopped.reason.code, 'MAX_FAILURES');
+	assert.ok(stopped.failures > batch.max_failures && stopped.failures <= failing, JSON.stringify(stopped));
+	assert.ok(stopped.counts.skipped > asleep / 3, JSON.stringify(stopped.counts));
+	const after = await until(nodes[0], batch.id, ({ counts }) => counts.waiting + counts.accepted + counts.sent + counts.in_progress === 0, 'nothing waits');
+	assert.equal(after.counts.skipped, stopped.counts.skipped);
+	assert.equal(await ask(`select count(*) from commands where params->>'note' = 'stop'`), total + failing - after.counts.skipped);
+	assert.equal(await ask('select deadlocks from pg_stat_database where datname = current_database()'), 0);
+	t.diagnostic(`stopped after ${stopped.failures} failures of ${batch.max_failures}; ${after.counts.canceled} taken back`);
 });

@@ -134,6 +134,40 @@ test('vehicles are found by what is asked for, page by page, by those who may se
 	assert.match(body.detail, /"colour:red"/);
 });
 
+// A report of a vehicle's is in the search when it is in what the vehicle shows; then a report takes it out again.
+test('vehicles are found by what they report', options, async () => {
+	const find = async (filter) => {
+		const { status, body } = await rest(one, 'GET', `/v1/vehicles?filter=${encodeURIComponent(filter)}&limit=200`, { token: operator });
+		assert.equal(status, 200, JSON.stringify(body));
+		return body.items.map(({ vehicle_id }) => vehicle_id);
+	};
+	const shows = (ids, is, what) =>
+		poll(() => Promise.all(ids.map((id) => rest(one, 'GET', `/v1/vehicles/${id}`, { token: operator }))), (all) => all.every(({ body }) => is(body.state.reported)), { ms: 60_000, what });
+	const three = named('A', 3);
+	await shows(named('A', awake), ({ doors }) => doors?.locked === true, 'all have reported');
+	assert.deepEqual(await find('state.doors.locked:true AND tag:a'), named('A', awake));
+	const { body } = await begin(two, 'F', { name: 'climate.start', params: { temperature: 21.7 }, vehicles: three });
+	await until(two, body.id, ({ state }) => state === 'completed', 'three have it warm');
+	await shows(three, ({ climate }) => climate.on, 'they say so');
+	assert.deepEqual(await find('state.climate.on:true'), three);
+	assert.deepEqual(await find('state.climate.temperature:21.7'), three);
+	assert.deepEqual(await find('state.climate.temperature:>21.5 AND NOT vehicle:A00002'), ['A00001', 'A00003']);
+	assert.deepEqual(await find('state.climate.temperature:<=21.5'), []);
+	assert.deepEqual(await find('state.climate.temperature:*'), three);
+	assert.deepEqual(await find('state.climate.temperature:"21.7"'), []);
+	assert.deepEqual(await find('NOT state.climate.on:true AND vehicle:A00001,A00004,A00005'), ['A00004', 'A00005']);
+	assert.deepEqual(await find('state.climate.on:true AND fleet:X'), []);
+
+	const warm = await begin(one, 'F', { name: 'climate.start', params: { temperature: 18 }, filter: 'state.climate.temperature:>20 AND vehicle:A00001,A00002' });
+	assert.equal(warm.body.total, 2);
+	await until(one, warm.body.id, ({ state }) => state === 'completed', 'two have it cooler');
+	await shows(['A00001', 'A00002'], ({ climate }) => climate.temperature === 18, 'they say so');
+	assert.deepEqual(await find('state.climate.temperature:>20'), ['A00003']);
+	const { status, body: refused } = await begin(one, 'F', { filter: 'state.climate.temperature:>warm' });
+	assert.equal(status, 422);
+	assert.match(refused.detail, /only a number can be compared/);
+});
+
 test('keyfob vehicles --filter', options, async () => {
 	const env = { KEYFOB_URL: one.url, KEYFOB_TOKEN: operator };
 	const list = JSON.parse(await run(`${build}/bin/keyfob`, ['vehicles', '--filter', 'tag:s AND NOT vehicle:S00001', '-o', 'json'], { env }));
@@ -205,6 +239,32 @@ test('to a filter; and what cannot be asked for', options, async () => {
 	assert.equal((await begin(one, 'F', { name: 'immobiliser.release' })).body.type, 'urn:keyfob:problem:step-up-required');
 	assert.equal((await begin(one, 'F', { name: 'owner.pair' })).body.type, 'urn:keyfob:problem:forbidden');
 	assert.equal(await database.sql('select count(*) from batches'), before);
+});
+
+test('a fleet\'s batches, newest first, page by page', options, async () => {
+	const ids = [];
+	for (let i = 0; i < 3; i++) ids.unshift((await begin(one, 'F', { vehicles: ['A00001'], params: { note: 'list' } })).body.id);
+	for (const id of ids) await until(two, id, ({ state }) => state === 'completed', 'each is over');
+	const listed = [];
+	for (let path = '/v1/fleets/F/batches?limit=2'; path; ) {
+		const { status, body, headers } = await rest(two, 'GET', path, { token: operator });
+		assert.equal(status, 200);
+		assert.ok(body.items.length <= 2);
+		listed.push(...body.items);
+		path = /<(.+)>; rel="next"/.exec(headers.get('link') ?? '')?.[1];
+	}
+	assert.equal(listed.length, Number(await database.sql(`select count(*) from batches where fleet_id = 'F'`)));
+	assert.deepEqual(listed.slice(0, 3).map(({ id }) => id), ids);
+	assert.deepEqual(listed[0], await look(one, ids[0]));
+	assert.deepEqual((await rest(one, 'GET', '/v1/fleets/OTHER/batches', { token: admin })).body, { items: [], next_cursor: null });
+	assert.equal((await rest(one, 'GET', '/v1/fleets/OTHER/batches', { token: operator })).body.type, 'urn:keyfob:problem:fleet-not-found');
+	assert.equal((await rest(one, 'GET', '/v1/fleets/F/batches?cursor=1', { token: operator })).body.type, 'urn:keyfob:problem:invalid-query');
+
+	const env = { KEYFOB_URL: one.url, KEYFOB_TOKEN: operator };
+	const table = await run(`${build}/bin/keyfob`, ['batches', 'F', '--limit', '2'], { env });
+	assert.match(table, new RegExp(`completed +horn\\.honk +otto +1 of 1 +0 +${ids[0]}`));
+	assert.equal(table.trim().split('\n').length, 3);
+	assert.deepEqual(JSON.parse(await run(`${build}/bin/keyfob`, ['batches', 'F', '-o', 'json'], { env })).items[1].id, ids[1]);
 });
 
 test('too many failures stop it: the rest is not sent, and what waits is taken back', options, async () => {

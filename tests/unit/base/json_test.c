@@ -1,5 +1,6 @@
 /* json_test.c - what is read and refused, merge patches there and back, and text. */
 #include <check.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -228,6 +229,37 @@ START_TEST(writes_equal_values_equally)
 }
 END_TEST
 
+/* As short as they read back equal, each for itself. */
+START_TEST(writes_numbers_as_they_were_meant)
+{
+	static const char meant[] =
+		"[21.7,-0.1,0.3,48.137154,1e-7,1e22,5e-324,1.7976931348623157e308,0.30000000000000004,"
+		"9007199254740993,-0.0,2.0,123456789012.5,11.57538211345679]";
+	json_auto_t *value = read_text(meant);
+	char *text = json_canonical(value);
+	json_auto_t *again = read_text(text);
+
+	ck_assert(json_equal(again, value));
+	ck_assert_str_eq(text,
+		"[21.7,-0.1,0.3,48.137154,1e-7,1e22,4.94065645841247e-324,1.7976931348623157e308,0.30000000000000004,"
+		"9007199254740993,-0.0,2.0,123456789012.5,11.57538211345679]");
+	free(text);
+}
+END_TEST
+
+START_TEST(writes_any_number_so_that_it_reads_back_equal)
+{
+	srand(754); /* the seed */
+	for (int i = 0; i < 20000; i++) {
+		json_auto_t *number = json_real(ldexp((double)rand() / RAND_MAX + (double)rand(), rand() % 200 - 100));
+		char *text = json_canonical(number);
+		json_auto_t *again = read_text(text);
+		ck_assert_msg(json_equal(number, again), "%.17g became %s", json_real_value(number), text);
+		free(text);
+	}
+}
+END_TEST
+
 START_TEST(finds_unknown_keys_and_texts)
 {
 	static const char *const known[] = { "name", "params", NULL };
@@ -321,6 +353,8 @@ int main(void)
 	tcase_add_loop_test(tests, tells_the_difference, 0, COUNT(diffs));
 	tcase_add_test(tests, brings_any_value_to_any_other);
 	tcase_add_test(tests, writes_equal_values_equally);
+	tcase_add_test(tests, writes_numbers_as_they_were_meant);
+	tcase_add_test(tests, writes_any_number_so_that_it_reads_back_equal);
 	tcase_add_test(tests, finds_unknown_keys_and_texts);
 	tcase_add_loop_test(tests, quotes, 0, COUNT(quoted));
 	tcase_add_test(tests, quotes_every_byte_so_that_it_can_be_read);

@@ -92,6 +92,7 @@ OPERATION(API_FLEET_GRANT_GET)
 OPERATION(API_FLEET_GRANT_PUT)
 OPERATION(API_FLEET_GRANT_DELETE)
 OPERATION(API_BATCH_CREATE)
+OPERATION(API_BATCH_LIST)
 OPERATION(API_BATCH_GET)
 OPERATION(API_BATCH_COMMANDS)
 OPERATION(API_BATCH_CANCEL)
@@ -497,6 +498,10 @@ START_TEST(reads_merge_patches)
 		{ "7", "400", "If-Match is a list" },
 		{ "\"7", "400", "If-Match is a list" },
 		{ "\"7\", *", "400", "If-Match is a list" },
+		{ "\"6\"\r\nX-A: b\r\nif-match: W/\"8\", \"7\"", "200", "\"if_match\":[\"6\",\"7\"]" },
+		{ "*\r\nIf-Match: \"7\"", "400", "If-Match is a list" },
+		{ "\"7\"\r\nIf-Match: *", "400", "If-Match is a list" },
+		{ "\"7\"\r\nIf-Match: 8", "400", "If-Match is a list" },
 	};
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
 		snprintf(both, sizeof(both), "%sIf-Match: %s\r\n", merge, fields[i].field);

@@ -455,6 +455,7 @@ static const struct right {
 	{ &API_FLEET_DELETE, "{'fleet_id':'F1'}", "w", "N fFFFff fff ff" },
 	{ &API_BATCH_CREATE, "{'fleet_id':'F1','name':'doors.unlock'}", "w", ". f..Fff fff ff" },
 	{ &API_BATCH_CREATE, "{'fleet_id':'F1','name':'doors.unlock','vehicles':['CAR1']}", "w", ". f..Fff fff ff" },
+	{ &API_BATCH_LIST, "{'fleet_id':'F1'}", "rw", ". f...ff fff ff" },
 	{ &API_BATCH_GET, "{'id':'" BATCH_OF_F1 "'}", "rw", ". b...bb bbb bb" },
 	{ &API_BATCH_COMMANDS, "{'id':'" BATCH_OF_F1 "'}", "rw", ". b...bb bbb bb" },
 	{ &API_BATCH_CANCEL, "{'id':'" BATCH_OF_F1 "'}", "w", ". b..Fbb bbb bb" },
