@@ -199,6 +199,7 @@ export const texts = {
 	wakeups: {
 		title: 'Wake-ups',
 		none: 'It was never woken.',
+		list: 'Wake-ups, the newest first',
 		noneAtAll: 'No vehicle was woken yet.',
 		more: 'Older ones',
 		status: { submitted: 'Submitted', delivered: 'Delivered', failed: 'Failed', refused: 'Refused', answered: 'It came' } as Record<string, string>,
@@ -255,7 +256,7 @@ export const texts = {
 		broker: 'Broker',
 		issuers: 'Issuers’ keys',
 		check: (name: string, isFine: boolean) => (isFine ? name : `${name}: unavailable`),
-		commands: 'Commands a minute',
+		commands: 'Commands/min',
 		connections: 'Connections',
 		websockets: 'WebSockets',
 		subscriptions: 'Subscriptions',

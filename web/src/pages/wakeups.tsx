@@ -75,7 +75,7 @@ export function WakeupTable({ vehicleId, seq }: { vehicleId: string; seq: number
 
 function Table({ wakeups, hasVehicles = false }: { wakeups: Wakeup[]; hasVehicles?: boolean }) {
 	return (
-		<Scroll label={texts.wakeups.title}>
+		<Scroll label={texts.wakeups.list}>
 			<table>
 				<thead>
 					<tr>
