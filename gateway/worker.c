@@ -29,7 +29,7 @@ struct worker {
 	struct api api;
 	struct flows *flows;
 	struct front *front;
-	struct census *census; /* worker 0's, for its node; NULL */
+	struct census *census;	       /* worker 0's, for its node; NULL */
 	bool has_database, has_broker; /* as counted in the node's readiness */
 	uv_async_t wake;	       /* from the node's thread */
 	struct loop_timer farewell;
@@ -116,11 +116,10 @@ struct worker *worker_start(const struct worker_options *options)
 			.is_ready = is_ready },
 		&w->api);
 	if (options->index == 0)
-		w->census = census_new(w->loop,
-			&(struct census_options){ .database_url = options->config->database.url,
-				.node = options->node,
-				.owner = w,
-				.is_ready = is_ready });
+		w->census = census_new(w->loop, &(struct census_options){ .database_url = options->config->database.url,
+							.node = options->node,
+							.owner = w,
+							.is_ready = is_ready });
 	if (!w->front || pthread_create(&w->thread, NULL, run, w) != 0)
 		return NULL; /* the process ends: what was made goes with it */
 	return w;
