@@ -16,7 +16,7 @@ with v as (
 	select name, point, bucket, sum(n) as n from s where kind = 'stage' group by grouping sets ((name, bucket), (name, point, bucket))
 ), ranked as (
 	select *, sum(n) over (partition by name, point order by bucket) as upto, sum(n) over (partition by name, point) as total from summed
-), percentiles as (
+), percentiles as materialized (
 	select name, point, max(total) as n, stats_bucket_ms(min(bucket) filter (where upto >= 0.5 * total)) as p50,
 		stats_bucket_ms(min(bucket) filter (where upto >= 0.95 * total)) as p95, stats_bucket_ms(min(bucket) filter (where upto >= 0.99 * total)) as p99
 	from ranked group by name, point
@@ -32,13 +32,15 @@ with v as (
 	from (select provider, coalesce(sum(n) filter (where status = 'submitted'), 0) as submitted, coalesce(sum(n) filter (where status = 'delivered'), 0) as delivered,
 		coalesce(sum(n) filter (where status = 'answered'), 0) as answered, coalesce(sum(n) filter (where status = 'failed'), 0) as failed,
 		coalesce(sum(n) filter (where status = 'refused'), 0) as refused from woken group by provider) w
+), counted as materialized (
+	select point, sum(n) filter (where kind = 'command' and name = 'accepted') as accepted, sum(n) filter (where kind = 'command' and name = 'succeeded') as succeeded,
+		sum(n) filter (where kind = 'command' and name in ('failed', 'rejected', 'timed_out', 'expired', 'canceled')) as unsuccessful,
+		sum(n) filter (where kind = 'wakeup' and name like '%/submitted') as wakeups from s group by point
 ), points as (
 	select json_agg(json_build_object('time', rfc3339(g.at), 'accepted', coalesce(c.accepted, 0), 'succeeded', coalesce(c.succeeded, 0),
 		'unsuccessful', coalesce(c.unsuccessful, 0), 'wakeups', coalesce(c.wakeups, 0), 'p50_ms', p.p50, 'p95_ms', p.p95, 'p99_ms', p.p99) order by g.at) as body
 	from span cross join lateral generate_series(span.since, now(), span.step) as g(at)
-	left join lateral (select sum(n) filter (where kind = 'command' and name = 'accepted') as accepted, sum(n) filter (where kind = 'command' and name = 'succeeded') as succeeded,
-		sum(n) filter (where kind = 'command' and name in ('failed', 'rejected', 'timed_out', 'expired', 'canceled')) as unsuccessful,
-		sum(n) filter (where kind = 'wakeup' and name like '%/submitted') as wakeups from s where s.point = g.at) c on true
+	left join counted c on c.point = g.at
 	left join percentiles p on p.point = g.at and p.name = 'whole'
 )
 select v.rank, json_build_object('from', rfc3339(span.since), 'counted_until', rfc3339(m.stats_until), 'step_seconds', extract(epoch from span.step)::int,

@@ -252,7 +252,7 @@ describe('side by side', { concurrency: 4 }, () => {
 		await tryDoors(id, 'trudy');
 		const page = await openConsole(t, node.url, admin, { path: '/alerts' });
 		await page.getByRole('combobox', { name: 'Which vehicles' }).selectOption('Guarded');
-		await page.getByRole('row', { name: new RegExp(`Refused again and again 3 times within 5 minutes Car ${other} guarded mallory`) }).waitFor();
+		await page.getByRole('row', { name: new RegExp(`Refused again and again 3 times within 5 minutes Car ${other} guarded mallory`) }).first().waitFor();
 		await page.getByRole('button', { name: `Block Car ${id}` }).click();
 		await page.getByRole('button', { name: 'Shut it out now?' }).click();
 		await page.getByRole('row', { name: new RegExp(`Car ${id} guarded .* Shut out`) }).waitFor();
@@ -260,13 +260,13 @@ describe('side by side', { concurrency: 4 }, () => {
 		await page.getByRole('button', { name: 'Let it in now?' }).click();
 		await page.getByText('No vehicle is shut out.').waitFor();
 		const path = '/v1/fleets/guarded/alerts?limit=1';
-		const newest = (await rest(node, 'GET', path, { token: admin })).body;
-		const next = (await rest(node, 'GET', `${path}&cursor=${newest.next_cursor}`, { token: admin })).body;
-		assert.deepEqual([newest, next].map(({ items }) => items.map(({ vehicle_id, kind, count, subject }) => [vehicle_id, kind, count, subject])), [
-			[[id, 'refusals', 3, 'trudy']],
-			[[other, 'refusals', 3, 'mallory']],
-		]);
-		assert.equal(next.next_cursor, null);
+		const told = []; // page by page; their common address may have been told of besides
+		for (let cursor = ''; cursor !== null; ) {
+			const { items, next_cursor } = (await rest(node, 'GET', path + cursor, { token: admin })).body;
+			told.push(...items.map(({ vehicle_id, kind, count, subject }) => `${vehicle_id} ${kind} ${count} ${subject}`));
+			cursor = next_cursor && `&cursor=${next_cursor}`;
+		}
+		assert.deepEqual([...new Set(told)], [`${id} refusals 3 trudy`, `${other} refusals 3 mallory`]);
 		for (const cursor of ['x', '1.', '.A', `1.${'9'.repeat(70)}`]) assert.equal((await rest(node, 'GET', `${path}&cursor=${cursor}`, { token: admin })).status, 400, cursor);
 	});
 
@@ -292,7 +292,9 @@ describe('side by side', { concurrency: 4 }, () => {
 		const counted = await poll(() => rest(node, 'GET', '/v1/fleets/counted/stats', { token: mona }), ({ body }) => body.commands.succeeded && body.wakeups.length > 0, { ms: 60_000, what: 'the nodes have counted' });
 		const { commands, stages, wakeups, currency, points } = counted.body;
 		assert.deepEqual([commands, currency], [{ accepted: 2, succeeded: 1 }, 'EUR']);
-		assert.deepEqual(wakeups, [{ provider: 'http', submitted: 1, delivered: 0, answered: 0, failed: 0, refused: 0, cost: 0.045 }]);
+		const [{ submitted, cost, ...others }] = wakeups; // on a slow machine it is tried again meanwhile
+		assert.deepEqual(others, { provider: 'http', delivered: 0, answered: 0, failed: 0, refused: 0 });
+		assert.ok(submitted >= 1 && Math.abs(cost - submitted * 0.045) < 1e-9, `${cost} for ${submitted}`);
 		const { created_at, finished_at } = (await rest(node, 'GET', `/v1/vehicles/${id}/commands`, { token: admin })).body.items[0];
 		const took = (Date.parse(finished_at) - Date.parse(created_at)) || 1;
 		assert.deepEqual(stages.map(({ stage, count }) => [stage, count]), [['delivered', 1], ['answered', 1], ['whole', 1]]);
@@ -300,7 +302,7 @@ describe('side by side', { concurrency: 4 }, () => {
 		assert.deepEqual([points.length, points.reduce((sum, { accepted }) => sum + accepted, 0)], [60, 2]);
 		const page = await openConsole(t, node.url, mona);
 		await page.getByRole('img', { name: '2 commands in this time' }).waitFor();
-		await page.getByText('€0.05').or(page.getByText('€0.045')).first().waitFor();
+		await page.getByText(/^€0\.\d+$/).waitFor();
 		assert.equal(await page.getByRole('link', { name: 'Nodes' }).count(), 0);
 	});
 
