@@ -103,6 +103,13 @@ extern const struct api_operation API_SUBJECT_ERASE; /* subject */
 extern const struct api_operation API_WAKEUP_LIST;   /* vehicle_id limit cursor */
 extern const struct api_operation
 	API_SMS_RECEIPT; /* provider message_id delivered reason; by a hook, which has no caller */
+extern const struct api_operation API_NODE_LIST; /* limit cursor */
+extern const struct api_operation API_ALERT_LIST, API_ALL_WAKEUP_LIST,
+	API_BLOCK_LIST; /* limit cursor; of all vehicles */
+extern const struct api_operation API_FLEET_ALERT_LIST, API_FLEET_WAKEUP_LIST,
+	API_FLEET_BLOCK_LIST;			       /* fleet_id limit cursor */
+extern const struct api_operation API_STATS_GET;       /* minutes */
+extern const struct api_operation API_FLEET_STATS_GET; /* fleet_id minutes */
 extern const struct api_operation API_CATALOG_GET;
 extern const struct api_operation API_ME;
 

@@ -119,6 +119,7 @@ struct config {
 			const char *source;
 			bool single_bind;
 			bool registered_delivery;
+			const char *price; /* of an SMS, a decimal; NULL: not known; likewise below */
 		} smpp;
 		struct {
 			const char *url;
@@ -132,6 +133,7 @@ struct config {
 				const char *id, *status;
 				struct texts delivered, failed;
 			} callback;
+			const char *price;
 		} http;
 		struct {
 			const char *region;
@@ -139,7 +141,9 @@ struct config {
 			const char *access_key_id;
 			const char *secret_access_key;
 			const char *session_token; /* NULL: none */
+			const char *price;
 		} sns;
+		const char *currency; /* of the prices */
 	} wake;
 	struct {
 		int64_t commands_ms, events_ms;

@@ -144,6 +144,8 @@ SETTING("wake.smpp.single_bind", wake.smpp.single_bind, BOOLEAN, "false", 0, 0, 
 	"when that one ends or dies. The same on every node.")
 SETTING("wake.smpp.registered_delivery", wake.smpp.registered_delivery, BOOLEAN, "true", 0, 0, NULL, false,
 	"Whether to ask for delivery receipts.")
+SETTING("wake.smpp.price", wake.smpp.price, TEXT, "null", 0, 0, &RULE_PRICE, false,
+	"What an SMS costs, such as `\"0.045\"`: `/v1/stats` and the console then show what was spent. null: they count SMS.")
 SETTING("wake.http.url", wake.http.url, TEXT, "null", 0, 0, &RULE_HTTP_URL, false,
 	"A provider with an HTTP API. URL, headers and body may hold `{msisdn}` (`{msisdn_digits}`: without the plus), "
 	"`{iccid}`, `{text}`, `{vehicle_id}`, `{validity_seconds}`, `{validity_minutes}` and `{wakeup_id}`. "
@@ -168,6 +170,7 @@ SETTING("wake.http.callback.delivered", wake.http.callback.delivered, TEXTS, "[d
 SETTING("wake.http.callback.failed", wake.http.callback.failed, TEXTS,
 	"[failed, undelivered, undeliverable, rejected, expired]", 0, 0, NULL, false,
 	"The statuses that say that it will not be. Others say nothing yet.")
+SETTING("wake.http.price", wake.http.price, TEXT, "null", 0, 0, &RULE_PRICE, false, "What an SMS costs there.")
 SETTING("wake.sns.region", wake.sns.region, TEXT, "null", 0, 0, &RULE_REGION, false, "Amazon SNS: its region.")
 SETTING("wake.sns.endpoint", wake.sns.endpoint, TEXT, "null", 0, 0, &RULE_HTTP_URL, false,
 	"Another address than the region's own.")
@@ -176,6 +179,8 @@ SETTING("wake.sns.access_key_id", wake.sns.access_key_id, TEXT, "null", 0, 0, NU
 SETTING("wake.sns.secret_access_key", wake.sns.secret_access_key, SECRET, "null", 0, 0, NULL, false, "The key itself.")
 SETTING("wake.sns.session_token", wake.sns.session_token, SECRET, "null", 0, 0, NULL, false,
 	"The session token of temporary credentials.")
+SETTING("wake.sns.price", wake.sns.price, TEXT, "null", 0, 0, &RULE_PRICE, false, "What an SMS costs there.")
+SETTING("wake.currency", wake.currency, TEXT, "EUR", 0, 0, &RULE_CURRENCY, false, "The currency of the prices.")
 
 SETTING("retention.commands", retention.commands_ms, DURATION, "90d", H(1), D(3650), NULL, false,
 	"How long commands and their timelines are kept.")

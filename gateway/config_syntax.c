@@ -243,6 +243,21 @@ static bool is_hook_secret(const char *text)
 	return is_of(text, LETTERS DIGITS "-._~", 128) && strlen(text) >= 16;
 }
 
+/* What PostgreSQL reads as a numeric, and people as money. */
+static bool is_price(const char *text)
+{
+	size_t whole = strspn(text, DIGITS), part = text[whole] == '.' ? strspn(text + whole + 1, DIGITS) : 0;
+	size_t len = whole + (part ? part + 1 : 0);
+
+	return whole >= 1 && whole <= 6 && part <= 6 && !text[len];
+}
+
+/* ISO 4217. */
+static bool is_currency(const char *text)
+{
+	return strlen(text) == 3 && is_of(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ", 3);
+}
+
 const struct setting_rule RULE_NAMESPACE = {
 	.what = "1 to 32 letters, digits, _ or -, beginning with a letter or digit", .is = is_namespace
 };
@@ -276,3 +291,5 @@ const struct setting_rule RULE_HOOK_SECRET = { .what = "16 to 128 letters, digit
 	.is = is_hook_secret };
 const struct setting_rule RULE_SENDER = { .what = "a sender's name or number of at most 20 characters",
 	.is = is_sender };
+const struct setting_rule RULE_PRICE = { .what = "a price such as \"0.045\", in quotes", .is = is_price };
+const struct setting_rule RULE_CURRENCY = { .what = "three capital letters such as EUR", .is = is_currency };

@@ -24,6 +24,8 @@ extern const struct setting_rule RULE_HEADER;
 extern const struct setting_rule RULE_REGION;
 extern const struct setting_rule RULE_SENDER;
 extern const struct setting_rule RULE_HOOK_SECRET;
+extern const struct setting_rule RULE_PRICE;
+extern const struct setting_rule RULE_CURRENCY;
 
 /* "127.0.0.1:8080" or "[::1]:8080"; the host comes without brackets. */
 bool syntax_split_listen(const char *text, char host[INET6_ADDRSTRLEN], uint16_t *ret_port);

@@ -14,6 +14,8 @@
 #include "base/memory.h"
 #include "gateway/access/token.h"
 #include "gateway/api_internal.h"
+#include "gateway/census.h"
+#include "gateway/config.h"
 #include "gateway/flows.h"
 #include "gateway/front.h"
 
@@ -27,6 +29,7 @@ struct worker {
 	struct api api;
 	struct flows *flows;
 	struct front *front;
+	struct census *census;	       /* worker 0's, for its node; NULL */
 	bool has_database, has_broker; /* as counted in the node's readiness */
 	uv_async_t wake;	       /* from the node's thread */
 	struct loop_timer farewell;
@@ -112,6 +115,11 @@ struct worker *worker_start(const struct worker_options *options)
 			.owner = w,
 			.is_ready = is_ready },
 		&w->api);
+	if (options->index == 0)
+		w->census = census_new(w->loop, &(struct census_options){ .database_url = options->config->database.url,
+							.node = options->node,
+							.owner = w,
+							.is_ready = is_ready });
 	if (!w->front || pthread_create(&w->thread, NULL, run, w) != 0)
 		return NULL; /* the process ends: what was made goes with it */
 	return w;
@@ -121,6 +129,8 @@ static void *run(void *arg)
 {
 	struct worker *w = arg;
 	flows_start(w->flows);
+	if (w->census)
+		census_start(w->census);
 	loop_run(w->loop);
 	return NULL;
 }
@@ -169,6 +179,8 @@ static void drain(struct worker *w)
 	w->api.draining = true;
 	command_send_drain(&w->api);
 	front_drain(w->front);
+	if (w->census)
+		census_leave(w->census);
 	w->farewell_until_ms = loop_monotonic_ms(w->loop) + FAREWELL_MS;
 	loop_timer_start(&w->farewell, FAREWELL_LOOK_MS);
 }

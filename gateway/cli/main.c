@@ -27,6 +27,8 @@ static const struct cli_command *const commands[] = {
 	&CMD_GRANTS,
 	&CMD_GRANT,
 	&CMD_REVOKE,
+	&CMD_ALERTS,
+	&CMD_NODES,
 	&CMD_ADMIN_EXPORT,
 	&CMD_ADMIN_ERASE,
 	&CMD_ADMIN_BLOCK,

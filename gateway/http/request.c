@@ -176,7 +176,8 @@ static json_t *value_of(const char *name, const char *text)
 	static const struct {
 		const char *name;
 		long long min, max;
-	} numbers[] = { { "limit", 1, 200 }, { "after", 0, INT64_MAX }, { "expires_in_seconds", 1, 31622400 } };
+	} numbers[] = { { "limit", 1, 200 }, { "after", 0, INT64_MAX }, { "expires_in_seconds", 1, 31622400 },
+		{ "minutes", 1, 1440 } };
 
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		if (strcmp(name, numbers[i].name) != 0)

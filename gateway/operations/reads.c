@@ -20,6 +20,8 @@
 #define LIMIT_MAX 200
 #define LIMIT_DEFAULT 50
 #define SEQ_DIGITS_MAX 18
+#define MINUTES_DEFAULT 60
+#define MINUTES_MAX 1440
 #define NO_ID "00000000-0000-0000-0000-000000000000"
 
 enum need {
@@ -31,6 +33,7 @@ enum need {
 	NEED_CURSOR,
 	NEED_CURSOR_ID,
 	NEED_CURSOR_NUMBER,
+	NEED_CURSOR_MOMENT,
 	NEED_STATUS,
 	NEED_TARGET_STATUS,
 	NEED_FILTER,
@@ -38,6 +41,9 @@ enum need {
 	NEED_SUBJECT,
 	NEED_NULL,
 	NEED_SCOPES,
+	NEED_MINUTES,
+	NEED_PRICES,
+	NEED_CURRENCY,
 	NEED_END
 };
 
@@ -77,6 +83,15 @@ OPERATION(
 OPERATION(NOTICE_LIST, "notice.list", SCOPE_VEHICLES_READ, "vehicle_id", "limit", "cursor")
 OPERATION(FLEET_NOTICE_LIST, "fleet.notice.list", SCOPE_VEHICLES_READ, "fleet_id", "limit", "cursor")
 OPERATION(ALL_NOTICE_LIST, "all.notice.list", SCOPE_VEHICLES_READ, "limit", "cursor")
+OPERATION(NODE_LIST, "node.list", SCOPE_ADMIN, "limit", "cursor")
+OPERATION(ALERT_LIST, "alert.list", SCOPE_VEHICLES_READ, "limit", "cursor")
+OPERATION(FLEET_ALERT_LIST, "fleet.alert.list", SCOPE_VEHICLES_READ, "fleet_id", "limit", "cursor")
+OPERATION(ALL_WAKEUP_LIST, "all.wakeup.list", SCOPE_VEHICLES_READ, "limit", "cursor")
+OPERATION(FLEET_WAKEUP_LIST, "fleet.wakeup.list", SCOPE_VEHICLES_READ, "fleet_id", "limit", "cursor")
+OPERATION(BLOCK_LIST, "block.list", SCOPE_VEHICLES_READ, "limit", "cursor")
+OPERATION(FLEET_BLOCK_LIST, "fleet.block.list", SCOPE_VEHICLES_READ, "fleet_id", "limit", "cursor")
+OPERATION(STATS_GET, "stats.get", SCOPE_VEHICLES_READ, "minutes")
+OPERATION(FLEET_STATS_GET, "fleet.stats.get", SCOPE_VEHICLES_READ, "fleet_id", "minutes")
 OPERATION(ME, "me", 0, "")
 
 #define VEHICLE &FAULT_VEHICLE_NOT_FOUND
@@ -119,6 +134,24 @@ static const struct read reads[] = {
 		{ NEED_FLEET, NEED_LIMIT, NEED_CURSOR, NEED_END } },
 	{ &API_ALL_NOTICE_LIST, &SQL_read_fleet_notices, 3, &FAULT_FORBIDDEN, &FAULT_INTERNAL,
 		{ NEED_ALL_VEHICLES, NEED_LIMIT, NEED_CURSOR, NEED_END } },
+	{ &API_NODE_LIST, &SQL_read_nodes, 3, &FAULT_FORBIDDEN, &FAULT_INTERNAL,
+		{ NEED_LIMIT, NEED_CURSOR, NEED_END } },
+	{ &API_ALERT_LIST, &SQL_read_fleet_alerts, 3, &FAULT_FORBIDDEN, &FAULT_INTERNAL,
+		{ NEED_ALL_VEHICLES, NEED_LIMIT, NEED_CURSOR_MOMENT, NEED_END } },
+	{ &API_FLEET_ALERT_LIST, &SQL_read_fleet_alerts, 3, FLEET, &FAULT_INTERNAL,
+		{ NEED_FLEET, NEED_LIMIT, NEED_CURSOR_MOMENT, NEED_END } },
+	{ &API_ALL_WAKEUP_LIST, &SQL_read_fleet_wakeups, 3, &FAULT_FORBIDDEN, &FAULT_INTERNAL,
+		{ NEED_ALL_VEHICLES, NEED_LIMIT, NEED_CURSOR_ID, NEED_END } },
+	{ &API_FLEET_WAKEUP_LIST, &SQL_read_fleet_wakeups, 3, FLEET, &FAULT_INTERNAL,
+		{ NEED_FLEET, NEED_LIMIT, NEED_CURSOR_ID, NEED_END } },
+	{ &API_BLOCK_LIST, &SQL_read_fleet_blocks, 3, &FAULT_FORBIDDEN, &FAULT_INTERNAL,
+		{ NEED_ALL_VEHICLES, NEED_LIMIT, NEED_CURSOR, NEED_END } },
+	{ &API_FLEET_BLOCK_LIST, &SQL_read_fleet_blocks, 3, FLEET, &FAULT_INTERNAL,
+		{ NEED_FLEET, NEED_LIMIT, NEED_CURSOR, NEED_END } },
+	{ &API_STATS_GET, &SQL_read_fleet_stats, 3, &FAULT_FORBIDDEN, &FAULT_INTERNAL,
+		{ NEED_ALL_VEHICLES, NEED_MINUTES, NEED_PRICES, NEED_CURRENCY, NEED_END } },
+	{ &API_FLEET_STATS_GET, &SQL_read_fleet_stats, 3, FLEET, &FAULT_INTERNAL,
+		{ NEED_FLEET, NEED_MINUTES, NEED_PRICES, NEED_CURRENCY, NEED_END } },
 	{ &API_ME, &SQL_read_me, 0, VEHICLE, &FAULT_INTERNAL, { NEED_SCOPES, NEED_END } },
 };
 #undef VEHICLE
@@ -212,6 +245,24 @@ static bool add_cursor_number(struct api_call *call, struct db_unit *unit)
 	return true;
 }
 
+/* Microseconds, a point, a vehicle. */
+static bool is_moment(const char *text)
+{
+	size_t digits = strspn(text, "0123456789");
+	return digits >= 1 && digits <= SEQ_DIGITS_MAX && text[digits] == '.' && topic_level_is_safe(text + digits + 1);
+}
+
+static bool add_cursor_moment(struct api_call *call, struct db_unit *unit)
+{
+	const char *cursor;
+	if (!api_param_text(call, "cursor", &cursor))
+		return false;
+	if (cursor && !is_moment(cursor))
+		return refuse_cursor(call);
+	db_param_text(unit, cursor);
+	return true;
+}
+
 /* The event log's cursor is the seq of the last event seen; it counts before `after`. */
 static bool add_after(struct api_call *call, struct db_unit *unit)
 {
@@ -295,6 +346,18 @@ static bool add_scopes(struct api_call *call, struct db_unit *unit)
 	return true;
 }
 
+/* Of the providers that have one. */
+static bool add_prices(struct api_call *call, struct db_unit *unit)
+{
+	const struct config *config = call->api->config;
+	json_auto_t *prices = memory_need(json_pack("{s:s*, s:s*, s:s*}", "smpp", config->wake.smpp.price, "http",
+		config->wake.http.price, "sns", config->wake.sns.price));
+	char *text = memory_need(json_dumps(prices, JSON_COMPACT));
+	db_param_text(unit, text);
+	free(text);
+	return true;
+}
+
 static bool add_constant(struct db_unit *unit, const char *text)
 {
 	db_param_text(unit, text);
@@ -320,6 +383,8 @@ static bool add_need(struct api_call *call, struct db_unit *unit, enum need need
 		return add_cursor_id(call, unit);
 	case NEED_CURSOR_NUMBER:
 		return add_cursor_number(call, unit);
+	case NEED_CURSOR_MOMENT:
+		return add_cursor_moment(call, unit);
 	case NEED_STATUS:
 	case NEED_TARGET_STATUS:
 		return add_status(call, unit, need == NEED_TARGET_STATUS);
@@ -331,6 +396,12 @@ static bool add_need(struct api_call *call, struct db_unit *unit, enum need need
 		return add_subject(call, unit);
 	case NEED_SCOPES:
 		return add_scopes(call, unit);
+	case NEED_MINUTES:
+		return add_int(call, unit, "minutes", MINUTES_DEFAULT, 1, MINUTES_MAX);
+	case NEED_PRICES:
+		return add_prices(call, unit);
+	case NEED_CURRENCY:
+		return add_constant(unit, call->api->config->wake.currency);
 	case NEED_NULL:
 	case NEED_END:
 		break;

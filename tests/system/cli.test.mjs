@@ -234,6 +234,25 @@ for (const alg of ['ES256', 'RS256'])
 		assert.equal(payload.auth_time, payload.iat);
 	});
 
+test('alerts and nodes: listed for those who run them', async () => {
+	const alert = { vehicle_id: 'CAR1', fleet_id: 'F1', time: at(0), seq: 7, kind: 'refusals', count: 30, window_seconds: 300, subject: 'mallory' };
+	const load = { connections: 12, websockets: 3, subscriptions: 4, commands_per_minute: 90, cpu_percent: 7, memory_bytes: 17_000_000 };
+	const item = { node: 'a1', state: 'ready', checks: {}, version: '0.1.0', started_at: at(0), seen_at: at(0), workers: 2, leases: ['feed/00', 'feed/01'], load };
+	const node = await scriptedNode((request, response) =>
+		json(response, 200, { items: request.url.includes('/nodes') ? [item, { ...item, node: 'b2', state: 'gone' }] : [alert], next_cursor: null }),
+	);
+	const alerts = await keyfob(node, ['alerts']);
+	assert.equal(node.requests.at(-1).url, '/v1/alerts?limit=100');
+	assert.match(alerts.out, /refusals\s+30 in 300 s\s+CAR1\s+F1\s+mallory/);
+	await keyfob(node, ['alerts', '--fleet', 'F 1']);
+	assert.equal(node.requests.at(-1).url, '/v1/fleets/F%201/alerts?limit=100');
+	const nodes = await keyfob(node, ['nodes']);
+	assert.match(nodes.out, /a1\s+ready\s+0\.1\.0\s+2026-01-31 \S+\s+2\s+12\s+90\s+7\n/);
+	assert.match(nodes.out, /b2\s+gone/);
+	const { out } = await keyfob(node, ['nodes', '-o', 'json']);
+	assert.deepEqual(JSON.parse(out).items[0], item);
+});
+
 test('fleets and grants: listed, made with an end, ended', async () => {
 	const grant = { subject: 'bob', role: 'driver', expires_at: at(0), granted_by: 'alice', created_at: at(0) };
 	const node = await scriptedNode((request, response) => {

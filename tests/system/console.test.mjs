@@ -16,12 +16,13 @@ const options = { timeout: 180_000 };
 // ask of it, the other files do too.
 const once = { ...options, skip: isSanitized };
 const SMOOTH_MS = 50; // of the page's main thread for a screen of the list
-const ids = vehicleIds(20);
+const ids = vehicleIds(30);
 const sms = await startSmsServer('the provider', () => ({ status: 201, body: '{}' }));
 const config = {
 	http: { web_root: webRoot },
 	console: { development: true },
-	wake: { providers: ['http'], http: { url: `${sms.url}/{vehicle_id}` } },
+	detection: { refusals: 3 },
+	wake: { providers: ['http'], http: { url: `${sms.url}/{vehicle_id}`, price: '0.045' } },
 };
 const { broker, database, nodes } = await startInstallation({ ids, nodes: isSanitized ? 1 : 2, config });
 const [node, two] = nodes;
@@ -39,6 +40,14 @@ async function connected(settings = {}, body = {}) {
 	const car = await connectVehicle(broker, { id, ...settings });
 	await poll(() => rest(node, 'GET', `/v1/vehicles/${id}`, { token: admin }), ({ body: { connectivity } }) => connectivity.state === 'connected', { what: `${id} is connected` });
 	return { id, car };
+}
+
+// Somebody tries a vehicle that is not theirs until it is told.
+async function tryDoors(id, sub) {
+	const stranger = await token({ sub });
+	for (let i = 0; i < 3; i++) assert.equal((await rest(node, 'GET', `/v1/vehicles/${id}`, { token: stranger })).status, 404);
+	const path = `/v1/vehicles/${id}/events?limit=200`;
+	await poll(() => rest(node, 'GET', path, { token: admin }), ({ body }) => body.items.some(({ type }) => type === 'security.alert'), { what: `${id} has an alert` });
 }
 
 const vehiclePage = (t, id, settings) => openConsole(t, settings?.url ?? node.url, admin, { path: `/vehicles/${id}`, ...settings });
@@ -185,6 +194,8 @@ describe('side by side', { concurrency: 4 }, () => {
 		await page.getByRole('navigation', { name: 'Vehicle' }).getByRole('link', { name: 'Wake-ups' }).click();
 		await page.getByRole('row', { name: /It came.*http/ }).waitFor();
 		assert.equal(car.executed.length, 1);
+		await page.getByRole('navigation', { name: 'Console' }).getByRole('link', { name: 'Wake-ups' }).click();
+		await page.getByRole('row', { name: new RegExp(`Car ${id} It came http`) }).waitFor();
 	});
 
 	test('an unknown outcome is shown as unknown, and a late answer as late', once, async (t) => {
@@ -201,6 +212,98 @@ describe('side by side', { concurrency: 4 }, () => {
 		await car.answer(request, { status: 'succeeded' });
 		await isMarked(page, 'Start the engine', 'Done');
 		await page.getByText('answered late').waitFor();
+	});
+
+	test('what is wanted is changed, and what somebody else has changed meanwhile is said', once, async (t) => {
+		const { id, car } = await connected();
+		const wanted = (n) => car.messages.until(({ topic, payload }) => topic.endsWith('/state/desired') && payload && JSON.parse(payload).state?.climate?.temperature === n);
+		const page = await vehiclePage(t, id);
+		await page.getByRole('button', { name: 'Change what is wanted' }).click();
+		await page.getByLabel('Name').fill('climate.temperature');
+		await page.getByLabel('Value').fill('21');
+		await page.getByText('{"climate":{"temperature":21}}').waitFor();
+		await page.getByRole('button', { name: 'Want it' }).click();
+		await page.getByText('Stored, version 1.').waitFor();
+		await wanted(21);
+		await page.getByText('wanted 21').waitFor();
+		const { status } = await rest(node, 'PATCH', `/v1/vehicles/${id}/state`, { token: admin, body: { climate: { temperature: 18 }, lights: 'off' } });
+		assert.equal(status, 200);
+		await page.getByLabel('Value').fill('23');
+		await page.getByRole('button', { name: 'Want it' }).click();
+		await page.getByText('Nothing of yours was stored.').waitFor();
+		for (const change of ['climate.temperature: was 21, is 18', 'lights: was –, is off']) await page.getByText(change).waitFor();
+		assert.deepEqual((await rest(node, 'GET', `/v1/vehicles/${id}`, { token: admin })).body.state.desired, { climate: { temperature: 18 }, lights: 'off' });
+		await page.getByRole('button', { name: 'Want mine all the same' }).click();
+		await wanted(23);
+		await page.getByText('Stored, version 3.').waitFor();
+		await page.getByLabel('Name').fill('lights');
+		await page.getByLabel('Value').fill('');
+		await page.getByRole('button', { name: 'Want it' }).click();
+		await page.getByText('Stored, version 4.').waitFor();
+		assert.deepEqual((await rest(node, 'GET', `/v1/vehicles/${id}`, { token: admin })).body.state.desired, { climate: { temperature: 23 } });
+	});
+
+	// ---- all of it
+
+	test('alerts are listed, and a vehicle is shut out and let in again', once, async (t) => {
+		await rest(node, 'PUT', '/v1/fleets/guarded', { token: admin, body: { title: 'Guarded' } });
+		const [id, other] = [await registered({ fleet_id: 'guarded' }), await registered({ fleet_id: 'guarded' })];
+		await tryDoors(other, 'mallory');
+		await tryDoors(id, 'trudy');
+		const page = await openConsole(t, node.url, admin, { path: '/alerts' });
+		await page.getByRole('combobox', { name: 'Which vehicles' }).selectOption('Guarded');
+		await page.getByRole('row', { name: new RegExp(`Refused again and again 3 times within 5 minutes Car ${other} guarded mallory`) }).first().waitFor();
+		await page.getByRole('button', { name: `Block Car ${id}` }).click();
+		await page.getByRole('button', { name: 'Shut it out now?' }).click();
+		await page.getByRole('row', { name: new RegExp(`Car ${id} guarded .* Shut out`) }).waitFor();
+		await page.getByRole('button', { name: `Let Car ${id} in again` }).click();
+		await page.getByRole('button', { name: 'Let it in now?' }).click();
+		await page.getByText('No vehicle is shut out.').waitFor();
+		const path = '/v1/fleets/guarded/alerts?limit=1';
+		const told = []; // page by page; their common address may have been told of besides
+		for (let cursor = ''; cursor !== null; ) {
+			const { items, next_cursor } = (await rest(node, 'GET', path + cursor, { token: admin })).body;
+			told.push(...items.map(({ vehicle_id, kind, count, subject }) => `${vehicle_id} ${kind} ${count} ${subject}`));
+			cursor = next_cursor && `&cursor=${next_cursor}`;
+		}
+		assert.deepEqual([...new Set(told)], [`${id} refusals 3 trudy`, `${other} refusals 3 mallory`]);
+		for (const cursor of ['x', '1.', '.A', `1.${'9'.repeat(70)}`]) assert.equal((await rest(node, 'GET', `${path}&cursor=${cursor}`, { token: admin })).status, 400, cursor);
+	});
+
+	test('nodes are shown with what they hold', once, async (t) => {
+		const page = await openConsole(t, node.url, admin, { path: '/nodes' });
+		for (const { name } of nodes) await page.getByRole('article', { name }).getByText('Ready', { exact: true }).waitFor();
+		const { body } = await rest(node, 'GET', '/v1/nodes', { token: admin });
+		const mine = body.items.filter((item) => nodes.some(({ name }) => name === item.node));
+		assert.deepEqual(mine.map(({ workers, checks }) => [workers, checks.database, checks.broker, checks.issuers]), Array(2).fill([2, 'ok', 'ok', 'ok']));
+		const held = body.items.flatMap(({ leases }) => leases);
+		assert.equal(new Set(held).size, held.length, 'nothing is held twice');
+		assert.ok(held.length >= 30, held.join());
+	});
+
+	test('a manager sees the figures of the fleet, and of no other', once, async (t) => {
+		await rest(node, 'PUT', '/v1/fleets/counted', { token: admin, body: { title: 'Counted' } });
+		await rest(node, 'PUT', '/v1/fleets/counted/grants/mona', { token: admin, body: { role: 'manager' } });
+		const { id } = await connected({}, { fleet_id: 'counted' });
+		const asleep = await registered({ fleet_id: 'counted', msisdn: '+491555000778' });
+		await sendCommand(node, admin, id, { name: 'doors.unlock' });
+		await sendCommand(node, admin, asleep, { name: 'doors.lock' });
+		const mona = await token({ sub: 'mona' });
+		const counted = await poll(() => rest(node, 'GET', '/v1/fleets/counted/stats', { token: mona }), ({ body }) => body.commands.succeeded && body.wakeups.length > 0, { ms: 60_000, what: 'the nodes have counted' });
+		const { commands, stages, wakeups, currency, points } = counted.body;
+		assert.deepEqual([commands, currency], [{ accepted: 2, succeeded: 1 }, 'EUR']);
+		const [{ submitted, cost, ...others }] = wakeups; // on a slow machine it is tried again meanwhile
+		assert.deepEqual(others, { provider: 'http', delivered: 0, answered: 0, failed: 0, refused: 0 });
+		assert.ok(submitted >= 1 && Math.abs(cost - submitted * 0.045) < 1e-9, `${cost} for ${submitted}`);
+		const { created_at, finished_at } = (await rest(node, 'GET', `/v1/vehicles/${id}/commands`, { token: admin })).body.items[0];
+		const took = (Date.parse(finished_at) - Date.parse(created_at)) || 1;
+		assert.deepEqual(stages.map(({ stage, count }) => [stage, count]), [['delivered', 1], ['answered', 1], ['whole', 1]]);
+		assert.ok(Math.abs(stages[2].p50_ms - took) <= 0.1 * took + 1, `${stages[2].p50_ms} for ${took} ms`);
+		assert.deepEqual([points.length, points.reduce((sum, { accepted }) => sum + accepted, 0)], [60, 2]);
+		const page = await openConsole(t, node.url, mona);
+		await page.getByRole('img', { name: '2 commands in this time' }).waitFor();
+		await page.getByText(/^€0\.\d+$/).waitFor();
+		assert.equal(await page.getByRole('link', { name: 'Nodes' }).count(), 0);
 	});
 
 	// ---- access
@@ -295,6 +398,9 @@ describe('side by side', { concurrency: 4 }, () => {
 		const { id } = await connected();
 		await rest(node, 'PUT', '/v1/fleets/vans', { token: admin, body: { title: 'Vans' } });
 		await grant(node, admin, id, 'erin', 'viewer');
+		const shut = await registered();
+		await tryDoors(shut, 'judy');
+		await rest(node, 'PUT', `/v1/vehicles/${shut}/block`, { token: admin });
 		const page = await vehiclePage(t, id);
 		await sendFrom(page, 'Unlock the doors');
 		await isMarked(page, 'Unlock the doors', 'Done');
@@ -317,15 +423,18 @@ describe('side by side', { concurrency: 4 }, () => {
 		await page.evaluate(axe.source);
 		await looks('vehicle');
 		await page.getByRole('button', { name: 'Start the engine' }).click();
-		await looks('a form');
+		await page.getByRole('button', { name: 'Change what is wanted' }).click();
+		await looks('forms');
 		for (const tab of ['Wake-ups', 'Access', 'Audit']) {
 			await page.getByRole('navigation', { name: 'Vehicle' }).getByRole('link', { name: tab }).click();
 			await page.locator('main .card, main .empty').first().waitFor();
 			await looks(tab);
 		}
-		for (const name of ['Fleet', 'Live', 'Access']) {
+		for (const name of ['Fleet', 'Live', 'Wake-ups', 'Alerts', 'Nodes', 'Access']) {
 			await page.getByRole('navigation', { name: 'Console' }).getByRole('link', { name }).click();
 			await page.getByRole('heading', { name, exact: true }).waitFor();
+			if (name === 'Alerts') await page.getByRole('button', { name: `Let Car ${shut} in again` }).waitFor();
+			if (name === 'Nodes') await page.getByRole('article', { name: node.name }).waitFor();
 			if (name === 'Access') await page.getByRole('button', { name: 'Who has access to Vans' }).click();
 			await looks(name);
 		}

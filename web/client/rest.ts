@@ -16,19 +16,25 @@ export class Rest {
 
 	// Rejects with a ProblemError, or a TypeError where nobody answered.
 	async call<T>(method: string, path: string, body?: unknown): Promise<T> {
+		return (await this.exchange<T>(method, path, body)).value;
+	}
+
+	// With the entity tag of what is told; `ifMatch` is one, and refuses what was changed since.
+	async exchange<T>(method: string, path: string, body?: unknown, ifMatch?: string): Promise<{ value: T; etag: string | null }> {
 		for (let tries = 0; ; tries++) {
-			const answer = await this.#ask(method, path, body);
-			if (answer.status === 204) return undefined as T;
+			const answer = await this.#ask(method, path, body, ifMatch);
+			if (answer.status === 204) return { value: undefined as T, etag: null };
 			const value = await answer.json().catch(() => ({ type: 'about:blank', title: answer.statusText, status: answer.status }));
-			if (answer.ok) return value as T;
+			if (answer.ok) return { value: value as T, etag: answer.headers.get('ETag') };
 			if (answer.status !== 429 || tries >= RETRIES || method !== 'GET') throw new ProblemError(value as Problem);
 			await pause(1000 * Number(answer.headers.get('Retry-After') ?? 1));
 		}
 	}
 
-	async #ask(method: string, path: string, body: unknown): Promise<Response> {
+	async #ask(method: string, path: string, body: unknown, ifMatch: string | undefined): Promise<Response> {
 		const headers: Record<string, string> = { Authorization: `Bearer ${await this.token()}` };
-		if (body !== undefined) headers['Content-Type'] = 'application/json';
+		if (body !== undefined) headers['Content-Type'] = method === 'PATCH' ? 'application/merge-patch+json' : 'application/json';
+		if (ifMatch !== undefined) headers['If-Match'] = ifMatch;
 		return fetch(this.base + path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), cache: 'no-store' });
 	}
 

@@ -70,6 +70,79 @@ export interface Wakeup {
 	reason: string | null;
 	created_at?: string;
 	updated_at?: string;
+	vehicle_id?: string; // in a fleet's list
+	fleet_id?: string | null;
+}
+
+export interface Alert {
+	vehicle_id: string;
+	fleet_id: string | null;
+	time: string;
+	seq: number;
+	kind: string;
+	count: number;
+	window_seconds: number;
+	subject: string | null;
+}
+
+export interface Block {
+	vehicle_id: string;
+	fleet_id: string | null;
+	display_name: string | null;
+	blocked_at: string;
+	confirmed: boolean; // the broker has taken it
+}
+
+export interface NodeItem {
+	node: string;
+	state: 'ready' | 'not_ready' | 'draining' | 'gone';
+	checks: { database?: string; broker?: string; issuers?: string; node?: string };
+	version: string;
+	started_at: string;
+	seen_at: string;
+	workers: number;
+	leases: string[];
+	load: { connections: number; websockets: number; subscriptions: number; commands_per_minute: number; cpu_percent: number; memory_bytes: number };
+}
+
+export interface StageStats {
+	stage: 'delivered' | 'answered' | 'whole';
+	count: number;
+	p50_ms: number;
+	p95_ms: number;
+	p99_ms: number;
+}
+
+export interface WakeupStats {
+	provider: string | null;
+	submitted: number;
+	delivered: number;
+	answered: number;
+	failed: number;
+	refused: number;
+	cost: number | null; // null: the node knows no price
+}
+
+export interface StatsPoint {
+	time: string;
+	accepted: number;
+	succeeded: number;
+	unsuccessful: number;
+	wakeups: number;
+	p50_ms: number | null;
+	p95_ms: number | null;
+	p99_ms: number | null;
+}
+
+export interface Stats {
+	from: string;
+	counted_until: string;
+	step_seconds: number;
+	commands: { [status: string]: number };
+	stages: StageStats[];
+	wakeups: WakeupStats[];
+	currency: string;
+	points: StatsPoint[];
 }
 
 export interface VehicleEvent {

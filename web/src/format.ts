@@ -35,6 +35,14 @@ export function duration(ms: number): string {
 	return `${Math.floor(ms / 3_600_000)} h ${Math.round((ms % 3_600_000) / 60_000)} min`;
 }
 
+export function bytes(n: number): string {
+	return n < 1e9 ? `${Math.round(n / 1e6)} MB` : `${(n / 1e9).toFixed(1)} GB`;
+}
+
+export function money(amount: number, currency: string): string {
+	return new Intl.NumberFormat('en', { style: 'currency', currency }).format(amount);
+}
+
 // RFC 3339 with microseconds, as milliseconds with a fraction; Date knows whole ones.
 export function preciseMs(time: string): number {
 	const fraction = /\.(\d+)/.exec(time)?.[1] ?? '';

@@ -3,12 +3,16 @@ import { render } from 'preact';
 import { useEffect } from 'preact/hooks';
 import './styles.css';
 import { AccessPage } from './pages/access';
+import { AlertsPage } from './pages/alerts';
 import { FleetPage } from './pages/fleet';
 import { LivePage } from './pages/live';
+import { NodesPage } from './pages/nodes';
 import { VehiclePage } from './pages/vehicle';
-import { type Route, route } from './route';
+import { WakeupsPage } from './pages/wakeups';
+import { overseen } from './parts/oversight';
+import { type PlainPage, type Route, route } from './route';
 import { configuration, goAndSignIn, signIn, signOut, startSession } from './session';
-import { close, comeback, link, me, open, renewed, rows } from './store';
+import { close, comeback, isAdmin, link, me, open, renewed, rows } from './store';
 import { texts } from './texts';
 
 function Console() {
@@ -62,7 +66,7 @@ function Frame() {
 					{texts.name}
 				</a>
 				<nav aria-label={texts.nav.label}>
-					{(['fleet', 'live', 'access'] as const).map((page) => (
+					{pages().map((page) => (
 						<a key={page} href={`/${page}`} aria-current={current.page === page || (page === 'fleet' && current.page === 'vehicle') ? 'page' : undefined}>
 							{texts.nav[page]}
 						</a>
@@ -89,6 +93,11 @@ function Frame() {
 			</main>
 		</>
 	);
+}
+
+// What the person may look at.
+function pages(): PlainPage[] {
+	return ['fleet', 'live', ...(overseen().length > 0 ? (['wakeups', 'alerts'] as const) : []), ...(isAdmin() ? (['nodes'] as const) : []), 'access'];
 }
 
 function Link() {
@@ -121,6 +130,9 @@ function Page({ current }: { current: Route }) {
 	useEffect(() => document.getElementById('title')?.focus({ preventScroll: true }), [current.page, current.page === 'vehicle' ? current.vehicleId : '']);
 	if (current.page === 'fleet') return <FleetPage />;
 	if (current.page === 'live') return <LivePage />;
+	if (current.page === 'wakeups') return <WakeupsPage />;
+	if (current.page === 'alerts') return <AlertsPage />;
+	if (current.page === 'nodes') return <NodesPage />;
 	if (current.page === 'access') return <AccessPage />;
 	if (current.page === 'vehicle') return <VehiclePage key={current.vehicleId} vehicleId={current.vehicleId} tab={current.tab} />;
 	return (

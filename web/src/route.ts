@@ -3,7 +3,11 @@ import { signal } from '@preact/signals';
 
 export type VehicleTab = 'now' | 'wakeups' | 'access' | 'audit';
 
-export type Route = { page: 'fleet' } | { page: 'vehicle'; vehicleId: string; tab: VehicleTab } | { page: 'live' } | { page: 'access' } | { page: 'none' };
+export type PlainPage = 'fleet' | 'live' | 'wakeups' | 'alerts' | 'nodes' | 'access';
+
+export type Route = { page: PlainPage } | { page: 'vehicle'; vehicleId: string; tab: VehicleTab } | { page: 'none' };
+
+const PLAIN: readonly string[] = ['fleet', 'live', 'wakeups', 'alerts', 'nodes', 'access'] satisfies PlainPage[];
 
 const TABS: readonly string[] = ['wakeups', 'access', 'audit'];
 
@@ -17,9 +21,8 @@ function decode(text: string): string {
 
 export function read(path: string): Route {
 	const [first = '', second, third, ...more] = path.split('/').filter(Boolean).map(decode);
-	if (path === '/' || (first === 'fleet' && !second)) return { page: 'fleet' };
-	if (first === 'live' && !second) return { page: 'live' };
-	if (first === 'access' && !second) return { page: 'access' };
+	if (path === '/') return { page: 'fleet' };
+	if (PLAIN.includes(first) && !second) return { page: first as PlainPage };
 	if (first === 'vehicles' && second && more.length === 0 && (!third || TABS.includes(third)))
 		return { page: 'vehicle', vehicleId: second, tab: (third ?? 'now') as VehicleTab };
 	return { page: 'none' };

@@ -122,7 +122,7 @@ function onState(state: LinkState, resumed: Resumed): void {
 	wasOnline = state === 'online' || (wasOnline && state !== 'signed-out');
 }
 
-const isAdmin = (): boolean => me.value?.scopes.includes('keyfob:admin') ?? false;
+export const isAdmin = (): boolean => me.value?.scopes.includes('keyfob:admin') ?? false;
 
 // First follow, then list: what happens in between has a greater seq than what is listed.
 async function begin(): Promise<void> {

@@ -1,15 +1,13 @@
-// fleet.tsx - every vehicle that the person may see, as it is now, and what has become of the commands.
+// fleet.tsx - every vehicle that the person may see, as it is now; above it, what became of the commands.
 import { useSignal } from '@preact/signals';
 import { useEffect, useMemo, useRef } from 'preact/hooks';
 import type { Connectivity } from '../../client';
-import { clock, duration, moment } from '../format';
+import { Figures } from '../parts/figures';
 import { Reachability, StatusMark } from '../parts/marks';
-import { Plot } from '../parts/plot';
-import { Ago, now } from '../parts/time';
+import { Ago } from '../parts/time';
 import { VirtualList } from '../parts/virtual-list';
 import { vehiclePath } from '../route';
-import { commandsSeen, outcomes, perMinute, stages } from '../stats';
-import { commandTitle, eventsChanged, listing, openedAt, type Row, retryListing, rows, SINGLES_MAX, vehiclesChanged } from '../store';
+import { commandTitle, listing, type Row, retryListing, rows, SINGLES_MAX, vehiclesChanged } from '../store';
 import { count, texts } from '../texts';
 
 const ROW_PX = 52;
@@ -28,10 +26,7 @@ export function FleetPage() {
 	const shown = filter.value === 'all' ? found : found.filter(({ connectivity }) => connectivity.state === filter.value);
 	return (
 		<section class="page fleet" aria-labelledby="title">
-			<h1 id="title" tabIndex={-1}>
-				{texts.fleet.title}
-			</h1>
-			<Plots />
+			<Figures title={texts.fleet.title} />
 			<div class="bar">
 				<Search value={search.value} onInput={(text) => (search.value = text)} />
 				<Filters counts={counts} chosen={filter.value} onChoose={(chosen) => (filter.value = chosen)} />
@@ -151,83 +146,5 @@ function Cells({ row: { id, name, fleet, connectivity, last } }: { row: Row }) {
 				)}
 			</span>
 		</>
-	);
-}
-
-// ---- plots
-
-function Plots() {
-	void eventsChanged.value;
-	const minute = Math.floor(now.value / 60_000);
-	const total = commandsSeen();
-	const data = useMemo(() => perMinute(minute * 60_000), [minute, eventsChanged.value]);
-	return (
-		<section class="plots" aria-label={texts.plots.perMinute}>
-			<article class="card">
-				<h2>{texts.plots.perMinute}</h2>
-				<Plot
-					label={texts.plots.summary(total, Math.max(1, Math.ceil((now.value - openedAt) / 60_000)))}
-					data={data}
-					lines={[
-						{ label: texts.plots.perMinute, colour: '--accent-soft' },
-						{ label: texts.status.failed, colour: '--bad' },
-					]}
-				/>
-			</article>
-			<article class="card">
-				<h2>{texts.plots.outcomes}</h2>
-				{total === 0 ? <p class="dim">{texts.plots.nothing}</p> : <Outcomes total={total} />}
-			</article>
-			<article class="card">
-				<h2>{texts.plots.latency}</h2>
-				<Latency />
-			</article>
-			<p class="dim scope">{texts.plots.scope(moment(openedAt) || clock(openedAt))}</p>
-		</section>
-	);
-}
-
-function Outcomes({ total }: { total: number }) {
-	return (
-		<ul class="outcomes">
-			{outcomes()
-				.slice(0, 5)
-				.map(([status, n]) => (
-					<li key={status}>
-						<StatusMark status={status} />
-						<b>{count(n)}</b>
-						<span class="track" aria-hidden="true">
-							<i style={{ width: `${(100 * n) / total}%` }} />
-						</span>
-					</li>
-				))}
-		</ul>
-	);
-}
-
-function Latency() {
-	const found = stages();
-	if (found.length === 0) return <p class="dim">{texts.plots.nothing}</p>;
-	return (
-		<table class="numbers">
-			<thead>
-				<tr>
-					<th scope="col">{texts.plots.stage}</th>
-					<th scope="col">p50</th>
-					<th scope="col">p95</th>
-					<th scope="col">p99</th>
-				</tr>
-			</thead>
-			<tbody>
-				{found.map(({ name, p50, p95, p99 }) => (
-					<tr key={name}>
-						<th scope="row">{texts.plots[name]}</th>
-						<td>{duration(p50)}</td>
-						<td>{duration(p95)}</td>
-						<td>{duration(p99)}</td>
-					</tr>
-				))}
-			</tbody>
-		</table>
 	);
 }

@@ -5,6 +5,7 @@ import { ProblemError } from '../../client';
 import { full } from '../format';
 import { Band } from '../parts/band';
 import { CommandBoard } from '../parts/commands';
+import { Desired } from '../parts/desired';
 import { Grants } from '../parts/grants';
 import { Reachability } from '../parts/marks';
 import { StateTable } from '../parts/state';
@@ -132,6 +133,7 @@ function Now({ watched, onMore, onSent }: { watched: Watched; onMore(): void; on
 				<article class="card">
 					<h2>{texts.vehicle.state}</h2>
 					<StateTable state={vehicle.state} />
+					<Desired vehicle={vehicle} />
 				</article>
 				<article class="card">
 					<Facts vehicle={vehicle} />

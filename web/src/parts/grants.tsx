@@ -4,6 +4,7 @@ import { type Grant, type Page, ProblemError } from '../../client';
 import { moment } from '../format';
 import { gateway } from '../store';
 import { texts } from '../texts';
+import { Ask } from './ask';
 import { useLoaded } from './load';
 import { Scroll } from './scroll';
 
@@ -60,34 +61,18 @@ function List({ grants, onRevoke }: { grants: Grant[]; onRevoke(subject: string)
 							<td>{grant.expires_at ? moment(grant.expires_at) : texts.access.forever}</td>
 							<td>{grant.granted_by ?? '–'}</td>
 							<td class="act">
-								<Revoke subject={grant.subject} onRevoke={() => onRevoke(grant.subject)} />
+								<Ask
+									action={texts.access.revoke}
+									label={texts.access.revokeOf(grant.subject)}
+									sure={texts.access.sure}
+									onSure={() => onRevoke(grant.subject)}
+								/>
 							</td>
 						</tr>
 					))}
 				</tbody>
 			</table>
 		</Scroll>
-	);
-}
-
-// Asked twice, in place.
-function Revoke({ subject, onRevoke }: { subject: string; onRevoke(): void }) {
-	const [isAsked, setAsked] = useState(false);
-	if (!isAsked)
-		return (
-			<button type="button" class="quiet" aria-label={texts.access.revokeOf(subject)} onClick={() => setAsked(true)}>
-				{texts.access.revoke}
-			</button>
-		);
-	return (
-		<>
-			<button type="button" class="danger" onClick={onRevoke}>
-				{texts.access.sure}
-			</button>
-			<button type="button" class="quiet" onClick={() => setAsked(false)}>
-				{texts.access.keep}
-			</button>
-		</>
 	);
 }
 

@@ -1,8 +1,11 @@
-// plot.tsx - a small plot by uPlot, in the page's own colours.
+// plot.tsx - a small plot by uPlot, in the page's own colours: bars over time, or lines.
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
 import { hour } from '../format';
+import { count } from '../texts';
 import 'uplot/dist/uPlot.min.css';
+
+const STEPS = [1, 2, 5].flatMap((n) => [n, n * 10, n * 100, n * 1000, n * 10_000, n * 100_000, n * 1_000_000]).sort((a, b) => a - b);
 
 const colour = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -15,12 +18,27 @@ interface Props {
 	label: string;
 	data: uPlot.AlignedData;
 	lines: Line[];
-	height?: number;
+	kind: 'bars' | 'lines';
+	height: number;
+	unit?(value: number): string; // how a value is written; as it is
 }
 
-function optionsOf({ lines, height = 128 }: Props, width: number): uPlot.Options {
+function seriesOf({ kind, lines }: Props): uPlot.Series[] {
+	const paths = kind === 'bars' ? uPlot.paths.bars?.({ size: [0.7, 24] }) : uPlot.paths.linear?.();
+	return lines.map((line) => ({
+		label: line.label,
+		...(kind === 'bars' && { fill: colour(line.colour) }),
+		stroke: colour(line.colour),
+		width: kind === 'bars' ? 0 : 1.5,
+		paths,
+		// A point between two where nothing was measured would not be seen.
+		points: { show: kind === 'lines', size: 3, fill: colour(line.colour) },
+	}));
+}
+
+function optionsOf(props: Props, width: number): uPlot.Options {
+	const { height, unit } = props;
 	const axis = { stroke: colour('--dim'), grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false }, font: '11px system-ui, sans-serif' };
-	const bars = uPlot.paths.bars?.({ size: [0.7, 24] });
 	return {
 		width,
 		height,
@@ -30,12 +48,9 @@ function optionsOf({ lines, height = 128 }: Props, width: number): uPlot.Options
 		scales: { x: { time: true }, y: { range: (_, __, max) => [0, Math.max(4, Math.ceil(max * 1.1))] } },
 		axes: [
 			{ ...axis, grid: { show: false }, size: 24, space: 60, values: (_, ticks) => ticks.map((at) => hour(at * 1000)) },
-			{ ...axis, size: 32, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] },
+			{ ...axis, size: unit ? 52 : 34, space: 26, incrs: STEPS, values: (_, ticks) => ticks.map((tick) => (unit ? unit(tick) : count(tick))) },
 		],
-		series: [
-			{},
-			...lines.map((line) => ({ label: line.label, fill: colour(line.colour), stroke: colour(line.colour), width: 0, paths: bars, points: { show: false } })),
-		],
+		series: [{}, ...seriesOf(props)],
 	};
 }
 
@@ -50,7 +65,7 @@ export function Plot(props: Props) {
 			plot.current = new uPlot(optionsOf(props, element.clientWidth), props.data, element);
 		};
 		make();
-		const observer = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height: props.height ?? 128 }));
+		const observer = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height: props.height }));
 		observer.observe(element);
 		const scheme = matchMedia('(prefers-color-scheme: dark)');
 		scheme.addEventListener('change', make);
@@ -61,5 +76,5 @@ export function Plot(props: Props) {
 		};
 	}, []);
 	useEffect(() => plot.current?.setData(props.data), [props.data]);
-	return <div class="plot" role="img" aria-label={props.label} ref={box} />;
+	return <div class="plot" style={{ height: `${props.height}px` }} role="img" aria-label={props.label} ref={box} />;
 }

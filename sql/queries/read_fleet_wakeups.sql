@@ -1,0 +1,20 @@
+-- $1 subject, $2 admin, $3 unused, $4 fleet ('*': all vehicles, for admin alone), $5 limit, $6 cursor (the last id seen; null: from the newest): a
+-- page of the wake-ups, newest first, of the last 5000 that there are.
+with v as (
+	select f.fleet_id, case when $2::bool then 3 else grant_rank($1::text, null, f.fleet_id) end as rank
+	from fleets f where f.fleet_id = $4::text and $3::bool is not null
+	union all
+	select '*', 3 where $4::text = '*' and $2::bool
+), newest as (
+	select u as wakeup, u.id, u.vehicle_id from wakeups u where u.id < coalesce($6::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') order by u.id desc limit 5000
+), shown as (
+	select w.id, w.wakeup, c.vehicle_id, c.fleet_id, row_number() over (order by w.id desc) as n
+	from v join newest w on true join vehicles c on c.vehicle_id = w.vehicle_id and v.fleet_id in ('*', c.fleet_id)
+	order by w.id desc limit $5::int + 1
+), next as (
+	select case when count(*) > $5::int then (array_agg(id order by n))[$5::int]::text end as cursor from shown
+)
+select v.rank, json_build_object('items', coalesce((select json_agg(wakeup_json(s.wakeup) || jsonb_build_object('vehicle_id', s.vehicle_id, 'fleet_id', s.fleet_id,
+		'created_at', rfc3339((s.wakeup).created_at), 'updated_at', rfc3339((s.wakeup).updated_at)) order by s.n)
+		from shown s where s.n <= $5::int), '[]'), 'next_cursor', next.cursor), next.cursor
+from v, next
