@@ -1,6 +1,7 @@
 // rest.test.mjs - the journey of a command over REST: contract of requests, answers, problems and the event log.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { openapi } from './descriptions.mjs';
 import {
 	adminToken,
 	connectVehicle,
@@ -418,6 +419,22 @@ test('the catalogue is there for apps to draw buttons from', options, async () =
 	assert.equal(unlock.wake, true);
 	assert.equal(unlock.params.type, 'object');
 	assert.deepEqual(unlock.params.properties.door.enum, ['all', 'driver', 'trunk']);
+});
+
+test('the description of all this is there for everybody, and for keeping', options, async () => {
+	const { status, headers, body } = await rest(node, 'GET', '/v1/openapi.json');
+	assert.equal(status, 200);
+	assert.deepEqual(body, openapi);
+	assert.equal(headers.get('cache-control'), 'public, max-age=3600');
+	const again = (known) => rest(node, 'GET', '/v1/openapi.json', { headers: { 'If-None-Match': known } });
+	for (const known of [headers.get('etag'), `"other", W/${headers.get('etag')}`, '*']) {
+		const same = await again(known);
+		assert.deepEqual([same.status, same.body, same.headers.get('etag')], [304, '', headers.get('etag')]);
+		assert.equal(same.headers.get('content-length'), null);
+	}
+	assert.equal((await again('"other"')).status, 200);
+	assert.equal((await rest(node, 'HEAD', '/v1/openapi.json')).headers.get('etag'), headers.get('etag'));
+	assertProblem(await rest(node, 'POST', '/v1/openapi.json', { body: {} }), 405, 'method-not-allowed');
 });
 
 // ---- the event log
