@@ -64,6 +64,7 @@ struct http_request {
 	char client[INET6_ADDRSTRLEN]; /* who asks, behind trusted proxies */
 	struct caller caller;
 	char request_id[37];
+	int64_t began_us;	  /* monotonic */
 	int64_t wait;		  /* Prefer: wait=N; -1: none */
 	struct rate_verdict rate; /* of the bucket that was asked last */
 	struct stream *stream;

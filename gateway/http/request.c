@@ -71,6 +71,7 @@ void http_reply(struct http_request *r, int status, const char *type, const char
 	h2o_req_t *req = r->req;
 
 	metric_add(METRIC_HTTP_REQUESTS, 1);
+	metric_observe(METRIC_HTTP_REQUEST_SECONDS, loop_monotonic_us(r->http->loop) - r->began_us);
 	log_answer(r, status);
 	req->res.status = status;
 	req->res.reason = reason_of(status);
@@ -471,7 +472,7 @@ struct http_request *http_request_new(struct http *http, h2o_req_t *req)
 {
 	struct http_request *r = h2o_mem_alloc_shared(&req->pool, sizeof(*r), dispose);
 
-	*r = (struct http_request){ .http = http, .req = req, .wait = -1 };
+	*r = (struct http_request){ .http = http, .req = req, .wait = -1, .began_us = loop_monotonic_us(http->loop) };
 	http->requests++;
 	uuid7_make(loop_unix_us(http->loop), r->request_id);
 	return r;

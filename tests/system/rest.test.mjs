@@ -13,6 +13,7 @@ import {
 	rest,
 	sendCommand,
 	startInstallation,
+	startNode,
 	token,
 	vehicleIds,
 } from './harness.mjs';
@@ -515,6 +516,36 @@ test('the admin listener tells how the node is', options, async () => {
 	const metrics = await node.metrics();
 	assert.match(metrics, /# EOF\n$/);
 	assert.match(metrics, /^keyfob_/m);
+});
+
+test('every stage of the journey is measured', options, async () => {
+	const { id } = await presentVehicle();
+	const stream = await openStream(node, path(id, '/events'), { token: alice });
+	const stages = ['http_request', 'accept', 'publish', 'puback', 'answer', 'verdict', 'deliver', 'commit'];
+	const counts = async () => {
+		const text = await node.metrics();
+		return stages.map((stage) => Number(text.match(new RegExp(`^keyfob_${stage}_seconds_count (\\d+)$`, 'm'))[1]));
+	};
+	const before = await counts();
+	await sendCommand(node, alice, id, { name: 'horn.honk' }, waitFor(10));
+	await stream.until(({ event, data }) => event === 'command.updated' && data.data.status === 'succeeded');
+	await poll(counts, (now) => now.every((count, i) => count > before[i]), { what: `each of ${stages} was counted` });
+	stream.close();
+});
+
+test('a signal switches debug lines on, and off again', options, async () => {
+	const quiet = await startNode({ broker, database, config: { log: { level: 'info' } } });
+	const debugLines = () => quiet.child.logText().match(/level=debug/g)?.length ?? 0;
+	const ask = () => rest(quiet, 'GET', '/v1/me', { token: alice });
+	await ask();
+	assert.equal(debugLines(), 0);
+	quiet.signal('SIGUSR2');
+	await poll(ask, () => debugLines() > 0, { what: 'there are debug lines' });
+	quiet.signal('SIGUSR2');
+	await poll(() => quiet.child.logText(), (text) => /to="what is configured"/.test(text), { what: 'the signal was heard' });
+	const before = debugLines();
+	await ask();
+	assert.equal(debugLines(), before);
 });
 
 test('what was done by whom is in the audit table', options, async () => {
