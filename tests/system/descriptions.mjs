@@ -166,7 +166,10 @@ export function eventMisfit(event) {
 const { messages } = files['asyncapi.yaml'].components;
 
 export function checkPushed(message) {
-	const wrong = misfit(messages.event.payload.properties.method, message.method) ?? eventMisfit(message.params);
+	const { method, params } = message;
+	const isEnd = params.vehicle_id !== undefined && params.seq === undefined;
+	const misfitOf = isEnd ? (end) => misfit(schema('asyncapi.yaml', 'VehicleSubscriptionEnd'), end) : eventMisfit;
+	const wrong = misfit(messages.event.payload.properties.method, method) ?? misfitOf(params);
 	if (wrong) fail('a notification', wrong, JSON.stringify(message));
 }
 
