@@ -25,6 +25,9 @@ static const struct bound {
 	{ 2500000, "2.5" },
 	{ 5000000, "5.0" },
 	{ 10000000, "10.0" },
+	{ 30000000, "30.0" },
+	{ 60000000, "60.0" },
+	{ 300000000, "300.0" },
 };
 enum { BOUND_COUNT = sizeof bounds / sizeof *bounds };
 

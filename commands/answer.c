@@ -41,6 +41,7 @@ struct answer {
 	struct codec_response response;
 	char *steps;
 	const char *puback; /* the steps of the publish, taken along; NULL: none */
+	int64_t read_us;    /* monotonic */
 	/* the outcome */
 	bool applied, repeated, known;
 	enum command_status status;
@@ -103,6 +104,8 @@ void answer_receive(struct answer_flow *flow, const struct batch_fence *fence, c
 		answer_free_one(a);
 		return;
 	}
+	dispatch_measure(flow->dispatch, response->id);
+	a->read_us = loop_monotonic_us(flow->loop);
 	receipt_open(receipt);
 	a->receipt = receipt;
 	forward_state(a, fence);
@@ -221,6 +224,8 @@ static void on_applied(struct batch_item *item, const struct fault *fault)
 
 	if (a->puback)
 		dispatch_carried(a->flow->dispatch, a->response.id, !fault && a->applied);
+	if (!fault && a->applied)
+		metric_observe(METRIC_VERDICT_SECONDS, loop_monotonic_us(a->flow->loop) - a->read_us);
 	/* A statement that refuses this answer would refuse it for ever: told, counted, acknowledged. */
 	if (!fault)
 		tell_vehicle(a, judge(a));

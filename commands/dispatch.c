@@ -36,6 +36,7 @@
 #define REFUSED_MS 1000 /* how long a claim is kept that the broker refused, before it is offered again */
 #define REASON_NO_MATCHING_SUBSCRIBERS 0x10 /* MQTT 5 §3.4.2.1 */
 #define REASON_ERROR 0x80		    /* and above */
+#define RECENT_COUNT 4096		    /* publishes whose answers are measured; a power of two */
 
 /* One publish in hand. */
 struct flight {
@@ -53,6 +54,12 @@ struct flight {
 	struct loop_timer pause; /* after a refusal */
 };
 
+/* Kept beyond its PUBACK, until another takes its place. */
+struct recent {
+	char id[UUID_TEXT_SIZE];
+	int64_t published_us; /* monotonic */
+};
+
 struct dispatch {
 	struct loop *loop;
 	struct db *db;
@@ -63,6 +70,7 @@ struct dispatch {
 	struct batch_stage puback, failure, settle;
 	struct flight *flights;
 	struct flight *by_mid[MID_COUNT];
+	struct recent recent[RECENT_COUNT];
 	struct list acknowledged, unrecorded;
 	struct loop_timer patience, retry;
 };
@@ -70,6 +78,7 @@ struct dispatch {
 static void write_settle(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit);
 static void read_settle(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, size_t first);
 static void publish(struct flight *f, const struct claim *claim);
+static void measure_publish(const struct flight *f, const struct claim *claim);
 static char *write_steps(const struct flight *f, int reason);
 static void conclude(struct flight *f, const char *verdict, int reason);
 static bool is_good(const struct flight *f);
@@ -283,6 +292,32 @@ static void publish(struct flight *f, const struct claim *claim)
 	f->mid = mid;
 	d->by_mid[mid] = f;
 	metric_add(METRIC_COMMANDS_PUBLISHED, 1);
+	measure_publish(f, claim);
+}
+
+/* Where the publish of that command is kept, or another's that came later. */
+static struct recent *recent_of(struct dispatch *d, const char *id)
+{
+	return &d->recent[crc32_of(id, strlen(id)) % RECENT_COUNT];
+}
+
+static void measure_publish(const struct flight *f, const struct claim *claim)
+{
+	struct recent *recent = recent_of(f->dispatch, f->id);
+	int64_t issued_us;
+
+	if (f->attempt == 1 && rfc3339_read(claim->issued_at, &issued_us))
+		metric_observe(METRIC_PUBLISH_SECONDS, f->published_us - issued_us);
+	memcpy(recent->id, f->id, sizeof(recent->id));
+	recent->published_us = loop_monotonic_us(f->dispatch->loop);
+}
+
+void dispatch_measure(struct dispatch *d, const char *command_id)
+{
+	const struct recent *recent = recent_of(d, command_id);
+
+	if (strcmp(recent->id, command_id) == 0)
+		metric_observe(METRIC_ANSWER_SECONDS, loop_monotonic_us(d->loop) - recent->published_us);
 }
 
 /* What the broker says. */

@@ -63,6 +63,8 @@ void dispatch_publish(struct dispatch *, const struct claim *);
  * written along with its answer; NULL: none. Then dispatch_carried() says whether it was. */
 const char *dispatch_carry(struct dispatch *, const char *command_id);
 void dispatch_carried(struct dispatch *, const char *command_id, bool written);
+/* A vehicle has answered: measures how long that took, where the publish was one of this worker's last ones. */
+void dispatch_measure(struct dispatch *, const char *command_id);
 
 /* what the send link tells */
 void dispatch_on_puback(struct dispatch *, int mid, int reason);

@@ -187,5 +187,5 @@ SETTING("retention.commands", retention.commands_ms, DURATION, "90d", H(1), D(36
 SETTING("retention.events", retention.events_ms, DURATION, "30d", H(1), D(3650), NULL, false,
 	"How long events are kept, and so how far back an app can resume.")
 
-SETTING("log.level", log.level, CHOICE, "info", 0, 0, &RULE_LEVEL, true, "The least that is logged.")
+SETTING("log.level", log.level, CHOICE, "info", 0, 0, &RULE_LEVEL, true, "The least that is logged. SIGUSR2 switches to `debug`, and back.")
 SETTING("log.format", log.format, CHOICE, "logfmt", 0, 0, &RULE_FORMAT, false, "For people, or for a collector.")

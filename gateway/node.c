@@ -1,6 +1,7 @@
 /* node.c - starts the workers, each on a thread of its own, and carries signals to them.
  *
  *   check the ports ─ read keys, catalogue ─ start workers ─ wait ─┬─ SIGHUP: read again, hand over
+ *                                                                  ├─ SIGUSR2: debug lines, or none any more
  *                                                                  └─ SIGTERM: drain all, join, exit */
 #include "gateway/node.h"
 
@@ -48,6 +49,15 @@ struct node {
 static bool prepare(struct node *node);
 static bool ports_are_free(const struct addresses *addresses);
 static bool start_workers(struct node *node);
+/* To debug, and back to what the configuration says; SIGHUP goes back, too. */
+static void switch_debug(const struct node *node)
+{
+	bool is_on = log_is_on(LOG_LEVEL_DEBUG);
+
+	log_configure(is_on ? node->latest->log.level : LOG_LEVEL_DEBUG, node->latest->log.format);
+	log_info("node", "debug lines are switched", LOG_TEXT("to", is_on ? "what is configured" : "on"));
+}
+
 static int wait_for_end(struct node *node, const sigset_t *signals);
 static void reload(struct node *node);
 static int stop_workers(struct node *node, int code);
@@ -64,6 +74,7 @@ int node_run(const struct config *config)
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGHUP);
 	sigaddset(&signals, SIGUSR1); /* a worker asks the node to stop */
+	sigaddset(&signals, SIGUSR2);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	log_never_wait();
@@ -240,6 +251,8 @@ static int wait_for_end(struct node *node, const sigset_t *signals)
 			return 1;
 		if (got == SIGHUP)
 			reload(node);
+		else if (got == SIGUSR2)
+			switch_debug(node);
 		else
 			return got == SIGUSR1 ? 1 : 0;
 	}

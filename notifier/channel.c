@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/metrics.h"
+#include "base/rfc3339.h"
 #include "notifier/hub_internal.h"
 #include "sql/db.h"
 #include "sql/statements.h"
@@ -192,6 +193,14 @@ static void deliver_to_watches(struct hub_channel *ch, const struct hub_event *e
 	}
 }
 
+static void measure(const struct hub_channel *ch, const struct hub_event *event)
+{
+	int64_t made_us;
+
+	if (rfc3339_read(event->time, &made_us))
+		metric_observe(METRIC_DELIVER_SECONDS, db_now_us(ch->hub->options.reader) - made_us);
+}
+
 /* A subscriber may leave this channel in its callback, and it alone. */
 static void deliver(struct hub_channel *ch, struct hub_event *event)
 {
@@ -199,6 +208,8 @@ static void deliver(struct hub_channel *ch, struct hub_event *event)
 
 	ch->seq = event->seq;
 	channel_set_fleet(ch, event->fleet_id);
+	if (channel_is_used(ch))
+		measure(ch, event);
 	list_for_each_safe (node, &ch->subscribers) {
 		struct hub_subscriber *s = container_of(node, struct hub_subscriber, node);
 		if (doubt && s->ready)

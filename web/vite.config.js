@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { defineConfig } from 'vite';
+import { referenceFiles, referencePage } from './reference.js';
 
 const outDir = '../build/web';
 
@@ -21,8 +22,22 @@ function precompress() {
 	};
 }
 
+// /reference.html: the API to read.
+function reference() {
+	return {
+		name: 'reference',
+		buildStart() {
+			for (const file of referenceFiles) this.addWatchFile(file);
+		},
+		generateBundle() {
+			const style = this.emitFile({ type: 'asset', name: 'reference.css', source: readFileSync('reference.css', 'utf8') });
+			this.emitFile({ type: 'asset', fileName: 'reference.html', source: referencePage(`/${this.getFileName(style)}`) });
+		},
+	};
+}
+
 export default defineConfig({
-	plugins: [precompress()],
+	plugins: [reference(), precompress()],
 	esbuild: { jsx: 'automatic', jsxImportSource: 'preact' },
 	build: {
 		outDir,

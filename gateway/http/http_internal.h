@@ -64,6 +64,7 @@ struct http_request {
 	char client[INET6_ADDRSTRLEN]; /* who asks, behind trusted proxies */
 	struct caller caller;
 	char request_id[37];
+	int64_t began_us;	  /* monotonic */
 	int64_t wait;		  /* Prefer: wait=N; -1: none */
 	struct rate_verdict rate; /* of the bucket that was asked last */
 	struct stream *stream;
@@ -80,6 +81,7 @@ h2o_iovec_t http_field(const h2o_req_t *, const char *name); /* of the head; .ba
 
 /* Answers with a problem (RFC 9457). `call` may be NULL. */
 void http_problem(struct http_request *, const struct fault *, const char *detail, const struct api_call *call);
+/* No-store, unless a Cache-Control was added before. */
 void http_reply(struct http_request *, int status, const char *type, const char *body, size_t len);
 void http_header(struct http_request *, const char *name, const char *value);
 
@@ -99,6 +101,9 @@ void http_log_requests(h2o_pathconf_t *);
 
 /* cors.c: true when it was a preflight, which is answered then. */
 bool cors_handle(struct http_request *);
+
+/* openapi.c: true when it was the description that was asked for, which is answered then. */
+bool openapi_handle(struct http_request *);
 
 /* hook.c: true when the path is a hook's: then it is answered, or will be. */
 bool hook_handle(struct http_request *);

@@ -40,10 +40,11 @@ static const char *reason_of(int status)
 		int status;
 		const char *reason;
 	} reasons[] = { { 200, "OK" }, { 201, "Created" }, { 202, "Accepted" }, { 204, "No Content" },
-		{ 400, "Bad Request" }, { 401, "Unauthorized" }, { 403, "Forbidden" }, { 404, "Not Found" },
-		{ 405, "Method Not Allowed" }, { 409, "Conflict" }, { 412, "Precondition Failed" },
-		{ 413, "Content Too Large" }, { 415, "Unsupported Media Type" }, { 422, "Unprocessable Content" },
-		{ 426, "Upgrade Required" }, { 429, "Too Many Requests" }, { 503, "Service Unavailable" } };
+		{ 304, "Not Modified" }, { 400, "Bad Request" }, { 401, "Unauthorized" }, { 403, "Forbidden" },
+		{ 404, "Not Found" }, { 405, "Method Not Allowed" }, { 409, "Conflict" },
+		{ 412, "Precondition Failed" }, { 413, "Content Too Large" }, { 415, "Unsupported Media Type" },
+		{ 422, "Unprocessable Content" }, { 426, "Upgrade Required" }, { 429, "Too Many Requests" },
+		{ 503, "Service Unavailable" } };
 	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
 		if (reasons[i].status == status)
 			return reasons[i].reason;
@@ -70,13 +71,15 @@ void http_reply(struct http_request *r, int status, const char *type, const char
 	h2o_req_t *req = r->req;
 
 	metric_add(METRIC_HTTP_REQUESTS, 1);
+	metric_observe(METRIC_HTTP_REQUEST_SECONDS, loop_monotonic_us(r->http->loop) - r->began_us);
 	log_answer(r, status);
 	req->res.status = status;
 	req->res.reason = reason_of(status);
-	req->res.content_length = len;
+	req->res.content_length = status == 304 ? SIZE_MAX : len; /* RFC 9110 §8.6 */
 	if (len > 0)
 		http_header(r, "content-type", type);
-	http_header(r, "cache-control", "no-store");
+	if (h2o_find_header(&req->res.headers, H2O_TOKEN_CACHE_CONTROL, -1) < 0)
+		http_header(r, "cache-control", "no-store");
 	http_header(r, "x-request-id", r->request_id);
 	http_add_rate(r);
 	h2o_send_inline(req, body, len);
@@ -484,7 +487,7 @@ struct http_request *http_request_new(struct http *http, h2o_req_t *req)
 {
 	struct http_request *r = h2o_mem_alloc_shared(&req->pool, sizeof(*r), dispose);
 
-	*r = (struct http_request){ .http = http, .req = req, .wait = -1 };
+	*r = (struct http_request){ .http = http, .req = req, .wait = -1, .began_us = loop_monotonic_us(http->loop) };
 	http->requests++;
 	uuid7_make(loop_unix_us(http->loop), r->request_id);
 	return r;
@@ -525,7 +528,7 @@ int http_on_request(h2o_handler_t *handler, h2o_req_t *req)
 	if (http->options.console && !http_is_of_api(req))
 		return -1;
 	struct http_request *r = http_request_new(http, req);
-	if (cors_handle(r) || hook_handle(r) || !http_client_may_ask(r) || refuse_websocket(r))
+	if (cors_handle(r) || hook_handle(r) || !http_client_may_ask(r) || refuse_websocket(r) || openapi_handle(r))
 		return 0;
 	json_t *params = json_object();
 	if (find_route(r, params))

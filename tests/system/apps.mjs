@@ -3,6 +3,7 @@ import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import WebSocket from 'ws';
 import { atEnd, folder } from './children.mjs';
+import { checkAnswered, checkExchange, checkPushed, checkStreamed } from './descriptions.mjs';
 import { Record } from './record.mjs';
 import { secrets } from './tokens.mjs';
 
@@ -10,19 +11,20 @@ import { secrets } from './tokens.mjs';
 
 // { status, headers, body }; the body is JSON where the answer says so, else text. `raw` is sent as it is.
 export async function rest(node, method, path, { token, body, raw, headers = {}, signal } = {}) {
-	const answer = await fetch(node.url + path, {
+	const request = {
 		method,
-		signal,
-		headers: {
+		headers: new Headers({
 			...(token && { Authorization: `Bearer ${token}` }),
 			...(body !== undefined && { 'Content-Type': 'application/json' }),
 			...headers,
-		},
+		}),
 		body: raw ?? (body === undefined ? undefined : JSON.stringify(body)),
-	});
+	};
+	const answer = await fetch(node.url + path, { ...request, signal });
 	const text = await answer.text();
 	if (answer.status >= 400) appendFileSync(join(folder, 'answers.problems'), `${text}\n`);
-	const isJson = /json/.test(answer.headers.get('content-type') ?? '');
+	checkExchange({ ...request, target: path }, { status: answer.status, headers: answer.headers, text });
+	const isJson = text && /json/.test(answer.headers.get('content-type') ?? '');
 	return { status: answer.status, headers: answer.headers, body: isJson ? JSON.parse(text) : text };
 }
 
@@ -48,10 +50,9 @@ export function sendCommand(node, token, id, body, headers = {}) {
 // `events.items` are { id, event, data }; comments are not counted.
 export async function openStream(node, path, { token, lastEventId } = {}) {
 	const aborter = new AbortController();
-	const answer = await fetch(node.url + path, {
-		signal: aborter.signal,
-		headers: { Accept: 'text/event-stream', Authorization: `Bearer ${token}`, ...(lastEventId && { 'Last-Event-ID': lastEventId }) },
-	});
+	const headers = new Headers({ Accept: 'text/event-stream', Authorization: `Bearer ${token}`, ...(lastEventId && { 'Last-Event-ID': lastEventId }) });
+	const answer = await fetch(node.url + path, { signal: aborter.signal, headers });
+	if (answer.status === 200) checkExchange({ method: 'GET', target: path, headers }, { status: 200, headers: answer.headers, text: null });
 	const events = new Record(`the stream ${path}`);
 	const stream = { status: answer.status, headers: answer.headers, events, until: events.until.bind(events), close: () => aborter.abort() };
 	stream.ended = readStream(answer.body, events).catch(() => {});
@@ -79,7 +80,10 @@ function readBlock(block, events) {
 		if (line.slice(0, at) === 'data') item.data += value;
 		else item[line.slice(0, at)] = value;
 	}
-	if (item.event || item.data) events.push({ ...item, data: item.data ? JSON.parse(item.data) : null });
+	if (!item.event) return;
+	const event = { ...item, data: JSON.parse(item.data) };
+	checkStreamed(event);
+	events.push(event);
 }
 
 // ---- WebSocket
@@ -113,9 +117,13 @@ class Socket {
 
 	#onMessage(message) {
 		this.frames.push(message);
-		if (message.method === 'event') return this.events.push(message.params);
+		if (message.method === 'event') {
+			checkPushed(message);
+			return this.events.push(message.params);
+		}
 		const call = this.#calls.get(message.id);
 		this.#calls.delete(message.id);
+		checkAnswered(call?.request, message);
 		if (message.error) call?.reject(new RpcError(message.error));
 		else call?.resolve(message.result);
 	}
@@ -123,9 +131,10 @@ class Socket {
 	// The result; an RpcError where the node answered with one.
 	call(method, params) {
 		const id = ++this.#lastId;
+		const request = { jsonrpc: '2.0', id, method, ...(params && { params }) };
 		return new Promise((resolve, reject) => {
-			this.#calls.set(id, { resolve, reject });
-			this.send({ jsonrpc: '2.0', id, method, ...(params && { params }) });
+			this.#calls.set(id, { request, resolve, reject });
+			this.send(request);
 		});
 	}
 

@@ -4,6 +4,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import axe from 'axe-core';
+import { openapi } from './descriptions.mjs';
 import { openConsole, openPage, sendFrom, startLine, webRoot, workOf } from './browser.mjs';
 import {
 	adminToken, connectVehicle, grant, isSanitized, poll, registerVehicle, rest, sendCommand, startInstallation, startNode, token, vehicle, vehicleIds,
@@ -76,6 +77,22 @@ test('hashed files are kept, compressed ones preferred, and all of it weighs und
 	assert.deepEqual(await fetch(`${node.url}/config.json`).then((answer) => answer.json()), {
 		api: '', issuer: null, client_id: 'keyfob-console', scope: 'openid vehicles:read commands:write', parameters: {}, development: true,
 	});
+});
+
+// What the policy forbids would be said in the page's console, which fails the file.
+test('the reference is a page without a script, and each of its links leads somewhere', once, async (t) => {
+	const page = await openPage(t);
+	await page.goto(`${node.url}/reference.html`);
+	assert.equal(await page.locator('script, [style], style').count(), 0);
+	assert.equal(await page.locator('nav').evaluate((nav) => getComputedStyle(nav).position), 'sticky', 'its style sheet is there');
+	const operations = Object.values(openapi.paths).flatMap((item) => Object.values(item).map(({ operationId }) => operationId).filter(Boolean));
+	const ids = await page.locator('[id]').evaluateAll((elements) => elements.map(({ id }) => id));
+	assert.equal(new Set(ids).size, ids.length, 'no id twice');
+	for (const id of operations) assert.ok(ids.includes(id), id);
+	const links = await page.locator('a').evaluateAll((elements) => elements.map((element) => element.getAttribute('href')));
+	for (const link of links) assert.ok(link === '/v1/openapi.json' || ids.includes(decodeURIComponent(link.slice(1))), link);
+	await page.locator('summary', { hasText: 'Send a command' }).first().click();
+	await page.getByText('Idempotency-Key', { exact: true }).first().waitFor();
 });
 
 // Each has a vehicle and pages of its own, and waits most of the time.

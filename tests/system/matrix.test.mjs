@@ -2,6 +2,7 @@
 // expired and revoked; generated from two tables, with real tokens on two nodes.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { checkExchange } from './descriptions.mjs';
 import { adminToken, openSocket, poll, rest, RpcError, startInstallation, token, vehicleIds } from './harness.mjs';
 
 const { database, nodes } = await startInstallation({ ids: vehicleIds(1), nodes: 2 });
@@ -210,12 +211,12 @@ async function tokenOf(who, scope) {
 
 async function stream(node, path, bearer) {
 	const aborter = new AbortController();
-	const answer = await fetch(node.url + path, { signal: aborter.signal, headers: { Accept: 'text/event-stream', Authorization: `Bearer ${bearer}` } });
-	if (answer.status === 200) {
-		aborter.abort();
-		return { status: 200 };
-	}
-	return { status: answer.status, body: await answer.json() };
+	const headers = new Headers({ Accept: 'text/event-stream', Authorization: `Bearer ${bearer}` });
+	const answer = await fetch(node.url + path, { signal: aborter.signal, headers });
+	const text = answer.status === 200 ? null : await answer.text();
+	aborter.abort();
+	checkExchange({ method: 'GET', target: path, headers }, { status: answer.status, headers: answer.headers, text });
+	return { status: answer.status, body: text && JSON.parse(text) };
 }
 
 const verdictOf = ({ status, body }) => (status < 300 ? 'fine' : body.type.replace('urn:keyfob:problem:', ''));

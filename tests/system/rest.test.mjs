@@ -1,6 +1,7 @@
 // rest.test.mjs - the journey of a command over REST: contract of requests, answers, problems and the event log.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { openapi } from './descriptions.mjs';
 import {
 	adminToken,
 	connectVehicle,
@@ -12,6 +13,7 @@ import {
 	rest,
 	sendCommand,
 	startInstallation,
+	startNode,
 	token,
 	vehicleIds,
 } from './harness.mjs';
@@ -420,6 +422,22 @@ test('the catalogue is there for apps to draw buttons from', options, async () =
 	assert.deepEqual(unlock.params.properties.door.enum, ['all', 'driver', 'trunk']);
 });
 
+test('the description of all this is there for everybody, and for keeping', options, async () => {
+	const { status, headers, body } = await rest(node, 'GET', '/v1/openapi.json');
+	assert.equal(status, 200);
+	assert.deepEqual(body, openapi);
+	assert.equal(headers.get('cache-control'), 'public, max-age=3600');
+	const again = (known) => rest(node, 'GET', '/v1/openapi.json', { headers: { 'If-None-Match': known } });
+	for (const known of [headers.get('etag'), `"other", W/${headers.get('etag')}`, '*']) {
+		const same = await again(known);
+		assert.deepEqual([same.status, same.body, same.headers.get('etag')], [304, '', headers.get('etag')]);
+		assert.equal(same.headers.get('content-length'), null);
+	}
+	assert.equal((await again('"other"')).status, 200);
+	assert.equal((await rest(node, 'HEAD', '/v1/openapi.json')).headers.get('etag'), headers.get('etag'));
+	assertProblem(await rest(node, 'POST', '/v1/openapi.json', { body: {} }), 405, 'method-not-allowed');
+});
+
 // ---- the event log
 
 test('the event log is read in pages', options, async () => {
@@ -498,6 +516,36 @@ test('the admin listener tells how the node is', options, async () => {
 	const metrics = await node.metrics();
 	assert.match(metrics, /# EOF\n$/);
 	assert.match(metrics, /^keyfob_/m);
+});
+
+test('every stage of the journey is measured', options, async () => {
+	const { id } = await presentVehicle();
+	const stream = await openStream(node, path(id, '/events'), { token: alice });
+	const stages = ['http_request', 'accept', 'publish', 'puback', 'answer', 'verdict', 'deliver', 'commit'];
+	const counts = async () => {
+		const text = await node.metrics();
+		return stages.map((stage) => Number(text.match(new RegExp(`^keyfob_${stage}_seconds_count (\\d+)$`, 'm'))[1]));
+	};
+	const before = await counts();
+	await sendCommand(node, alice, id, { name: 'horn.honk' }, waitFor(10));
+	await stream.until(({ event, data }) => event === 'command.updated' && data.data.status === 'succeeded');
+	await poll(counts, (now) => now.every((count, i) => count > before[i]), { what: `each of ${stages} was counted` });
+	stream.close();
+});
+
+test('a signal switches debug lines on, and off again', options, async () => {
+	const quiet = await startNode({ broker, database, config: { log: { level: 'info' } } });
+	const debugLines = () => quiet.child.logText().match(/level=debug/g)?.length ?? 0;
+	const ask = () => rest(quiet, 'GET', '/v1/me', { token: alice });
+	await ask();
+	assert.equal(debugLines(), 0);
+	quiet.signal('SIGUSR2');
+	await poll(ask, () => debugLines() > 0, { what: 'there are debug lines' });
+	quiet.signal('SIGUSR2');
+	await poll(() => quiet.child.logText(), (text) => /to="what is configured"/.test(text), { what: 'the signal was heard' });
+	const before = debugLines();
+	await ask();
+	assert.equal(debugLines(), before);
 });
 
 test('what was done by whom is in the audit table', options, async () => {

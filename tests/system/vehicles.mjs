@@ -5,6 +5,7 @@
 import * as zlib from 'node:zlib';
 import mqtt from 'mqtt';
 import { atEnd } from './children.mjs';
+import { checkPublished } from './descriptions.mjs';
 import { Record } from './record.mjs';
 
 const succeed = () => ({ status: 'succeeded', result: {} });
@@ -57,6 +58,7 @@ class Vehicle {
 
 	#onMessage(topic, payload, packet) {
 		const message = { topic, payload: payload.toString(), packet };
+		checkPublished(topic, message.payload);
 		this.messages.push(message);
 		if (topic.endsWith('/commands/request')) this.#onRequest(message);
 		else if (/\/commands\/(accepted|rejected)$/.test(topic)) this.#onVerdict(message);

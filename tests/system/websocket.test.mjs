@@ -231,7 +231,7 @@ test('after a reconnect nothing is missing and nothing comes twice', options, as
 async function missMany() {
 	const id = await ownVehicle();
 	const { body } = await rest(node, 'GET', `/v1/vehicles/${id}`, { token: alice });
-	await database.sql(`select count(event_add('${id}', 'state.reported', json_build_object('filler', repeat('x', 4000)))) from generate_series(1, 3000)`);
+	await database.sql(`select count(event_add('${id}', 'state.reported', json_build_object('patch', json_build_object('filler', repeat('x', 4000)), 'version', null))) from generate_series(1, 3000)`);
 	return { id, after: body.seq, last: body.seq + 3000, epoch: body.epoch };
 }
 

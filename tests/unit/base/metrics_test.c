@@ -54,6 +54,9 @@ START_TEST(writes_histograms_in_seconds)
 				 "keyfob_accept_seconds_bucket{le=\"2.5\"} 4\n"
 				 "keyfob_accept_seconds_bucket{le=\"5.0\"} 4\n"
 				 "keyfob_accept_seconds_bucket{le=\"10.0\"} 4\n"
+				 "keyfob_accept_seconds_bucket{le=\"30.0\"} 5\n"
+				 "keyfob_accept_seconds_bucket{le=\"60.0\"} 5\n"
+				 "keyfob_accept_seconds_bucket{le=\"300.0\"} 5\n"
 				 "keyfob_accept_seconds_bucket{le=\"+Inf\"} 5\n"
 				 "keyfob_accept_seconds_count 5\n"
 				 "keyfob_accept_seconds_sum 13.000201\n");
