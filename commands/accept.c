@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/failpoint.h"
 #include "base/loop.h"
 #include "base/memory.h"
 #include "base/metrics.h"
@@ -153,6 +154,7 @@ static void write_round(
 	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
 {
 	(void)cut;
+	FAILPOINT("accept.begun");
 	write_drafts(stage->owner, unit, items, count);
 	write_supersedes(unit, items, count);
 	write_fed(unit, items, count);
@@ -238,6 +240,7 @@ static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct 
 
 	(void)cut;
 	(void)count;
+	FAILPOINT("accept.committed");
 	for (size_t row = 0; row < db_rows(unit, first); row++) {
 		struct accept *accept = accept_of(items[db_int(unit, first, row, 0) - 1]);
 		const char *outcome = db_text(unit, first, row, 1);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/failpoint.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -106,6 +107,7 @@ void answer_receive(struct answer_flow *flow, const struct batch_fence *fence, c
 	}
 	dispatch_measure(flow->dispatch, response->id);
 	a->read_us = loop_monotonic_us(flow->loop);
+	FAILPOINT("answer.received");
 	receipt_open(receipt);
 	a->receipt = receipt;
 	forward_state(a, fence);
@@ -222,6 +224,8 @@ static void on_applied(struct batch_item *item, const struct fault *fault)
 {
 	struct answer *a = answer_of(item);
 
+	if (!fault)
+		FAILPOINT("answer.committed");
 	if (a->puback)
 		dispatch_carried(a->flow->dispatch, a->response.id, !fault && a->applied);
 	if (!fault && a->applied)

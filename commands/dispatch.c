@@ -16,6 +16,7 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "base/failpoint.h"
 #include "base/ids.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -262,7 +263,7 @@ static void publish(struct flight *f, const struct claim *claim)
 	struct text payload = { 0 };
 	int64_t left_us = claim->expires_us - db_now_us(d->db);
 
-	if (left_us < 1000000 || !can_publish(d)) {
+	if (left_us < 1000000 || !can_publish(d) || FAILPOINT("dispatch.publish")) {
 		conclude(f, "release", -1);
 		return;
 	}
@@ -284,6 +285,7 @@ static void publish(struct flight *f, const struct claim *claim)
 	f->published_us = db_now_us(d->db);
 	int mid = d->ports->publish(d->ports->owner, &message);
 	text_free(&payload);
+	FAILPOINT("dispatch.published");
 	if (mid <= 0) {
 		conclude(f, "release", -1);
 		return;
@@ -327,6 +329,7 @@ void dispatch_on_puback(struct dispatch *d, int mid, int reason)
 	struct flight *f = mid > 0 && mid < MID_COUNT ? d->by_mid[mid] : NULL;
 	if (!f)
 		return; /* another's publish: a verdict to a vehicle, an inbox message */
+	FAILPOINT("dispatch.puback");
 	d->by_mid[mid] = NULL;
 	metric_observe(METRIC_PUBACK_SECONDS, db_now_us(d->db) - f->published_us);
 	if (reason == REASON_NO_MATCHING_SUBSCRIBERS) {

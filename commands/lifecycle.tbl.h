@@ -13,7 +13,7 @@ EDGE(claim, ACCEPTED, OUT, ACCEPTED, CLAIMED_OUT, false, "its publisher died bef
 EDGE(claim, WAITING, NONE, WAITING, CLAIMED, false, "the vehicle is reachable again")
 EDGE(claim, WAITING, OUT, WAITING, CLAIMED_OUT, false, "the vehicle came back: offered again")
 EDGE(claim, SENT, OUT, SENT, CLAIMED_OUT, false,
-	"the vehicle subscribed in another session before answering: offered again")
+	"the vehicle subscribed in another session before answering, or a publish in this one was lost: offered again")
 
 /* The claim was not published, or the publish was disproved while the vehicle had another session. */
 EDGE(release, ACCEPTED, CLAIMED, ACCEPTED, NONE, false, "certainly not handed over")

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/failpoint.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/rfc3339.h"
@@ -87,6 +88,8 @@ static void read_tell(struct batch_stage *stage, struct batch_cut *cut, struct d
 	struct parcels *parcels = memory_new(sizeof(*parcels));
 
 	(void)cut;
+	if (db_rows(unit, first) > 0)
+		FAILPOINT("fanout.begun");
 	for (size_t row = 0; row < db_rows(unit, first); row++) {
 		const char *data = db_text(unit, first, row, 4);
 		char *workers = memory_need(strdup(db_text(unit, first, row, 7)));
@@ -101,6 +104,7 @@ static void read_tell(struct batch_stage *stage, struct batch_cut *cut, struct d
 		tell(hub, event, workers, parcels);
 		hub_event_unref(event);
 		free(workers);
+		FAILPOINT("fanout.amid");
 	}
 	for (size_t i = 0; i < parcels->count; i++) {
 		struct parcel *p = &parcels->items[i];

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/failpoint.h"
 #include "base/memory.h"
 #include "sql/array.h"
 #include "sql/unit.h"
@@ -15,6 +16,7 @@
 static struct unit_step *add_step(struct db_unit *unit, enum unit_step_kind kind, const struct db_statement *statement);
 static void add_param(struct db_unit *unit, char *text);
 static bool send_step(const struct db_unit *unit, const struct unit_step *step, PGconn *conn);
+static void stop_after(const struct unit_step *step, PGconn *conn);
 static const PGresult *result_of(const struct db_unit *unit, size_t statement);
 
 /* Filling. */
@@ -96,10 +98,22 @@ static void add_param(struct db_unit *unit, char *text)
 
 bool unit_send(const struct db_unit *unit, PGconn *conn)
 {
-	for (size_t i = 0; i < unit->step_count; i++)
+	for (size_t i = 0; i < unit->step_count; i++) {
 		if (!send_step(unit, &unit->steps[i], conn))
 			return false;
+		stop_after(&unit->steps[i], conn);
+	}
 	return PQpipelineSync(conn);
+}
+
+/* A statement's name is a failpoint: the database has run it then, and waits for more. */
+static void stop_after(const struct unit_step *step, PGconn *conn)
+{
+	if (step->kind != STEP_RUN || !FAILPOINT_IS_ARMED(step->statement->name))
+		return;
+	PQsendFlushRequest(conn);
+	PQflush(conn);
+	FAILPOINT(step->statement->name);
 }
 
 static bool send_step(const struct db_unit *unit, const struct unit_step *step, PGconn *conn)

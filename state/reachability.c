@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/failpoint.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -138,8 +139,11 @@ static void on_item_done(struct batch_item *item, const struct fault *fault)
 	struct heard *h = heard_of(item);
 	struct reachability *r = h->owner;
 
-	if (item->stage == &r->stages[EVENTS])
+	if (item->stage == &r->stages[EVENTS]) {
+		if (!fault)
+			FAILPOINT("lifecycle.committed");
 		r->events_under_way--;
+	}
 	if (h->receipt)
 		receipt_close(h->receipt, fault == &FAULT_INTERNAL ? NULL : fault);
 	free(h);
@@ -167,6 +171,7 @@ void reachability_receive(
 		h->event = events[i];
 		h->item.fence = fence;
 		submit(r, EVENTS, h, receipt);
+		FAILPOINT("lifecycle.amid");
 	}
 }
 

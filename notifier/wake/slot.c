@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/failpoint.h"
 #include "base/ids.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -260,6 +261,7 @@ static void submit(struct slot *s)
 static void on_submitted(struct sms_submission *submission, const struct sms_outcome *outcome)
 {
 	struct slot *s = container_of(submission, struct slot, submission);
+	FAILPOINT("wake.submitted");
 	conclude(s, outcome->verdict, outcome->message_id, outcome->reason);
 }
 

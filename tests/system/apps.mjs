@@ -154,6 +154,7 @@ export async function openSocket(node, { token, via = 'header', protocols = ['ke
 	const ws = new WebSocket(node.socketUrl, offered, {
 		origin,
 		ca,
+		handshakeTimeout: 10_000,
 		perMessageDeflate: false,
 		headers: { ...headers, ...(via === 'header' && { Authorization: `Bearer ${token}` }) },
 	});

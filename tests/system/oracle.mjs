@@ -95,3 +95,9 @@ export function assertTransitions(events) {
 		last.set(data.id, data.status);
 	}
 }
+
+// Told alternately: nobody is said to be there, or away, twice.
+export function assertConnectivity(events) {
+	const states = events.filter(({ type }) => type === 'connectivity.changed').map(({ data }) => data.state);
+	states.forEach((state, i) => assert.notEqual(state, states[i - 1], `${states.slice(0, i + 1)}`));
+}

@@ -1,4 +1,4 @@
-// reporter.mjs - Node's test events as a person wants them: a line a file, what failed and where its logs are.
+// reporter.mjs - Node's test events as a person wants them: a line a file, what it measured, what failed and where its logs are.
 // Leaves "passed failed" in $KEYFOB_TEST_DIR/system.counts for ./dev to add up.
 import { writeFileSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
@@ -10,6 +10,7 @@ export default async function* report(source) {
 	const files = new Map();
 	for await (const { type, data } of source) {
 		if (type === 'test:pass' || type === 'test:fail') count(fileOf(files, data.file), type, data);
+		else if (type === 'test:diagnostic' && data.file) fileOf(files, data.file).notes.push(data.message);
 		else if (type === 'test:stderr' || type === 'test:stdout') fileOf(files, data.file).said.push(data.message);
 	}
 	let passed = 0;
@@ -19,6 +20,7 @@ export default async function* report(source) {
 		failed += file.failures.length;
 		const seconds = (file.ms / 1000).toFixed(1);
 		yield `  ${name.padEnd(26)} ${String(file.passed).padStart(4)} passed, ${file.failures.length} failed, ${seconds} s\n`;
+		yield* file.notes.map((note) => `    ${note}\n`);
 		yield* file.failures.map((failure) => describe(name, file, failure));
 	}
 	writeFileSync(join(folder, 'system.counts'), `${passed} ${failed}\n`);
@@ -26,7 +28,7 @@ export default async function* report(source) {
 
 function fileOf(files, path = 'unknown') {
 	const name = basename(path.startsWith('file:') ? fileURLToPath(path) : path);
-	if (!files.has(name)) files.set(name, { passed: 0, ms: 0, failures: [], said: [] });
+	if (!files.has(name)) files.set(name, { passed: 0, ms: 0, failures: [], notes: [], said: [] });
 	return files.get(name);
 }
 

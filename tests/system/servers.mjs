@@ -199,7 +199,8 @@ class Node {
 	}
 
 	async start(isReady = true) {
-		this.child = new Child(this.name, `${build}/bin/keyfobd`, ['--config', this.file]);
+		const env = this.failpoints?.env;
+		this.child = new Child(this.name, `${build}/bin/keyfobd`, ['--config', this.file], { env });
 		this.children.push(this.child);
 		await this.child.untilUp(() => (isReady ? this.isReady() : this.answers()));
 	}
@@ -231,9 +232,10 @@ class Node {
 
 // JSON is YAML, so the configuration is an object here. `config` is merged over the ordinary one.
 // `isReady: false`: it will lack a neighbour, so it is up when it answers at all.
-export async function startNode({ broker, database, config = {}, isReady = true }) {
+export async function startNode({ broker, database, config = {}, isReady = true, failpoints }) {
 	const ports = { http: await freePort(), admin: await freePort() };
 	const node = new Node(`keyfobd-${++nodes}`, ports, Boolean(config.http?.tls));
+	node.failpoints = failpoints;
 	const ordinary = {
 		node: { id: node.name, workers: 2 },
 		http: { listen: [`127.0.0.1:${ports.http}`] },
@@ -273,17 +275,14 @@ async function assertNoSecret(node) {
 		if (text.includes(secret)) throw new Error(`the log of ${node.name} holds a secret (${secret.slice(0, 12)}…): ${node.child.log}`);
 }
 
-// Everything at once: { broker, database, nodes, node }.
-export async function startInstallation({ nodes: count = 1, ids, config, authority, bridge } = {}) {
+// Everything at once: { broker, database, nodes, node }. `failpoints` (failpoints.mjs) are for all of the nodes.
+export async function startInstallation({ nodes: count = 1, ids, config, authority, bridge, failpoints } = {}) {
 	const [broker, database] = await Promise.all([startBroker({ ids, authority, bridge }), createDatabase()]);
-	const first = await startNodeOfNewDatabase({ broker, database, config });
-	const others = await Promise.all(Array.from({ length: count - 1 }, () => startNode({ broker, database, config })));
-	return { broker, database, node: first, nodes: [first, ...others] };
-}
-
-async function startNodeOfNewDatabase({ broker, database, config }) {
 	await migrate(broker.url, database.url);
-	return startNode({ broker, database, config });
+	const start = () => startNode({ broker, database, config, failpoints });
+	const first = await start();
+	const others = await Promise.all(Array.from({ length: count - 1 }, start));
+	return { broker, database, node: first, nodes: [first, ...others] };
 }
 
 // With the schema, for tests that need no node.
@@ -293,8 +292,8 @@ export async function createMigratedDatabase() {
 	return database;
 }
 
-async function migrate(broker, database) {
-	const file = join(folder, 'migrate.yaml');
+export async function migrate(broker, database, { env } = {}) {
+	const file = join(folder, `migrate${new URL(database).pathname.replace('/', '-')}.yaml`);
 	const config = {
 		database: { url: database },
 		mqtt: { url: broker },
@@ -302,5 +301,5 @@ async function migrate(broker, database) {
 		commands: { catalog },
 	};
 	writeFileSync(file, JSON.stringify(config));
-	await run(`${build}/bin/keyfobd`, ['--config', file, '--migrate']);
+	await run(`${build}/bin/keyfobd`, ['--config', file, '--migrate'], { env });
 }

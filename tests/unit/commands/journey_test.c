@@ -895,6 +895,51 @@ START_TEST(offered_again_in_another_session)
 }
 END_TEST
 
+static bool three_published(void)
+{
+	return w.published_count == 3;
+}
+
+/* Sent, and offered again in a session whose publish nobody vouches for: that session is offered it once more. */
+static void lose_in_another_session(void (*lose)(void))
+{
+	struct accept a = draft();
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	puback(0);
+	ask("update vehicle_heads set session = 's2';"
+	    "insert into timers (kind, vehicle_id, due_at) values ('offer', '" VEHICLE "', now())");
+	deadline_start(w.deadline);
+	pump_until(two_published);
+	lose();
+	pump_until(three_published);
+	answer(a.id, "\"status\":\"succeeded\"");
+	ck_assert_str_eq(statuses(), "succeeded/out");
+}
+
+static void lose_link(void)
+{
+	dispatch_on_link_down(w.dispatch);
+}
+
+static void refuse(void)
+{
+	dispatch_on_puback(w.dispatch, w.published[1].mid, 0x97);
+}
+
+START_TEST(link_lost_in_another_session)
+{
+	lose_in_another_session(lose_link);
+}
+END_TEST
+
+START_TEST(refused_in_another_session)
+{
+	lose_in_another_session(refuse);
+}
+END_TEST
+
 static void start_server(void)
 {
 	test_postgres_start(&postgres);
@@ -940,6 +985,8 @@ int main(void)
 	tcase_add_test(tc, never_is_published_at_most_once);
 	tcase_add_test(tc, dead_workers_claim_is_taken_up);
 	tcase_add_test(tc, offered_again_in_another_session);
+	tcase_add_test(tc, link_lost_in_another_session);
+	tcase_add_test(tc, refused_in_another_session);
 	suite_add_tcase(suite, tc);
 	TCase *patient = tcase_create("patient");
 	tcase_add_unchecked_fixture(patient, start_server, end_server);

@@ -1,0 +1,236 @@
+// failpoints.test.mjs - a node dies at every place where its death could lose something or do it twice: amid commands, one of
+// two nodes that share the work. The other takes over; what must hold is judged from outside.
+//
+// Whichever node comes to the place first is the one. Several installations walk the places side by side, and each is judged over
+// all of its deaths at the end.
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { adminToken, isSanitized, poll, registerVehicle, rest, sendCommand, startInstallation, vehicle, vehicleIds } from './harness.mjs';
+import { Failpoints } from './failpoints.mjs';
+import { createDatabase, migrate } from './servers.mjs';
+import { startSmsServer } from './sms.mjs';
+import { connectFleet, Follower, judge, sendSurely, stream, untilConnected, untilSettled } from './stream.mjs';
+import { assertConnectivity, Promises } from './oracle.mjs';
+
+const admin = await adminToken();
+const options = { timeout: 300_000 };
+const never = { ttl_seconds: 10 }; // what died with its publisher is settled by its end alone
+const every = 100; // how often a state is asked for
+const ids = vehicleIds(10);
+const fleet = ids.slice(0, 5);
+const spares = ids.slice(5); // away, each until its place
+const sms = await startSmsServer('the SMS provider', () => ({ status: 200, body: '{}' }));
+
+// ---- one walk: two nodes, a fleet, an app that follows it, and the places one after the other
+
+class Walk {
+	promises = new Promises();
+
+	async begin() {
+		this.failpoints = new Failpoints();
+		const config = { wake: { providers: ['http'], http: { url: `${sms.url}/{vehicle_id}`, body: '{"to":"{msisdn}"}' } } };
+		Object.assign(this, await startInstallation({ ids, nodes: 2, config, failpoints: this.failpoints }));
+		this.vehicles = await connectFleet(this.broker, this.nodes[1], admin, fleet);
+		this.away = [...spares];
+		this.app = new Follower(this.nodes, admin);
+		await this.app.follow(fleet);
+		return this;
+	}
+
+	// One that was away until now; `connect` it.
+	async takeSpare(body) {
+		const id = this.away.pop();
+		await registerVehicle(this.node, admin, id, body);
+		const made = vehicle(this.broker, { id });
+		this.vehicles.push(made);
+		return made;
+	}
+
+	arm(name, action) {
+		for (const node of this.nodes) node.child.isExpectedToEnd = true;
+		this.failpoints.arm(name, action);
+	}
+
+	// { dead, alive }, when the one that came to the place is gone. Where it stands still there: `kill` says when to end it.
+	async untilDead(name, kill) {
+		const pid = await this.failpoints.untilHit(name);
+		const dead = this.nodes.find((node) => node.child.pid === pid);
+		const alive = this.nodes.find((node) => node !== dead);
+		if (kill) {
+			await kill(this);
+			await dead.kill();
+		}
+		assert.equal((await dead.child.exited).signal, 'SIGKILL');
+		return { dead, alive };
+	}
+
+	send(id, key, body, nodes = this.nodes) {
+		return sendSurely(nodes, admin, this.promises, id, key, body);
+	}
+
+	stream(more) {
+		return stream({ nodes: this.nodes, token: admin, own: fleet, total: 40, width: 4, never, promises: this.promises, ...more });
+	}
+
+	// Whoever died is back, and both know that the fleet is there.
+	async mend() {
+		for (const node of this.nodes) if (node.child.exit) await node.start(false);
+		for (const node of this.nodes) await untilConnected(node, admin, fleet, 60_000);
+	}
+
+	async end() {
+		await judge(this.node, admin, this.promises, this.vehicles);
+		await this.app.assertWhole(this.nodes[1]);
+		for (const { events } of this.app.seen.values()) assertConnectivity(events);
+		assert.equal(await this.database.sql('select deadlocks from pg_stat_database where datname = current_database()'), '0');
+	}
+}
+
+// A stream of commands, amid which the place is armed; `disturb` is done then, so that somebody comes there. What may be repeated
+// is done by the one that is left.
+async function dieAmidStream(walk, { name, action = 'kill', kill, disturb }) {
+	let gone;
+	const onMilestone = async () => {
+		walk.arm(name, action);
+		gone = walk.untilDead(name, kill);
+		gone.catch(() => {});
+		await disturb?.(walk);
+	};
+	const told = await walk.stream({ milestone: 10, onMilestone });
+	const { alive } = await gone;
+	await untilSettled(alive, admin, told.filter(({ name: command }) => command === 'horn.honk'), { every, is: 'succeeded' });
+}
+
+// The database has run the statement for the node, and waits to hear more of it.
+const untilUncommitted = ({ database }) =>
+	poll(
+		() => database.sql(`select count(*) from pg_stat_activity where datname = current_database() and backend_xid is not null and wait_event = 'ClientRead'`),
+		(count) => Number(count) > 0,
+		{ every, what: 'a transaction that has written waits for its node' },
+	);
+
+const cutAll = ({ vehicles }) => vehicles.slice(0, fleet.length).forEach((one) => one.cut());
+
+// The 202 was given; the vehicle comes; who is to publish dies before it does.
+async function dieAfterAnswer(walk, { name }) {
+	const late = await walk.takeSpare();
+	const told = await walk.send(late.id, `answered-${late.id}`, { name: 'horn.honk' });
+	walk.arm(name, 'kill');
+	await late.connect();
+	const { alive } = await walk.untilDead(name);
+	await untilSettled(alive, admin, [told], { every, is: 'succeeded' });
+}
+
+// The SMS is out, and the node that sent it has not written so: it counts as sent, and nobody sends another.
+async function dieAfterSms(walk, { name }) {
+	const msisdn = `+49155591${walk.node.port}`;
+	const asked = () => sms.requests.items.filter(({ body }) => body.includes(msisdn)).length;
+	const sleeper = await walk.takeSpare({ msisdn });
+	walk.arm(name, 'kill');
+	const told = await walk.send(sleeper.id, `asleep-${sleeper.id}`, { name: 'doors.unlock', wake: true });
+	const { dead, alive } = await walk.untilDead(name);
+	// The other takes up the absence: that is when it would send.
+	await poll(
+		() => walk.database.sql(`select count(*) from leases where name like 'feed/%' and (node = '${dead.name}' or expires_at <= now())`),
+		(count) => Number(count) === 0,
+		{ ms: 20_000, every, what: 'the other has all feeds' },
+	);
+	await sleeper.connect();
+	await untilSettled(alive, admin, [told], { every, is: 'succeeded' });
+	const { body } = await rest(alive, 'GET', `/v1/vehicles/${sleeper.id}/wakeups`, { token: admin });
+	assert.equal(body.items.length, 1);
+	assert.equal(asked(), 1);
+}
+
+// A vehicle goes, and the node that verifies it dies: the other says so, once, and the vehicle gets what waited when it is back.
+async function dieVerifying(walk, { name }) {
+	const [one] = walk.vehicles;
+	walk.arm(name, 'kill');
+	await one.disconnect();
+	const { alive } = await walk.untilDead(name);
+	await poll(
+		() => rest(alive, 'GET', `/v1/vehicles/${one.id}`, { token: admin }),
+		({ body }) => body.connectivity.state === 'disconnected',
+		{ ms: 20_000, every, what: 'the other has verified it' },
+	);
+	const told = await walk.send(one.id, `verified-${one.id}`, { name: 'horn.honk' }, [alive]);
+	await one.connect();
+	await untilSettled(alive, admin, [told], { every, is: 'succeeded' });
+}
+
+// A worker stands still with a vehicle's answer in its hands, for longer than its leases; then it goes on, and is nobody.
+async function thawAsZombie(walk, { name }) {
+	const onMilestone = async () => {
+		walk.arm(name, 'pause 8000');
+		await walk.failpoints.untilHit(name);
+	};
+	const told = await walk.stream({ milestone: 10, onMilestone });
+	const pid = walk.failpoints.hitBy(name);
+	const frozen = walk.nodes.find((node) => node.child.pid === pid);
+	const other = walk.nodes.find((node) => node !== frozen);
+	await untilSettled(other, admin, told.filter(({ name: command }) => command === 'horn.honk'), { every, is: 'succeeded' });
+	const isNobody = /a feed was taken over|another worker holds it|this worker's own lease had lapsed/;
+	await poll(() => frozen.child.logText(), (text) => isNobody.test(text), { ms: 20_000, every, what: 'it has learned that it is nobody' });
+	const again = await walk.stream({ nodes: [frozen], total: 10 });
+	await untilSettled(other, admin, again, { every, is: 'succeeded' });
+}
+
+// Not handed over, and known so: offered again, and counted once.
+async function failToPublish(walk, { name }) {
+	walk.failpoints.arm(name, 'fail');
+	const { body } = await sendCommand(walk.node, admin, fleet[0], { name: 'engine.start' }, { Prefer: 'wait=20' });
+	assert.ok(walk.failpoints.hitBy(name));
+	assert.deepEqual([body.status, body.attempts], ['succeeded', 1]);
+}
+
+// ---- the places
+
+const places = [
+	{ what: 'after the commit, before the answer', name: 'accept.committed', isQuick: true },
+	{ what: 'after the publish, before the PUBACK', name: 'dispatch.published', isQuick: true },
+	{ what: 'after the commit of a response, before PUBACK and `accepted`', name: 'answer.committed', isQuick: true },
+	{ what: 'during a verification', name: 'verify_apply', walk: dieVerifying, isQuick: true },
+	{ what: 'a zombie, with a response that it has read', name: 'answer.received', walk: thawAsZombie },
+	{ what: 'after the answer, before the publish', name: 'dispatch.publish', walk: dieAfterAnswer },
+	{ what: "between the SMS provider's acceptance and the row", name: 'wake.submitted', walk: dieAfterSms },
+	{ what: 'before the insert', name: 'accept.begun' },
+	{ what: 'after the insert, before its commit', name: 'accept', action: 'pause 60000', kill: untilUncommitted },
+	{ what: 'after the PUBACK, before it is recorded', name: 'dispatch.puback' },
+	{ what: 'after reading a response, before its commit', name: 'answer.received' },
+	{ what: 'before the fan-out', name: 'fanout.begun' },
+	{ what: 'amid the fan-out', name: 'fanout.amid' },
+	{ what: 'within a lifecycle batch', name: 'lifecycle.amid', disturb: cutAll },
+	{ what: 'after the commit of a lifecycle batch, before its PUBACK', name: 'lifecycle.committed', disturb: cutAll },
+	{ what: 'a publish that fails', name: 'dispatch.publish', walk: failToPublish, isQuick: true },
+];
+const left = places.filter(({ isQuick }) => isQuick || !isSanitized);
+const side = isSanitized ? 2 : 4; // by side
+
+test('one of two nodes dies at each place; the other takes over, and nothing is lost or done twice', { ...options, concurrency: side }, async (t) => {
+	const walkOn = async (_, number) => {
+		const walk = await new Walk().begin();
+		for (let place = left.shift(); place; place = left.shift()) {
+			await t.test(`${place.what} (${place.name})`, options, () => (place.walk ?? dieAmidStream)(walk, place));
+			await walk.mend();
+		}
+		await t.test(`what must hold over all that died, ${number + 1}`, options, () => walk.end());
+	};
+	await Promise.all(Array.from({ length: side }, walkOn));
+});
+
+test('a migration is whole or not there, wherever it is cut off', { ...options, skip: isSanitized && 'SQL is the same' }, async () => {
+	const database = await createDatabase();
+	const failpoints = new Failpoints();
+	const names = readdirSync(fileURLToPath(new URL('../../sql/migrations', import.meta.url))).sort().map((file) => file.replace('.sql', ''));
+	const applied = () => database.sql('select count(*) from schema_migrations').then(Number);
+	for (const [done, name] of names.entries()) {
+		failpoints.arm(name, 'kill');
+		await assert.rejects(migrate('mqtt://127.0.0.1:1', database.url, { env: failpoints.env }));
+		assert.ok(failpoints.hitBy(name), name);
+		assert.equal(await applied(), done, `after ${name} was cut off`);
+	}
+	await migrate('mqtt://127.0.0.1:1', database.url);
+	assert.equal(await applied(), names.length);
+});

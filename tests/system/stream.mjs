@@ -1,0 +1,171 @@
+// stream.mjs - a stream of commands while things break: senders that ask until they are told, an app that follows it all,
+// and what must hold at the end.
+import assert from 'node:assert/strict';
+import { setTimeout as pause } from 'node:timers/promises';
+import { atEnd } from './children.mjs';
+import { connectVehicle, openSocket, poll, registerVehicle, rest } from './harness.mjs';
+import { assertExecutedOnce, assertNoHole, assertNothingLost, assertNothingStale, assertTransitions, settled } from './oracle.mjs';
+
+// Vehicles that `node` knows to be connected.
+export async function connectFleet(broker, node, token, own, settings = {}) {
+	await Promise.all(own.map((id) => registerVehicle(node, token, id)));
+	const vehicles = await Promise.all(own.map((id) => connectVehicle(broker, { id, ...settings })));
+	await untilConnected(node, token, own);
+	return vehicles;
+}
+
+export async function untilConnected(node, token, own, ms) {
+	for (const id of own)
+		await poll(
+			() => rest(node, 'GET', `/v1/vehicles/${id}`, { token }).catch(() => null), // a connection that was kept may be gone
+			(answer) => answer?.body.connectivity?.state === 'connected',
+			{ ms, every: 100, what: `${id} is connected` },
+		);
+}
+
+// An app that follows vehicles for good: when its connection goes, it comes back (to the next node) and resumes.
+export class Follower {
+	constructor(at, token) {
+		this.nodes = at;
+		this.token = token;
+		this.seen = new Map(); // vehicle -> { epoch, after, events }
+		this.turn = 0;
+		atEnd(() => this.#end());
+	}
+
+	#end() {
+		this.isDone = true;
+		this.socket?.close();
+	}
+
+	// Resolves when it is subscribed to all of them; from then on it stays so until assertWhole().
+	async follow(own) {
+		for (const id of own) this.seen.set(id, { events: [] });
+		await this.#connect();
+		this.following = this.#stay();
+		this.following.catch(() => {}); // said by assertWhole()
+	}
+
+	async #connect() {
+		this.socket = await openSocket(this.nodes[this.turn++ % this.nodes.length], { token: this.token });
+		this.#watch(this.socket);
+		this.socket.ws.on('message', (data) => this.#onMessage(JSON.parse(data.toString())));
+		for (const [id, seen] of this.seen) {
+			const { epoch, seq, recovered } = await this.socket.call('vehicle.subscribe', { vehicle_id: id, epoch: seen.epoch, after: seen.after });
+			if (seen.epoch) assert.ok(recovered, `${id} was not resumed after ${seen.after}`);
+			else Object.assign(seen, { begun: seq, after: Math.max(seq, seen.after ?? 0) });
+			seen.epoch = epoch;
+		}
+	}
+
+	async #stay() {
+		for (;;) {
+			if (this.isDone) this.socket.close();
+			await this.socket.closed;
+			if (this.isDone) return;
+			await this.#connect().catch(async (error) => {
+				this.socket.close();
+				if (this.isDone) return;
+				if (error instanceof assert.AssertionError) throw error;
+				await pause(50); // the node is not back yet: an app's own pace
+			});
+		}
+	}
+
+	// A node that stands still closes nothing: who does not hear from it goes elsewhere.
+	#watch(socket) {
+		let heard = true;
+		socket.ws.on('pong', () => (heard = true));
+		const timer = setInterval(() => {
+			if (!heard) socket.close();
+			heard = false;
+			socket.ws.ping();
+		}, silence);
+		socket.closed.then(() => clearInterval(timer));
+	}
+
+	#onMessage({ method, params }) {
+		if (method !== 'event') return;
+		const seen = this.seen.get(params.vehicle_id);
+		seen.events.push(params);
+		seen.after = params.seq;
+	}
+
+	// Every event up to the vehicle's head, without a hole.
+	async assertWhole(node, ms = 20_000) {
+		for (const [id, seen] of this.seen) {
+			const { body } = await rest(node, 'GET', `/v1/vehicles/${id}`, { token: this.token });
+			await poll(() => seen.after, (after) => after >= body.seq, { ms, what: `${id} was seen up to ${body.seq}` });
+			assertNoHole(seen.events, seen.begun);
+			assertTransitions(seen.events);
+		}
+		this.#end();
+		await this.following;
+	}
+}
+
+// Commands live 30 s: an engine.start (redelivery never) whose publisher was killed is settled by its end alone.
+const life = { ttl_seconds: 30 };
+const silence = 3000; // after which an app looks for another node
+const patience = 10_000; // of an app with one request: what answers later, or never, is asked again
+
+// Sends until it is told what became of it, with one key, to whichever node answers: as a careful app does. The command.
+export async function sendSurely(at, token, promises, id, key, body) {
+	for (let turn = 0; ; turn++) {
+		const answer = await rest(at[turn % at.length], 'POST', `/v1/vehicles/${id}/commands`, {
+			token,
+			body: { ...life, ...body },
+			headers: { 'Idempotency-Key': key },
+			signal: AbortSignal.timeout(patience),
+		}).catch(() => null);
+		if (answer && [200, 202].includes(answer.status)) {
+			promises.add(key, id, answer.body);
+			return answer.body;
+		}
+		if (answer && answer.status < 500) assert.fail(`${body.name}: ${answer.status} ${JSON.stringify(answer.body)}`);
+		assert.ok(turn < 1200, `${key} got no answer in a minute`);
+		await pause(50); // the node is down: an app's own pace
+	}
+}
+
+let streams = 0;
+
+// `total` commands to `own`, `width` at a time, every tenth one that may never be repeated (`never`: more of it); calls `onMilestone` when `milestone` of
+// them are promised. All of them.
+export async function stream({ nodes, token, own, total, promises, width = 20, never = {}, milestone, onMilestone }) {
+	const name = `stream-${++streams}`;
+	const told = [];
+	let next = 0;
+	const sender = async () => {
+		while (next < total) {
+			const i = next++;
+			const body = i % 10 === 3 ? { name: 'engine.start', ...never } : { name: 'horn.honk' };
+			told.push(await sendSurely(nodes, token, promises, own[i % own.length], `${name}-${i}`, body));
+			if (told.length === milestone) await onMilestone();
+		}
+	};
+	await Promise.all(Array.from({ length: width }, sender));
+	assert.equal(told.length, total);
+	return told;
+}
+
+// Waits until each of them is settled, as `is` where that is given; asks again where a connection went.
+export async function untilSettled(node, token, commands, { ms = 30_000, every = 50, is } = {}) {
+	for (const { vehicle_id, id } of commands) {
+		const answer = await poll(
+			() => rest(node, 'GET', `/v1/vehicles/${vehicle_id}/commands/${id}`, { token }).catch(() => null),
+			(answer) => answer?.status === 404 || settled.has(answer?.body.status),
+			{ ms, every, what: `${id} of ${vehicle_id} is settled` },
+		);
+		if (is) assert.equal(answer.body.status, is, JSON.stringify(answer.body));
+	}
+}
+
+// The commands, all settled, after every oracle that judges them has.
+export async function judge(node, token, promises, vehicles, options) {
+	promises.assertOneCommandAKey();
+	const commands = await assertNothingLost(node, token, promises, options);
+	assertExecutedOnce(vehicles, commands);
+	assertNothingStale(vehicles, commands);
+	return commands;
+}
