@@ -11,6 +11,8 @@ import { vehiclePath } from '../route';
 import { events, eventsChanged, gateway, rows } from '../store';
 import { texts } from '../texts';
 
+const CONFIRMED_MS = 1500; // the broker has taken it by then, mostly
+
 const nameOf = (id: string): string => rows.get(id)?.name ?? id;
 
 export function AlertsPage() {
@@ -42,6 +44,7 @@ function Board({ fleet }: { fleet: string }) {
 			.rest.call(method, `/v1/vehicles/${encodeURIComponent(vehicleId)}/block`)
 			.catch((error: Error) => setRefusal(error.message));
 		blocks.reload();
+		setTimeout(blocks.reload, CONFIRMED_MS);
 	};
 	const error = alerts.error ?? blocks.error;
 	const blocked = new Set(blocks.value?.items.map(({ vehicle_id }) => vehicle_id));

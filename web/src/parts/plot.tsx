@@ -38,14 +38,19 @@ function seriesOf({ kind, lines }: Props): uPlot.Series[] {
 
 function optionsOf(props: Props, width: number): uPlot.Options {
 	const { height, unit } = props;
+	const times = props.data[0];
+	const step = ((times.at(-1) ?? 0) - (times[0] ?? 0)) / Math.max(1, times.length - 1); // the first and the last bar are whole
 	const axis = { stroke: colour('--dim'), grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false }, font: '11px system-ui, sans-serif' };
 	return {
 		width,
 		height,
 		legend: { show: false },
 		cursor: { show: false },
-		padding: [8, 14, 0, 0],
-		scales: { x: { time: true }, y: { range: (_, __, max) => [0, Math.max(4, Math.ceil(max * 1.1))] } },
+		padding: [8, 20, 0, 0],
+		scales: {
+			x: { time: true, range: (_, min, max) => [min - step / 2, max + step / 2] },
+			y: { range: (_, __, max) => [0, Math.max(4, Math.ceil(max * 1.1))] },
+		},
 		axes: [
 			{ ...axis, grid: { show: false }, size: 24, space: 60, values: (_, ticks) => ticks.map((at) => hour(at * 1000)) },
 			{ ...axis, size: unit ? 52 : 34, space: 26, incrs: STEPS, values: (_, ticks) => ticks.map((tick) => (unit ? unit(tick) : count(tick))) },
