@@ -287,6 +287,24 @@ describe('side by side', { concurrency: 4 }, () => {
 		for (const cursor of ['x', '1.', '.A', `1.${'9'.repeat(70)}`]) assert.equal((await rest(node, 'GET', `${path}&cursor=${cursor}`, { token: admin })).status, 400, cursor);
 	});
 
+	test('the list is filtered by what vehicles report, and by who gave rise to an alert', once, async (t) => {
+		const [open, shut, noisy] = [await registered(), await registered(), await registered()];
+		await database.sql(`update vehicles set reported = '{"doors":{"boot":"open"}}' where vehicle_id = '${open}'; update vehicles set reported = '{"doors":{"boot":"shut"}}' where vehicle_id = '${shut}'`);
+		await tryDoors(noisy, 'nosy');
+		const page = await openConsole(t, node.url, admin);
+		await page.getByText(/^\d+ vehicles$/).waitFor();
+		const link = (id) => page.getByRole('link', { name: `Car ${id}` });
+		await page.getByRole('searchbox').fill('state.doors.boot:open');
+		await page.getByText(/^1 of \d+ vehicles$/).waitFor();
+		await link(open).waitFor();
+		await page.getByRole('searchbox').fill('state.doors.boot:');
+		await page.getByRole('alert').waitFor();
+		await page.getByRole('searchbox').fill('');
+		await page.getByRole('button', { name: /^Alerts/ }).click();
+		await link(noisy).waitFor();
+		assert.equal(await link(open).count(), 0);
+	});
+
 	test('nodes are shown with what they hold', once, async (t) => {
 		const page = await openConsole(t, node.url, admin, { path: '/nodes' });
 		for (const { name } of nodes) await page.getByRole('article', { name }).getByText('Ready', { exact: true }).waitFor();

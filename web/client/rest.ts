@@ -47,7 +47,7 @@ export class Rest {
 		let cursor: string | null = null;
 		do {
 			const next: string = cursor === null ? '' : `&cursor=${encodeURIComponent(cursor)}`;
-			const page: Page<T> = await this.get<Page<T>>(`${path}?limit=${PAGE}${next}`);
+			const page: Page<T> = await this.get<Page<T>>(`${path}${path.includes('?') ? '&' : '?'}limit=${PAGE}${next}`);
 			yield page.items;
 			cursor = page.next_cursor;
 		} while (cursor !== null);

@@ -35,11 +35,12 @@ export const texts = {
 	fleet: {
 		title: 'Fleet',
 		search: 'Search vehicles',
-		searchHint: 'Name, id, fleet or tag  ( / )',
+		searchHint: 'Name, id, fleet, tag, or state.door:open',
 		all: 'All',
 		connected: 'Connected',
 		verifying: 'Verifying',
 		disconnected: 'Away',
+		alert: 'Alerts',
 		loading: (n: number) => `Loading… ${count(n)} so far`,
 		none: 'There is no vehicle that you may see yet.',
 		noMatch: 'No vehicle matches.',
