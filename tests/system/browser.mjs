@@ -1,7 +1,10 @@
 // browser.mjs - the console in a real browser, and a line to the node that can be cut.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createServer as createSite } from 'node:http';
 import { connect, createServer } from 'node:net';
+import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 import { atEnd } from './children.mjs';
@@ -72,6 +75,22 @@ export async function workOf(page) {
 export async function sendFrom(page, title) {
 	await page.locator('.choices').getByRole('button', { name: title, exact: true }).click();
 	await page.getByRole('button', { name: 'Send', exact: true }).click();
+}
+
+// The console's files from another origin, as a CDN serves them, towards `api`.
+export async function startSite(port, api) {
+	const types = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
+	const policy = `default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' ${api} ${api.replace('http', 'ws')}`;
+	const settings = JSON.stringify({ api, issuer: null, client_id: 'keyfob-console', scope: '', parameters: {}, development: true });
+	const site = createSite(({ url }, response) => {
+		const { pathname } = new URL(url, api);
+		const name = extname(pathname) ? pathname : '/index.html'; // the console's own paths
+		const body = name === '/config.json' ? settings : readFileSync(join(webRoot, name));
+		response.writeHead(200, { 'Content-Type': types[extname(name)] ?? 'application/json', 'Content-Security-Policy': policy }).end(body);
+	}).listen(port, '127.0.0.1');
+	await once(site, 'listening');
+	atEnd(async () => site.close());
+	return `http://127.0.0.1:${port}`;
 }
 
 // A port that leads to a node: `cut()` ends what is open and lets nobody in, `lead(node)` opens it again, to that one.

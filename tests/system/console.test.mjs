@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import axe from 'axe-core';
 import { openapi } from './descriptions.mjs';
-import { openConsole, openPage, sendFrom, startLine, webRoot, workOf } from './browser.mjs';
+import { openConsole, openPage, sendFrom, startLine, startSite, webRoot, workOf } from './browser.mjs';
+import { freePort } from './children.mjs';
 import {
 	adminToken, connectVehicle, grant, isSanitized, poll, registerVehicle, rest, sendCommand, startInstallation, startNode, token, vehicle, vehicleIds,
 } from './harness.mjs';
@@ -19,8 +20,9 @@ const once = { ...options, skip: isSanitized };
 const SMOOTH_MS = 50; // of the page's main thread for a screen of the list
 const ids = vehicleIds(30);
 const sms = await startSmsServer('the provider', () => ({ status: 201, body: '{}' }));
+const elsewhere = await freePort();
 const config = {
-	http: { web_root: webRoot },
+	http: { web_root: webRoot, cors_origins: [`http://127.0.0.1:${elsewhere}`] },
 	console: { development: true },
 	detection: { refusals: 3 },
 	wake: { providers: ['http'], http: { url: `${sms.url}/{vehicle_id}`, price: '0.045' } },
@@ -159,6 +161,13 @@ describe('side by side', { concurrency: 4 }, () => {
 		const steps = page.getByRole('list', { name: 'How it came about' }).getByRole('listitem');
 		await steps.filter({ hasText: 'Answer: Done' }).waitFor();
 		for (const step of ['Accepted', 'Vehicle seen as connected', 'Claimed', 'Published']) await steps.filter({ hasText: step }).first().waitFor();
+	});
+
+	test('from another origin: it lists, follows and sends as from the node itself', once, async (t) => {
+		const { id } = await connected();
+		const page = await vehiclePage(t, id, { url: await startSite(elsewhere, node.url) });
+		await sendFrom(page, 'Unlock the doors');
+		await isMarked(page, 'Unlock the doors', 'Done');
 	});
 
 	test('a form is what the catalogue says, and a grave command is held', once, async (t) => {
