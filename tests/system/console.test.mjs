@@ -159,7 +159,7 @@ describe('side by side', { concurrency: 4 }, () => {
 		await sendFrom(page, 'Unlock the doors');
 		await Promise.all([page, second].map((each) => isMarked(each, 'Unlock the doors', 'Done')));
 		const steps = page.getByRole('list', { name: 'How it came about' }).getByRole('listitem');
-		await steps.filter({ hasText: 'Answer: Done' }).waitFor();
+		for (const step of ['Answer: Done', 'Seen here']) await steps.filter({ hasText: step }).waitFor();
 		for (const step of ['Accepted', 'Vehicle seen as connected', 'Claimed', 'Published']) await steps.filter({ hasText: step }).first().waitFor();
 	});
 

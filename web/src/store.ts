@@ -8,6 +8,7 @@ import {
 	Client,
 	type Command,
 	type Connectivity,
+	isSettled,
 	type LinkState,
 	type Me,
 	ProblemError,
@@ -222,7 +223,29 @@ const handlers: Record<string, (row: Row, event: VehicleEvent) => void> = {
 	},
 };
 
+// When this page saw what became of commands. Its clock may be wrong by any amount: of all events the one that came quickest is
+// taken to have come at once.
+const arrivals = new Map<string, number>();
+let ahead = Number.POSITIVE_INFINITY;
+
+// By the gateway's clock, in ms; undefined: it was settled before, or elsewhere.
+export function seenAt(commandId: string): number | undefined {
+	const at = arrivals.get(commandId);
+	return at === undefined ? undefined : at - ahead;
+}
+
+function noteArrival(event: VehicleEvent): void {
+	const at = Date.now();
+	ahead = Math.min(ahead, at - Date.parse(event.time));
+	if (event.type !== 'command.updated') return;
+	const { id, status } = event.data as unknown as Command;
+	if (!isSettled(status) || arrivals.has(id)) return;
+	arrivals.set(id, at);
+	for (const oldest of arrivals.keys()) if (arrivals.size > EVENTS_KEPT) arrivals.delete(oldest);
+}
+
 function take(event: VehicleEvent): void {
+	noteArrival(event);
 	if (event.type === 'command.updated') observe(event.data as unknown as Command);
 	log({ n: ++numbered, event });
 	if (event.type === 'access.changed' && !event.vehicle_id && event.data.subject === me.value?.subject) void begin(); // a fleet's

@@ -176,6 +176,7 @@ export const texts = {
 		answer: 'Answer',
 		timer: 'Timer',
 		canceled: 'Taken back',
+		seen: 'Seen here',
 	} as Record<string, string>,
 	nobodyThere: 'Broker: nobody there',
 

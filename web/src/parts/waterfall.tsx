@@ -2,6 +2,7 @@
 import type { Command, JsonObject, TimelineItem } from '../../client';
 import { isSettled } from '../../client';
 import { duration, pairs, preciseMs } from '../format';
+import { seenAt } from '../store';
 import { texts } from '../texts';
 import { now } from './time';
 
@@ -59,8 +60,12 @@ function stepsOf(timeline: TimelineItem[], end: number): Step[] {
 
 export function Waterfall({ command }: { command: Command }) {
 	const timeline = [...(command.timeline ?? [])].sort((a, b) => preciseMs(a.time) - preciseMs(b.time));
-	const last = timeline.at(-1);
-	if (!last) return null;
+	const answered = timeline.at(-1);
+	if (!answered) return null;
+	const seen = seenAt(command.id);
+	if (seen !== undefined && isSettled(command.status))
+		timeline.push({ step: 'seen', time: new Date(Math.max(seen, preciseMs(answered.time))).toISOString(), detail: {} });
+	const last = timeline.at(-1) ?? answered;
 	const end = isSettled(command.status) ? preciseMs(last.time) : Math.max(preciseMs(last.time), now.value);
 	const steps = stepsOf(timeline, end);
 	const span = Math.max(1, ...steps.map(({ until }) => until));
