@@ -35,7 +35,7 @@ export const texts = {
 	fleet: {
 		title: 'Fleet',
 		search: 'Search vehicles',
-		searchHint: 'Name, id, fleet, tag, or state.door:open',
+		searchHint: 'Name, id, tag, or state.door:open',
 		all: 'All',
 		connected: 'Connected',
 		verifying: 'Verifying',
