@@ -41,8 +41,10 @@ async function sleeper() {
 	return { id, msisdn, number: msisdn.slice(1) };
 }
 
+// As an app does: a node whose database has just come back says for a moment that it has none, and that nothing was done.
 const send = async (node, id, more = {}) => {
-	const { status, body } = await sendCommand(node, admin, id, { name: 'doors.unlock', wake: true, ...more });
+	const ask = () => sendCommand(node, admin, id, { name: 'doors.unlock', wake: true, ...more });
+	const { status, body } = await poll(ask, (answer) => answer.status !== 503, { what: 'the node takes commands' });
 	assert.equal(status, 202, JSON.stringify(body));
 	return body;
 };
