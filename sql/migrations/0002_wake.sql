@@ -64,93 +64,6 @@ $$ select false $$;
 create function is_to_be_probed(vehicle text) returns boolean language plpgsql stable set enable_seqscan = off as
 $$ begin return exists (select from absences a where a.vehicle_id = vehicle and a.phase = 'probe'); end $$;
 
--- A vehicle that is away has only waiting commands: of `vehicles`, who are not reachable, what is accepted, and what was sent and
--- not answered and can be offered again, waits.
-create function settle_absent(vehicles text[]) returns void language plpgsql as $$
-begin
-	perform command_apply(null, array_agg(o.vehicle_id), array_agg(o.id), array_agg('absent'::text), array_agg(null::json), array_agg(null::json),
-		array_agg(null::text), array_agg(step('reachability', jsonb_build_object('state', 'disconnected', 'since', rfc3339(o.since), 'reason', o.reason))))
-	from (
-		select c.vehicle_id, c.id, h.reason, h.since
-		from unnest(vehicles) as i(vehicle_id)
-		join vehicle_heads h on h.vehicle_id = i.vehicle_id and not h.reachable
-		join commands c on c.vehicle_id = h.vehicle_id and c.id >= (select uuid7_floor(now() - interval '8 days'))
-			and (c.status = 'accepted' and c.flight in ('none', 'out')
-			  or c.status = 'sent' and c.flight = 'out' and c.redelivery <> 'never' and c.expires_at > clock_timestamp())
-		order by c.vehicle_id, c.accepted_seq
-	) o
-	having count(*) > 0;
-end $$;
-
--- Ends every transaction, when absences are settled. A vehicle that is away has only waiting commands; of each reachable one whose
--- head has no claim, the oldest unsent command is claimed for this worker, and returned to be published. Where it cannot publish
--- (`publishes` false), or nobody would hear the answer yet (on its feed, or the one of its protocol), a timer offers it again. Likewise
--- where the session was just connected and has not subscribed: nobody would hear the request. One that is silent about it for a
--- second (a resumed session, on some brokers) is tried.
--- A vehicle that is away is tried once so before it is woken by SMS (absences, 'probe'): whoever was there all along gets the command.
-create function settle_commands(vehicles text[], feeds text[], worker text, publishes boolean)
-returns table (vehicle_id text, id uuid, name text, params json, sealed_params text, issued_at text, expires_at text, attempt integer,
-	expires_us bigint, traceparent text, session text, protocol text) language plpgsql as $$
-#variable_conflict use_column
-declare
-	oldest constant uuid := uuid7_floor(now() - interval '8 days');
-	concerned text[];
-	their_feeds text[];
-begin
-	-- of most vehicles nothing is left to do, and the plans below need not be set up for them
-	select array_agg(h.vehicle_id), array_agg(i.feed) into concerned, their_feeds
-	from unnest(vehicles, feeds) as i(vehicle_id, feed) join vehicle_heads h on h.vehicle_id = i.vehicle_id
-	where (h.claim_id is null or not h.reachable)
-		and exists (select from commands c where c.vehicle_id = h.vehicle_id and c.id >= oldest and c.status in ('accepted', 'waiting', 'sent'));
-	if concerned is null then
-		return;
-	end if;
-	perform settle_absent(concerned);
-	return query
-	with open as materialized (
-		select h.vehicle_id, audience(h) as session, h.reachable, v.protocol, p.*,
-			publishes and f.subscribed and (h.subscribed or coalesce(h.taken_at < clock_timestamp() - interval '1 second', true)) as may
-		from unnest(concerned, their_feeds) as i(vehicle_id, feed)
-		join vehicle_heads h on h.vehicle_id = i.vehicle_id and h.claim_id is null
-			and (h.reachable or is_to_be_probed(h.vehicle_id))
-		join vehicles v on v.vehicle_id = h.vehicle_id
-		join leases f on f.name = 'feed/' || case v.protocol when 'keyfob' then i.feed else v.protocol end
-		cross join lateral (
-			select c.id, c.name, c.params, c.sealed_params, c.created_at, c.expires_at, c.attempts, c.traceparent
-			from commands c
-			where c.vehicle_id = h.vehicle_id and c.id >= oldest
-				and c.status in ('accepted', 'waiting', 'sent') and c.expires_at >= clock_timestamp() + interval '1 second'
-				and (c.flight = 'none'
-				  or c.flight = 'out' and c.redelivery <> 'never'
-				     and (c.status <> 'sent' or c.publish_session is distinct from audience(h)))
-			order by c.accepted_seq limit 1
-		) p
-		order by h.vehicle_id
-	), later as (
-		insert into timers (kind, vehicle_id, due_at)
-		select 'offer', o.vehicle_id, clock_timestamp() + interval '1 second' from open o where not o.may
-		on conflict (kind, vehicle_id) do update set due_at = excluded.due_at
-	), may as materialized (
-		select * from open where open.may
-	), probing as (
-		update absences a set phase = 'probing', probe_id = m.id, due_at = clock_timestamp() + interval '10 seconds'
-		from may m where not m.reachable and a.vehicle_id = m.vehicle_id
-	)
-	select m.vehicle_id, m.id, m.name, m.params, m.sealed_params, rfc3339(m.created_at) as issued_at, rfc3339(m.expires_at) as expires_at,
-		m.attempts + 1 as attempt, (extract(epoch from m.expires_at) * 1000000)::bigint as expires_us, m.traceparent, m.session, m.protocol
-	from rows from (
-		command_apply(worker, array(select vehicle_id from may), array(select id from may), array(select 'claim' from may),
-			array(select null::json from may), array(select null::json from may), array(select null::text from may),
-			array(select step('claimed', jsonb_build_object('worker', worker, 'attempt', attempts + 1)
-				|| case when reachable then '{}' else '{"probe": true}' end::jsonb) from may)),
-		unnest(array(select vehicle_id from may), array(select id from may), array(select name from may), array(select params from may),
-			array(select sealed_params from may), array(select created_at from may), array(select expires_at from may),
-			array(select attempts from may), array(select traceparent from may), array(select session from may), array(select protocol from may)))
-		as m(n, applied, status, vehicle_id, id, name, params, sealed_params, created_at, expires_at, attempts, traceparent, session, protocol)
-	where m.applied
-	order by m.n;
-end $$;
-
 -- How long after the last SMS the next may follow: min_interval, then twice as long each time.
 create function wake_gap(min_interval interval, rounds integer) returns interval language sql immutable as
 $$ select case when rounds = 0 then min_interval
@@ -205,9 +118,9 @@ end $$;
 
 -- Ends every transaction, before commands are claimed: an absence begins where something wants the vehicle woken, a
 -- probe's verdict is read, what joins is told, and who is back has answered. `wanted`: there are providers; `probes`: the
--- broker says when nobody is subscribed; a broker that was lost `lost_for` ago came back `back_for` ago, and a fleet may need `return_delay` to do so:
--- who was there when it was lost is not woken meanwhile. How many answered, and whether something is due now.
-create function wake_settle(vehicles text[], wanted boolean, probes boolean, lost_for interval, back_for interval, return_delay interval) returns table (answered bigint, due boolean) language plpgsql set enable_seqscan = off as $$
+-- broker says when nobody is subscribed; a broker that was lost came back `back_for` ago, and a fleet may need `return_delay` to do so: who was there
+-- before is not woken meanwhile. How many answered, and whether something is due now.
+create function wake_settle(vehicles text[], wanted boolean, probes boolean, back_for interval, return_delay interval) returns table (answered bigint, due boolean) language plpgsql set enable_seqscan = off as $$
 declare
 	r record;
 	u wakeups;
@@ -236,7 +149,7 @@ begin
 		where a.vehicle_id is not null or n.newest is not null and v.vehicle_id is not null
 		order by h.vehicle_id
 	loop
-		hold := case when back_for < return_delay and r.since >= now() - lost_for then return_delay - back_for else interval '0' end;
+		hold := case when back_for < return_delay and r.since >= clock_timestamp() - back_for then return_delay - back_for else interval '0' end;
 		if r.reachable or r.gone then
 			-- the last one that may have reached it
 			select x.* into u from wakeups x where r.reachable and x.vehicle_id = r.vehicle_id and x.created_at >= (r.a).began_at

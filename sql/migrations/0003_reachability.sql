@@ -352,32 +352,6 @@ create function connectivity_json(h vehicle_heads) returns json language sql sta
 $$ select json_build_object('state', case when h.reachable then 'connected' else 'disconnected' end,
 	'since', rfc3339(h.since), 'reason', case when is_unstable(h) then 'UNSTABLE' else h.reason end) $$;
 
--- Messages came from these vehicles: who is stored as away, for good, is there. An absence that is being verified is waited out anew
--- (at least `delay_ms` milliseconds): the message may be from before it, and is a sign of life all the same.
-create function prove(vehicles text[], delay_ms integer) returns void language plpgsql as $$
-begin
-	-- most are known to be there, and the plan below need not be set up for them
-	if not exists (select from unnest(vehicles) as i(vehicle_id) join vehicle_heads h on h.vehicle_id = i.vehicle_id where not h.reachable or h.verifying) then
-		return;
-	end if;
-	with turned as materialized (
-		select h.vehicle_id, h.seq as was_seq, v.fleet_id, head_turn(h, true, 'MESSAGE', true) as n
-		from unnest(vehicles) as i(vehicle_id) join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
-		join vehicle_heads h on h.vehicle_id = i.vehicle_id and not h.reachable
-	), there as (
-		update vehicle_heads h set reachable = true, since = (t.n).since, reason = (t.n).reason, seq = (t.n).seq,
-			changes = (t.n).changes, unstable_until = (t.n).unstable_until, unstable_told_at = (t.n).unstable_told_at
-		from turned t where h.vehicle_id = t.vehicle_id
-	), prolonged as (
-		update timers t set due_at = greatest(t.due_at, clock_timestamp() + make_interval(secs => delay_ms / 1000.0))
-		from unnest(vehicles) as i(vehicle_id) join vehicle_heads h on h.vehicle_id = i.vehicle_id and h.verifying
-		where t.kind = 'verify' and t.vehicle_id = i.vehicle_id
-	)
-	insert into events (vehicle_id, seq, at, type, data, fleet_id)
-	select t.vehicle_id, (t.n).seq, clock_timestamp(), 'connectivity.changed', connectivity_json(t.n), t.fleet_id
-	from turned t where (t.n).seq > t.was_seq;
-end $$;
-
 create or replace function vehicle_json(v vehicles, h vehicle_heads, is_manager boolean, epoch text) returns json language sql stable as $$
 	select json_build_object(
 		'vehicle_id', v.vehicle_id, 'display_name', v.display_name,
