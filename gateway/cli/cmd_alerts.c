@@ -37,15 +37,9 @@ static int run(struct cli *cli, const struct invocation *inv)
 {
 	const char *fleet = option_text(inv, "--fleet", NULL);
 	char *path = fleet ? node_path("fleets", fleet, "alerts", NULL) : node_path("alerts", NULL);
-	json_auto_t *list = listing_read(cli, path, NULL, option_number(inv, "--limit", 100));
+	int code = listing_show(cli, path, NULL, option_number(inv, "--limit", 100), print_alerts);
 	free(path);
-	if (!list)
-		return CLI_FAILED;
-	if (cli->json)
-		print_json(list);
-	else
-		print_alerts(json_object_get(list, "items"));
-	return CLI_FINE;
+	return code;
 }
 
 static const struct option options[] = {

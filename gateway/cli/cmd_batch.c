@@ -44,15 +44,9 @@ static int run_cancel(struct cli *cli, const struct invocation *inv)
 static int run_list(struct cli *cli, const struct invocation *inv)
 {
 	char *path = node_path("fleets", inv->words[0], "batches", NULL);
-	json_auto_t *list = listing_read(cli, path, NULL, option_number(inv, "--limit", 20));
+	int code = listing_show(cli, path, NULL, option_number(inv, "--limit", 20), show_batches);
 	free(path);
-	if (!list)
-		return CLI_FAILED;
-	if (cli->json)
-		print_json(list);
-	else
-		show_batches(json_object_get(list, "items"));
-	return CLI_FINE;
+	return code;
 }
 
 const struct cli_command CMD_BATCH = {

@@ -42,16 +42,10 @@ static int run(struct cli *cli, const struct invocation *inv)
 {
 	char *path = node_path("vehicles", inv->words[0], "commands", NULL),
 	     *filter = listing_filter("status", option_text(inv, "--status", NULL));
-	json_auto_t *list = listing_read(cli, path, filter, option_number(inv, "--limit", 20));
+	int code = listing_show(cli, path, filter, option_number(inv, "--limit", 20), print_commands);
 	free(path);
 	free(filter);
-	if (!list)
-		return CLI_FAILED;
-	if (cli->json)
-		print_json(list);
-	else
-		print_commands(json_object_get(list, "items"));
-	return CLI_FINE;
+	return code;
 }
 
 static const struct option options[] = {

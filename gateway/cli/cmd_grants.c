@@ -48,15 +48,9 @@ static void print_grants(const json_t *items)
 static int run_grants(struct cli *cli, const struct invocation *inv)
 {
 	char *path = node_path(kind_of(inv), inv->words[0], "grants", NULL);
-	json_auto_t *list = listing_read(cli, path, NULL, option_number(inv, "--limit", 1000));
+	int code = listing_show(cli, path, NULL, option_number(inv, "--limit", 1000), print_grants);
 	free(path);
-	if (!list)
-		return CLI_FAILED;
-	if (cli->json)
-		print_json(list);
-	else
-		print_grants(json_object_get(list, "items"));
-	return CLI_FINE;
+	return code;
 }
 
 static json_t *body_of(const struct invocation *inv)

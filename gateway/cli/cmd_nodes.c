@@ -52,14 +52,7 @@ static void print_nodes(const json_t *items)
 
 static int run(struct cli *cli, const struct invocation *inv)
 {
-	json_auto_t *list = listing_read(cli, "/v1/nodes", NULL, option_number(inv, "--limit", 1000));
-	if (!list)
-		return CLI_FAILED;
-	if (cli->json)
-		print_json(list);
-	else
-		print_nodes(json_object_get(list, "items"));
-	return CLI_FINE;
+	return listing_show(cli, "/v1/nodes", NULL, option_number(inv, "--limit", 1000), print_nodes);
 }
 
 static const struct option options[] = {

@@ -37,15 +37,9 @@ static void print_vehicles(const json_t *items)
 static int run(struct cli *cli, const struct invocation *inv)
 {
 	char *filter = listing_filter("filter", option_text(inv, "--filter", NULL));
-	json_auto_t *list = listing_read(cli, "/v1/vehicles", filter, option_number(inv, "--limit", 1000));
+	int code = listing_show(cli, "/v1/vehicles", filter, option_number(inv, "--limit", 1000), print_vehicles);
 	free(filter);
-	if (!list)
-		return CLI_FAILED;
-	if (cli->json)
-		print_json(list);
-	else
-		print_vehicles(json_object_get(list, "items"));
-	return CLI_FINE;
+	return code;
 }
 
 static const struct option options[] = {

@@ -6,6 +6,8 @@
 
 #include "base/json.h"
 #include "gateway/cli/call.h"
+#include "gateway/cli/cli.h"
+#include "gateway/cli/print.h"
 
 #define PAGE_MAX 200
 
@@ -49,6 +51,19 @@ json_t *listing_read(struct cli *cli, const char *path, const char *filter, int6
 		if (!json_is_string(cursor) || json_array_size(more) == 0 || (int64_t)json_array_size(items) >= limit)
 			return list;
 	}
+}
+
+int listing_show(
+	struct cli *cli, const char *path, const char *filter, int64_t limit, void (*print)(const json_t *items))
+{
+	json_auto_t *list = listing_read(cli, path, filter, limit);
+	if (!list)
+		return CLI_FAILED;
+	if (cli->json)
+		print_json(list);
+	else
+		print(json_object_get(list, "items"));
+	return CLI_FINE;
 }
 
 char *listing_filter(const char *key, const char *value)
