@@ -1,5 +1,11 @@
 -- What operators look at: nodes, what became of commands and wake-ups, and how long it took (docs/console.md).
 
+-- What somebody looks at as a whole, and by which rank: a fleet, or all vehicles ('*'), which are for admin. No row: there is no such fleet.
+create function overseen(who text, is_admin boolean, fleet text) returns table (fleet_id text, rank integer) language sql stable as $$
+	select f.fleet_id, case when is_admin then 3 else grant_rank(who, null, f.fleet_id) end from fleets f where f.fleet_id = fleet
+	union all
+	select '*', 3 where fleet = '*' and is_admin $$;
+
 -- ── nodes ────────────────────────────────────────────────────────────────────
 
 -- What a node says of itself every few seconds. Which leases its workers hold stands in leases.

@@ -1,10 +1,7 @@
 -- $1 subject, $2 admin, $3 unused, $4 fleet ('*': all vehicles, for admin alone), $5 limit, $6 cursor (microseconds and vehicle of the last one
 -- seen; null: from the newest): a page of the security alerts, newest first, of the last 5000 that there are.
 with v as (
-	select f.fleet_id, case when $2::bool then 3 else grant_rank($1::text, null, f.fleet_id) end as rank
-	from fleets f where f.fleet_id = $4::text and $3::bool is not null
-	union all
-	select '*', 3 where $4::text = '*' and $2::bool
+	select * from overseen($1::text, $2::bool, $4::text) where $3::bool is not null
 ), newest as (
 	select e.at, e.vehicle_id, e.seq, e.fleet_id, e.data from events e
 	where e.type = 'security.alert' and (e.at, e.vehicle_id) < (coalesce('epoch'::timestamptz + split_part($6::text, '.', 1)::bigint * interval '1 microsecond', 'infinity'),

@@ -1,10 +1,7 @@
 -- $1 subject, $2 admin, $3 unused, $4 fleet ('*': all vehicles, for admin alone), $5 limit, $6 cursor (the last vehicle seen): a page of the
 -- vehicles that are blocked; `confirmed`: the broker has taken it.
 with v as (
-	select f.fleet_id, case when $2::bool then 3 else grant_rank($1::text, null, f.fleet_id) end as rank
-	from fleets f where f.fleet_id = $4::text and $3::bool is not null
-	union all
-	select '*', 3 where $4::text = '*' and $2::bool
+	select * from overseen($1::text, $2::bool, $4::text) where $3::bool is not null
 ), shown as (
 	select c.vehicle_id, json_build_object('vehicle_id', c.vehicle_id, 'fleet_id', c.fleet_id, 'display_name', c.display_name, 'blocked_at', rfc3339(r.changed_at),
 		'confirmed', r.published = r.version) as body, row_number() over (order by c.vehicle_id) as n

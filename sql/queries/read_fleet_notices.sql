@@ -1,10 +1,7 @@
 -- $1 subject, $2 admin, $3 unused, $4 fleet ('*': all vehicles, for admin alone), $5 limit, $6 cursor (the last name seen): a page of the
 -- notices that were published for it.
 with v as (
-	select f.fleet_id, case when $2::bool then 3 else grant_rank($1::text, null, f.fleet_id) end as rank
-	from fleets f where f.fleet_id = $4::text and $3::bool is not null
-	union all
-	select '*', 3 where $4::text = '*' and $2::bool
+	select * from overseen($1::text, $2::bool, $4::text) where $3::bool is not null
 ), shown as (
 	select n.name, notice_json(n) as body, row_number() over (order by n.name) as n
 	from v join notices n on n.object_kind = 'fleet' and n.object_id = v.fleet_id

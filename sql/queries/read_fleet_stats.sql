@@ -1,10 +1,7 @@
 -- $1 subject, $2 admin, $3 unused, $4 fleet ('*': all vehicles, for admin alone), $5 minutes back, $6 {"provider": price of an SMS}, $7 the prices'
 -- currency: what became of commands and wake-ups, and how long it took; a point a minute, or for more than two hours one in ten.
 with v as (
-	select f.fleet_id, case when $2::bool then 3 else grant_rank($1::text, null, f.fleet_id) end as rank
-	from fleets f where f.fleet_id = $4::text and $3::bool is not null
-	union all
-	select '*', 3 where $4::text = '*' and $2::bool
+	select * from overseen($1::text, $2::bool, $4::text) where $3::bool is not null
 ), span as (
 	select date_trunc('minute', now()) - make_interval(mins => $5::int - 1) as since, interval '1 minute' * case when $5::int > 120 then 10 else 1 end as step
 ), s as materialized (

@@ -1,10 +1,7 @@
 -- $1 subject, $2 admin, $3 unused, $4 fleet ('*': all vehicles, for admin alone), $5 limit, $6 cursor (the last id seen; null: from the newest): a
 -- page of the wake-ups, newest first, of the last 5000 that there are.
 with v as (
-	select f.fleet_id, case when $2::bool then 3 else grant_rank($1::text, null, f.fleet_id) end as rank
-	from fleets f where f.fleet_id = $4::text and $3::bool is not null
-	union all
-	select '*', 3 where $4::text = '*' and $2::bool
+	select * from overseen($1::text, $2::bool, $4::text) where $3::bool is not null
 ), newest as (
 	select u as wakeup, u.id, u.vehicle_id from wakeups u where u.id < coalesce($6::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') order by u.id desc limit 5000
 ), shown as (
