@@ -12,13 +12,13 @@
 #include <time.h>
 
 static void publish(const struct settings *, const char *kind, const struct session *, json_t *body);
-static json_t *event_new(const struct session *, const char *type);
+static json_t *event_new(struct session *, const char *type);
 static void put(json_t *object, const char *key, json_t *value);
 static void send_to(const char *topic, char *payload, size_t len);
 static char *broker_memory(size_t size);
-static json_int_t unix_ms(void);
+static json_int_t stamp(struct session *);
 
-void event_connected(const struct settings *settings, const struct session *s)
+void event_connected(const struct settings *settings, struct session *s)
 {
 	const char *address = mosquitto_client_address(s->client);
 	json_auto_t *body = event_new(s, "connected");
@@ -27,7 +27,7 @@ void event_connected(const struct settings *settings, const struct session *s)
 	publish(settings, "presence/connected", s, body);
 }
 
-void event_disconnected(const struct settings *settings, const struct session *s, const char *reason)
+void event_disconnected(const struct settings *settings, struct session *s, const char *reason)
 {
 	json_auto_t *body = event_new(s, "disconnected");
 	put(body, "clientInitiatedDisconnect", json_false());
@@ -36,7 +36,7 @@ void event_disconnected(const struct settings *settings, const struct session *s
 	publish(settings, "presence/disconnected", s, body);
 }
 
-void event_topics(const struct settings *settings, const struct session *s, const char *verb, json_t *topics)
+void event_topics(const struct settings *settings, struct session *s, const char *verb, json_t *topics)
 {
 	char kind[sizeof "subscriptions/unsubscribed"];
 	snprintf(kind, sizeof kind, "subscriptions/%s", verb);
@@ -56,13 +56,13 @@ void event_resynced(const struct settings *settings, const void *payload, size_t
 }
 
 /* A vehicle's identity is its client id: it would not be connected otherwise. */
-static json_t *event_new(const struct session *s, const char *type)
+static json_t *event_new(struct session *s, const char *type)
 {
 	json_t *body = json_object();
 	if (!body)
 		abort();
 	put(body, "clientId", json_string(s->id));
-	put(body, "timestamp", json_integer(unix_ms()));
+	put(body, "timestamp", json_integer(stamp(s)));
 	put(body, "eventType", json_string(type));
 	put(body, "sessionIdentifier", json_string(s->uuid));
 	put(body, "principalIdentifier", json_string(s->id));
@@ -102,9 +102,12 @@ static void send_to(const char *topic, char *payload, size_t len)
 	mosquitto_free(payload);
 }
 
-static json_int_t unix_ms(void)
+/* Later than the session's event before, whatever the clock says: who gets two of one millisecond in the wrong order could not know. */
+static json_int_t stamp(struct session *s)
 {
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
-	return (json_int_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	int64_t now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	s->told_ms = now_ms > s->told_ms ? now_ms : s->told_ms + 1;
+	return s->told_ms;
 }

@@ -40,6 +40,7 @@ struct session {
 	bool was_denied;     /* said once at notice, afterwards only at debug */
 	char uuid[SESSION_UUID_SIZE];
 	int64_t version;
+	int64_t told_ms;	  /* the time of its last event, Unix ms */
 	enum topic_change change; /* what `topics` tells of */
 	json_t *topics;		  /* of the packet in hand, not yet told */
 	struct list due;	  /* in sessions.due while there is something to settle */

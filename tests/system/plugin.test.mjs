@@ -451,7 +451,7 @@ describe("lifecycle events", { timeout: SUITE_MS }, () => {
 	let broker, watcher;
 	const fleet = Array.from({ length: 300 }, (_, i) => `F${String(i).padStart(5, "0")}`);
 	before(async () => {
-		broker = await Broker.make({ vehicles: ["A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8", "A9", "B1", "B2", "B3", "B4", "B5", "C1", "C2", "C3", ...fleet] });
+		broker = await Broker.make({ vehicles: ["A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8", "A9", "B1", "B2", "B3", "B4", "B5", "C1", "C2", "C3", "C4", ...fleet] });
 		await broker.start();
 		watcher = await Watcher.make(broker);
 	});
@@ -502,6 +502,17 @@ describe("lifecycle events", { timeout: SUITE_MS }, () => {
 		await vehicle.unsubscribeAsync("vehicles/A4/#");
 		await watcher.until("subscribed again", () => watcher.types("A4").join() === "connected,subscribed,unsubscribed,subscribed");
 		await vehicle.endAsync();
+	});
+
+	test("the times of a session's events rise, however fast they come", async () => {
+		const vehicle = await broker.connect("C4");
+		const asked = Array.from({ length: 20 }, (_, i) => (i % 2 ? vehicle.unsubscribeAsync(request("C4")) : vehicle.subscribeAsync(request("C4"))));
+		await Promise.all(asked);
+		await vehicle.endAsync();
+		await watcher.next("C4", "disconnected");
+		const times = watcher.of("C4").map(({ body }) => body.timestamp);
+		assert.equal(times.length, 22);
+		assert.deepEqual(times, [...new Set(times)].sort((a, b) => a - b));
 	});
 
 	for (const [how, id, first, second] of [["MQTT 5", "A5", {}, {}], ["MQTT 3.1.1", "A6", { protocolVersion: 4 }, { protocolVersion: 4 }],
