@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "base/metrics.h"
 #include "sql/db.h"
+#include "sql/migrate.h"
 #include "sql/statements.h"
 
 #define FIRST_MS 1000 /* the broker is there by then, mostly */
@@ -58,20 +59,18 @@ static int64_t memory_bytes(void)
 
 struct census *census_new(struct loop *loop, const struct census_options *options)
 {
-	static const struct db_statement *const statements[] = { &SQL_node_report, &SQL_stats_count };
 	struct census *c = memory_new(sizeof(*c));
 
 	c->loop = loop;
 	c->options = *options;
 	c->started_us = c->at_us = loop_monotonic_us(loop);
 	loop_timer_init(loop, &c->timer, on_tick);
-	c->db = db_new(loop,
-		&(struct db_options){ .url = options->database_url,
-			.queue_max = QUEUE_MAX,
-			.owner = c,
-			.on_up = on_up,
-			.on_down = on_down },
-		statements, sizeof(statements) / sizeof(statements[0]));
+	c->db = db_new(loop, &(struct db_options){ .url = options->database_url,
+				     .queue_max = QUEUE_MAX,
+				     .schema = migrate_version(),
+				     .owner = c,
+				     .on_up = on_up,
+				     .on_down = on_down });
 	return c;
 }
 

@@ -41,6 +41,7 @@
 #include "notifier/wake/wake.h"
 #include "sql/batch.h"
 #include "sql/db.h"
+#include "sql/migrate.h"
 #include "sql/statements.h"
 #include "state/lifecycle_event.h"
 #include "state/reachability.h"
@@ -194,12 +195,13 @@ static void make_databases(struct flows *f)
 	struct db_options options = {
 		.url = f->options.config->database.url,
 		.queue_max = UNITS_MAX,
+		.schema = migrate_version(),
 		.owner = f,
 		.on_up = on_database_up,
 		.on_down = on_database_down,
 	};
-	f->writer = db_new(f->loop, &options, SQL_ALL, SQL_COUNT);
-	f->reader = db_new(f->loop, &options, SQL_ALL, SQL_COUNT);
+	f->writer = db_new(f->loop, &options);
+	f->reader = db_new(f->loop, &options);
 	f->databases = 2;
 }
 

@@ -1,11 +1,13 @@
 /* db.c - the link: carries units to the database and their verdicts back, and finds the way again when it is lost.
  *
- *  connecting ─ preparing ─ up ─┐
- *      ^            │ no        │ lost
- *      └── pausing ─┴───────────┘
+ *  connecting ─ setting up ─ up ─┐
+ *      ^            │ no         │ lost
+ *      └── pausing ─┴────────────┘
  *
  * A unit waits for one of the pipeline's places, is sent with a Sync of its own, and hears its verdict when that
- * Sync comes back. libpq gives the results in the order of sending, so one list and one reader suffice.
+ * Sync comes back. libpq gives the results in the order of sending, so one list and one reader suffice. A statement is
+ * prepared just before the first unit that runs it, as a unit of its own: what a unit that fails leaves behind stays clear,
+ * and a server that came back is not asked for a hundred statements by each connection at once.
  *
  * Nothing is told, freed or torn down inside a call from outside: such calls leave a note (`work`), and
  * the loop comes back for it. Inside callbacks of libuv the connection therefore stays what it is until they return. */
@@ -15,6 +17,7 @@
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uthash.h>
 #include <uv.h>
 
 #include "base/log.h"
@@ -28,7 +31,7 @@
 #define PIPELINE_MAX 8
 #define QUEUE_MAX 1024
 #define COMMIT_TIMEOUT_MS 5000
-#define PREPARE_TIMEOUT_MS 10000
+#define SET_UP_TIMEOUT_MS 10000
 #define PAUSE_MS_MIN 100
 #define PAUSE_MS_MAX 5000
 #define CLOCK_INTERVAL_MS 60000
@@ -36,6 +39,7 @@
 
 #define OUT_OF_STEP "the results are out of step with the statements"
 #define READ_ONLY_TRANSACTION "25006"
+#define NOT_PREPARED "26000"
 
 /* The caller's own mistake, so a client hears no more than that. */
 const struct fault FAULT_STATEMENT = {
@@ -59,6 +63,11 @@ static const struct db_statement SETTINGS = {
 		"value)",
 };
 
+static const struct db_statement SCHEMA = {
+	.name = "keyfob_schema",
+	.text = "select coalesce(max(version), 0) from schema_migrations",
+};
+
 static const struct db_statement CLOCK = {
 	.name = "keyfob_clock",
 	.text = "select (extract(epoch from clock_timestamp()) * 1000000)::bigint",
@@ -67,16 +76,20 @@ static const struct db_statement CLOCK = {
 enum db_state {
 	DB_PAUSING, /* no connection, and none is being made */
 	DB_CONNECTING,
-	DB_PREPARING,
+	DB_SETTING_UP,
 	DB_UP,
 	DB_LOST, /* the connection is dead or useless; the loop clears it away */
+};
+
+/* A statement that the connection's server knows by its name, or will when it has read what was sent. */
+struct prepared {
+	const struct db_statement *statement;
+	UT_hash_handle hh;
 };
 
 struct db {
 	struct loop *loop;
 	struct db_options options;
-	const struct db_statement *const *statements;
-	size_t statement_count;
 
 	enum db_state state;
 	bool has_said_up; /* on_up was the last word, not on_down */
@@ -85,6 +98,7 @@ struct db {
 
 	struct connector *connector;
 	PGconn *conn;
+	struct prepared *prepared;
 	uv_poll_t *poll;
 	int poll_events;
 	bool after_separator;
@@ -93,9 +107,9 @@ struct db {
 	struct loop_timer pause;
 
 	struct list waiting, sent, refused; /* of struct db_unit, in the order of submission */
-	size_t sent_count;
-	size_t untold;		    /* in these lists and without a verdict */
-	struct loop_timer deadline; /* of the oldest of them, or earlier */
+	size_t sent_count;		    /* without those that prepare */
+	size_t untold;			    /* in these lists and without a verdict */
+	struct loop_timer deadline;	    /* of the oldest of them, or earlier */
 	struct loop_soon work;
 
 	int64_t clock_offset_us; /* the server's clock minus our monotonic one: a wall clock that jumps moves nothing */
@@ -108,8 +122,8 @@ static void connect_now(struct db *db);
 static void on_paused(struct loop_timer *timer);
 static void on_connected(void *owner, PGconn *conn);
 static void on_connect_failed(void *owner);
-static void prepare(struct db *db);
-static void on_prepared(struct db_unit *unit, void *context, const struct fault *fault);
+static void set_up(struct db *db);
+static void on_set_up(struct db_unit *unit, void *context, const struct fault *fault);
 static void ask_clock(struct db *db, void (*send)(struct db_unit *));
 static void on_clock(struct db_unit *unit, void *context, const struct fault *fault);
 static void on_clock_due(struct loop_timer *timer);
@@ -118,6 +132,9 @@ static void on_work(struct loop_soon *soon);
 static void send_waiting(struct db *db);
 static void send_own(struct db_unit *unit);
 static void put_on_wire(struct db_unit *unit);
+static void prepare(struct db *db, const struct db_statement *statement);
+static void forget(struct db *db, struct prepared *known);
+static void send_unit(struct db_unit *unit);
 static void flush(struct db *db);
 static void watch(struct db *db, int events);
 static void on_socket(uv_poll_t *poll, int status, int events);
@@ -143,8 +160,7 @@ static struct db_unit *unit_of(struct list *node)
 
 /* Making and asking. */
 
-struct db *db_new(
-	struct loop *loop, const struct db_options *options, const struct db_statement *const *statements, size_t count)
+struct db *db_new(struct loop *loop, const struct db_options *options)
 {
 	assert(loop_uv(loop));
 	struct db *db = memory_new(sizeof *db);
@@ -152,8 +168,6 @@ struct db *db_new(
 	db->options = *options;
 	db->options.queue_max = options->queue_max ? options->queue_max : QUEUE_MAX;
 	db->options.commit_timeout_ms = options->commit_timeout_ms ? options->commit_timeout_ms : COMMIT_TIMEOUT_MS;
-	db->statements = statements;
-	db->statement_count = count;
 	list_init(&db->waiting);
 	list_init(&db->sent);
 	list_init(&db->refused);
@@ -206,7 +220,7 @@ static void on_connected(void *owner, PGconn *conn)
 {
 	struct db *db = owner;
 	db->conn = conn;
-	db->state = DB_PREPARING;
+	db->state = DB_SETTING_UP;
 	PQsetNoticeReceiver(conn, on_notice, db);
 	db->poll = memory_new(sizeof *db->poll);
 	db->poll->data = db;
@@ -218,38 +232,37 @@ static void on_connected(void *owner, PGconn *conn)
 	} else if (PQsetnonblocking(conn, 1) != 0 || !PQenterPipelineMode(conn)) {
 		lose(db, PQerrorMessage(conn));
 	} else {
-		prepare(db);
+		set_up(db);
 	}
 }
 
-/* Settings and statements travel as one unit of their own; what the server does not take, it does not take at all. */
-static void prepare(struct db *db)
+static void set_up(struct db *db)
 {
-	struct db_unit *unit = db_unit_new(db, on_prepared, db);
-	unit_add_prepare(unit, &SETTINGS);
+	struct db_unit *unit = db_unit_new(db, on_set_up, db);
 	db_unit_add(unit, &SETTINGS);
-	unit_add_prepare(unit, &CLOCK);
-	for (size_t i = 0; i < db->statement_count; i++)
-		unit_add_prepare(unit, db->statements[i]);
+	if (db->options.schema)
+		db_unit_add(unit, &SCHEMA);
 	send_own(unit);
 	flush(db);
 }
 
-static void on_prepared(struct db_unit *unit, void *context, const struct fault *fault)
+static void on_set_up(struct db_unit *unit, void *context, const struct fault *fault)
 {
 	struct db *db = context;
-	if (!fault) {
+	bool has_schema = !fault && (!db->options.schema || db_int(unit, 1, 0, 0) >= db->options.schema);
+	if (has_schema) {
 		db->clock_asked = 0;
 		ask_clock(db, send_own);
 		return;
 	}
-	if (unit->sqlstate[0])
-		log_error("sql", "a statement cannot be prepared",
-			LOG_TEXT("statement", unit->refused_step < unit->step_count
-						      ? unit->steps[unit->refused_step].statement->name
-						      : ""),
+	if (!fault)
+		log_error("sql",
+			"the database's schema is older than this program; keyfobd --migrate brings it up to date",
+			LOG_INT("found", db_int(unit, 1, 0, 0)), LOG_INT("needed", db->options.schema));
+	else if (unit->sqlstate[0])
+		log_error("sql", "the connection cannot be set up; a new database needs keyfobd --migrate first",
 			LOG_TEXT("sqlstate", unit->sqlstate), LOG_TEXT("reason", db_unit_message(unit)));
-	lose(db, fault == &FAULT_STORAGE_UNKNOWN ? "the statements were not prepared in time" : NULL);
+	lose(db, fault == &FAULT_STORAGE_UNKNOWN ? "it was not set up in time" : NULL);
 }
 
 /* The server's clock, as it was half way of the question's trip. A new connection asks several times and believes the
@@ -266,7 +279,7 @@ static void ask_clock(struct db *db, void (*send)(struct db_unit *))
 static void on_clock(struct db_unit *unit, void *context, const struct fault *fault)
 {
 	struct db *db = context;
-	bool is_new = db->state == DB_PREPARING;
+	bool is_new = db->state == DB_SETTING_UP;
 	if (fault && is_new)
 		lose(db, "the clock was not told in time");
 	if (fault)
@@ -368,23 +381,62 @@ static void send_waiting(struct db *db)
 
 static void send_own(struct db_unit *unit)
 {
-	start_patience(unit, PREPARE_TIMEOUT_MS);
+	start_patience(unit, SET_UP_TIMEOUT_MS);
 	put_on_wire(unit);
+}
+
+static struct prepared *prepared_as(const struct db *db, const struct db_statement *statement)
+{
+	struct prepared *known;
+	HASH_FIND_PTR(db->prepared, &statement, known);
+	return known;
 }
 
 static void put_on_wire(struct db_unit *unit)
 {
 	struct db *db = unit->db;
+	for (size_t i = 0; i < unit->step_count; i++)
+		if (!prepared_as(db, unit->steps[i].statement))
+			prepare(db, unit->steps[i].statement);
 	unit->state = UNIT_SENT;
-	list_append(&db->sent, &unit->node);
 	db->sent_count++;
+	send_unit(unit);
+}
+
+/* Nobody waits for it, and it takes no place: who runs the statement hears if it does not exist. */
+static void prepare(struct db *db, const struct db_statement *statement)
+{
+	struct prepared *known = memory_new(sizeof *known);
+	known->statement = statement;
+	HASH_ADD_PTR(db->prepared, statement, known);
+	struct db_unit *unit = db_unit_new(db, NULL, NULL);
+	unit_add_prepare(unit, statement);
+	unit->state = UNIT_TOLD;
+	send_unit(unit);
+}
+
+static bool is_preparation(const struct db_unit *unit)
+{
+	return unit->steps[0].kind == STEP_PREPARE;
+}
+
+static void forget(struct db *db, struct prepared *known)
+{
+	HASH_DEL(db->prepared, known);
+	free(known);
+}
+
+static void send_unit(struct db_unit *unit)
+{
+	struct db *db = unit->db;
+	list_append(&db->sent, &unit->node);
 	if (!unit_send(unit, db->conn))
 		lose(db, PQerrorMessage(db->conn));
 }
 
 static bool has_connection(const struct db *db)
 {
-	return db->state == DB_PREPARING || db->state == DB_UP;
+	return db->state == DB_SETTING_UP || db->state == DB_UP;
 }
 
 static void flush(struct db *db)
@@ -454,6 +506,7 @@ static void read_results(struct db *db)
 
 static void take_rows(struct db_unit *unit, PGresult *result);
 static void take_error(struct db_unit *unit, PGresult *result);
+static void take_unprepared(struct db_unit *unit, const PGresult *result);
 static void take_nothing(struct db_unit *unit, PGresult *result);
 static void take_sync(struct db_unit *unit, PGresult *result);
 
@@ -495,11 +548,23 @@ static void take_rows(struct db_unit *unit, PGresult *result)
 static void take_error(struct db_unit *unit, PGresult *result)
 {
 	const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
-	if (severity && !strcmp(severity, "ERROR"))
-		unit_take_error(unit, result);
-	else
+	if (!severity || strcmp(severity, "ERROR") != 0)
 		lose(unit->db, PQresultErrorMessage(result));
+	else if (is_preparation(unit))
+		take_unprepared(unit, result);
+	else
+		unit_take_error(unit, result);
 	PQclear(result);
+}
+
+/* It is tried again for the next unit that runs it; those that were sent meanwhile find that it is not there. */
+static void take_unprepared(struct db_unit *unit, const PGresult *result)
+{
+	const struct db_statement *statement = unit->steps[0].statement;
+	log_error("sql", "a statement cannot be prepared", LOG_TEXT("statement", statement->name),
+		LOG_TEXT("sqlstate", PQresultErrorField(result, PG_DIAG_SQLSTATE)),
+		LOG_TEXT("reason", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
+	forget(unit->db, prepared_as(unit->db, statement));
 }
 
 static void take_nothing(struct db_unit *unit, PGresult *result)
@@ -513,7 +578,8 @@ static void take_sync(struct db_unit *unit, PGresult *result)
 	struct db *db = unit->db;
 	PQclear(result);
 	list_remove(&unit->node);
-	db->sent_count--;
+	if (!is_preparation(unit))
+		db->sent_count--;
 	if (unit->state != UNIT_TOLD)
 		tell(unit, verdict_of(unit));
 	if (!strcmp(unit->sqlstate, READ_ONLY_TRANSACTION))
@@ -545,7 +611,7 @@ static void on_notice(void *context, const PGresult *notice)
 
 /* Errors that say more about the server than about the statement; the first characters decide. */
 static const char *const SERVER_TROUBLE[] = {
-	READ_ONLY_TRANSACTION, "53", /* insufficient resources: the disk is full, no memory */
+	READ_ONLY_TRANSACTION, NOT_PREPARED, "53", /* insufficient resources: the disk is full, no memory */
 };
 
 static const struct fault *fault_of(const char *sqlstate)
@@ -640,6 +706,10 @@ static void disconnect(struct db *db)
 	if (db->poll)
 		uv_close((uv_handle_t *)db->poll, on_poll_closed);
 	PQfinish(db->conn);
+	for (struct prepared *known, *next = db->prepared; (known = next);) {
+		next = known->hh.next;
+		forget(db, known);
+	}
 	db->poll = NULL;
 	db->conn = NULL;
 	db->poll_events = 0;

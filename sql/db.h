@@ -2,8 +2,8 @@
  *
  * A unit is one transaction: its statements go out together and end with one Sync, so it costs one
  * round trip; each statement has its own snapshot (READ COMMITTED). Units of one connection run in
- * the order of their submission. Statements are the files of sql/queries, prepared once for each
- * connection. The link reconnects by itself (100 ms to 5 s, jitter), through the URL's host list, to
+ * the order of their submission. Statements are the files of sql/queries, each prepared once for a
+ * connection, before its first use. The link reconnects by itself (100 ms to 5 s, jitter), through the URL's host list, to
  * the one that takes writes; names are resolved off the loop.
  *
  * What became of a unit is one of: done (NULL); FAULT_STORAGE_UNAVAILABLE, certainly not done;
@@ -34,13 +34,14 @@ struct db_options {
 	const char *url;       /* borrowed */
 	size_t queue_max;      /* units waiting or in flight; past it db_unit_submit() answers FAULT_OVERLOADED */
 	int commit_timeout_ms; /* a unit without answer for so long is STORAGE_UNKNOWN; 0: 5000 */
+	int schema;	       /* a database whose newest migration is older is not connected; 0: any will do */
 	void *owner;
-	void (*on_up)(void *owner, struct db *); /* connected, statements prepared; also after each reconnect */
+	void (*on_up)(void *owner, struct db *); /* connected; also after each reconnect */
 	void (*on_down)(void *owner, struct db *);
 };
 
 /* making */
-struct db *db_new(struct loop *, const struct db_options *, const struct db_statement *const *statements, size_t count);
+struct db *db_new(struct loop *, const struct db_options *);
 void db_start(struct db *);
 void db_close(struct db *, void (*on_closed)(void *owner)); /* waits for what is in flight, then frees it */
 

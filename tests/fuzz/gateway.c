@@ -32,7 +32,6 @@
 #include "notifier/hub.h"
 #include "sql/batch.h"
 #include "sql/db.h"
-#include "sql/statements.h"
 #include "tests/fuzz/input.h"
 
 #define PEER "192.0.2.1"
@@ -118,8 +117,8 @@ static void make_flows(struct gateway *g)
 	struct batch_stage *stages[CHANGES_STAGES + REVOCATION_STAGES + 4];
 	size_t n = 0;
 
-	api->writer = db_new(g->loop, &options, SQL_ALL, SQL_COUNT);
-	api->reader = db_new(g->loop, &options, SQL_ALL, SQL_COUNT);
+	api->writer = db_new(g->loop, &options);
+	api->reader = db_new(g->loop, &options);
 	struct dispatch *dispatch =
 		dispatch_new(g->loop, &(struct dispatch_options){ .db = api->writer, .worker = "w1", .ports = &ports });
 	api->accept = accept_new(g->loop, api->writer, dispatch, 100);

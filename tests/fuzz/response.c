@@ -17,7 +17,6 @@
 #include "commands/topic.h"
 #include "sql/batch.h"
 #include "sql/db.h"
-#include "sql/statements.h"
 #include "tests/fuzz/input.h"
 
 static char of[65]; /* whose response it is */
@@ -68,8 +67,7 @@ static struct answer_flow *flow_get(void)
 		return flow;
 	log_configure(LOG_LEVEL_ERROR, LOG_FORMAT_LOGFMT);
 	struct loop *loop = loop_new();
-	struct db *db = db_new(loop, &(struct db_options){ .url = "postgresql://127.0.0.1:1/none", .queue_max = 1 },
-		SQL_ALL, SQL_COUNT);
+	struct db *db = db_new(loop, &(struct db_options){ .url = "postgresql://127.0.0.1:1/none", .queue_max = 1 });
 	flow = answer_new(loop, &ports,
 		dispatch_new(loop, &(struct dispatch_options){ .db = db, .worker = "w", .ports = &ports }));
 	struct batch_stage *stage = answer_stage(flow);

@@ -13,7 +13,6 @@
 #include "base/receipt.h"
 #include "sql/batch.h"
 #include "sql/db.h"
-#include "sql/statements.h"
 #include "tests/fuzz/input.h"
 
 static struct shadow *shadow_get(void)
@@ -25,8 +24,7 @@ static struct shadow *shadow_get(void)
 	log_configure(LOG_LEVEL_ERROR, LOG_FORMAT_LOGFMT);
 	struct loop *loop = loop_new();
 	shadow = shadow_new();
-	struct db *db = db_new(loop, &(struct db_options){ .url = "postgresql://127.0.0.1:1/none", .queue_max = 1 },
-		SQL_ALL, SQL_COUNT);
+	struct db *db = db_new(loop, &(struct db_options){ .url = "postgresql://127.0.0.1:1/none", .queue_max = 1 });
 	struct batch_stage *stage = shadow_stage(shadow);
 	shadow_attach(shadow, batch_new(loop, db, &(struct batch_options){ .items_max = 1, .holder = "w" }, &stage, 1));
 	return shadow;

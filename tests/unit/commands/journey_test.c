@@ -19,7 +19,6 @@
 #include "sql/batch.h"
 #include "sql/db.h"
 #include "sql/migrate.h"
-#include "sql/statements.h"
 #include "tests/servers.h"
 
 #define VEHICLE "WKF00000000000001"
@@ -128,8 +127,8 @@ static void worker_setup(void)
 	struct db_options options = {
 		.url = postgres.url, .queue_max = 100, .owner = &w, .on_up = on_up, .on_down = on_down
 	};
-	w.writer = db_new(w.loop, &options, SQL_ALL, SQL_COUNT);
-	w.reader = db_new(w.loop, &options, SQL_ALL, SQL_COUNT);
+	w.writer = db_new(w.loop, &options);
+	w.reader = db_new(w.loop, &options);
 	w.ports = (struct command_ports){ .owner = &w,
 		.can_publish = can_publish,
 		.publish = publish,

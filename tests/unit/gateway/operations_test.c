@@ -24,7 +24,6 @@
 #include "sql/batch.h"
 #include "sql/db.h"
 #include "sql/migrate.h"
-#include "sql/statements.h"
 #include "state/shadow.h"
 #include "tests/servers.h"
 
@@ -209,8 +208,8 @@ static void worker_setup(void)
 	struct db_options options = {
 		.url = postgres.url, .queue_max = 1000, .owner = &w, .on_up = on_up, .on_down = on_down
 	};
-	w.writer = db_new(w.loop, &options, SQL_ALL, SQL_COUNT);
-	w.reader = db_new(w.loop, &options, SQL_ALL, SQL_COUNT);
+	w.writer = db_new(w.loop, &options);
+	w.reader = db_new(w.loop, &options);
 	w.ports = (struct command_ports){ .can_publish = can_publish };
 	w.dispatch =
 		dispatch_new(w.loop, &(struct dispatch_options){ .db = w.writer, .worker = "w1", .ports = &w.ports });

@@ -128,16 +128,13 @@ static bool all_closed(void)
 
 static void worker_begin(struct worker *w, size_t i)
 {
-	static const struct db_statement *statements[1024];
 	struct db_options options = {
 		.url = postgres.url, .queue_max = 1000, .owner = w, .on_up = on_up, .on_down = on_up
 	};
 
-	memcpy(statements, SQL_ALL, SQL_COUNT * sizeof(statements[0]));
-	statements[SQL_COUNT] = &SQL_test_event;
 	snprintf(w->name, sizeof(w->name), "w%zu", i);
-	w->writer = db_new(loop, &options, statements, SQL_COUNT + 1);
-	w->reader = db_new(loop, &options, statements, SQL_COUNT + 1);
+	w->writer = db_new(loop, &options);
+	w->reader = db_new(loop, &options);
 	w->hub = hub_new(
 		loop, &(struct hub_options){
 			      .worker = w->name, .writer = w->writer, .reader = w->reader, .forward = forward });

@@ -20,7 +20,6 @@ static const struct db_statement ELEMENTS = { "elements",
 static const struct db_statement LENGTH = { "length", "select length($1::text)" };
 static const struct db_statement WIDE = { "wide", "select repeat('x', 1000) from generate_series(1, $1::bigint)" };
 static const struct db_statement ADD = { "add", "insert into things (name) values ($1)" };
-static const struct db_statement RENAME = { "rename", "update things set name = name || $1" };
 static const struct db_statement COUNT = { "count", "select count(*) from things where name like $1" };
 static const struct db_statement ADD_CHILD = { "add_child", "insert into children (name) values ($1)" };
 static const struct db_statement DIVIDE = { "divide", "select 1 / $1::bigint" };
@@ -28,10 +27,6 @@ static const struct db_statement WAIT = { "wait", "select pg_advisory_xact_lock(
 static const struct db_statement SELF = { "self", "select pg_backend_pid()" };
 static const struct db_statement SETTING = { "setting", "select current_setting($1)" };
 static const struct db_statement READ_ONLY = { "read_only", "set transaction read only" };
-
-static const struct db_statement *const STATEMENTS[] = { &VALUES, &ELEMENTS, &LENGTH, &WIDE, &ADD, &RENAME, &COUNT,
-	&ADD_CHILD, &DIVIDE, &WAIT, &SELF, &SETTING, &READ_ONLY };
-#define STATEMENT_COUNT (sizeof STATEMENTS / sizeof *STATEMENTS)
 
 #define SCHEMA                                                                                                         \
 	"create table if not exists things (name text primary key);"                                                   \
@@ -90,13 +85,11 @@ static void on_closed(void *owner)
 
 static struct db *link_to(const char *url, int commit_timeout_ms, size_t queue_max)
 {
-	return db_new(loop,
-		&(struct db_options){ .url = url,
-			.queue_max = queue_max,
-			.commit_timeout_ms = commit_timeout_ms,
-			.on_up = on_up,
-			.on_down = on_down },
-		STATEMENTS, STATEMENT_COUNT);
+	return db_new(loop, &(struct db_options){ .url = url,
+				    .queue_max = queue_max,
+				    .commit_timeout_ms = commit_timeout_ms,
+				    .on_up = on_up,
+				    .on_down = on_down });
 }
 
 static void connect_to(const char *url, int commit_timeout_ms)
@@ -170,7 +163,6 @@ static void on_locker_up(void *owner, struct db *which)
 
 static const struct db_statement HOLD = { "hold", "select pg_advisory_lock($1)" };
 static const struct db_statement RELEASE = { "release", "select pg_advisory_unlock($1)" };
-static const struct db_statement *const LOCKER_STATEMENTS[] = { &HOLD, &RELEASE };
 
 static void ask_locker(const struct db_statement *statement)
 {
@@ -184,8 +176,7 @@ static void ask_locker(const struct db_statement *statement)
 
 static void hold_lock(void)
 {
-	locker = db_new(loop, &(struct db_options){ .url = pg.url, .queue_max = 10, .on_up = on_locker_up },
-		LOCKER_STATEMENTS, 2);
+	locker = db_new(loop, &(struct db_options){ .url = pg.url, .queue_max = 10, .on_up = on_locker_up });
 	db_start(locker);
 	await(told == -1);
 	told = 0;
@@ -526,19 +517,62 @@ START_TEST(killed_while_idle)
 }
 END_TEST
 
+/* It is certain that nothing was done, the link stays, and the next attempt prepares anew. */
 START_TEST(statement_that_cannot_be_prepared)
 {
+	struct heard heard[3];
+
 	test_postgres_ask(&pg, "alter table things rename to hidden");
-	db = link_to(pg.url, 0, 10);
+	connect_to(pg.url, 0);
+	for (size_t i = 0; i < 3; i++)
+		submit(&heard[i], i == 1 ? &SELF : &COUNT, i == 1 ? NULL : "%");
+	await(heard[0].times && heard[1].times && heard[2].times);
+	ck_assert_ptr_eq(heard[0].fault, &FAULT_STORAGE_UNAVAILABLE);
+	ck_assert_ptr_null(heard[1].fault);
+	ck_assert_ptr_eq(heard[2].fault, &FAULT_STORAGE_UNAVAILABLE);
+	test_postgres_ask(&pg, "alter table hidden rename to things");
+	ck_assert_str_eq(ask(&COUNT, "%").value, "0");
+	ck_assert_int_eq(downs, 0);
+}
+END_TEST
+
+/* Its unit fails before it would have run, and takes nothing of its preparing along. */
+START_TEST(statement_first_met_after_an_error)
+{
+	struct heard heard = { 0 };
+
+	connect_to(pg.url, 0);
+	struct db_unit *unit = db_unit_new(db, on_heard, &heard);
+	db_unit_add(unit, &DIVIDE);
+	db_param_int(unit, 0);
+	heard.statement = db_unit_add(unit, &COUNT);
+	db_param_text(unit, "%");
+	db_unit_submit(unit);
+	await(heard.times);
+	ck_assert_ptr_eq(heard.fault, &FAULT_STATEMENT);
+	ck_assert_str_eq(ask(&COUNT, "%").value, "0");
+}
+END_TEST
+
+START_TEST(schema_that_is_too_old)
+{
+	struct db_options options = { .url = pg.url, .queue_max = 10, .schema = 2, .on_up = on_up, .on_down = on_down };
+
+	db = db_new(loop, &options);
 	db_start(db);
 	/* Long enough for a second attempt. */
 	for (int i = 0; i < 30; i++)
 		uv_run(loop_uv(loop), UV_RUN_ONCE);
 	ck_assert_int_eq(ups, 0);
-	ck_assert(!db_is_up(db));
-	test_postgres_ask(&pg, "alter table hidden rename to things");
+	test_postgres_ask(
+		&pg, "create table schema_migrations (version int); insert into schema_migrations values (1)");
+	for (int i = 0; i < 30; i++)
+		uv_run(loop_uv(loop), UV_RUN_ONCE);
+	ck_assert_int_eq(ups, 0);
+	test_postgres_ask(&pg, "insert into schema_migrations values (3)");
 	await(ups == 1);
 	ck_assert_int_eq(downs, 0);
+	test_postgres_ask(&pg, "drop table schema_migrations");
 }
 END_TEST
 
@@ -692,6 +726,8 @@ int main(void)
 	tcase_add_test(tcase, killed_in_flight);
 	tcase_add_test(tcase, killed_while_idle);
 	tcase_add_test(tcase, statement_that_cannot_be_prepared);
+	tcase_add_test(tcase, statement_first_met_after_an_error);
+	tcase_add_test(tcase, schema_that_is_too_old);
 	tcase_add_test(tcase, commit_without_its_standby);
 	tcase_add_test(tcase, second_host_when_the_first_is_dead);
 	tcase_add_test(tcase, local_socket);

@@ -67,8 +67,6 @@ static const struct db_statement SQL_test_setting = { "test_setting",
 	"current_setting('enable_mergejoin') || ' ' || current_setting('plan_cache_mode')" };
 static const struct db_statement SQL_test_plan = { "test_plan",
 	"explain (costs off) execute lock_heads('{CAR2,CAR1}')" };
-static const struct db_statement *const OWN[] = { &SQL_test_raise, &SQL_test_setting, &SQL_test_plan };
-#define OWN_STATEMENTS (sizeof(OWN) / sizeof(OWN[0]))
 
 /* Waiting. What the database is seen to do has no event on the loop: it is asked between turns. */
 
@@ -223,15 +221,11 @@ static void make_batch(struct worker *w)
 /* A commit may be stopped for as long as the test takes. */
 static void worker_begin(struct worker *w, size_t i)
 {
-	static const struct db_statement *statements[1024];
 	struct db_options options = { .url = postgres.url, .queue_max = 1000, .commit_timeout_ms = 60000 };
 
-	ck_assert_uint_lt(SQL_COUNT + OWN_STATEMENTS, sizeof(statements) / sizeof(statements[0]));
-	memcpy(statements, SQL_ALL, SQL_COUNT * sizeof(statements[0]));
-	memcpy(&statements[SQL_COUNT], OWN, sizeof(OWN));
 	snprintf(w->name, sizeof(w->name), "w%zu", i);
-	w->writer = db_new(loop, &options, statements, SQL_COUNT + OWN_STATEMENTS);
-	w->reader = db_new(loop, &options, statements, SQL_COUNT + OWN_STATEMENTS);
+	w->writer = db_new(loop, &options);
+	w->reader = db_new(loop, &options);
 	w->ports = (struct command_ports){
 		.owner = w, .can_publish = can_publish, .publish = publish, .disprove = disprove, .prove = prove
 	};
@@ -631,15 +625,20 @@ static void on_answer(struct db_unit *unit, void *context, const struct fault *f
 	reader_answered = true;
 }
 
+static void submit_and_read(struct db_unit *unit)
+{
+	reader_answered = false;
+	answer[0] = '\0';
+	db_unit_submit(unit);
+	pump_until(has_reader_answered);
+}
+
 /* What the product's own connection says. */
 static const char *ask_link(const struct db_statement *statement)
 {
 	struct db_unit *unit = db_unit_new(workers[0].writer, on_answer, NULL);
 	db_unit_add(unit, statement);
-	reader_answered = false;
-	answer[0] = '\0';
-	db_unit_submit(unit);
-	pump_until(has_reader_answered);
+	submit_and_read(unit);
 	return answer;
 }
 
@@ -654,6 +653,14 @@ static const char PLAN[] = "LockRows\n"
 /* Of a table that was never looked at, and of a big one that was. */
 START_TEST(heads_are_locked_by_a_sorted_nested_loop)
 {
+	struct db_array ids = { 0 };
+	struct db_unit *unit = db_unit_new(workers[0].writer, on_answer, NULL);
+
+	db_array_text(&ids, "CAR1");
+	db_unit_add(unit, &SQL_lock_heads);
+	db_param_array(unit, &ids);
+	submit_and_read(unit);
+	ck_assert_str_eq(answer, "CAR1\n"); /* and now it is prepared */
 	ck_assert_str_eq(ask_link(&SQL_test_setting), "on off off force_generic_plan\n");
 	ck_assert_str_eq(ask_link(&SQL_test_plan), PLAN);
 	ask("insert into vehicle_heads (vehicle_id) select 'X' || n from generate_series(1, 20000) n; analyze "

@@ -16,7 +16,6 @@
 #include "sql/batch.h"
 #include "sql/db.h"
 #include "sql/migrate.h"
-#include "sql/statements.h"
 #include "state/lifecycle_event.h"
 #include "state/reachability.h"
 #include "tests/servers.h"
@@ -106,8 +105,8 @@ static void worker_setup(void)
 
 	memset(&w, 0, sizeof(w));
 	w.loop = loop_new();
-	w.writer = db_new(w.loop, &options, SQL_ALL, SQL_COUNT);
-	w.reader = db_new(w.loop, &options, SQL_ALL, SQL_COUNT);
+	w.writer = db_new(w.loop, &options);
+	w.reader = db_new(w.loop, &options);
 	w.ports = (struct command_ports){
 		.can_publish = can_publish, .publish = publish, .disprove = disprove, .prove = prove
 	};
