@@ -40,7 +40,7 @@ static struct config config; /* no limits */
 static struct api api;
 static struct http *http;
 static struct door *door;
-static const char *trusted_network = "192.0.2.0/24";
+static const char *trusted_network;
 static const struct texts trusted = { &trusted_network, 1 };
 static SSL_CTX *client; /* NULL: the door is plain */
 static pthread_t server;
@@ -230,7 +230,7 @@ void hub_unsubscribe(struct hub *hub, struct hub_subscriber *s)
 	unsubscribed = true;
 }
 
-/* The node, on a thread of its own; it ends with the test's process. */
+/* The node, on a thread of its own, for all tests of a case; it ends with the process. */
 
 static void on_http(void *owner, int fd, const char *peer)
 {
@@ -255,7 +255,7 @@ static void *serve(void *arg)
 	return arg;
 }
 
-static char web_root[] = "/tmp/keyfob-web-XXXXXX";
+static char web_root[32];
 
 static void put_file(const char *name, const char *text)
 {
@@ -316,6 +316,7 @@ static void set_up_door(bool tls)
 	api.config = &config;
 	char assets[64];
 
+	snprintf(web_root, sizeof(web_root), "/tmp/keyfob-web-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(web_root));
 	snprintf(assets, sizeof(assets), "%s/assets", web_root);
 	ck_assert_int_eq(mkdir(assets, 0755), 0);
@@ -336,6 +337,12 @@ static void set_up_door(bool tls)
 				      .on_websocket = on_websocket });
 	ck_assert(door_listen(door, &address));
 	ck_assert_int_eq(pthread_create(&server, NULL, serve, NULL), 0);
+}
+
+static void without_limits(void)
+{
+	config = (struct config){ 0 };
+	trusted_network = "192.0.2.0/24";
 }
 
 static void set_up_plain(void)
@@ -822,6 +829,10 @@ START_TEST(has_so_much_room_for_an_address)
 	while (guests_count() == PER_ADDRESS)
 		sched_yield();
 	ask_expect("GET /v1/me HTTP/1.1\r\n" LAST, "200", "API_ME");
+	for (size_t i = 1; i < PER_ADDRESS; i++)
+		wire_close(fds[i]);
+	while (guests_count() > 0)
+		sched_yield();
 }
 END_TEST
 
@@ -888,6 +899,7 @@ START_TEST(cuts_a_stream_that_is_not_read)
 {
 	int fd = dial();
 
+	unsubscribed = false;
 	say(fd, "GET /v1/vehicles/FLOOD/events HTTP/1.1\r\nAccept: text/event-stream\r\n" LAST);
 	while (!unsubscribed)
 		sched_yield();
@@ -1042,7 +1054,8 @@ static void add_tests(Suite *suite, const char *name, void (*set_up)(void))
 {
 	TCase *tests = tcase_create(name);
 
-	tcase_add_checked_fixture(tests, set_up, tear_down);
+	tcase_add_unchecked_fixture(tests, set_up, tear_down);
+	tcase_add_checked_fixture(tests, without_limits, NULL);
 	tcase_set_timeout(tests, 30);
 	tcase_add_test(tests, finds_what_a_path_names);
 	tcase_add_test(tests, reads_queries);
