@@ -11,7 +11,6 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/memory.h"
-#include "base/metrics.h"
 #include "base/mqtt/link.h"
 #include "base/receipt.h"
 #include "commands/accept.h"
@@ -155,7 +154,7 @@ static void make_batch(struct flows *f)
 static void fill_api(struct flows *f);
 static void on_claim(void *owner, const struct claim *claim);
 static void on_database_up(void *owner, struct db *db);
-static void on_database_down(void *owner, struct db *db);
+static void on_database_changed(void *owner, struct db *db);
 static void on_installation(struct db_unit *unit, void *context, const struct fault *fault);
 static void connect_broker(struct flows *f);
 static void ask_resync(struct flows *f);
@@ -198,7 +197,8 @@ static void make_databases(struct flows *f)
 		.schema = migrate_version(),
 		.owner = f,
 		.on_up = on_database_up,
-		.on_down = on_database_down,
+		.on_down = on_database_changed,
+		.on_silence = on_database_changed,
 	};
 	f->writer = db_new(f->loop, &options);
 	f->reader = db_new(f->loop, &options);
@@ -440,9 +440,14 @@ void flows_start(struct flows *f)
 
 /* The database. */
 
-bool flows_has_database(const struct flows *f)
+static bool is_connected(const struct flows *f)
 {
 	return db_is_up(f->writer) && db_is_up(f->reader);
+}
+
+bool flows_has_database(const struct flows *f)
+{
+	return is_connected(f) && !db_is_silent(f->writer) && !db_is_silent(f->reader);
 }
 
 /* Interest is unlogged: it may be gone after any reconnect, and what came meanwhile was not told. */
@@ -452,7 +457,7 @@ static void on_database_up(void *owner, struct db *db)
 
 	(void)db;
 	f->options.on_neighbour(f->options.owner);
-	if (!flows_has_database(f) || f->drain != RUNNING)
+	if (!is_connected(f) || f->drain != RUNNING)
 		return;
 	if (f->sender) {
 		hub_resync(f->hub);
@@ -464,12 +469,11 @@ static void on_database_up(void *owner, struct db *db)
 	db_unit_submit(unit);
 }
 
-static void on_database_down(void *owner, struct db *db)
+static void on_database_changed(void *owner, struct db *db)
 {
 	struct flows *f = owner;
 
 	(void)db;
-	metric_add(METRIC_DB_RECONNECTS, 1);
 	f->options.on_neighbour(f->options.owner);
 }
 

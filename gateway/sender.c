@@ -149,7 +149,6 @@ static void on_down(void *owner, struct mqtt_link *link, const char *reason)
 
 	(void)link;
 	log_warn("sender", "no connection to the broker", LOG_TEXT("reason", reason));
-	metric_add(METRIC_MQTT_RECONNECTS, 1);
 	loop_timer_stop(&s->claim);
 	if (!s->up)
 		return;

@@ -4,6 +4,8 @@
  *      ^            │ no         │ lost
  *      └── pausing ─┴────────────┘
  *
+ * While it is up the server may fall silent: then a witness is asked, again and again, whether it is to be left.
+ *
  * A unit waits for one of the pipeline's places, is sent with a Sync of its own, and hears its verdict when that
  * Sync comes back. libpq gives the results in the order of sending, so one list and one reader suffice. A statement is
  * prepared just before the first unit that runs it, as a unit of its own: what a unit that fails leaves behind stays clear,
@@ -26,6 +28,7 @@
 #include "base/metrics.h"
 #include "sql/connector.h"
 #include "sql/unit.h"
+#include "sql/witness.h"
 
 /* More in flight hide no more of the round trip, and each is one more unknown when the connection dies. */
 #define PIPELINE_MAX 8
@@ -34,6 +37,8 @@
 #define SET_UP_TIMEOUT_MS 10000
 #define PAUSE_MS_MIN 100
 #define PAUSE_MS_MAX 5000
+#define SILENCE_MS 1000 /* every worker renews its lease each second, so within two it is known */
+#define WITNESS_INTERVAL_MS 2000
 #define CLOCK_INTERVAL_MS 60000
 #define CLOCK_QUESTIONS 5 /* of a new connection */
 
@@ -62,6 +67,8 @@ static const struct db_statement SETTINGS = {
 		" ('statement_timeout', '30s'), ('synchronous_commit', 'on'), ('timezone', 'UTC')) as setting (name, "
 		"value)",
 };
+
+static const struct db_statement SESSION = { .name = "keyfob_session", .text = WITNESS_BEGUN };
 
 static const struct db_statement SCHEMA = {
 	.name = "keyfob_schema",
@@ -110,6 +117,12 @@ struct db {
 	size_t sent_count;		    /* without those that prepare */
 	size_t untold;			    /* in these lists and without a verdict */
 	struct loop_timer deadline;	    /* of the oldest of them, or earlier */
+	int64_t heard_ms;		    /* when the server said something last, or had no more to say */
+	bool is_silent;
+	struct loop_timer silence; /* looks at heard_ms, while there is something to be heard */
+	char begun[64];		   /* of our session, by the server's clock */
+	struct witness *witness;
+	PGconn *successor; /* the witness's, where writes go now; NULL */
 	struct loop_soon work;
 
 	int64_t clock_offset_us; /* the server's clock minus our monotonic one: a wall clock that jumps moves nothing */
@@ -146,9 +159,15 @@ static const struct fault *verdict_of(const struct db_unit *unit);
 static void tell(struct db_unit *unit, const struct fault *fault);
 static void tell_unsent(struct db_unit *unit);
 static void on_deadline(struct loop_timer *timer);
+static void on_silence(struct loop_timer *timer);
+static void break_silence(struct db *db);
+static void on_session_alive(void *owner);
+static void on_session_gone(void *owner, PGconn *conn);
+static void look_at_stuck(struct db *db);
 static void lose(struct db *db, const char *why);
 static void clear_away(struct db *db);
 static void bury(struct db_unit *unit);
+static void say_up(struct db *db);
 static void say_down(struct db *db);
 static void start_pause(struct db *db);
 static void finish_closing(struct db *db);
@@ -156,6 +175,11 @@ static void finish_closing(struct db *db);
 static struct db_unit *unit_of(struct list *node)
 {
 	return container_of(node, struct db_unit, node);
+}
+
+static bool is_preparation(const struct db_unit *unit)
+{
+	return unit->steps[0].kind == STEP_PREPARE;
 }
 
 /* Making and asking. */
@@ -173,11 +197,17 @@ struct db *db_new(struct loop *loop, const struct db_options *options)
 	list_init(&db->refused);
 	loop_timer_init(loop, &db->pause, on_paused);
 	loop_timer_init(loop, &db->deadline, on_deadline);
+	loop_timer_init(loop, &db->silence, on_silence);
 	loop_timer_init(loop, &db->clock, on_clock_due);
 	loop_soon_init(&db->work, on_work);
 	db->connector = connector_new(loop, options->url,
 		&(struct connector_listener){
 			.owner = db, .on_connected = on_connected, .on_failed = on_connect_failed });
+	db->witness = witness_new(loop, options->url,
+		&(struct witness_listener){ .owner = db,
+			.on_alive = on_session_alive,
+			.on_gone = on_session_gone,
+			.on_nobody = on_session_alive });
 	return db;
 }
 
@@ -187,9 +217,23 @@ void db_start(struct db *db)
 	connect_now(db);
 }
 
+/* What is first in the pipeline was given up, and still has its place there. */
+static bool is_stuck(const struct db *db)
+{
+	list_for_each (node, &db->sent)
+		if (!is_preparation(unit_of(node)))
+			return unit_of(node)->state == UNIT_TOLD;
+	return false;
+}
+
 bool db_is_up(const struct db *db)
 {
-	return db->state == DB_UP;
+	return db->state == DB_UP && !is_stuck(db);
+}
+
+bool db_is_silent(const struct db *db)
+{
+	return db->is_silent;
 }
 
 size_t db_in_flight(const struct db *db)
@@ -236,10 +280,14 @@ static void on_connected(void *owner, PGconn *conn)
 	}
 }
 
+/* The statements of the first unit. */
+enum { SETTINGS_STEP, SESSION_STEP, SCHEMA_STEP };
+
 static void set_up(struct db *db)
 {
 	struct db_unit *unit = db_unit_new(db, on_set_up, db);
 	db_unit_add(unit, &SETTINGS);
+	db_unit_add(unit, &SESSION);
 	if (db->options.schema)
 		db_unit_add(unit, &SCHEMA);
 	send_own(unit);
@@ -249,8 +297,9 @@ static void set_up(struct db *db)
 static void on_set_up(struct db_unit *unit, void *context, const struct fault *fault)
 {
 	struct db *db = context;
-	bool has_schema = !fault && (!db->options.schema || db_int(unit, 1, 0, 0) >= db->options.schema);
+	bool has_schema = !fault && (!db->options.schema || db_int(unit, SCHEMA_STEP, 0, 0) >= db->options.schema);
 	if (has_schema) {
+		snprintf(db->begun, sizeof db->begun, "%s", db_text(unit, SESSION_STEP, 0, 0));
 		db->clock_asked = 0;
 		ask_clock(db, send_own);
 		return;
@@ -258,7 +307,7 @@ static void on_set_up(struct db_unit *unit, void *context, const struct fault *f
 	if (!fault)
 		log_error("sql",
 			"the database's schema is older than this program; keyfobd --migrate brings it up to date",
-			LOG_INT("found", db_int(unit, 1, 0, 0)), LOG_INT("needed", db->options.schema));
+			LOG_INT("found", db_int(unit, SCHEMA_STEP, 0, 0)), LOG_INT("needed", db->options.schema));
 	else if (unit->sqlstate[0])
 		log_error("sql", "the connection cannot be set up; a new database needs keyfobd --migrate first",
 			LOG_TEXT("sqlstate", unit->sqlstate), LOG_TEXT("reason", db_unit_message(unit)));
@@ -308,14 +357,19 @@ static void on_clock_due(struct loop_timer *timer)
 static void become_up(struct db *db)
 {
 	db->state = DB_UP;
-	db->has_said_up = true;
 	db->pause_ms = 0;
 	if (db->times_up++)
 		metric_add(METRIC_DB_RECONNECTS, 1);
 	loop_timer_start(&db->clock, CLOCK_INTERVAL_MS);
 	log_info("sql", "the database is connected", LOG_TEXT("host", PQhost(db->conn)),
 		LOG_TEXT("port", PQport(db->conn)), LOG_INT("clock_offset_us", db_now_us(db) - loop_unix_us(db->loop)));
-	if (db->options.on_up)
+	say_up(db);
+}
+
+static void say_up(struct db *db)
+{
+	db->has_said_up = true;
+	if (!db->is_closing && db->options.on_up)
 		db->options.on_up(db->options.owner, db);
 }
 
@@ -323,7 +377,7 @@ static void become_up(struct db *db)
 
 static const struct fault *refusal_of(const struct db *db)
 {
-	if (db->state != DB_UP || db->is_closing)
+	if (!db_is_up(db) || db->is_closing)
 		return &FAULT_STORAGE_UNAVAILABLE;
 	return db->untold >= db->options.queue_max ? &FAULT_OVERLOADED : NULL;
 }
@@ -415,11 +469,6 @@ static void prepare(struct db *db, const struct db_statement *statement)
 	send_unit(unit);
 }
 
-static bool is_preparation(const struct db_unit *unit)
-{
-	return unit->steps[0].kind == STEP_PREPARE;
-}
-
 static void forget(struct db *db, struct prepared *known)
 {
 	HASH_DEL(db->prepared, known);
@@ -429,6 +478,11 @@ static void forget(struct db *db, struct prepared *known)
 static void send_unit(struct db_unit *unit)
 {
 	struct db *db = unit->db;
+	if (list_is_empty(&db->sent)) {
+		db->heard_ms = loop_monotonic_ms(db->loop);
+		if (!loop_timer_is_started(&db->silence))
+			loop_timer_start(&db->silence, SILENCE_MS);
+	}
 	list_append(&db->sent, &unit->node);
 	if (!unit_send(unit, db->conn))
 		lose(db, PQerrorMessage(db->conn));
@@ -522,6 +576,7 @@ static void (*const TAKE[])(struct db_unit *, PGresult *) = {
 static void take_result(struct db_unit *unit, PGresult *result)
 {
 	size_t kind = PQresultStatus(result);
+	unit->db->heard_ms = loop_monotonic_ms(unit->db->loop);
 	if (kind < sizeof TAKE / sizeof *TAKE && TAKE[kind]) {
 		TAKE[kind](unit, result);
 		return;
@@ -580,8 +635,10 @@ static void take_sync(struct db_unit *unit, PGresult *result)
 	list_remove(&unit->node);
 	if (!is_preparation(unit))
 		db->sent_count--;
+	break_silence(db);
 	if (unit->state != UNIT_TOLD)
 		tell(unit, verdict_of(unit));
+	look_at_stuck(db);
 	if (!strcmp(unit->sqlstate, READ_ONLY_TRANSACTION))
 		lose(db, "the server takes no more writes");
 	db_unit_free(unit);
@@ -665,6 +722,7 @@ static void on_deadline(struct loop_timer *timer)
 			tell(unit_of(sent), verdict_without_sync(unit_of(sent)));
 	while (!list_is_empty(&db->waiting) && is_overdue(unit_of(db->waiting.next), now_ms))
 		tell_unsent(unit_of(list_take_first(&db->waiting)));
+	look_at_stuck(db);
 	const struct db_unit *next = oldest_untold(db);
 	if (next)
 		loop_timer_start(&db->deadline, next->deadline_ms - now_ms);
@@ -676,6 +734,68 @@ static void tell_unsent(struct db_unit *unit)
 {
 	tell(unit, &FAULT_STORAGE_UNAVAILABLE);
 	db_unit_free(unit);
+}
+
+/* Silence. */
+
+static void on_silence(struct loop_timer *timer)
+{
+	struct db *db = container_of(timer, struct db, silence);
+	int64_t left_ms = db->heard_ms + SILENCE_MS - loop_monotonic_ms(db->loop);
+	if (db->state != DB_UP || list_is_empty(&db->sent))
+		return;
+	if (left_ms > 0) {
+		loop_timer_start(timer, left_ms);
+		return;
+	}
+	if (!db->is_silent) {
+		db->is_silent = true;
+		log_warn("sql", "the database is silent", LOG_TEXT("host", PQhost(db->conn)),
+			LOG_TEXT("port", PQport(db->conn)));
+		if (db->options.on_silence)
+			db->options.on_silence(db->options.owner, db);
+	}
+	witness_ask(db->witness, PQbackendPID(db->conn), db->begun);
+}
+
+/* Or nobody knows: then it is as good here as anywhere. */
+static void on_session_alive(void *owner)
+{
+	struct db *db = owner;
+	loop_timer_start(&db->silence, WITNESS_INTERVAL_MS);
+}
+
+/* The link goes on by that connection. */
+static void on_session_gone(void *owner, PGconn *conn)
+{
+	struct db *db = owner;
+	db->successor = conn;
+	lose(db, "another server takes the writes");
+}
+
+static void break_silence(struct db *db)
+{
+	if (!db->is_silent)
+		return;
+	db->is_silent = false;
+	witness_forget(db->witness);
+	loop_timer_start(&db->silence, SILENCE_MS);
+	if (db->options.on_silence)
+		db->options.on_silence(db->options.owner, db);
+}
+
+/* What is stuck is down to those who use it: nothing more is taken until the pipeline moves. */
+static void look_at_stuck(struct db *db)
+{
+	if (db->state != DB_UP || db->has_said_up == !is_stuck(db))
+		return;
+	if (db->has_said_up) {
+		log_warn("sql", "the database does not answer in time");
+		say_down(db);
+	} else {
+		log_info("sql", "the database answers again");
+		say_up(db);
+	}
 }
 
 /* Losing. */
@@ -715,6 +835,9 @@ static void disconnect(struct db *db)
 	db->poll_events = 0;
 	db->after_separator = false;
 	loop_timer_stop(&db->clock);
+	loop_timer_stop(&db->silence);
+	witness_forget(db->witness);
+	db->is_silent = false;
 }
 
 /* The state changes before anybody is told, so that whoever submits again at once is refused at once. */
@@ -733,7 +856,13 @@ static void clear_away(struct db *db)
 	while (!list_is_empty(&waiting))
 		tell_unsent(unit_of(list_take_first(&waiting)));
 	say_down(db);
-	if (!db->is_closing)
+	PGconn *successor = db->successor;
+	db->successor = NULL;
+	if (db->is_closing)
+		PQfinish(successor);
+	else if (successor)
+		on_connected(db, successor);
+	else
 		start_pause(db);
 }
 
@@ -794,6 +923,7 @@ static void finish_closing(struct db *db)
 		db_unit_free(unit_of(list_take_first(&db->sent)));
 	loop_timer_stop(&db->deadline);
 	loop_soon_cancel(&db->work);
+	witness_free(db->witness);
 	free(db);
 	if (on_closed)
 		on_closed(owner);

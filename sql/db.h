@@ -6,6 +6,10 @@
  * connection, before its first use. The link reconnects by itself (100 ms to 5 s, jitter), through the URL's host list, to
  * the one that takes writes; names are resolved off the loop.
  *
+ * A server that does not answer for a second is *silent*: its standby may be away, its disk, or itself. The connection is kept for as
+ * long as our session is alive where writes go (witness.h); if that is elsewhere, so are we. Once a unit had to be told that it is
+ * unknown, the link is down, and refuses everything, until that unit's answer has come: behind it nothing would be done in time.
+ *
  * What became of a unit is one of: done (NULL); FAULT_STORAGE_UNAVAILABLE, certainly not done;
  * FAULT_STORAGE_UNKNOWN, the connection died after sending, or COMMIT brought a warning;
  * FAULT_STATEMENT, the database refused a statement and nothing of the unit was done. */
@@ -38,6 +42,7 @@ struct db_options {
 	void *owner;
 	void (*on_up)(void *owner, struct db *); /* connected; also after each reconnect */
 	void (*on_down)(void *owner, struct db *);
+	void (*on_silence)(void *owner, struct db *); /* db_is_silent() has changed; may be NULL */
 };
 
 /* making */
@@ -47,6 +52,7 @@ void db_close(struct db *, void (*on_closed)(void *owner)); /* waits for what is
 
 /* asking */
 bool db_is_up(const struct db *);
+bool db_is_silent(const struct db *);	/* connected, and without an answer for a second */
 size_t db_in_flight(const struct db *); /* units sent or waiting */
 
 /* A unit. Made, filled with statements and their parameters, submitted; then the link owns it, calls

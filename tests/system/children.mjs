@@ -25,8 +25,10 @@ const children = [];
 const endings = []; // more to end before the children: clients, checks
 
 export class Child {
-	constructor(name, program, args, { env = {} } = {}) {
+	// `ending` is the signal that ends it well.
+	constructor(name, program, args, { env = {}, ending = 'SIGTERM' } = {}) {
 		this.name = name;
+		this.ending = ending;
 		this.log = join(folder, `${name}.log`);
 		const out = openSync(this.log, 'a');
 		this.process = spawn('setpriv', ['--pdeathsig', 'KILL', '--', program, ...args], {
@@ -46,7 +48,7 @@ export class Child {
 	}
 
 	// Ends it well: { code, signal }. Killed after `ms`, which is an error.
-	async stop(signal = 'SIGTERM', ms = isSanitized ? 20_000 : 12_000) {
+	async stop(signal = this.ending, ms = isSanitized ? 20_000 : 12_000) {
 		this.isExpectedToEnd = true;
 		this.signal(signal);
 		const timer = setTimeout(() => this.signal('SIGKILL'), ms);

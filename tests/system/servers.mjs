@@ -275,9 +275,10 @@ async function assertNoSecret(node) {
 		if (text.includes(secret)) throw new Error(`the log of ${node.name} holds a secret (${secret.slice(0, 12)}…): ${node.child.log}`);
 }
 
-// Everything at once: { broker, database, nodes, node }. `failpoints` (failpoints.mjs) are for all of the nodes.
-export async function startInstallation({ nodes: count = 1, ids, config, authority, bridge, failpoints } = {}) {
-	const [broker, database] = await Promise.all([startBroker({ ids, authority, bridge }), createDatabase()]);
+// Everything at once: { broker, database, nodes, node }. `failpoints` (failpoints.mjs) are for all of the nodes. `database`: an
+// empty one, where it is not to be of the shared cluster.
+export async function startInstallation({ nodes: count = 1, ids, config, authority, bridge, failpoints, database: given } = {}) {
+	const [broker, database] = await Promise.all([startBroker({ ids, authority, bridge }), given ?? createDatabase()]);
 	await migrate(broker.url, database.url);
 	const start = () => startNode({ broker, database, config, failpoints });
 	const first = await start();
@@ -293,7 +294,8 @@ export async function createMigratedDatabase() {
 }
 
 export async function migrate(broker, database, { env } = {}) {
-	const file = join(folder, `migrate${new URL(database).pathname.replace('/', '-')}.yaml`);
+	const [, name] = /\/(\w+)(?:\?|$)/.exec(database); // it may name several hosts, which URL does not read
+	const file = join(folder, `migrate-${name}.yaml`);
 	const config = {
 		database: { url: database },
 		mqtt: { url: broker },

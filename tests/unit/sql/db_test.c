@@ -28,6 +28,10 @@ static const struct db_statement SELF = { "self", "select pg_backend_pid()" };
 static const struct db_statement SETTING = { "setting", "select current_setting($1)" };
 static const struct db_statement READ_ONLY = { "read_only", "set transaction read only" };
 
+/* Sessions that a witness made. */
+#define WITNESSES                                                                                                      \
+	"select count(*) from pg_stat_activity where query like 'select exists (select from pg_stat_activity%'"
+
 #define SCHEMA                                                                                                         \
 	"create table if not exists things (name text primary key);"                                                   \
 	"create table if not exists children (name text references things deferrable initially deferred);"             \
@@ -46,7 +50,7 @@ struct heard {
 static struct test_postgres pg;
 static struct loop *loop;
 static struct db *db;
-static int ups, downs, closes, told;
+static int ups, downs, silences, closes, told;
 
 static void start_server(void)
 {
@@ -72,6 +76,13 @@ static void on_down(void *owner, struct db *which)
 	downs++;
 }
 
+static void on_silence(void *owner, struct db *which)
+{
+	(void)owner;
+	silences++;
+	ck_assert(db_is_silent(which) == (silences % 2 == 1));
+}
+
 static void on_closed(void *owner)
 {
 	(void)owner;
@@ -89,7 +100,8 @@ static struct db *link_to(const char *url, int commit_timeout_ms, size_t queue_m
 				    .queue_max = queue_max,
 				    .commit_timeout_ms = commit_timeout_ms,
 				    .on_up = on_up,
-				    .on_down = on_down });
+				    .on_down = on_down,
+				    .on_silence = on_silence });
 }
 
 static void connect_to(const char *url, int commit_timeout_ms)
@@ -103,7 +115,7 @@ static void set_up(void)
 {
 	test_postgres_ask(&pg, SCHEMA);
 	loop = loop_new();
-	ups = downs = closes = told = 0;
+	ups = downs = silences = closes = told = 0;
 	db = NULL;
 }
 
@@ -412,7 +424,7 @@ END_TEST
 
 START_TEST(no_answer_in_time)
 {
-	struct heard stuck[10], after;
+	struct heard stuck[10], behind, after;
 	connect_to(pg.url, 300);
 	hold_lock();
 	submit(&stuck[0], &WAIT, "42");
@@ -422,13 +434,42 @@ START_TEST(no_answer_in_time)
 	for (int i = 0; i < 10; i++)
 		ck_assert_ptr_eq(stuck[i].fault, i < 8 ? &FAULT_STORAGE_UNKNOWN : &FAULT_STORAGE_UNAVAILABLE);
 	ck_assert_uint_eq(db_in_flight(db), 0);
-	ck_assert(db_is_up(db));
+	/* Behind what is stuck nothing is taken, and that is said at once; when it moves, so does all. */
+	ck_assert_int_eq(downs, 1);
+	behind = ask(&COUNT, "%");
+	ck_assert_ptr_eq(behind.fault, &FAULT_STORAGE_UNAVAILABLE);
 	release_lock();
+	await(ups == 2);
 	submit(&after, &COUNT, "%");
 	await(after.times);
 	ck_assert_ptr_null(after.fault);
 	for (int i = 0; i < 10; i++)
 		ck_assert_int_eq(stuck[i].times, 1);
+	ck_assert_int_eq(downs, 1);
+}
+END_TEST
+
+/* A second without a word is silence, however long its units may take; the witness finds our session there, and we stay. */
+START_TEST(silence_is_told_and_ends)
+{
+	struct heard stuck, self;
+	connect_to(pg.url, 20000);
+	self = ask(&SELF, NULL);
+	hold_lock();
+	submit(&stuck, &WAIT, "42");
+	await(silences == 1);
+	ck_assert(db_is_silent(db) && db_is_up(db));
+	/* Until the witness has come, seen, and gone. */
+	while (!strcmp(test_postgres_ask(&pg, WITNESSES), "0"))
+		uv_run(loop_uv(loop), UV_RUN_NOWAIT);
+	while (strcmp(test_postgres_ask(&pg, WITNESSES), "0") != 0)
+		uv_run(loop_uv(loop), UV_RUN_NOWAIT);
+	release_lock();
+	await(stuck.times);
+	ck_assert_ptr_null(stuck.fault);
+	ck_assert_int_eq(silences, 2);
+	ck_assert(!db_is_silent(db));
+	ck_assert_str_eq(ask(&SELF, NULL).value, self.value);
 	ck_assert_int_eq(downs, 0);
 }
 END_TEST
@@ -630,8 +671,9 @@ static struct test_postgres other;
 
 #define WAITING_COMMITS "select count(*) from pg_stat_activity where wait_event = 'SyncRep'"
 
-/* With a standby that is not there a commit hangs; the unit is unknown after its time, and one whose wait is
- * broken off by hand succeeds with a warning: unknown too. The server's checkpointer says when commits begin to wait. */
+/* With a standby that is not there a commit hangs; the unit is unknown after its time, and the link is down. When the wait is broken
+ * off by hand it is up again; a unit to which that happens in time succeeds with a warning: unknown too. The server's checkpointer
+ * says when commits begin to wait. */
 START_TEST(commit_without_its_standby)
 {
 	struct heard hanging, broken_off;
@@ -648,6 +690,12 @@ START_TEST(commit_without_its_standby)
 		hanging = ask(&ADD, name);
 	} while (!hanging.fault);
 	ck_assert_ptr_eq(hanging.fault, &FAULT_STORAGE_UNKNOWN);
+	ck_assert_int_eq(downs, 1);
+	ck_assert_ptr_eq(ask(&COUNT, "%").fault, &FAULT_STORAGE_UNAVAILABLE);
+	while (ups == 1) {
+		test_postgres_ask(&other, cancel);
+		uv_run(loop_uv(loop), UV_RUN_NOWAIT);
+	}
 	submit(&broken_off, &ADD, "broken off");
 	while (!broken_off.times) {
 		if (!strcmp(test_postgres_ask(&other, WAITING_COMMITS), "1"))
@@ -656,7 +704,7 @@ START_TEST(commit_without_its_standby)
 	}
 	ck_assert_ptr_eq(broken_off.fault, &FAULT_STORAGE_UNKNOWN);
 	ck_assert_int_eq(atoi(ask(&COUNT, "%").value), tries + 1);
-	ck_assert_int_eq(downs, 0);
+	ck_assert_int_eq(downs, 1);
 	test_postgres_end(&other);
 }
 END_TEST
@@ -675,6 +723,32 @@ START_TEST(server_goes_and_comes)
 	test_postgres_resume(&other);
 	await(ups == 2);
 	ck_assert_ptr_null(ask(&COUNT, "%").fault);
+	test_postgres_end(&other);
+}
+END_TEST
+
+/* It keeps the connection and says nothing more, and another takes the writes by now: there we are soon, whatever was under way. */
+START_TEST(frozen_server_is_left)
+{
+	struct heard lost;
+	char url[160], port[16];
+	test_postgres_start(&other);
+	snprintf(url, sizeof url, "postgresql://keyfob@127.0.0.1:%d,127.0.0.1:%d/postgres", other.port, pg.port);
+	snprintf(port, sizeof port, "%d", pg.port);
+	test_postgres_ask(&other, SCHEMA);
+	connect_to(url, 30000);
+	int64_t began_ms = loop_monotonic_ms(loop);
+	int session = atoi(ask(&SELF, NULL).value);
+	kill(other.pid, SIGSTOP);
+	kill(session, SIGSTOP);
+	submit(&lost, &ADD, "lost");
+	await(ups == 2);
+	ck_assert_ptr_eq(lost.fault, &FAULT_STORAGE_UNKNOWN);
+	ck_assert_int_eq(downs, 1);
+	ck_assert_str_eq(ask(&SETTING, "port").value, port);
+	ck_assert_int_lt(loop_monotonic_ms(loop) - began_ms, 10000);
+	kill(session, SIGCONT);
+	kill(other.pid, SIGCONT);
 	test_postgres_end(&other);
 }
 END_TEST
@@ -721,6 +795,7 @@ int main(void)
 	tcase_add_test(tcase, read_only_server_is_left);
 	tcase_add_test(tcase, full_queue);
 	tcase_add_test(tcase, no_answer_in_time);
+	tcase_add_test(tcase, silence_is_told_and_ends);
 	tcase_add_test(tcase, closing_waits_for_answers);
 	tcase_add_test(tcase, closing_at_any_moment);
 	tcase_add_test(tcase, killed_in_flight);
@@ -734,6 +809,7 @@ int main(void)
 	tcase_add_test(tcase, name_that_is_nobodys);
 	tcase_add_test(tcase, silent_host);
 	tcase_add_test(tcase, server_goes_and_comes);
+	tcase_add_test(tcase, frozen_server_is_left);
 	tcase_add_test(tcase, the_host_that_takes_writes);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
