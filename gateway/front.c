@@ -141,11 +141,18 @@ struct front *front_new(struct loop *loop, const struct front_options *options, 
 
 void front_drain(struct front *f)
 {
+	door_drain(f->door);
+	door_drain(f->ws_door);
+	http_drain(f->rest);
+	ws_drain(f->ws);
+}
+
+void front_close(struct front *f)
+{
 	door_close(f->door);
 	door_close(f->ws_door);
 	f->door = f->ws_door = NULL;
-	http_drain(f->rest);
-	ws_drain(f->ws);
+	http_close(f->rest);
 }
 
 bool front_is_empty(const struct front *f)

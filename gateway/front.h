@@ -22,8 +22,10 @@ struct front_options { /* borrowed for life */
 
 /* NULL: it cannot listen; the log says why. */
 struct front *front_new(struct loop *, const struct front_options *, struct api *);
-/* Nothing new comes in; WebSockets are closed with 1012, requests under way are answered. */
+/* Nobody new comes in; WebSockets are closed with 1012, requests under way are answered, later ones refused. */
 void front_drain(struct front *);
+/* Afterwards, before the loop stops: nobody is left who would wait for an answer. */
+void front_close(struct front *);
 /* No request is under way, and what was answered is out. */
 bool front_is_empty(const struct front *);
 

@@ -200,6 +200,7 @@ static void on_flows_drained(void *owner)
 {
 	struct worker *w = owner;
 
+	front_close(w->front);
 	pthread_mutex_lock(&w->lock);
 	w->drained = true;
 	pthread_cond_signal(&w->obeyed);

@@ -43,6 +43,8 @@ union any_address {
 
 static bool listener_start(struct listener *l, const struct address *address);
 static void on_newcomers(uv_poll_t *poll, int status, int events);
+static bool let_next_in(struct listener *l);
+static void rest_without_descriptors(struct listener *l, int error);
 static void on_rested(struct loop_timer *timer);
 static void let_in(struct door *door, int fd, const union any_address *from);
 
@@ -114,25 +116,36 @@ static bool listener_start(struct listener *l, const struct address *address)
 static void on_newcomers(uv_poll_t *poll, int status, int events)
 {
 	struct listener *l = container_of(poll, struct listener, poll);
-	union any_address from = { 0 };
 
 	(void)status, (void)events;
-	for (int i = 0; i < AT_ONCE; i++) {
-		socklen_t len = sizeof(from);
-		int fd = accept4(l->fd, &from.any, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
-		if (fd >= 0)
-			let_in(l->door, fd, &from);
-		else if (errno == EAGAIN)
+	for (int i = 0; i < AT_ONCE; i++)
+		if (!let_next_in(l)) {
+			rest_without_descriptors(l, errno);
 			return;
-		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-			break;
-		/* Any other error is of that one connection, and it is gone. */
-	}
-	if (errno == EMFILE || errno == ENFILE) {
+		}
+}
+
+static void rest_without_descriptors(struct listener *l, int error)
+{
+	if (error == EMFILE || error == ENFILE) {
 		log_warn("door", "out of descriptors", LOG_INT("connections", guests_count()));
-		uv_poll_stop(poll);
+		uv_poll_stop(&l->poll);
 		loop_timer_start(&l->rest, EXHAUSTED_MS);
 	}
+}
+
+/* False: there is no next one, or no room for it. */
+static bool let_next_in(struct listener *l)
+{
+	union any_address from = { 0 };
+	socklen_t len = sizeof(from);
+	int fd = accept4(l->fd, &from.any, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd >= 0)
+		let_in(l->door, fd, &from);
+	/* Any other error is of that one connection, and it is gone. */
+	return fd >= 0 ||
+	       (errno != EAGAIN && errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM);
 }
 
 static void on_rested(struct loop_timer *timer)
@@ -171,18 +184,28 @@ static void on_listener_closed(uv_handle_t *handle)
 	free(container_of(handle, struct listener, poll));
 }
 
+/* The kernel resets whoever waits to be let in when the listener is closed. */
+void door_drain(struct door *door)
+{
+	struct list *node;
+
+	while ((node = list_take_first(&door->listeners)) != NULL) {
+		struct listener *l = container_of(node, struct listener, node);
+		loop_timer_stop(&l->rest);
+		uv_close((uv_handle_t *)&l->poll, on_listener_closed);
+		for (int i = 0; i < BACKLOG && let_next_in(l); i++)
+			;
+		close(l->fd);
+	}
+}
+
 void door_close(struct door *door)
 {
 	struct list *node;
 
 	if (!door)
 		return;
-	while ((node = list_take_first(&door->listeners)) != NULL) {
-		struct listener *l = container_of(node, struct listener, node);
-		loop_timer_stop(&l->rest);
-		uv_close((uv_handle_t *)&l->poll, on_listener_closed);
-		close(l->fd);
-	}
+	door_drain(door);
 	while ((node = list_take_first(&door->visitors)) != NULL)
 		visitor_refuse(node);
 	while ((node = list_take_first(&door->arrivals)) != NULL)

@@ -31,7 +31,9 @@ struct door_options {
 struct door *door_new(struct loop *, const struct door_options *);
 /* False: the log says why. */
 bool door_listen(struct door *, const struct address *);
-/* Stops listening and closes who has not asked for anything yet; frees it. NULL is fine. */
+/* Stops listening. Whoever had come by then is still heard, and sent on. */
+void door_drain(struct door *);
+/* The same, and closes who has not asked for anything yet; frees it. NULL is fine. */
 void door_close(struct door *);
 
 /* asking */

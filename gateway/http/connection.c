@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/loop.h"
@@ -23,6 +24,7 @@ static const char REFUSED[] = "REFUSED /v1 HTTP/1.0\r\n\r\n";
 
 struct http_connection {
 	uv_tcp_t tcp;
+	struct list node; /* of http->connections */
 	struct http *http;
 	h2o_socket_t *socket; /* h2o's */
 	h2o_socket_t ear;     /* what came and h2o was not given yet */
@@ -51,6 +53,7 @@ void http_accept(struct http *http, int fd, const char *peer)
 	struct http_connection *c = memory_new(sizeof(*c));
 
 	c->http = http;
+	list_init(&c->node);
 	c->on_closed = http->options.on_closed;
 	snprintf(c->peer, sizeof(c->peer), "%s", peer);
 	loop_soon_init(&c->next, on_next);
@@ -67,6 +70,7 @@ void http_accept(struct http *http, int fd, const char *peer)
 	c->socket->on_close.data = c;
 	http_remember_peer(c->socket, peer);
 	c->tcp.data = &c->ear;
+	list_append(&http->connections, &c->node);
 	h2o_accept(&http->accept, c->socket);
 }
 
@@ -200,10 +204,17 @@ void http_linger(h2o_req_t *req)
 	c->on_closed = NULL;
 }
 
+void http_close(struct http *http)
+{
+	list_for_each (node, &http->connections)
+		shutdown(h2o_socket_get_fd(container_of(node, struct http_connection, node)->socket), SHUT_RDWR);
+}
+
 static void on_socket_closing(void *data)
 {
 	struct http_connection *c = data;
 
+	list_remove(&c->node);
 	loop_soon_cancel(&c->next);
 	c->tcp.data = c->socket;
 }

@@ -19,6 +19,7 @@ struct http *http_new(struct loop *loop, const struct http_options *options)
 	http->loop = loop;
 	http->options = *options;
 	list_init(&http->streams);
+	list_init(&http->connections);
 	h2o_config_init(&http->config);
 	http->config.server_name = h2o_iovec_init(H2O_STRLIT("keyfob"));
 	http->config.max_request_entity_size = READ_MAX;

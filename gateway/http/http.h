@@ -50,6 +50,8 @@ struct http *http_new(struct loop *, const struct http_options *);
 void http_accept(struct http *, int fd, const char *peer);
 /* Each connection ends with the answer under way; streams end. */
 void http_drain(struct http *);
+/* Ends every connection at once. */
+void http_close(struct http *);
 bool http_is_empty(const struct http *); /* no request is under way */
 
 #endif

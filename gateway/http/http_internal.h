@@ -49,7 +49,7 @@ struct http {
 	h2o_globalconf_t config;
 	h2o_context_t context;
 	h2o_accept_ctx_t accept;
-	struct list streams;
+	struct list streams, connections;
 	size_t requests;
 	char *policy_of_console, *console_config; /* the second is NULL without a console */
 };

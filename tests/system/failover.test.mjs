@@ -5,7 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { startCluster } from './cluster.mjs';
 import { adminToken, isLong, isSanitized, poll, sendCommand, startInstallation, vehicleIds } from './harness.mjs';
 import { assertConnectivity, Promises } from './oracle.mjs';
-import { connectFleet, Follower, judge, sendSurely, untilSettled } from './stream.mjs';
+import { connectFleet, Follower, judge, sendSurely, Traffic, untilSettled } from './stream.mjs';
 
 const own = vehicleIds(6);
 const options = { timeout: 180_000, skip: isSanitized && 'what a server does is the same; the link has its tests' };
@@ -24,37 +24,7 @@ test('two servers, two nodes, a fleet and an app', options, async () => {
 	Object.assign(parts, { cluster, nodes, vehicles, app });
 });
 
-// Sends without end, each command until it is told; stop() resolves with those that were. `longest`: between two 202s.
-function startTraffic(name, { width = 4 } = {}) {
-	const told = [];
-	let longest = 0;
-	let last = Date.now();
-	let isOver = false;
-	const sender = async (number) => {
-		for (let i = 0; !isOver; i++) {
-			const body = i % 10 === 3 ? { name: 'engine.start', ttl_seconds: 10 } : { name: 'horn.honk' };
-			told.push(await sendSurely(parts.nodes, admin, promises, own[(number + i) % own.length], `${name}-${number}-${i}`, body));
-			longest = Math.max(longest, Date.now() - last);
-			last = Date.now();
-			await pause(10);
-		}
-	};
-	const senders = Promise.all(Array.from({ length: width }, (_, number) => sender(number)));
-	senders.catch(() => {}); // said by stop()
-	return {
-		told,
-		stop: async () => {
-			isOver = true;
-			await senders;
-			return { told, longest: Math.max(longest, Date.now() - last) };
-		},
-	};
-}
-
-const untilMore = ({ told }, more) => {
-	const wanted = told.length + more;
-	return poll(() => told.length, (count) => count >= wanted, { ms: 60_000, what: `${more} more are told` });
-};
+const startTraffic = (name) => new Traffic(name, { nodes: parts.nodes, token: admin, own, promises, rate: 60, width: 6, never: { ttl_seconds: 10 } });
 
 async function readiness(node) {
 	const answer = await fetch(`${node.adminUrl}/readyz`);
@@ -96,7 +66,7 @@ test('a commit whose wait for the standby was broken off is unknown, never done'
 test('without its standby a commit is refused in time, and /readyz says so; with it all goes on', options, async (t) => {
 	const { cluster, nodes } = parts;
 	const traffic = startTraffic('standby');
-	await untilMore(traffic, 20);
+	await traffic.untilMore(20);
 	await cluster.standby.kill();
 	const lost = Date.now();
 	for (const node of nodes) await poll(() => readiness(node), ({ http, database }) => http === 503 && database === 'unavailable', { what: 'it is not ready' });
@@ -122,7 +92,7 @@ test('without its standby a commit is refused in time, and /readyz says so; with
 	const back = Date.now();
 	await untilReady();
 	const ready = Date.now() - back;
-	await untilMore(traffic, 20);
+	await traffic.untilMore(20);
 	await traffic.stop();
 	t.diagnostic(
 		`not ready ${unready} ms after the loss; ${waits.length} refusals, the slowest after ${Math.max(...waits.map(({ took }) => took))} ms; ` +
@@ -134,13 +104,13 @@ test('without its standby a commit is refused in time, and /readyz says so; with
 async function assertGoesOn(t, name, end) {
 	const { cluster } = parts;
 	const traffic = startTraffic(name);
-	await untilMore(traffic, 40);
+	await traffic.untilMore(40);
 	await end(cluster.primary);
 	const gone = Date.now();
 	const before = traffic.told.length;
 	await cluster.failOver();
 	const promoted = Date.now() - gone;
-	await untilMore(traffic, 40);
+	await traffic.untilMore(40);
 	const { told, longest } = await traffic.stop();
 	assert.ok(longest < 10_000, `nothing was accepted for ${longest} ms`);
 	await untilReady();

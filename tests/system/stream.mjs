@@ -109,21 +109,24 @@ const life = { ttl_seconds: 30 };
 const silence = 3000; // after which an app looks for another node
 const patience = 10_000; // of an app with one request: what answers later, or never, is asked again
 
-// Sends until it is told what became of it, with one key, to whichever node answers: as a careful app does. The command.
-export async function sendSurely(at, token, promises, id, key, body) {
-	for (let turn = 0; ; turn++) {
+// Sends until it is told what became of it, with one key, to whichever node answers: as a careful app does. The command. `onTrouble`
+// hears of each time that it was told nothing: the answer, or why there was none. It begins with the node of number `first`.
+export async function sendSurely(at, token, promises, id, key, body, onTrouble, first = 0) {
+	for (let turn = first; ; turn++) {
+		let trouble;
 		const answer = await rest(at[turn % at.length], 'POST', `/v1/vehicles/${id}/commands`, {
 			token,
 			body: { ...life, ...body },
 			headers: { 'Idempotency-Key': key },
 			signal: AbortSignal.timeout(patience),
-		}).catch(() => null);
+		}).catch((error) => void (trouble = error));
 		if (answer && [200, 202].includes(answer.status)) {
 			promises.add(key, id, answer.body);
 			return answer.body;
 		}
 		if (answer && answer.status < 500) assert.fail(`${body.name}: ${answer.status} ${JSON.stringify(answer.body)}`);
-		assert.ok(turn < 1200, `${key} got no answer in a minute`);
+		onTrouble?.(answer ?? trouble);
+		assert.ok(turn < first + 1200, `${key} got no answer in a minute`);
 		await pause(50); // the node is down: an app's own pace
 	}
 }
@@ -147,6 +150,51 @@ export async function stream({ nodes, token, own, total, promises, width = 20, n
 	await Promise.all(Array.from({ length: width }, sender));
 	assert.equal(told.length, total);
 	return told;
+}
+
+// Commands without end, `rate` a second as far as the machine goes, every tenth one that may never be repeated (`never`: more of it),
+// each until it is told. `longest` is how long nobody was told anything; stop() resolves when all that were begun are told.
+export class Traffic {
+	told = [];
+	troubles = [];
+	longest = 0;
+	#begun = Date.now();
+	#last = Date.now();
+	#next = 0;
+	#isOver = false;
+
+	constructor(name, { nodes, token, own, promises, rate = 100, width = 20, never = {} }) {
+		Object.assign(this, { name, nodes, token, own, promises, rate, never });
+		this.senders = Promise.all(Array.from({ length: width }, () => this.#send()));
+		this.senders.catch(() => {}); // said by stop()
+	}
+
+	async #send() {
+		while (!this.#isOver) {
+			const i = this.#next++;
+			await pause(this.#begun + (i * 1000) / this.rate - Date.now());
+			const body = i % 10 === 3 ? { name: 'engine.start', ...this.never } : { name: 'horn.honk' };
+			this.told.push(await sendSurely(this.nodes, this.token, this.promises, this.own[i % this.own.length], `${this.name}-${i}`, body, (what) => this.troubles.push(what), i));
+			this.longest = Math.max(this.longest, Date.now() - this.#last);
+			this.#last = Date.now();
+		}
+	}
+
+	get perSecond() {
+		return Math.round((this.told.length * 1000) / (this.#last - this.#begun));
+	}
+
+	untilMore(more) {
+		const wanted = this.told.length + more;
+		return poll(() => this.told.length, (count) => count >= wanted, { ms: 60_000, what: `${more} more are told` });
+	}
+
+	async stop() {
+		this.#isOver = true;
+		await this.senders;
+		this.longest = Math.max(this.longest, Date.now() - this.#last);
+		return this;
+	}
 }
 
 // Waits until each of them is settled, as `is` where that is given; asks again where a connection went.
