@@ -85,16 +85,21 @@ void accept_attach(struct accept_flow *flow, struct batch *batch)
 	flow->batch = batch;
 }
 
+/* What vehicles say is not turned away: it waits, and more of it at the broker. */
 const struct fault *accept_submit(struct accept_flow *flow, struct accept *accept)
 {
+	if (batch_is_late(flow->batch))
+		return &FAULT_OVERLOADED;
 	uuid7_make(db_now_us(flow->db), accept->id);
 	accept->command = NULL;
 	accept->replayed = false;
 	accept->verdict = NULL;
 	accept->began_us = loop_monotonic_us(flow->loop);
-	accept->item = (struct batch_item){
-		.stage = &flow->stage, .vehicle_id = accept->vehicle_id, .fence = accept->fence, .on_done = on_item_done
-	};
+	accept->item = (struct batch_item){ .stage = &flow->stage,
+		.vehicle_id = accept->vehicle_id,
+		.fence = accept->fence,
+		.on_done = on_item_done,
+		.is_impatient = true };
 	list_init(&accept->item.node);
 	return batch_submit(flow->batch, &accept->item);
 }

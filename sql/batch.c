@@ -19,11 +19,20 @@
 #include "sql/db.h"
 #include "sql/statements.h"
 
-#define ROUNDS_MAX 8 /* of one vehicle in one stage and cut; the rest goes into the next cut */
+#define ROUNDS_MAX 8 /* of one vehicle in one stage and cut; the rest waits for the next cut */
 #define CUT_MAX 512
+#define LATE_MS 2000
+#define PATIENCE_MS 5000
 
 const struct fault FAULT_FENCED = { "fenced", 503, EXECUTED_NO, RETRY_LATER, "the lease is another worker's now",
 	NULL };
+
+/* How many items of a vehicle a cut has in a stage. */
+struct quota {
+	const char *vehicle_id; /* of one of them; NULL: the place is free */
+	const struct batch_stage *stage;
+	unsigned used;
+};
 
 struct batch {
 	struct loop *loop;
@@ -33,6 +42,8 @@ struct batch {
 	size_t stage_count;
 	struct list waiting;
 	size_t waiting_count;
+	struct quota *quotas; /* by hash of the vehicle; at most half full */
+	size_t quota_count;   /* a power of two */
 	struct batch_cut *in_flight;
 	struct loop_soon soon;
 };
@@ -72,7 +83,8 @@ struct batch_cut {
 };
 
 static void on_soon(struct loop_soon *soon);
-static struct batch_cut *take(struct batch *batch);
+static struct batch_cut *take(struct batch *batch, struct list *refused);
+static bool take_quota(struct batch *batch, const struct batch_item *item);
 static void place(struct batch_cut *cut, struct list *taken);
 static void list_vehicles(struct batch_cut *cut);
 static void send(struct batch_cut *cut);
@@ -95,6 +107,10 @@ struct batch *batch_new(struct loop *loop, struct db *db, const struct batch_opt
 	memcpy(batch->stages, stages, count * sizeof(struct batch_stage *));
 	batch->stage_count = count;
 	list_init(&batch->waiting);
+	batch->quota_count = 2;
+	while (batch->quota_count < 2 * batch->options.cut_max)
+		batch->quota_count *= 2;
+	batch->quotas = memory_new(batch->quota_count * sizeof(struct quota));
 	loop_soon_init(&batch->soon, on_soon);
 	return batch;
 }
@@ -106,6 +122,7 @@ void batch_free(struct batch *batch)
 	assert(batch_is_idle(batch));
 	loop_soon_cancel(&batch->soon);
 	free(batch->stages);
+	free(batch->quotas);
 	free(batch);
 }
 
@@ -117,6 +134,21 @@ bool batch_is_idle(const struct batch *batch)
 bool batch_has_room(const struct batch *batch)
 {
 	return batch->waiting_count < batch->options.items_max;
+}
+
+static struct batch_item *item_of(struct list *node)
+{
+	return container_of(node, struct batch_item, node);
+}
+
+static int64_t waited_ms(const struct batch *batch, const struct batch_item *item)
+{
+	return loop_monotonic_ms(batch->loop) - item->since_ms;
+}
+
+bool batch_is_late(const struct batch *batch)
+{
+	return !list_is_empty(&batch->waiting) && waited_ms(batch, item_of(batch->waiting.next)) > LATE_MS;
 }
 
 size_t batch_cut_vehicles(const struct batch_cut *cut, const char *const **ret_ids)
@@ -133,6 +165,7 @@ const struct fault *batch_submit(struct batch *batch, struct batch_item *item)
 	if (!batch_has_room(batch))
 		return &FAULT_OVERLOADED;
 	item->retried = false;
+	item->since_ms = loop_monotonic_ms(batch->loop);
 	list_append(&batch->waiting, &item->node);
 	batch->waiting_count++;
 	if (!batch->in_flight)
@@ -143,10 +176,22 @@ const struct fault *batch_submit(struct batch *batch, struct batch_item *item)
 static void on_soon(struct loop_soon *soon)
 {
 	struct batch *batch = container_of(soon, struct batch, soon);
+	struct list refused;
+
 	if (batch->in_flight || list_is_empty(&batch->waiting))
 		return;
-	batch->in_flight = take(batch);
-	send(batch->in_flight);
+	list_init(&refused);
+	struct batch_cut *cut = take(batch, &refused);
+	if (cut->count > 0) {
+		batch->in_flight = cut;
+		send(cut);
+	} else {
+		cut_free(cut);
+	}
+	while (!list_is_empty(&refused)) {
+		struct batch_item *item = item_of(list_take_first(&refused));
+		item->on_done(item, &FAULT_OVERLOADED);
+	}
 }
 
 static size_t stage_index(const struct batch *batch, const struct batch_stage *stage)
@@ -158,21 +203,64 @@ static size_t stage_index(const struct batch *batch, const struct batch_stage *s
 	return i;
 }
 
-static struct batch_cut *take(struct batch *batch)
+static void move(struct batch *batch, struct batch_item *item, struct list *to)
+{
+	list_remove(&item->node);
+	list_append(to, &item->node);
+	batch->waiting_count--;
+}
+
+/* The first for which there is room, and on the way to `refused` who has waited for too long. What is passed over keeps its place. */
+static struct batch_cut *take(struct batch *batch, struct list *refused)
 {
 	struct batch_cut *cut = memory_new(sizeof(*cut));
-	struct list taken;
+	struct list taken, *next;
 
 	cut->batch = batch;
 	list_init(&taken);
-	while (cut->count < batch->options.cut_max && !list_is_empty(&batch->waiting)) {
-		list_append(&taken, list_take_first(&batch->waiting));
-		batch->waiting_count--;
-		cut->count++;
+	memset(batch->quotas, 0, batch->quota_count * sizeof(struct quota));
+	for (struct list *node = batch->waiting.next; node != &batch->waiting && cut->count < batch->options.cut_max;
+		node = next) {
+		struct batch_item *item = item_of(node);
+		next = node->next;
+		if (item->is_impatient && waited_ms(batch, item) > PATIENCE_MS) {
+			move(batch, item, refused);
+		} else if (take_quota(batch, item)) {
+			move(batch, item, &taken);
+			cut->count++;
+		}
 	}
 	place(cut, &taken);
 	list_vehicles(cut);
 	return cut;
+}
+
+/* FNV-1a. */
+static size_t hash_of(const char *text)
+{
+	uint32_t hash = 2166136261u;
+	for (; *text; text++)
+		hash = (hash ^ (unsigned char)*text) * 16777619u;
+	return hash;
+}
+
+/* False: its vehicle has as many in this stage as there are rounds. */
+static bool take_quota(struct batch *batch, const struct batch_item *item)
+{
+	size_t mask = batch->quota_count - 1, at = hash_of(item->vehicle_id) & mask;
+	struct quota *q;
+
+	for (;; at = (at + 1) & mask) {
+		q = &batch->quotas[at];
+		if (!q->vehicle_id || (q->stage == item->stage && strcmp(q->vehicle_id, item->vehicle_id) == 0))
+			break;
+	}
+	q->vehicle_id = item->vehicle_id;
+	q->stage = item->stage;
+	if (q->used == ROUNDS_MAX)
+		return false;
+	q->used++;
+	return true;
 }
 
 static int compare_placed(const void *a, const void *b)
@@ -186,27 +274,6 @@ static int compare_placed(const void *a, const void *b)
 	return x->arrival < y->arrival ? -1 : 1;
 }
 
-/* What exceeds the rounds goes back to the front of the queue, in its order. */
-static void put_back_excess(struct batch_cut *cut)
-{
-	struct batch *batch = cut->batch;
-	struct list back;
-	size_t kept = 0;
-
-	list_init(&back);
-	for (size_t i = 0; i < cut->count; i++) {
-		if (cut->placed[i].round < ROUNDS_MAX) {
-			cut->placed[kept++] = cut->placed[i];
-			continue;
-		}
-		list_append(&back, &cut->placed[i].item->node);
-		batch->waiting_count++;
-	}
-	list_append_all(&back, &batch->waiting);
-	list_append_all(&batch->waiting, &back);
-	cut->count = kept;
-}
-
 /* Sorts by stage, vehicle and arrival; the k-th item of a vehicle in a stage goes into round k. */
 static void place(struct batch_cut *cut, struct list *taken)
 {
@@ -214,7 +281,7 @@ static void place(struct batch_cut *cut, struct list *taken)
 
 	cut->placed = memory_new(cut->count * sizeof(struct placed));
 	while (!list_is_empty(taken)) {
-		struct batch_item *item = container_of(list_take_first(taken), struct batch_item, node);
+		struct batch_item *item = item_of(list_take_first(taken));
 		cut->placed[n] = (struct placed){ item, stage_index(cut->batch, item->stage), n, 0 };
 		n++;
 	}
@@ -225,7 +292,6 @@ static void place(struct batch_cut *cut, struct list *taken)
 			strcmp(cut->placed[i].item->vehicle_id, before->item->vehicle_id) == 0)
 			cut->placed[i].round = before->round + 1;
 	}
-	put_back_excess(cut);
 
 	cut->stages = memory_new(cut->batch->stage_count * sizeof(struct stage_cut));
 	cut->sorted = memory_new(cut->count * sizeof(struct batch_item *));

@@ -7,7 +7,8 @@
  * load hundreds share a commit. There is no timer in it.
  *
  * Within a stage a vehicle's items keep their order: they go in rounds, and a round has at most one
- * item of a vehicle. So every statement sees each vehicle at most once, and "the next seq" is head.seq + 1.
+ * item of a vehicle. So every statement sees each vehicle at most once, and "the next seq" is head.seq + 1. The rounds of a cut are
+ * few: who sends much waits, and is passed over by who sends little.
  *
  * When the commit is known, each stage reads its rows (in the order of the stages), and then each item
  * hears its verdict. Nothing is told before. */
@@ -35,8 +36,10 @@ struct batch_item {
 	const char *vehicle_id;		 /* whose head is locked; borrowed from the owner */
 	const struct batch_fence *fence; /* NULL: none. The lease that this item's right to act rests on */
 	void (*on_done)(struct batch_item *, const struct fault *); /* NULL: done */
-	size_t number; /* its place in the round, for stages that match rows to items */
+	size_t number;	  /* its place in the round, for stages that match rows to items */
+	int64_t since_ms; /* monotonic: since when it waits */
 	bool retried;
+	bool is_impatient; /* one that has waited for five seconds hears FAULT_OVERLOADED in place of being taken along */
 };
 
 /* A lease as it was when it was taken. Checked in the transaction's first statement, and held until its end: if the
@@ -81,6 +84,8 @@ void batch_free(struct batch *);
 /* asking */
 bool batch_is_idle(const struct batch *);
 bool batch_has_room(const struct batch *);
+/* What is next has waited for two seconds: the database is slower than what comes, and whoever can be told to come later should be. */
+bool batch_is_late(const struct batch *);
 /* The vehicles of a cut, ascending by strcmp(), each once. */
 size_t batch_cut_vehicles(const struct batch_cut *, const char *const **ret_ids);
 

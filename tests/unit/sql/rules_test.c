@@ -879,6 +879,103 @@ START_TEST(crossing_batches_do_not_deadlock)
 }
 END_TEST
 
+/* Who sends much waits for its own; who sends little passes it. Its items keep their order all the same. */
+
+#define FLOOD 600
+
+static struct batch_item floods[FLOOD], single;
+static size_t flooded, before_single;
+
+static void on_flooded(struct batch_item *item, const struct fault *fault)
+{
+	ck_assert_ptr_null(fault);
+	ck_assert_ptr_eq(item, &floods[flooded]);
+	flooded++;
+}
+
+static void on_single(struct batch_item *item, const struct fault *fault)
+{
+	(void)item;
+	ck_assert_ptr_null(fault);
+	before_single = flooded;
+}
+
+static bool all_flooded(void)
+{
+	return flooded == FLOOD && all_quiet();
+}
+
+START_TEST(one_vehicle_holds_up_no_other)
+{
+	struct batch *batch = workers[0].batch;
+
+	flooded = 0;
+	before_single = FLOOD;
+	ask("insert into vehicle_heads (vehicle_id) values ('LOUD'), ('QUIET')");
+	for (size_t i = 0; i < FLOOD; i++) {
+		floods[i] =
+			(struct batch_item){ .stage = &workers[0].raise, .vehicle_id = "LOUD", .on_done = on_flooded };
+		ck_assert_ptr_null(batch_submit(batch, &floods[i]));
+	}
+	single = (struct batch_item){ .stage = &workers[0].raise, .vehicle_id = "QUIET", .on_done = on_single };
+	ck_assert_ptr_null(batch_submit(batch, &single));
+	pump_until(all_flooded);
+	ck_assert_uint_le(before_single, 8);
+	ck_assert_str_eq(ask("select string_agg(seq::text, ' ' order by vehicle_id) from vehicle_heads where "
+			     "vehicle_id in ('LOUD', 'QUIET')"),
+		"600 1");
+}
+END_TEST
+
+/* Behind what waits for two seconds commands are not taken in, and one that has waited for five hears that it was not done.
+ * What vehicles say waits for as long as it takes. */
+
+static struct batch_item slow, patient;
+static struct accept late[2];
+static const struct fault *slow_fault, *patient_fault;
+static int64_t waiting_since_ms;
+
+static void on_waited(struct batch_item *item, const struct fault *fault)
+{
+	*(item == &slow ? &slow_fault : &patient_fault) = fault;
+}
+
+static bool patience_is_over(void)
+{
+	return loop_monotonic_ms(loop) - waiting_since_ms > 5100;
+}
+
+START_TEST(a_command_that_waits_for_long_is_refused)
+{
+	struct batch *batch = workers[0].batch;
+
+	done = 0;
+	slow_fault = patient_fault = &FAULT_INTERNAL;
+	stopper_run("begin");
+	stopper_run("select from vehicle_heads where vehicle_id = '" CAR "' for update");
+	slow = (struct batch_item){ .stage = &workers[0].raise, .vehicle_id = CAR, .on_done = on_waited };
+	ck_assert_ptr_null(batch_submit(batch, &slow));
+	wait_for_a_lock();
+	patient = slow;
+	ck_assert_ptr_null(batch_submit(batch, &patient));
+	submit(0, &late[0], CAR, NULL);
+	waiting_since_ms = loop_monotonic_ms(loop);
+	ck_assert(!batch_is_late(batch));
+	pump_until(patience_is_over);
+	ck_assert(batch_is_late(batch));
+	late[1] = late[0];
+	ck_assert_ptr_eq(accept_submit(workers[0].accept, &late[1]), &FAULT_OVERLOADED);
+	stopper_run("commit");
+	wait_for_done(1);
+	ck_assert_ptr_eq(faults[0], &FAULT_OVERLOADED);
+	pump_until(all_quiet);
+	ck_assert_ptr_null(slow_fault);
+	ck_assert_ptr_null(patient_fault);
+	ck_assert_str_eq(ask("select count(*) from commands"), "0");
+	ck_assert(!batch_is_late(batch));
+}
+END_TEST
+
 /* Durable before told. */
 
 START_TEST(nothing_is_told_before_the_commit)
@@ -964,6 +1061,8 @@ int main(void)
 	tcase_add_test(order, leases_in_hand_are_not_waited_for);
 	tcase_add_test(order, a_lost_lease_undoes_its_own_alone);
 	tcase_add_test(order, crossing_batches_do_not_deadlock);
+	tcase_add_test(order, one_vehicle_holds_up_no_other);
+	tcase_add_test(order, a_command_that_waits_for_long_is_refused);
 	TCase *durable = add_rule(suite, "durable before told");
 	tcase_add_test(durable, nothing_is_told_before_the_commit);
 	tcase_add_test(durable, own_subscribers_wait_for_the_commit);
