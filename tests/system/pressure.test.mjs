@@ -48,10 +48,10 @@ test('apps that do not read are closed with 4408 and resume without a hole; who 
 	const [one] = await fleet(1);
 	const reader = await openSocket(node, { token: admin });
 	await reader.call('vehicle.subscribe', { vehicle_id: one.id });
-	const slow = await Promise.all(Array.from({ length: 10 }, () => openSocket(node, { token: admin })));
+	const slow = await Promise.all(Array.from({ length: 6 }, () => openSocket(node, { token: admin })));
 	const begun = await Promise.all(slow.map((app) => app.call('vehicle.subscribe', { vehicle_id: one.id })));
 	const count = 400; // 12 MB for each: more than the kernel keeps for a socket
-	await withinMemory(t, slow.length * 2 * maxQueue + 24 * MiB, async () => {
+	await withinMemory(t, slow.length * 2 * maxQueue + 16 * MiB, async () => {
 		slow.forEach((app) => app.ws.pause());
 		const since = Date.now();
 		await report(one, reader, count);
@@ -87,10 +87,10 @@ test('a database slower than the traffic: who comes too late hears 503 soon, and
 	const own = vehicles.map(({ id }) => id);
 	const sockets = await Promise.all(Array.from({ length: 20 }, () => openSocket(node, { token: admin })));
 	const told = [];
-	const seconds = isLong ? 30 : 6;
+	const seconds = isLong ? 30 : 4;
 	await database.sql(`create function dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep(0.1); return null; end $$;
 		create trigger dawdle before insert on commands for each statement execute function dawdle()`);
-	await withinMemory(t, 48 * MiB, async () => {
+	await withinMemory(t, 24 * MiB, async () => {
 		const end = Date.now() + seconds * 1000;
 		await Promise.all(sockets.flatMap((socket) => Array.from({ length: 100 }, (_, i) => flood(socket, own, i, told, () => Date.now() > end))));
 		await database.sql('drop trigger dawdle on commands');

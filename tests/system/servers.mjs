@@ -200,7 +200,7 @@ class Node {
 
 	async start(isReady = true) {
 		const env = this.failpoints?.env;
-		this.child = new Child(this.name, `${build}/bin/keyfobd`, ['--config', this.file], { env });
+		this.child = new Child(this.name, `${this.build}/bin/keyfobd`, ['--config', this.file], { env });
 		this.children.push(this.child);
 		await this.child.untilUp(() => (isReady ? this.isReady() : this.answers()));
 	}
@@ -231,11 +231,12 @@ class Node {
 }
 
 // JSON is YAML, so the configuration is an object here. `config` is merged over the ordinary one.
-// `isReady: false`: it will lack a neighbour, so it is up when it answers at all.
-export async function startNode({ broker, database, config = {}, isReady = true, failpoints }) {
+// `isReady: false`: it will lack a neighbour, so it is up when it answers at all. `build`: of another version.
+export async function startNode({ broker, database, config = {}, isReady = true, failpoints, build: whose = build }) {
 	const ports = { http: await freePort(), admin: await freePort() };
 	const node = new Node(`keyfobd-${++nodes}`, ports, Boolean(config.http?.tls));
 	node.failpoints = failpoints;
+	node.build = whose;
 	const ordinary = {
 		node: { id: node.name, workers: 2 },
 		http: { listen: [`127.0.0.1:${ports.http}`] },
@@ -276,11 +277,11 @@ async function assertNoSecret(node) {
 }
 
 // Everything at once: { broker, database, nodes, node }. `failpoints` (failpoints.mjs) are for all of the nodes. `database`: an
-// empty one, where it is not to be of the shared cluster.
-export async function startInstallation({ nodes: count = 1, ids, config, authority, bridge, failpoints, database: given } = {}) {
+// empty one, where it is not to be of the shared cluster. `build`: of the nodes, and whose schema it is.
+export async function startInstallation({ nodes: count = 1, ids, config, authority, bridge, failpoints, database: given, build: whose } = {}) {
 	const [broker, database] = await Promise.all([startBroker({ ids, authority, bridge }), given ?? createDatabase()]);
-	await migrate(broker.url, database.url);
-	const start = () => startNode({ broker, database, config, failpoints });
+	await migrate(broker.url, database.url, { build: whose });
+	const start = () => startNode({ broker, database, config, failpoints, build: whose });
 	const first = await start();
 	const others = await Promise.all(Array.from({ length: count - 1 }, start));
 	return { broker, database, node: first, nodes: [first, ...others] };
@@ -293,7 +294,7 @@ export async function createMigratedDatabase() {
 	return database;
 }
 
-export async function migrate(broker, database, { env } = {}) {
+export async function migrate(broker, database, { env, build: whose = build } = {}) {
 	const [, name] = /\/(\w+)(?:\?|$)/.exec(database); // it may name several hosts, which URL does not read
 	const file = join(folder, `migrate-${name}.yaml`);
 	const config = {
@@ -303,5 +304,5 @@ export async function migrate(broker, database, { env } = {}) {
 		commands: { catalog },
 	};
 	writeFileSync(file, JSON.stringify(config));
-	await run(`${build}/bin/keyfobd`, ['--config', file, '--migrate'], { env });
+	await run(`${whose}/bin/keyfobd`, ['--config', file, '--migrate'], { env });
 }
