@@ -10,7 +10,7 @@ import { sql } from './servers.mjs';
 
 const bin = '/usr/lib/postgresql/15/bin';
 const isRoot = process.getuid() === 0;
-const as = isRoot ? ['--reuid=postgres', '--regid=postgres', '--init-groups', '--'] : ['--'];
+export const asPostgres = isRoot ? ['--reuid=postgres', '--regid=postgres', '--init-groups', '--'] : ['--'];
 const options = ['fsync=off', 'shared_buffers=64MB', 'max_connections=200', 'listen_addresses=127.0.0.1', 'wal_receiver_status_interval=1s', 'log_min_messages=warning'];
 let servers = 0;
 
@@ -37,7 +37,7 @@ class Server {
 	async start() {
 		const args = ['-D', this.data, '-p', this.port, '-k', this.home, ...options.flatMap((option) => ['-c', option])];
 		// The change of user clears what the kernel was asked for: it is asked again.
-		this.child = new Child(this.name, 'setpriv', [...as, 'setpriv', '--pdeathsig', 'QUIT', '--', `${bin}/postgres`, ...args.map(String)], { ending: 'SIGINT' });
+		this.child = new Child(this.name, 'setpriv', [...asPostgres, 'setpriv', '--pdeathsig', 'QUIT', '--', `${bin}/postgres`, ...args.map(String)], { ending: 'SIGINT' });
 		await this.child.untilUp(() => this.ask('select 1').then(() => true, () => false), 30_000);
 	}
 
@@ -53,9 +53,9 @@ class Server {
 
 	// All of its processes, as when its machine ends or stands still.
 	async kill() {
-		const children = childrenOf(this.child.pid);
-		await this.child.kill();
-		signalAll(children, 'SIGKILL');
+		this.child.isExpectedToEnd = true;
+		killAll(this.child.pid);
+		await this.child.exited;
 	}
 
 	freeze() {
@@ -73,8 +73,14 @@ class Server {
 	}
 }
 
+// A server's first process, and its others.
+export function killAll(postmaster) {
+	const others = childrenOf(postmaster);
+	signalAll([postmaster, ...others], 'SIGKILL');
+}
+
 function program(name, ...args) {
-	return run('setpriv', [...as, `${bin}/${name}`, ...args]);
+	return run('setpriv', [...asPostgres, `${bin}/${name}`, ...args]);
 }
 
 function childrenOf(pid) {
