@@ -105,6 +105,7 @@ static void on_timer(struct loop_timer *timer)
 	d->more = false;
 	db_unit_add(unit, &SQL_due_commands);
 	db_param_int(unit, LOOK_MAX);
+	db_param_text(unit, d->worker);
 	db_unit_add(unit, &SQL_due_timers);
 	db_param_text(unit, "offer");
 	db_param_int(unit, LOOK_MAX);

@@ -25,10 +25,11 @@ const children = [];
 const endings = []; // more to end before the children: clients, checks
 
 export class Child {
-	// `ending` is the signal that ends it well.
-	constructor(name, program, args, { env = {}, ending = 'SIGTERM' } = {}) {
+	// `ending` is the signal that ends it well; `diesOfIt`: without an exit code.
+	constructor(name, program, args, { env = {}, ending = 'SIGTERM', diesOfIt = false } = {}) {
 		this.name = name;
 		this.ending = ending;
+		this.diesOfIt = diesOfIt;
 		this.log = join(folder, `${name}.log`);
 		const out = openSync(this.log, 'a');
 		this.process = spawn('setpriv', ['--pdeathsig', 'KILL', '--', program, ...args], {
@@ -115,7 +116,7 @@ after(async () => {
 		if (child.exit && !child.isExpectedToEnd) wrong.push(`${child.name} ended by itself (${JSON.stringify(child.exit)}): ${child.log}`);
 		if (child.exit) continue;
 		const { code, signal } = await child.stop().catch((error) => ({ code: error.message }));
-		if (code !== 0) wrong.push(`${child.name} ended with ${code ?? signal}: ${child.log}`);
+		if (code !== 0 && !(child.diesOfIt && signal === child.ending)) wrong.push(`${child.name} ended with ${code ?? signal}: ${child.log}`);
 	}
 	if (wrong.length > 0) throw new Error(wrong.join('\n'));
 });

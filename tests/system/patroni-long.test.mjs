@@ -78,7 +78,7 @@ test('etcd, two servers under Patroni, two nodes', options, async () => {
 	mkdirSync(join(home, 'etcd'));
 	if (process.getuid() === 0) await run('chown', ['-R', 'postgres', home]);
 	const at = `http://127.0.0.1:${etcd}`;
-	const store = new Child('etcd', 'setpriv', [...asPostgres, 'setpriv', '--pdeathsig', 'TERM', '--', 'etcd', '--data-dir', join(home, 'etcd'), '--listen-client-urls', at, '--advertise-client-urls', at, '--listen-peer-urls', `http://127.0.0.1:${peer}`]);
+	const store = new Child('etcd', 'setpriv', [...asPostgres, 'setpriv', '--pdeathsig', 'TERM', '--', 'etcd', '--data-dir', join(home, 'etcd'), '--listen-client-urls', at, '--advertise-client-urls', at, '--listen-peer-urls', `http://127.0.0.1:${peer}`], { diesOfIt: true });
 	await store.untilUp(() => fetch(`${at}/health`).then(({ ok }) => ok, () => false), 60_000);
 	const servers = [];
 	for (const [name, host] of [['db1', '127.0.0.2'], ['db2', '127.0.0.3']]) servers.push(new Server(name, host, { port: await freePort(), rest: await freePort(), etcd }));
@@ -108,6 +108,7 @@ async function assertGoesOn(t, name, [primary, standby], end, bound) {
 	await untilPrimary(standby);
 	await traffic.untilMore(40);
 	await traffic.stop();
+	for (const node of nodes) await poll(() => node.isReady(), Boolean, { ms: 30_000, what: `${node.name} is ready again` });
 	t.diagnostic(`${traffic.told.length} commands, ${traffic.told.length - before} after the loss; nothing was accepted for ${traffic.longest} ms`);
 	assert.ok(traffic.longest < bound, `nothing was accepted for ${traffic.longest} ms`);
 }
