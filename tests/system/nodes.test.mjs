@@ -62,6 +62,7 @@ async function restart(service, node, other) {
 	assert.equal((await app.closed).code, 1012);
 	assert.equal((await ended).code, 0);
 	const gone = Date.now();
+	assert.equal(await database.sql(`select count(*) from leases where node = '${node.name}' and holder is not null`), '0', 'it gave back what it held');
 	service.splice(service.indexOf(node), 1);
 	const all = Number(await database.sql(`select count(*) from leases where name like 'feed/%'`));
 	await poll(() => readBy(other), (count) => count === all, { what: 'the other reads all feeds' });
