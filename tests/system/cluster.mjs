@@ -11,7 +11,7 @@ import { sql } from './servers.mjs';
 const bin = '/usr/lib/postgresql/15/bin';
 const isRoot = process.getuid() === 0;
 export const asPostgres = isRoot ? ['--reuid=postgres', '--regid=postgres', '--init-groups', '--'] : ['--'];
-const options = ['fsync=off', 'shared_buffers=64MB', 'max_connections=200', 'listen_addresses=127.0.0.1', 'wal_receiver_status_interval=1s', 'log_min_messages=warning'];
+const options = ['fsync=off', 'shared_buffers=64MB', 'max_connections=200', 'listen_addresses=127.0.0.1', 'wal_receiver_status_interval=1s', 'wal_retrieve_retry_interval=200ms', 'log_min_messages=warning'];
 let servers = 0;
 
 class Server {
