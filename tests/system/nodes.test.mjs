@@ -79,7 +79,7 @@ test(`both nodes are restarted one after the other under ${rate} commands a seco
 	for (const app of apps) await app.follow(own);
 	const promises = new Promises();
 	const service = [...nodes];
-	const traffic = new Traffic('rolling', { nodes: service, token: admin, own, promises, rate });
+	const traffic = new Traffic('rolling', { nodes: service, token: admin, own, promises, rate, width: isLong ? 100 : 20 });
 	const handed = [];
 	for (const [node, other] of [[one, two], [two, one]]) {
 		await traffic.untilMore(rate / 2);
