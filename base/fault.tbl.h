@@ -16,6 +16,8 @@ FAULT(COMMAND_NOT_FOUND, "command-not-found", 404, EXECUTED_NO, RETRY_NEVER, "no
 FAULT(BATCH_NOT_FOUND, "batch-not-found", 404, EXECUTED_NO, RETRY_NEVER, "no such batch, or not yours to see", NULL)
 FAULT(GRANT_NOT_FOUND, "grant-not-found", 404, EXECUTED_NO, RETRY_NEVER, "this subject has no grant here", NULL)
 FAULT(NOTICE_NOT_FOUND, "notice-not-found", 404, EXECUTED_NO, RETRY_NEVER, "there is no such notice", NULL)
+FAULT(WEBHOOK_NOT_FOUND, "webhook-not-found", 404, EXECUTED_NO, RETRY_NEVER, "no such webhook, or not yours", NULL)
+FAULT(DELIVERY_NOT_FOUND, "delivery-not-found", 404, EXECUTED_NO, RETRY_NEVER, "no such delivery of this webhook", NULL)
 FAULT(METHOD_NOT_ALLOWED, "method-not-allowed", 405, EXECUTED_NO, RETRY_NEVER, "this path does not take this method",
 	NULL)
 FAULT(FLEET_NOT_EMPTY, "fleet-not-empty", 409, EXECUTED_NO, RETRY_NEVER, "the fleet has vehicles",

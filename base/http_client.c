@@ -7,12 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <uv.h>
 
 #include "base/json.h"
 #include "base/list.h"
 #include "base/loop.h"
 #include "base/memory.h"
+#include "base/public_address.h"
 
 struct http_client {
 	struct loop *loop;
@@ -35,6 +37,7 @@ struct transfer {
 	struct curl_slist *headers;
 	struct text body;
 	bool has_head, cut;
+	bool refused, opened; /* an address by public_only; a socket to another */
 };
 
 /* One of libcurl's sockets. */
@@ -114,17 +117,42 @@ static void sign(struct transfer *t)
 
 static void set_bounds(struct transfer *t)
 {
-	curl_easy_setopt(t->easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(t->easy, CURLOPT_PROTOCOLS_STR, t->call->public_only ? "https" : "http,https");
 	curl_easy_setopt(t->easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)t->call->timeout_ms);
 	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)t->call->timeout_ms);
 	curl_easy_setopt(t->easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(
 		t->easy, CURLOPT_QUICK_EXIT, 1L); /* else a name server that hangs holds up the loop at the end */
-	/* libcurl repeats a request by itself when a kept connection turns out to be dead */
-	curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
-	curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, 1L);
+	if (!t->call->repeatable) {
+		/* libcurl repeats a request by itself when a kept connection turns out to be dead */
+		curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
+		curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, 1L);
+	}
 	curl_easy_setopt(t->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+}
+
+/* What is judged here is the very address that is connected to, whatever the name said before or says after. */
+static curl_socket_t open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	struct transfer *t = context;
+
+	(void)purpose;
+	if (!address_is_public(&address->addr)) {
+		t->refused = true;
+		return CURL_SOCKET_BAD;
+	}
+	t->opened = true;
+	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+static void keep_outside(struct transfer *t)
+{
+	if (!t->call->public_only)
+		return;
+	curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETDATA, t);
+	curl_easy_setopt(t->easy, CURLOPT_PROXY, ""); /* it would connect in our place */
 }
 
 /* As OpenSSL has it: the library itself looks at this for its own store alone, and libcurl gives it another. */
@@ -152,6 +180,7 @@ void http_client_call(struct http_client *client, struct http_call *call)
 	curl_easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
 	set_bounds(t);
+	keep_outside(t);
 	set_authorities(t);
 	add_headers(t);
 	set_body(t);
@@ -300,15 +329,19 @@ static void finish(struct transfer *t, CURLcode code)
 {
 	struct http_call *call = t->call;
 	long status = 0;
+	curl_off_t retry_after_s = 0;
 
 	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
 	struct http_answer answer = { .end = end_of(t),
 		.status = (int)status,
 		.body = t->body.data ? t->body.data : "",
 		.len = t->body.len,
 		.cut = code != CURLE_OK,
 		.why = code == CURLE_OK ? NULL : curl_easy_strerror(code),
-		.cache_control = header_of(t, "Cache-Control") };
+		.cache_control = header_of(t, "Cache-Control"),
+		.retry_after_s = retry_after_s,
+		.inside = t->refused && !t->opened };
 	list_remove(&t->node);
 	curl_multi_remove_handle(t->client->multi, t->easy);
 	call->on_done(call, &answer);

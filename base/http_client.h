@@ -1,7 +1,7 @@
 /* http_client.h - outgoing HTTP on the loop: every call ends by itself, within its time and its size.
  *
- * Redirects are not followed, and a call never goes out on a connection that was used before: so it is sent at most once.
- * libcurl is seen in http_client.c alone; names are resolved off the loop, and a proxy is taken from the environment, as
+ * Redirects are not followed. Unless it may be repeated, a call never goes out on a connection that was used before: so it is sent
+ * at most once. libcurl is seen in http_client.c and http_url.c alone; names are resolved off the loop, and a proxy is taken from the environment, as
  * libcurl does (https_proxy, no_proxy). Servers are believed that the system's authorities vouch for, or those of the file that
  * SSL_CERT_FILE names. */
 #ifndef KEYFOB_BASE_HTTP_CLIENT_H
@@ -16,7 +16,7 @@ struct loop;
 
 enum http_end {
 	HTTP_ANSWERED, /* there is a status */
-	HTTP_NOT_SENT, /* certainly nothing of the request has left */
+	HTTP_NOT_SENT, /* certainly nothing of the request has left (of one that may be repeated: probably) */
 	HTTP_LOST,     /* it may have arrived; the answer did not */
 };
 
@@ -28,6 +28,8 @@ struct http_answer { /* borrowed until on_done returns */
 	bool cut;		   /* the body was longer than answer_max, or did not come whole */
 	const char *why;	   /* of what was not answered: libcurl's word, without URL or secret */
 	const char *cache_control; /* RFC 9111 §5.2: the header's text; NULL: not there */
+	int64_t retry_after_s;	   /* RFC 9110 §10.2.3, from now; 0: not there */
+	bool inside;		   /* every address that there is was refused by public_only */
 };
 
 /* Signs the request (AWS Signature Version 4). */
@@ -45,6 +47,8 @@ struct http_call {
 	int64_t timeout_ms;			/* for all of it */
 	size_t answer_max;			/* bytes of the body that are kept; past it the call ends */
 	const struct http_signature *signature; /* NULL: none */
+	bool public_only;			/* https, to public addresses, and never by a proxy */
+	bool repeatable; /* it may arrive twice: connections are kept for the next call, and libcurl repeats one that was dead */
 	void (*on_done)(struct http_call *, const struct http_answer *);
 };
 

@@ -49,7 +49,7 @@ struct api_call {
 	bool created;		 /* vehicle.put, fleet.put, grant.put, notice.put: it did not exist before */
 	int64_t desired_version; /* vehicle.get, state.patch: for If-Match; -1: none */
 	char next_cursor[256];	 /* lists: empty when there is no more; a grant's is its subject */
-	char resource_id[80];	 /* command.send, batch.create: the id of what was made, for Location */
+	char resource_id[80];	 /* command.send, batch.create, webhook.create: the id of what was made, for Location */
 
 	void *state; /* the operation's own; freed with `free_state` */
 	void (*free_state)(void *);
@@ -103,7 +103,16 @@ extern const struct api_operation API_SUBJECT_ERASE; /* subject */
 extern const struct api_operation API_WAKEUP_LIST;   /* vehicle_id limit cursor */
 extern const struct api_operation
 	API_SMS_RECEIPT; /* provider message_id delivered reason; by a hook, which has no caller */
-extern const struct api_operation API_NODE_LIST; /* limit cursor */
+extern const struct api_operation API_WEBHOOK_LIST;	    /* limit cursor */
+extern const struct api_operation API_WEBHOOK_CREATE;	    /* url description vehicle_ids fleet_ids types enabled */
+extern const struct api_operation API_WEBHOOK_GET;	    /* id */
+extern const struct api_operation API_WEBHOOK_PUT;	    /* id url description vehicle_ids fleet_ids types enabled */
+extern const struct api_operation API_WEBHOOK_DELETE;	    /* id */
+extern const struct api_operation API_WEBHOOK_ROTATE;	    /* id overlap_seconds */
+extern const struct api_operation API_WEBHOOK_DELIVERIES;   /* id status limit cursor */
+extern const struct api_operation API_WEBHOOK_DELIVERY_GET; /* id delivery_id */
+extern const struct api_operation API_WEBHOOK_REDELIVER;    /* id delivery_id */
+extern const struct api_operation API_NODE_LIST;	    /* limit cursor */
 extern const struct api_operation API_ALERT_LIST, API_ALL_WAKEUP_LIST,
 	API_BLOCK_LIST; /* limit cursor; of all vehicles */
 extern const struct api_operation API_FLEET_ALERT_LIST, API_FLEET_WAKEUP_LIST,

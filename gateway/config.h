@@ -146,7 +146,14 @@ struct config {
 		const char *currency; /* of the prices */
 	} wake;
 	struct {
-		int64_t commands_ms, events_ms;
+		bool anywhere;
+		int per_subject;
+		int64_t timeout_ms;
+		int64_t retry_first_ms, retry_max_ms, retry_for_ms;
+		int64_t secret_overlap_ms;
+	} webhooks;
+	struct {
+		int64_t commands_ms, events_ms, deliveries_ms;
 	} retention;
 	struct {
 		enum log_level level;

@@ -182,10 +182,26 @@ SETTING("wake.sns.session_token", wake.sns.session_token, SECRET, "null", 0, 0, 
 SETTING("wake.sns.price", wake.sns.price, TEXT, "null", 0, 0, &RULE_PRICE, false, "What an SMS costs there.")
 SETTING("wake.currency", wake.currency, TEXT, "EUR", 0, 0, &RULE_CURRENCY, false, "The currency of the prices.")
 
+SETTING("webhooks.anywhere", webhooks.anywhere, BOOLEAN, "false", 0, 0, NULL, false,
+	"Whether webhooks may go by plain HTTP, and to private addresses. For development and tests: who may make a webhook then reaches "
+	"whatever the node reaches.")
+SETTING("webhooks.per_subject", webhooks.per_subject, INTEGER, "20", 0, 10000, NULL, false, "Webhooks that one subject may have.")
+SETTING("webhooks.timeout", webhooks.timeout_ms, DURATION, "15s", MS(100), M(1), NULL, false,
+	"How long a webhook's server has to answer.")
+SETTING("webhooks.retry_first", webhooks.retry_first_ms, DURATION, "5s", MS(10), H(1), NULL, false,
+	"The pause after the first attempt that failed. It trebles with each further one, a fifth more or less.")
+SETTING("webhooks.retry_max", webhooks.retry_max_ms, DURATION, "12h", MS(10), D(7), NULL, false, "The longest pause.")
+SETTING("webhooks.retry_for", webhooks.retry_for_ms, DURATION, "3d", MS(100), D(30), NULL, false,
+	"How long after its first attempt a delivery is tried. A webhook that fails so long is disabled.")
+SETTING("webhooks.secret_overlap", webhooks.secret_overlap_ms, DURATION, "24h", 0, D(30), NULL, false,
+	"How long the secret before still signs besides, after a rotation that does not say it.")
+
 SETTING("retention.commands", retention.commands_ms, DURATION, "90d", H(1), D(3650), NULL, false,
 	"How long commands and their timelines are kept.")
 SETTING("retention.events", retention.events_ms, DURATION, "30d", H(1), D(3650), NULL, false,
 	"How long events are kept, and so how far back an app can resume.")
+SETTING("retention.deliveries", retention.deliveries_ms, DURATION, "30d", H(1), D(3650), NULL, false,
+	"How long the deliveries of webhooks are kept.")
 
 SETTING("log.level", log.level, CHOICE, "info", 0, 0, &RULE_LEVEL, true, "The least that is logged. SIGUSR2 switches to `debug`, and back.")
 SETTING("log.format", log.format, CHOICE, "logfmt", 0, 0, &RULE_FORMAT, false, "For people, or for a collector.")

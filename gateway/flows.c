@@ -38,6 +38,7 @@
 #include "notifier/hub.h"
 #include "notifier/wake/provider.h"
 #include "notifier/wake/wake.h"
+#include "notifier/webhook/webhooks.h"
 #include "sql/batch.h"
 #include "sql/db.h"
 #include "sql/migrate.h"
@@ -78,6 +79,7 @@ struct flows {
 	struct notices *notices;
 	struct retained *retained;
 	struct fleet_batches *batches; /* NULL: another worker of the node feeds them */
+	struct webhooks *webhooks;     /* NULL: another worker of the node sends them */
 	struct hub *hub;
 	struct sms_setup *sms;
 	struct wake *wake;
@@ -361,6 +363,32 @@ static void let_wake(struct flows *f)
 	sole_start(f->sole);
 }
 
+static void on_webhook_disabled(void *owner, const char *vehicle_id, const char *data)
+{
+	const struct flows *f = owner;
+	alerts_tell_disabled(f->alerts, vehicle_id, data);
+}
+
+static void make_webhooks(struct flows *f)
+{
+	const struct config *config = f->options.config;
+
+	if (!f->options.keeps_house)
+		return;
+	f->webhooks = webhooks_new(f->loop, &(struct webhooks_options){
+						    .database_url = config->database.url,
+						    .synchronous = config->database.synchronous,
+						    .anywhere = config->webhooks.anywhere,
+						    .timeout_ms = config->webhooks.timeout_ms,
+						    .retry_first_ms = config->webhooks.retry_first_ms,
+						    .retry_max_ms = config->webhooks.retry_max_ms,
+						    .retry_for_ms = config->webhooks.retry_for_ms,
+						    .kept_ms = config->retention.deliveries_ms,
+						    .owner = f,
+						    .on_disabled = on_webhook_disabled,
+					    });
+}
+
 static void make_flows(struct flows *f)
 {
 	const struct config *config = f->options.config;
@@ -408,6 +436,7 @@ static void make_flows(struct flows *f)
 								.worker = f->worker,
 								.node = f->options.node });
 	f->alerts = alerts_new();
+	make_webhooks(f);
 	f->notices = notices_new(f->loop, f->reader);
 	f->retained = retained_new(f->loop, &(struct retained_options){ .db = f->reader,
 						    .namespace = config->namespace,
@@ -436,6 +465,8 @@ void flows_start(struct flows *f)
 {
 	db_start(f->writer);
 	db_start(f->reader);
+	if (f->webhooks)
+		webhooks_start(f->webhooks);
 }
 
 /* The database. */
@@ -806,6 +837,8 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 	revocation_stop(f->revocation);
 	if (f->batches)
 		fleet_batches_stop(f->batches);
+	if (f->webhooks)
+		webhooks_stop(f->webhooks);
 	if (f->leases)
 		lease_end(f->leases, on_leases_ended);
 	else
@@ -818,7 +851,8 @@ static bool is_quiet(const struct flows *f)
 	return f->feeds_closing == 0 && f->feed_count == 0 && wake_is_quiet(f->wake) &&
 	       (!f->sole || sole_is_quiet(f->sole)) && f->units == 0 && batch_is_idle(f->batch) &&
 	       dispatch_in_hand(f->dispatch) == 0 && hub_is_quiet(f->hub) && revocation_is_quiet(f->revocation) &&
-	       (!f->batches || fleet_batches_is_quiet(f->batches)) && notices_is_quiet(f->notices) &&
+	       (!f->batches || fleet_batches_is_quiet(f->batches)) &&
+	       (!f->webhooks || webhooks_is_quiet(f->webhooks)) && notices_is_quiet(f->notices) &&
 	       retained_is_quiet(f->retained) && db_in_flight(f->reader) == 0 && db_in_flight(f->writer) == 0;
 }
 

@@ -5,7 +5,7 @@
 #include "base/metrics.h"
 #include "notifier/hub_internal.h"
 
-#define RANK_ALL 3 /* owners and managers see everybody's access.changed, and alerts */
+#define RANK_ALL 3 /* owners and managers see everybody's access.changed and webhook.disabled, and alerts */
 
 static bool is_own(const struct hub_subscriber *s, const struct hub_event *event)
 {
@@ -54,7 +54,8 @@ void subscriber_give(struct hub_subscriber *s, struct hub_event *event)
 	metric_add(METRIC_EVENTS_DELIVERED, 1);
 	if (event_is(event, "access.changed"))
 		give_access(s, event);
-	else if (event_is(event, "security.alert") && !sees_all(s))
+	else if ((event_is(event, "security.alert") || (event_is(event, "webhook.disabled") && !is_own(s, event))) &&
+		 !sees_all(s))
 		give_skipped(s, event);
 	else
 		s->on_event(s, event);

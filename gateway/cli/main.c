@@ -27,6 +27,10 @@ static const struct cli_command *const commands[] = {
 	&CMD_GRANTS,
 	&CMD_GRANT,
 	&CMD_REVOKE,
+	&CMD_WEBHOOKS,
+	&CMD_WEBHOOK_ADD,
+	&CMD_WEBHOOK_REMOVE,
+	&CMD_WEBHOOK_DELIVERIES,
 	&CMD_ALERTS,
 	&CMD_NODES,
 	&CMD_ADMIN_EXPORT,
@@ -52,7 +56,7 @@ static void print_overview(FILE *file)
 	      "usage: keyfob COMMAND [arguments] [options]\n\n",
 		file);
 	for (size_t i = 0; i < COMMANDS; i++)
-		fprintf(file, "  %-13s  %s\n", commands[i]->name, commands[i]->summary);
+		fprintf(file, "  %-14s  %s\n", commands[i]->name, commands[i]->summary);
 	fputs("\n`keyfob COMMAND --help` tells more. `-o json` anywhere prints JSON, for scripts.\n\n"
 	      "  KEYFOB_URL     the node, such as https://keyfob.example\n"
 	      "  KEYFOB_TOKEN   a bearer token for it\n"

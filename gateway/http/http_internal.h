@@ -21,9 +21,9 @@
 
 #define BODY_MAX (64 * 1024)
 
-/* BEGINS: a batch; STREAMS: when asked to; FOLLOWS: always, a fleet. MERGES: the body is a merge patch; CARRIES: it is the payload as
+/* BEGINS: a batch; MAKES: a webhook; STREAMS: when asked to; FOLLOWS: always, a fleet. MERGES: the body is a merge patch; CARRIES: it is the payload as
  * it stands. */
-enum route_flag { PLAIN, SENDS, BEGINS, STREAMS, FOLLOWS, MERGES, CARRIES };
+enum route_flag { PLAIN, SENDS, BEGINS, MAKES, STREAMS, FOLLOWS, MERGES, CARRIES };
 
 struct route {
 	const char *method, *path;

@@ -633,6 +633,10 @@ static void add_links(struct http_request *r, const struct api_call *call)
 		if (call->replayed)
 			http_header(r, "idempotency-replayed", "true");
 	}
+	if (r->route->flag == MAKES) {
+		snprintf(text, sizeof(text), "/v1/webhooks/%s", call->resource_id);
+		http_header(r, "location", text);
+	}
 	if (call->desired_version >= 0) {
 		snprintf(text, sizeof(text), "\"%lld\"", (long long)call->desired_version);
 		http_header(r, "etag", text);

@@ -19,6 +19,7 @@ struct alerts {
 struct alert {
 	struct batch_item item;
 	char vehicle_id[65];
+	const char *type;
 	char *data;
 };
 
@@ -56,12 +57,13 @@ static void on_item_done(struct batch_item *item, const struct fault *fault)
 	free(alert);
 }
 
-void alerts_raise(struct alerts *alerts, const char *vehicle_id, const char *data)
+static void raise_event(struct alerts *alerts, const char *vehicle_id, const char *type, const char *data)
 {
 	if (!topic_level_is_safe(vehicle_id))
 		return;
 	struct alert *a = memory_new(sizeof(*a));
 	snprintf(a->vehicle_id, sizeof(a->vehicle_id), "%s", vehicle_id);
+	a->type = type;
 	a->data = memory_need(strdup(data));
 	a->item = (struct batch_item){ .stage = &alerts->stage, .vehicle_id = a->vehicle_id, .on_done = on_item_done };
 	list_init(&a->item.node);
@@ -70,18 +72,30 @@ void alerts_raise(struct alerts *alerts, const char *vehicle_id, const char *dat
 		on_item_done(&a->item, fault);
 }
 
+void alerts_raise(struct alerts *alerts, const char *vehicle_id, const char *data)
+{
+	raise_event(alerts, vehicle_id, "security.alert", data);
+}
+
+void alerts_tell_disabled(struct alerts *alerts, const char *vehicle_id, const char *data)
+{
+	raise_event(alerts, vehicle_id, "webhook.disabled", data);
+}
+
 static void write_round(
 	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
 {
-	struct db_array vehicles = { 0 }, data = { 0 };
+	struct db_array vehicles = { 0 }, types = { 0 }, data = { 0 };
 
 	(void)stage;
 	(void)cut;
 	for (size_t i = 0; i < count; i++) {
 		db_array_text(&vehicles, alert_of(items[i])->vehicle_id);
+		db_array_text(&types, alert_of(items[i])->type);
 		db_array_text(&data, alert_of(items[i])->data);
 	}
 	db_unit_add(unit, &SQL_alert);
 	db_param_array(unit, &vehicles);
+	db_param_array(unit, &types);
 	db_param_array(unit, &data);
 }

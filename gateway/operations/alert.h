@@ -1,4 +1,4 @@
-/* alert.h - tells a vehicle's owners and its fleet's managers what was noticed of it: an event `security.alert`. */
+/* alert.h - tells those whom it concerns what was noticed of a vehicle (`security.alert`), or of who is told of it (`webhook.disabled`). */
 #ifndef KEYFOB_GATEWAY_OPERATIONS_ALERT_H
 #define KEYFOB_GATEWAY_OPERATIONS_ALERT_H
 
@@ -12,5 +12,7 @@ void alerts_attach(struct alerts *, struct batch *);
 /* `data` is JSON text, `vehicle_id` what a caller said: one that does not exist has nobody to tell; while the database is away the log and the metric
  * alone have it. */
 void alerts_raise(struct alerts *, const char *vehicle_id, const char *data);
+/* The same of the event webhook.disabled: its subject hears it besides. */
+void alerts_tell_disabled(struct alerts *, const char *vehicle_id, const char *data);
 
 #endif

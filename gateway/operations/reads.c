@@ -36,6 +36,8 @@ enum need {
 	NEED_CURSOR_MOMENT,
 	NEED_STATUS,
 	NEED_TARGET_STATUS,
+	NEED_DELIVERY,
+	NEED_DELIVERY_STATUS,
 	NEED_FILTER,
 	NEED_AFTER,
 	NEED_SUBJECT,
@@ -83,6 +85,10 @@ OPERATION(
 OPERATION(NOTICE_LIST, "notice.list", SCOPE_VEHICLES_READ, "vehicle_id", "limit", "cursor")
 OPERATION(FLEET_NOTICE_LIST, "fleet.notice.list", SCOPE_VEHICLES_READ, "fleet_id", "limit", "cursor")
 OPERATION(ALL_NOTICE_LIST, "all.notice.list", SCOPE_VEHICLES_READ, "limit", "cursor")
+OPERATION(WEBHOOK_LIST, "webhook.list", SCOPE_VEHICLES_READ, "limit", "cursor")
+OPERATION(WEBHOOK_GET, "webhook.get", SCOPE_VEHICLES_READ, "id")
+OPERATION(WEBHOOK_DELIVERIES, "webhook.deliveries", SCOPE_VEHICLES_READ, "id", "status", "limit", "cursor")
+OPERATION(WEBHOOK_DELIVERY_GET, "webhook.delivery.get", SCOPE_VEHICLES_READ, "id", "delivery_id")
 OPERATION(NODE_LIST, "node.list", SCOPE_ADMIN, "limit", "cursor")
 OPERATION(ALERT_LIST, "alert.list", SCOPE_VEHICLES_READ, "limit", "cursor")
 OPERATION(FLEET_ALERT_LIST, "fleet.alert.list", SCOPE_VEHICLES_READ, "fleet_id", "limit", "cursor")
@@ -97,6 +103,7 @@ OPERATION(ME, "me", 0, "")
 #define VEHICLE &FAULT_VEHICLE_NOT_FOUND
 #define FLEET &FAULT_FLEET_NOT_FOUND
 #define BATCH &FAULT_BATCH_NOT_FOUND
+#define WEBHOOK &FAULT_WEBHOOK_NOT_FOUND
 static const struct read reads[] = {
 	{ &API_VEHICLE_GET, &SQL_read_vehicle, 1, VEHICLE, &FAULT_INTERNAL, { NEED_VEHICLE, NEED_END } },
 	{ &API_VEHICLE_LIST, &SQL_read_vehicles, 0, VEHICLE, &FAULT_INTERNAL,
@@ -134,6 +141,13 @@ static const struct read reads[] = {
 		{ NEED_FLEET, NEED_LIMIT, NEED_CURSOR, NEED_END } },
 	{ &API_ALL_NOTICE_LIST, &SQL_read_fleet_notices, 3, &FAULT_FORBIDDEN, &FAULT_INTERNAL,
 		{ NEED_ALL_VEHICLES, NEED_LIMIT, NEED_CURSOR, NEED_END } },
+	{ &API_WEBHOOK_LIST, &SQL_read_webhooks, 1, WEBHOOK, &FAULT_INTERNAL,
+		{ NEED_LIMIT, NEED_CURSOR_ID, NEED_END } },
+	{ &API_WEBHOOK_GET, &SQL_read_webhook, 1, WEBHOOK, &FAULT_INTERNAL, { NEED_ID, NEED_END } },
+	{ &API_WEBHOOK_DELIVERIES, &SQL_read_webhook_deliveries, 1, WEBHOOK, &FAULT_INTERNAL,
+		{ NEED_ID, NEED_LIMIT, NEED_CURSOR_ID, NEED_DELIVERY_STATUS, NEED_END } },
+	{ &API_WEBHOOK_DELIVERY_GET, &SQL_read_webhook_delivery, 1, WEBHOOK, &FAULT_DELIVERY_NOT_FOUND,
+		{ NEED_ID, NEED_DELIVERY, NEED_END } },
 	{ &API_NODE_LIST, &SQL_read_nodes, 3, &FAULT_FORBIDDEN, &FAULT_INTERNAL,
 		{ NEED_LIMIT, NEED_CURSOR, NEED_END } },
 	{ &API_ALERT_LIST, &SQL_read_fleet_alerts, 3, &FAULT_FORBIDDEN, &FAULT_INTERNAL,
@@ -157,6 +171,7 @@ static const struct read reads[] = {
 #undef VEHICLE
 #undef FLEET
 #undef BATCH
+#undef WEBHOOK
 
 static const struct read *read_of(const struct api_operation *operation)
 {
@@ -183,10 +198,10 @@ static char *scopes_json(const struct api_call *call)
 }
 
 /* An id that is no UUID is none's. */
-static bool add_id(struct api_call *call, struct db_unit *unit)
+static bool add_id(struct api_call *call, struct db_unit *unit, const char *name)
 {
 	const char *id;
-	if (!api_param_text(call, "id", &id))
+	if (!api_param_text(call, name, &id))
 		return false;
 	db_param_text(unit, id && uuid_is_text(id) ? id : NO_ID);
 	return true;
@@ -304,6 +319,23 @@ static bool add_status(struct api_call *call, struct db_unit *unit, bool of_targ
 	return true;
 }
 
+static bool add_delivery_status(struct api_call *call, struct db_unit *unit)
+{
+	static const char *const known[] = { "pending", "delivered", "failed", "dropped" };
+	const char *status;
+	if (!api_param_text(call, "status", &status))
+		return false;
+	bool is_known = !status;
+	for (size_t i = 0; status && i < sizeof(known) / sizeof(known[0]); i++)
+		is_known = is_known || strcmp(status, known[i]) == 0;
+	if (!is_known) {
+		api_call_fail(call, &FAULT_INVALID_QUERY, "status: there is no %.32s", status);
+		return false;
+	}
+	db_param_text(unit, status);
+	return true;
+}
+
 static bool add_filter(struct api_call *call, struct db_unit *unit)
 {
 	const char *filter;
@@ -374,7 +406,9 @@ static bool add_need(struct api_call *call, struct db_unit *unit, enum need need
 	case NEED_ALL_VEHICLES:
 		return add_constant(unit, "*");
 	case NEED_ID:
-		return add_id(call, unit);
+		return add_id(call, unit, "id");
+	case NEED_DELIVERY:
+		return add_id(call, unit, "delivery_id");
 	case NEED_LIMIT:
 		return add_int(call, unit, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX);
 	case NEED_CURSOR:
@@ -388,6 +422,8 @@ static bool add_need(struct api_call *call, struct db_unit *unit, enum need need
 	case NEED_STATUS:
 	case NEED_TARGET_STATUS:
 		return add_status(call, unit, need == NEED_TARGET_STATUS);
+	case NEED_DELIVERY_STATUS:
+		return add_delivery_status(call, unit);
 	case NEED_FILTER:
 		return add_filter(call, unit);
 	case NEED_AFTER:

@@ -4,7 +4,7 @@ with v as (
 		case when $2::bool then '-infinity' else grant_since($1::text, v.vehicle_id, v.fleet_id) end as since
 	from vehicles v where v.vehicle_id = $4::text and v.retired_at is null and $3::bool is not null
 ), shown as (
-	select e.seq, case when v.rank < 3 and (e.type = 'security.alert' or e.type = 'access.changed' and e.data->>'subject' <> $1::text)
+	select e.seq, case when v.rank < 3 and (e.type = 'security.alert' or e.type in ('access.changed', 'webhook.disabled') and e.data->>'subject' <> $1::text)
 			then json_build_object('vehicle_id', e.vehicle_id, 'seq', e.seq, 'type', 'skipped', 'time', rfc3339(e.at), 'data', '{}'::json)
 			else json_build_object('vehicle_id', e.vehicle_id, 'seq', e.seq, 'type', e.type, 'time', rfc3339(e.at), 'data', e.data) end as event
 	from v join events e on e.vehicle_id = v.vehicle_id

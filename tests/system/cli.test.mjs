@@ -286,6 +286,33 @@ test('fleets and grants: listed, made with an end, ended', async () => {
 	assert.match(missing.err, /no grant/);
 });
 
+test('webhooks: listed, made once with a secret that is shown, removed, and their log', async () => {
+	const webhook = { id, subject: 'alice', url: 'https://platform.example/hook', vehicle_ids: ['CAR1'], fleet_ids: [], types: ['command.updated'], enabled: false, disabled_reason: 'gone' };
+	const delivery = { id, vehicle_id: 'CAR1', seq: 7, type: 'command.updated', event_time: at(0), status: 'failed', attempts: 3, response_status: 500, error: null };
+	let isBusy = true;
+	const node = await scriptedNode((request, response) => {
+		if (request.method === 'DELETE') return response.writeHead(204).end();
+		if (request.method === 'POST' && isBusy) return json(response, 503, { title: 'the database connection was lost during the write', status: 503 });
+		if (request.method === 'POST') return json(response, 201, { ...webhook, disabled_reason: null, secret: 'whsec_shown=' });
+		json(response, 200, { items: [request.url.includes('/deliveries') ? delivery : webhook], next_cursor: null });
+	});
+	const listed = await keyfob(node, ['webhooks']);
+	assert.match(listed.out, /gone\s+https:\/\/platform\.example\/hook\s+CAR1\s+-\s+command\.updated/);
+	const add = ['webhook', 'add', 'https://platform.example/hook', '--vehicles', 'CAR1,CAR2', '--types', 'command.updated'];
+	const before = node.requests.length;
+	assert.equal((await keyfob(node, add)).code, 1);
+	assert.equal(node.requests.length, before + 1, 'it is not asked again: there might be two then');
+	isBusy = false;
+	const made = await keyfob(node, add);
+	assert.deepEqual(node.requests.at(-1).json, { url: 'https://platform.example/hook', vehicle_ids: ['CAR1', 'CAR2'], types: ['command.updated'] });
+	assert.match(made.out, /whsec_shown=/);
+	const log = await keyfob(node, ['webhook', 'log', id, '--status', 'failed']);
+	assert.match(node.requests.at(-1).url, new RegExp(`^/v1/webhooks/${id}/deliveries\\?.*status=failed`));
+	assert.match(log.out, /CAR1\s+7\s+command\.updated\s+failed\s+3\s+500\s+-/);
+	assert.equal((await keyfob(node, ['webhook', 'remove', id])).code, 0);
+	assert.deepEqual([node.requests.at(-1).method, node.requests.at(-1).url], ['DELETE', `/v1/webhooks/${id}`]);
+});
+
 test('wrong usage is 2, help is 0', async () => {
 	for (const args of [[], ['fly'], ['token'], ['send', 'CAR1'], ['vehicle', 'a', 'b'], ['send', 'CAR1', 'x', '--ttl', 'soon'], ['vehicles', '--nope'], ['vehicles', '-o', 'xml'], ['token', 'mint'], ['vehicles']])
 		assert.equal((await keyfob(null, args)).code, 2, args.join(' '));

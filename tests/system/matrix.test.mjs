@@ -5,8 +5,12 @@ import { test } from 'node:test';
 import { checkExchange } from './descriptions.mjs';
 import { adminToken, openSocket, rest, RpcError, startInstallation, token, vehicleIds } from './harness.mjs';
 
-const { database, nodes } = await startInstallation({ ids: vehicleIds(1), nodes: 2 });
+const { database, nodes } = await startInstallation({ ids: vehicleIds(1), nodes: 2, config: { webhooks: { per_subject: 10000 } } });
 const admin = await adminToken('root');
+const [webhook, delivery] = [await database.sql('select uuid7(now())'), await database.sql('select uuid7(now())')]; // retention takes those of before
+await database.sql(`insert into webhooks (id, subject, is_admin, url, secret, disabled_at, disabled_reason)
+		values ('${webhook}', 'root', true, 'https://platform.example/', 'whsec_', now(), 'paused');
+	insert into webhook_deliveries (id, webhook_id, vehicle_id, seq, at, type) values ('${delivery}', '${webhook}', 'MV1', 1, now(), 'state.desired')`);
 const options = { timeout: 170_000 };
 
 // ---- who
@@ -31,11 +35,12 @@ const verdicts = {
 	b: 'batch-not-found',
 	N: 'fleet-not-empty',
 	n: 'notice-not-found',
+	h: 'webhook-not-found',
 };
 const json = { 'Content-Type': 'application/json' };
 
 // [scopes that suffice (a: admin's alone), verdicts, method, path, body]; V: the vehicle, F: its fleet, C: its command, B: a batch
-// of the fleet.
+// of the fleet, W: somebody's webhook, D: a delivery of it.
 const calls = [
 	['', '. ...... .', 'GET', '/v1/me'],
 	['', '. ...... .', 'GET', '/v1/catalog'],
@@ -94,6 +99,16 @@ const calls = [
 	['r', '. FFFFFF F', 'GET', '/v1/wakeups'],
 	['r', '. FFFFFF F', 'GET', '/v1/stats'],
 	['a', '. FFFFFF F', 'GET', '/v1/nodes'],
+	['r', '. ...... .', 'GET', '/v1/webhooks'],
+	['r', '. ...... V', 'POST', '/v1/webhooks', { url: 'https://platform.example/', vehicle_ids: ['V'], enabled: false }],
+	['r', '. f...ff f', 'POST', '/v1/webhooks', { url: 'https://platform.example/', fleet_ids: ['F'], enabled: false }],
+	['r', '. FFFFFF F', 'POST', '/v1/webhooks', { url: 'https://platform.example/', fleet_ids: ['*'], enabled: false }],
+	['r', '. hhhhhh h', 'GET', '/v1/webhooks/W'],
+	['r', '. hhhhhh h', 'PUT', '/v1/webhooks/W', { url: 'https://platform.example/', vehicle_ids: ['V'], enabled: false }],
+	['r', '. hhhhhh h', 'POST', '/v1/webhooks/W/rotate'],
+	['r', '. hhhhhh h', 'GET', '/v1/webhooks/W/deliveries'],
+	['r', '. hhhhhh h', 'GET', '/v1/webhooks/W/deliveries/D'],
+	['r', '. hhhhhh h', 'POST', '/v1/webhooks/W/deliveries/D/redeliver'],
 	['r', '. FFFFFF F', 'GET', '/v1/notices'],
 	['w', '. FFFFFF F', 'PUT', '/v1/notices/storm', { park: 'inside' }],
 	['w', 'n FFFFFF F', 'DELETE', '/v1/notices/none'],
@@ -176,7 +191,7 @@ async function makeTargets() {
 }
 
 const fill = (value, { vehicle, fleet, command, batch }) =>
-	JSON.parse(JSON.stringify(value).replace(/(?<=["/])[VFCB](?=["/])/g, (letter) => ({ V: vehicle, F: fleet, C: command, B: batch })[letter]));
+	JSON.parse(JSON.stringify(value).replace(/(?<=["/])[VFCBWD](?=["/])/g, (letter) => ({ V: vehicle, F: fleet, C: command, B: batch, W: webhook, D: delivery })[letter]));
 
 // Every cell of a table; `say` makes the call and returns its verdict.
 async function everyCell(table, say) {

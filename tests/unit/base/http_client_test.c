@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "base/http_client.h"
+#include "base/http_url.h"
 #include "base/loop.h"
 #include "tests/http_peer.h"
 
@@ -25,6 +26,8 @@ static struct {
 	size_t len;
 	bool cut;
 	char cache_control[64];
+	int64_t retry_after_s;
+	bool inside;
 } got;
 
 static void pump_until(bool (*reached)(void))
@@ -82,6 +85,8 @@ static void on_done(struct http_call *c, const struct http_answer *answer)
 	got.status = answer->status;
 	got.len = answer->len;
 	got.cut = answer->cut;
+	got.retry_after_s = answer->retry_after_s;
+	got.inside = answer->inside;
 	snprintf(got.body, sizeof(got.body), "%s", answer->body);
 	snprintf(got.why, sizeof(got.why), "%s", answer->why ? answer->why : "");
 	snprintf(got.cache_control, sizeof(got.cache_control), "%s",
@@ -151,6 +156,86 @@ START_TEST(says_nothing_of_what_the_answer_did_not_say)
 	peer.says = "HTTP/1.1 200 OK\r\n\r\n";
 	run("GET", url("/"), NULL);
 	ck_assert_str_eq(got.cache_control, "none");
+}
+END_TEST
+
+START_TEST(tells_when_to_come_again)
+{
+	peer.says = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 120\r\n\r\n";
+	run("GET", url("/"), NULL);
+	ck_assert_int_eq(got.retry_after_s, 120);
+	done = 0;
+	peer.says = "HTTP/1.1 503 Service Unavailable\r\n\r\n";
+	run("GET", url("/"), NULL);
+	ck_assert_int_eq(got.retry_after_s, 0);
+}
+END_TEST
+
+static void run_with(const char *where, bool public_only, bool repeatable)
+{
+	done = 0;
+	call = (struct http_call){ .method = "GET",
+		.url = where,
+		.timeout_ms = 5000,
+		.answer_max = 64,
+		.public_only = public_only,
+		.repeatable = repeatable,
+		.on_done = on_done };
+	http_client_call(client, &call);
+	pump_until(is_done);
+}
+
+/* Neither by address nor by name, nor by a proxy that would go there for us. */
+START_TEST(stays_outside_where_it_is_told_to)
+{
+	static const char *const hosts[] = { "127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0x7f000001" };
+	char where[64];
+
+	snprintf(where, sizeof(where), "http://127.0.0.1:%d", peer.port);
+	setenv("https_proxy", where, 1);
+	for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
+		snprintf(where, sizeof(where), "https://%s:%d/", hosts[i], peer.port);
+		run_with(where, true, true);
+		ck_assert_int_eq(got.end, HTTP_NOT_SENT);
+		ck_assert_msg(got.inside, "%s: %s", where, got.why);
+	}
+	unsetenv("https_proxy");
+	run_with(url("/"), true, true); /* by http: not at all */
+	ck_assert_int_eq(got.end, HTTP_NOT_SENT);
+	ck_assert_uint_eq(peer.connections, 0);
+}
+END_TEST
+
+START_TEST(keeps_a_connection_for_what_may_be_repeated)
+{
+	peer.says = "HTTP/1.1 204 No Content\r\n\r\n";
+	peer.stays = true;
+	run_with(url("/"), false, true);
+	run_with(url("/"), false, true);
+	ck_assert_uint_eq(peer.connections, 1);
+	ck_assert_int_eq(got.status, 204);
+}
+END_TEST
+
+START_TEST(urls_of_strangers)
+{
+	static const char *const fine[] = { "https://platform.example/hook?x=1", "https://platform.example:8443",
+		"https://93.184.216.34/", "https://[2606:2800:220:1::1]/" };
+	static const char *const inside[] = { "https://127.0.0.1/", "https://127.1/", "https://0x7f.0.0.1/",
+		"https://2130706433/", "https://10.0.0.1/", "https://[::1]/", "https://[::ffff:10.0.0.1]/",
+		"https://[fe80::1]/", "https://[64:ff9b::a00:1]/", "http://platform.example/" };
+	static const char *const never[] = { "", "platform.example", "/hook", "ftp://platform.example/",
+		"https://me@platform.example/", "https://me:pw@platform.example/", "https://platform.example/#x",
+		"file:///etc/passwd", "gopher://platform.example/" };
+
+	for (size_t i = 0; i < sizeof(fine) / sizeof(fine[0]); i++)
+		ck_assert_msg(!http_url_flaw(fine[i], false), "%s", fine[i]);
+	for (size_t i = 0; i < sizeof(inside) / sizeof(inside[0]); i++) {
+		ck_assert_msg(http_url_flaw(inside[i], false) != NULL, "%s", inside[i]);
+		ck_assert_msg(!http_url_flaw(inside[i], true), "%s", inside[i]);
+	}
+	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
+		ck_assert_msg(http_url_flaw(never[i], true) != NULL, "%s", never[i]);
 }
 END_TEST
 
@@ -278,6 +363,10 @@ int main(void)
 	tcase_add_test(tc, asks_and_is_answered);
 	tcase_add_test(tc, tells_how_long_it_may_be_kept);
 	tcase_add_test(tc, says_nothing_of_what_the_answer_did_not_say);
+	tcase_add_test(tc, tells_when_to_come_again);
+	tcase_add_test(tc, stays_outside_where_it_is_told_to);
+	tcase_add_test(tc, keeps_a_connection_for_what_may_be_repeated);
+	tcase_add_test(tc, urls_of_strangers);
 	tcase_add_test(tc, get_has_no_body);
 	tcase_add_test(tc, follows_no_redirect);
 	tcase_add_test(tc, keeps_no_more_than_it_may);

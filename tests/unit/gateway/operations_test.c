@@ -29,6 +29,8 @@
 
 #define WAIT_NS 8000000000ull
 /* A batch's id has the fleet's name in it, so that the other fleet's and one that is not there are named as they are. */
+#define WEBHOOK "019a0000-0000-7000-8000-00000000aaaa"
+#define DELIVERY "019a0000-0000-7000-8000-00000000bbbb"
 #define BATCH_OF_F1 "019a0000-0000-7000-8000-0000000000F1"
 #define SPREAD_NS 30000000000ull /* many transactions, one after the other */
 #define FIRST_COMMAND "019a0000-0000-7000-8000-000000000001"
@@ -205,6 +207,7 @@ static void worker_setup(void)
 	memset(&w, 0, sizeof(w));
 	w.loop = loop_new();
 	w.config.namespace = "acme";
+	w.config.webhooks.per_subject = 1000;
 	struct db_options options = {
 		.url = postgres.url, .queue_max = 1000, .owner = &w, .on_up = on_up, .on_down = on_down
 	};
@@ -403,9 +406,14 @@ static const char cast[] =
 	"20, true, 'on_reconnect', '', "
 	"'{}', 'max', false, 2, 1, 1 from fleets;"
 	"insert into batch_targets (batch_id, vehicle_id) select b.id, v.vehicle_id from batches b join vehicles v "
-	"using (fleet_id)";
+	"using (fleet_id);"
+	"delete from webhooks; delete from webhook_deliveries; delete from webhook_lines;"
+	"insert into webhooks (id, subject, is_admin, url, secret) values ('" WEBHOOK
+	"', 'root', true, 'https://x.example', 'whsec_AA==');"
+	"insert into webhook_deliveries (id, webhook_id, vehicle_id, seq, at, type) values ('" DELIVERY "', '" WEBHOOK
+	"', 'CAR1', 1, now(), 'state.desired')";
 
-/* What each hears: . fine, F forbidden, V vehicle-not-found, f fleet-not-found, b batch-not-found, N fleet-not-empty. */
+/* What each hears: . fine, F forbidden, V vehicle-not-found, f fleet-not-found, b batch-not-found, h webhook-not-found, N fleet-not-empty. */
 static const struct right {
 	const struct api_operation *operation;
 	const char *params;
@@ -456,6 +464,18 @@ static const struct right {
 	{ &API_ALL_WAKEUP_LIST, "{}", "r", ". FFFFFF FFF FF" },
 	{ &API_STATS_GET, "{}", "r", ". FFFFFF FFF FF" },
 	{ &API_NODE_LIST, "{}", "a", ". FFFFFF FFF FF" },
+	{ &API_WEBHOOK_LIST, "{}", "r", ". ...... ... .." },
+	{ &API_WEBHOOK_CREATE, "{'url':'https://x.example/','vehicle_ids':['CAR1']}", "r", ". ...... VVV VV" },
+	{ &API_WEBHOOK_CREATE, "{'url':'https://x.example/','fleet_ids':['F1']}", "r", ". f...ff fff ff" },
+	{ &API_WEBHOOK_CREATE, "{'url':'https://x.example/','fleet_ids':['*']}", "r", ". FFFFFF FFF FF" },
+	{ &API_WEBHOOK_GET, "{'id':'" WEBHOOK "'}", "r", ". hhhhhh hhh hh" },
+	{ &API_WEBHOOK_PUT, "{'id':'" WEBHOOK "','url':'https://x.example/','vehicle_ids':['CAR1']}", "r",
+		". hhhhhh hhh hh" },
+	{ &API_WEBHOOK_DELETE, "{'id':'" WEBHOOK "'}", "r", ". hhhhhh hhh hh" },
+	{ &API_WEBHOOK_ROTATE, "{'id':'" WEBHOOK "'}", "r", ". hhhhhh hhh hh" },
+	{ &API_WEBHOOK_DELIVERIES, "{'id':'" WEBHOOK "'}", "r", ". hhhhhh hhh hh" },
+	{ &API_WEBHOOK_DELIVERY_GET, "{'id':'" WEBHOOK "','delivery_id':'" DELIVERY "'}", "r", ". hhhhhh hhh hh" },
+	{ &API_WEBHOOK_REDELIVER, "{'id':'" WEBHOOK "','delivery_id':'" DELIVERY "'}", "r", ". hhhhhh hhh hh" },
 	{ &API_FLEET_LIST, "{}", "r", ". ...... ... .." },
 	{ &API_FLEET_GET, "{'fleet_id':'F1'}", "r", ". f...ff fff ff" },
 	{ &API_FLEET_PUT, "{'fleet_id':'F1','title':'Vans'}", "w", ". fFFFff fff ff" },
@@ -481,7 +501,8 @@ static char letter_of(const struct api_call *c)
 		const struct fault *fault;
 		char letter;
 	} letters[] = { { NULL, '.' }, { &FAULT_FORBIDDEN, 'F' }, { &FAULT_VEHICLE_NOT_FOUND, 'V' },
-		{ &FAULT_FLEET_NOT_FOUND, 'f' }, { &FAULT_BATCH_NOT_FOUND, 'b' }, { &FAULT_FLEET_NOT_EMPTY, 'N' } };
+		{ &FAULT_FLEET_NOT_FOUND, 'f' }, { &FAULT_BATCH_NOT_FOUND, 'b' }, { &FAULT_WEBHOOK_NOT_FOUND, 'h' },
+		{ &FAULT_FLEET_NOT_EMPTY, 'N' } };
 
 	for (size_t i = 0; i < sizeof(letters) / sizeof(letters[0]); i++) {
 		if (letters[i].fault == c->fault)
@@ -572,6 +593,13 @@ static char expected(const struct right *right, size_t column, unsigned scopes)
 	return suffices(right, scopes) ? verdict_at(right, 1 + column) : 'F';
 }
 
+/* Webhooks are made by who reads. */
+static bool changes(const struct api_operation *operation)
+{
+	return operation->scope == SCOPE_COMMANDS_WRITE || operation == &API_WEBHOOK_CREATE ||
+	       operation == &API_WEBHOOK_DELETE;
+}
+
 static void assert_heard(const struct right *right, bool own, size_t caller, unsigned scopes)
 {
 	size_t column = own ? caller : caller == FOREIGN_MANAGER ? MANAGER : STRANGER;
@@ -581,7 +609,7 @@ static void assert_heard(const struct right *right, bool own, size_t caller, uns
 	call_with(right->operation, callers[caller], scopes, params);
 	ck_assert_msg(letter_of(call) == should, "%s %s by %s with scopes %u: %c (%s), not %c", right->operation->name,
 		params, callers[caller], scopes, letter_of(call), verdict_of(call), should);
-	if (!call->fault && right->operation->scope == SCOPE_COMMANDS_WRITE)
+	if (!call->fault && changes(right->operation))
 		seed_anew();
 }
 
