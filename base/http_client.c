@@ -299,15 +299,18 @@ static const char *header_of(struct transfer *t, const char *name)
 static void finish(struct transfer *t, CURLcode code)
 {
 	struct http_call *call = t->call;
+	curl_off_t retry_after_s = 0;
 	long status = 0;
 
 	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
 	struct http_answer answer = { .end = end_of(t),
 		.status = (int)status,
 		.body = t->body.data ? t->body.data : "",
 		.len = t->body.len,
 		.cut = code != CURLE_OK,
 		.why = code == CURLE_OK ? NULL : curl_easy_strerror(code),
+		.retry_after_s = retry_after_s,
 		.cache_control = header_of(t, "Cache-Control") };
 	list_remove(&t->node);
 	curl_multi_remove_handle(t->client->multi, t->easy);

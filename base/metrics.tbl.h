@@ -44,6 +44,8 @@ COUNTER(LOG_LOST, "log_lost", "log lines lost, since the pipe behind standard er
 GAUGE(LEASES_HELD, "leases_held", "feeds held by this node")
 COUNTER(REFUSALS, "refusals", "calls refused for want of a right, and tokens that are none")
 COUNTER(SECURITY_ALERTS, "security_alerts", "times that something happened too often (detection.*)")
+COUNTER(SPANS_EXPORTED, "spans_exported", "spans of traces that the collector took")
+COUNTER(SPANS_DROPPED, "spans_dropped", "spans that were lost: the queue was full, or the collector did not take them")
 COUNTER(LEASES_LOST, "leases_lost", "feeds taken over by another node")
 HISTOGRAM(HTTP_REQUEST_SECONDS, "http_request_seconds", "from a request's head to its answer, on the public listener")
 HISTOGRAM(ACCEPT_SECONDS, "accept_seconds", "from the request to the commit of the accept")

@@ -149,6 +149,15 @@ struct config {
 		int64_t commands_ms, events_ms;
 	} retention;
 	struct {
+		const char *endpoint; /* NULL: nothing is traced */
+		struct pairs headers;
+		int64_t timeout_ms, delay_ms;
+		const char *service_name; /* NULL: none of its own */
+		struct pairs resource;
+		int sampler;  /* enum trace_sampler_kind */
+		double ratio; /* 0 to 1 */
+	} tracing;
+	struct {
 		enum log_level level;
 		enum log_format format;
 	} log;

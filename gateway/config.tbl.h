@@ -187,5 +187,18 @@ SETTING("retention.commands", retention.commands_ms, DURATION, "90d", H(1), D(36
 SETTING("retention.events", retention.events_ms, DURATION, "30d", H(1), D(3650), NULL, false,
 	"How long events are kept, and so how far back an app can resume.")
 
+SETTING("tracing.endpoint", tracing.endpoint, TEXT, "null", 0, 0, &RULE_HTTP_URL, false,
+	"Where the spans of commands' journeys go by OTLP/HTTP in JSON, such as `http://127.0.0.1:4318/v1/traces`; null: nothing is traced. "
+	"OpenTelemetry's own variables stand for these settings as well (docs/observability.md).")
+SETTING("tracing.headers", tracing.headers, PAIRS, "{}", 0, 0, &RULE_HEADER, false, "Headers of these requests.")
+SETTING("tracing.timeout", tracing.timeout_ms, DURATION, "10s", MS(1), M(10), NULL, false, "How long such a request may take.")
+SETTING("tracing.delay", tracing.delay_ms, DURATION, "5s", 0, M(10), NULL, false, "How long spans gather before they are sent.")
+SETTING("tracing.service_name", tracing.service_name, TEXT, "null", 0, 0, NULL, false,
+	"The resource's `service.name`; null: what `tracing.resource` says, or `keyfob`.")
+SETTING("tracing.resource", tracing.resource, PAIRS, "{}", 0, 0, NULL, false, "Attributes of the resource.")
+SETTING("tracing.sampler", tracing.sampler, CHOICE, "parentbased_always_on", 0, 0, &RULE_SAMPLER, false,
+	"Which journeys are recorded; `parentbased_…`: those that the caller records, and of the others as it says.")
+SETTING("tracing.ratio", tracing.ratio, FRACTION, "1", 0, 0, NULL, false, "Of `traceidratio`: how many of them.")
+
 SETTING("log.level", log.level, CHOICE, "info", 0, 0, &RULE_LEVEL, true, "The least that is logged. SIGUSR2 switches to `debug`, and back.")
 SETTING("log.format", log.format, CHOICE, "logfmt", 0, 0, &RULE_FORMAT, false, "For people, or for a collector.")

@@ -14,6 +14,7 @@
 #include "base/metrics.h"
 #include "base/mqtt/link.h"
 #include "base/receipt.h"
+#include "base/trace.h"
 #include "commands/accept.h"
 #include "commands/answer.h"
 #include "commands/cancel.h"
@@ -35,6 +36,7 @@
 #include "gateway/sender.h"
 #include "gateway/siblings.h"
 #include "gateway/sole.h"
+#include "gateway/tracing/traces.h"
 #include "gateway/wake.h"
 #include "notifier/hub.h"
 #include "notifier/wake/provider.h"
@@ -80,6 +82,8 @@ struct flows {
 	struct retained *retained;
 	struct fleet_batches *batches; /* NULL: another worker of the node feeds them */
 	struct hub *hub;
+	struct traces *traces; /* NULL: nothing is traced */
+	struct trace_sampler sampler;
 	struct sms_setup *sms;
 	struct wake *wake;
 	struct sms_receipts receipts; /* the providers borrow it */
@@ -268,6 +272,12 @@ static void forged(void *owner, const char *vehicle_id)
 	detection_forged(f->api, vehicle_id);
 }
 
+static void given(void *owner, const struct hub_event *event)
+{
+	struct flows *f = owner;
+	traces_note_fan_out(f->traces, event);
+}
+
 static bool hears_nobody(void *owner)
 {
 	const struct flows *f = owner;
@@ -376,9 +386,14 @@ static void make_flows(struct flows *f)
 		.forged = forged,
 		.report_state = report_state,
 	};
-	f->dispatch = dispatch_new(
-		f->loop, &(struct dispatch_options){ .db = f->writer, .worker = f->worker, .ports = &f->ports });
+	f->traces = traces_new(f->loop, config, f->options.node, f->reader, f->options.keeps_house);
+	f->dispatch = dispatch_new(f->loop,
+		&(struct dispatch_options){
+			.db = f->writer, .worker = f->worker, .ports = &f->ports, .records = f->traces != NULL });
 	f->accept = accept_new(f->loop, f->writer, f->dispatch, config->limits.queue_per_vehicle);
+	f->sampler = (struct trace_sampler){ (enum trace_sampler_kind)config->tracing.sampler, config->tracing.ratio };
+	if (f->traces)
+		accept_sample(f->accept, &f->sampler);
 	f->cancel = cancel_new();
 	f->answer = answer_new(f->loop, &f->ports, f->dispatch);
 	f->deadline = deadline_new(f->loop, f->reader, f->worker, f->dispatch);
@@ -399,6 +414,7 @@ static void make_flows(struct flows *f)
 					  .synchronous = config->database.synchronous,
 					  .owner = f,
 					  .forward = forward,
+					  .given = f->traces ? given : NULL,
 				  });
 	make_wake(f);
 	if (f->options.keeps_house)
@@ -485,6 +501,8 @@ static void on_installation(struct db_unit *unit, void *context, const struct fa
 	deadline_start(f->deadline);
 	reachability_start(f->reachability);
 	revocation_start(f->revocation);
+	if (f->traces)
+		traces_start(f->traces);
 	if (f->options.keeps_house) {
 		let_wake(f);
 		fleet_batches_start(f->batches);
@@ -800,6 +818,8 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 		sole_stop(f->sole);
 	wake_stop(f->wake);
 	revocation_stop(f->revocation);
+	if (f->traces)
+		traces_stop(f->traces);
 	if (f->batches)
 		fleet_batches_stop(f->batches);
 	if (f->leases)
@@ -815,7 +835,8 @@ static bool is_quiet(const struct flows *f)
 	       (!f->sole || sole_is_quiet(f->sole)) && f->units == 0 && batch_is_idle(f->batch) &&
 	       dispatch_in_hand(f->dispatch) == 0 && hub_is_quiet(f->hub) && revocation_is_quiet(f->revocation) &&
 	       (!f->batches || fleet_batches_is_quiet(f->batches)) && notices_is_quiet(f->notices) &&
-	       retained_is_quiet(f->retained) && db_in_flight(f->reader) == 0 && db_in_flight(f->writer) == 0;
+	       retained_is_quiet(f->retained) && traces_is_quiet(f->traces) && db_in_flight(f->reader) == 0 &&
+	       db_in_flight(f->writer) == 0;
 }
 
 static void on_look(struct loop_timer *timer)

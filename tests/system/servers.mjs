@@ -199,7 +199,7 @@ class Node {
 	}
 
 	async start(isReady = true) {
-		const env = this.failpoints?.env;
+		const env = { ...this.env, ...this.failpoints?.env };
 		this.child = new Child(this.name, `${build}/bin/keyfobd`, ['--config', this.file], { env });
 		this.children.push(this.child);
 		await this.child.untilUp(() => (isReady ? this.isReady() : this.answers()));
@@ -232,10 +232,11 @@ class Node {
 
 // JSON is YAML, so the configuration is an object here. `config` is merged over the ordinary one.
 // `isReady: false`: it will lack a neighbour, so it is up when it answers at all.
-export async function startNode({ broker, database, config = {}, isReady = true, failpoints }) {
+export async function startNode({ broker, database, config = {}, isReady = true, failpoints, env }) {
 	const ports = { http: await freePort(), admin: await freePort() };
 	const node = new Node(`keyfobd-${++nodes}`, ports, Boolean(config.http?.tls));
 	node.failpoints = failpoints;
+	node.env = env;
 	const ordinary = {
 		node: { id: node.name, workers: 2 },
 		http: { listen: [`127.0.0.1:${ports.http}`] },
