@@ -115,6 +115,8 @@ SETTING("detection.forged_answers", detection.forged_answers, INTEGER, "5", 0, 1
 	"Responses of one vehicle to requests that it was not sent.")
 SETTING("detection.commands", detection.commands, INTEGER, "100", 0, 1000000, NULL, false,
 	"Commands for one vehicle, whoever sends them.")
+SETTING("detection.refused_connects", detection.refused_connects, INTEGER, "3", 0, 1000000, NULL, false,
+	"Connects under one vehicle's client id by somebody who is another, as the certificate or the username says.")
 
 SETTING("commands.catalog", commands.catalog, FILE, "catalog.yaml", 0, 0, NULL, true,
 	"The catalogue: which commands there are.")

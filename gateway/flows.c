@@ -613,9 +613,12 @@ static void on_message(
 	void *owner, const struct batch_fence *fence, const struct mqtt_message *m, struct receipt *receipt)
 {
 	struct flows *f = owner;
+	struct lifecycle_refusal refusal;
 
 	if (strcmp(m->topic, f->resynced_topic) == 0)
 		reachability_resync_end(f->reachability, fence, m, receipt);
+	else if (strcmp(fence->lease, "feed/lifecycle") == 0 && lifecycle_refusal_read(&f->source, m, &refusal))
+		detection_connect(f->api, &refusal);
 	else if (strcmp(fence->lease, "feed/lifecycle") == 0)
 		reachability_receive(f->reachability, fence, m, receipt);
 	else if (strstr(m->topic, "/commands/response/") || strcmp(fence->lease, "feed/aws-commands") == 0)
