@@ -328,8 +328,8 @@ static const char *header_of(struct transfer *t, const char *name)
 static void finish(struct transfer *t, CURLcode code)
 {
 	struct http_call *call = t->call;
-	long status = 0;
 	curl_off_t retry_after_s = 0;
+	long status = 0;
 
 	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
 	curl_easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &retry_after_s);

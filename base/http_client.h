@@ -27,8 +27,8 @@ struct http_answer { /* borrowed until on_done returns */
 	size_t len;
 	bool cut;		   /* the body was longer than answer_max, or did not come whole */
 	const char *why;	   /* of what was not answered: libcurl's word, without URL or secret */
+	int64_t retry_after_s;	   /* RFC 9110 §10.2.3: seconds, also where the header has a date; 0: not there */
 	const char *cache_control; /* RFC 9111 §5.2: the header's text; NULL: not there */
-	int64_t retry_after_s;	   /* RFC 9110 §10.2.3, from now; 0: not there */
 	bool inside;		   /* every address that there is was refused by public_only */
 };
 

@@ -25,6 +25,7 @@ struct accept_flow {
 	struct batch *batch;
 	struct batch_stage stage;
 	int queue_max;
+	const struct trace_sampler *sampler; /* NULL: no trace begins here */
 };
 
 static const struct {
@@ -85,12 +86,25 @@ void accept_attach(struct accept_flow *flow, struct batch *batch)
 	flow->batch = batch;
 }
 
+void accept_sample(struct accept_flow *flow, const struct trace_sampler *sampler)
+{
+	flow->sampler = sampler;
+}
+
+static void sample(const struct accept_flow *flow, struct accept *accept)
+{
+	trace_begin(flow->sampler, accept->traceparent, accept->id, accept->trace);
+	accept->traceparent = accept->trace;
+}
+
 /* What vehicles say is not turned away: it waits, and more of it at the broker. */
 const struct fault *accept_submit(struct accept_flow *flow, struct accept *accept)
 {
 	if (batch_is_late(flow->batch))
 		return &FAULT_OVERLOADED;
 	uuid7_make(db_now_us(flow->db), accept->id);
+	if (flow->sampler)
+		sample(flow, accept);
 	accept->command = NULL;
 	accept->replayed = false;
 	accept->verdict = NULL;
@@ -197,6 +211,7 @@ static void write_drafts(const struct accept_flow *flow, struct db_unit *unit, s
 	write_publishers(flow, unit, items, count);
 	db_param_int(unit, flow->queue_max);
 	TEXTS(unit, items, count, address);
+	TEXTS(unit, items, count, tracestate);
 }
 
 static void write_supersedes(struct db_unit *unit, struct batch_item **items, size_t count)
@@ -272,6 +287,7 @@ static void publish(
 					      .session = db_text(unit, first, row, 7),
 					      .protocol = db_text(unit, first, row, 8),
 					      .traceparent = accept->traceparent,
+					      .tracestate = accept->tracestate,
 					      .worker = accept->publisher,
 					      .attempt = 1 });
 }

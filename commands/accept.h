@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/ids.h"
+#include "base/trace.h"
 #include "sql/batch.h"
 
 struct accept_flow;
@@ -26,7 +27,8 @@ struct accept {
 	const char *redelivery;	       /* "on_reconnect" or "never" */
 	const char *supersedes;	       /* names, comma-separated; may be empty */
 	const char *catalog;	       /* JSON text: what the catalogue says of it */
-	const char *traceparent;       /* NULL: none */
+	const char *traceparent;       /* of the caller; NULL: none */
+	const char *tracestate;	       /* along with it; NULL: none */
 	const char *key, *fingerprint; /* idempotency; both or neither */
 	const char *batch_id; /* NULL: none. Its target of this vehicle is noted as fed, in the same transaction */
 	const struct batch_fence *fence; /* NULL: none */
@@ -38,9 +40,10 @@ struct accept {
 	char id[UUID_TEXT_SIZE]; /* a new command's; the command's own is in `command` */
 	char *command;		 /* JSON text; the caller frees it */
 	bool replayed;
-	const struct fault *verdict; /* the flow's: what the statement said */
-	const char *publisher;	     /* the flow's: who publishes it if it is claimed at once */
-	struct batch_item item;	     /* the flow's */
+	const struct fault *verdict;  /* the flow's: what the statement said */
+	const char *publisher;	      /* the flow's: who publishes it if it is claimed at once */
+	struct batch_item item;	      /* the flow's */
+	char trace[TRACEPARENT_SIZE]; /* the flow's: where it samples, what `traceparent` is from then on */
 	int64_t began_us;
 };
 
@@ -49,6 +52,8 @@ struct accept_flow *accept_new(struct loop *, struct db *, struct dispatch *disp
 void accept_free(struct accept_flow *);
 struct batch_stage *accept_stage(struct accept_flow *);
 void accept_attach(struct accept_flow *, struct batch *);
+/* Journeys are recorded as it says: a command without a trace begins one. Borrowed. Without it what callers give is carried, no more. */
+void accept_sample(struct accept_flow *, const struct trace_sampler *);
 /* Gives the draft its id and submits it; on_done always runs, from the loop, unless this returns a fault. */
 const struct fault *accept_submit(struct accept_flow *, struct accept *);
 

@@ -17,6 +17,7 @@
 #include "base/mqtt/link.h"
 #include "base/receipt.h"
 #include "base/rfc3339.h"
+#include "base/trace.h"
 #include "commands/codec.h"
 #include "commands/dispatch.h"
 #include "commands/lifecycle.h"
@@ -41,8 +42,9 @@ struct answer {
 	struct batch_item item;
 	struct codec_response response;
 	char *steps;
-	const char *puback; /* the steps of the publish, taken along; NULL: none */
-	int64_t read_us;    /* monotonic */
+	const char *puback;		    /* the steps of the publish, taken along; NULL: none */
+	int64_t read_us;		    /* monotonic */
+	char traceparent[TRACEPARENT_SIZE]; /* "": the vehicle says nothing of a span of its own */
 	/* the outcome */
 	bool applied, repeated, known;
 	enum command_status status;
@@ -106,6 +108,8 @@ void answer_receive(struct answer_flow *flow, const struct batch_fence *fence, c
 		return;
 	}
 	dispatch_measure(flow->dispatch, response->id);
+	if (m->traceparent && !traceparent_read(m->traceparent, strlen(m->traceparent), a->traceparent))
+		a->traceparent[0] = '\0';
 	a->read_us = loop_monotonic_us(flow->loop);
 	FAILPOINT("answer.received");
 	receipt_open(receipt);
@@ -131,8 +135,11 @@ static char *write_steps(const struct answer *a)
 	char at[RFC3339_SIZE];
 
 	rfc3339_write(loop_unix_us(a->flow->loop), at);
-	text_addf(&out, "[{\"time\":\"%s\",\"step\":\"answer\",\"detail\":{\"status\":\"%s\",\"reason\":%s}}]", at,
+	text_addf(&out, "[{\"time\":\"%s\",\"step\":\"answer\",\"detail\":{\"status\":\"%s\",\"reason\":%s", at,
 		a->response.event, a->response.reason ? a->response.reason : "null");
+	if (a->traceparent[0])
+		text_addf(&out, ",\"traceparent\":\"%s\"", a->traceparent);
+	text_add(&out, "}}]");
 	return text_take(&out);
 }
 
@@ -220,6 +227,19 @@ static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct 
 
 /* Durable: the broker and the vehicle are told. */
 
+static void log_applied(const struct answer *a, const struct fault *fault)
+{
+	char trace_id[TRACE_ID_SIZE] = "";
+
+	if (!log_is_on(LOG_LEVEL_DEBUG))
+		return;
+	if (a->traceparent[0])
+		traceparent_trace_id(a->traceparent, trace_id);
+	log_debug("answer", "a response was read", LOG_TEXT("vehicle_id", a->response.vehicle_id),
+		LOG_TEXT("command_id", a->response.id), LOG_TEXT("trace_id", trace_id),
+		LOG_TEXT("status", a->response.event), LOG_INT("applied", !fault && a->applied));
+}
+
 static void on_applied(struct batch_item *item, const struct fault *fault)
 {
 	struct answer *a = answer_of(item);
@@ -230,6 +250,7 @@ static void on_applied(struct batch_item *item, const struct fault *fault)
 		dispatch_carried(a->flow->dispatch, a->response.id, !fault && a->applied);
 	if (!fault && a->applied)
 		metric_observe(METRIC_VERDICT_SECONDS, loop_monotonic_us(a->flow->loop) - a->read_us);
+	log_applied(a, fault);
 	/* A statement that refuses this answer would refuse it for ever: told, counted, acknowledged. */
 	if (!fault)
 		tell_vehicle(a, judge(a));
@@ -259,7 +280,7 @@ static void tell_vehicle(const struct answer *a, const struct refusal *refusal)
 		if (refusal == &REFUSAL_UNKNOWN_REQUEST && a->flow->ports->forged)
 			a->flow->ports->forged(a->flow->ports->owner, r->vehicle_id);
 		log_info("answer", "a response was not taken", LOG_TEXT("vehicle_id", r->vehicle_id),
-			LOG_TEXT("code", refusal->code));
+			LOG_TEXT("command_id", r->id), LOG_TEXT("code", refusal->code));
 	}
 	r->codec->write_verdict(r, refusal, topic, &payload);
 	a->flow->ports->publish(a->flow->ports->owner, &(struct mqtt_publish){ .topic = topic,

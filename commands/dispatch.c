@@ -25,6 +25,7 @@
 #include "base/metrics.h"
 #include "base/mqtt/link.h"
 #include "base/rfc3339.h"
+#include "base/trace.h"
 #include "commands/codec.h"
 #include "commands/ports.h"
 #include "sql/batch.h"
@@ -44,7 +45,8 @@ struct flight {
 	UT_hash_handle hh; /* by id */
 	struct dispatch *dispatch;
 	char vehicle_id[65], id[UUID_TEXT_SIZE], session[80], worker[40];
-	int attempt, mid; /* mid 0: not with the broker */
+	char trace_id[TRACE_ID_SIZE]; /* "": none */
+	int attempt, mid;	      /* mid 0: not with the broker */
 	uint32_t expiry_s;
 	int64_t published_us;
 	const char *verdict; /* NULL: awaited */
@@ -68,6 +70,7 @@ struct dispatch {
 	const char *worker;
 	const struct command_ports *ports;
 	int patience_ms;
+	bool records;
 	struct batch_stage puback, failure, settle;
 	struct flight *flights;
 	struct flight *by_mid[MID_COUNT];
@@ -103,6 +106,7 @@ struct dispatch *dispatch_new(struct loop *loop, const struct dispatch_options *
 	d->db = options->db;
 	d->worker = options->worker;
 	d->ports = options->ports;
+	d->records = options->records;
 	d->patience_ms = options->patience_ms ? options->patience_ms : PATIENCE_MS;
 	d->puback = (struct batch_stage){ .name = "puback", .owner = d, .write = write_verdicts };
 	d->failure = (struct batch_stage){ .name = "failure", .owner = d, .write = write_verdicts };
@@ -216,7 +220,8 @@ static void read_settle(struct batch_stage *stage, struct batch_cut *cut, struct
 						    .expires_us = db_int(unit, first, row, 8),
 						    .traceparent = db_text(unit, first, row, 9),
 						    .session = db_text(unit, first, row, 10),
-						    .protocol = db_text(unit, first, row, 11) });
+						    .protocol = db_text(unit, first, row, 11),
+						    .tracestate = db_text(unit, first, row, 12) });
 	}
 }
 
@@ -245,6 +250,22 @@ void dispatch_publish(struct dispatch *d, const struct claim *claim)
 	publish(f, claim);
 }
 
+/* The context that the vehicle sees; NULL: none. */
+static const char *context_of(struct flight *f, const struct claim *claim, char own[TRACEPARENT_SIZE])
+{
+	char span_id[SPAN_ID_SIZE], traceparent[TRACEPARENT_SIZE];
+	const char *given = claim->traceparent;
+
+	if (!given || !traceparent_read(given, strlen(given), traceparent))
+		return NULL;
+	traceparent_trace_id(traceparent, f->trace_id);
+	if (!f->dispatch->records || !traceparent_is_sampled(traceparent))
+		return given;
+	trace_span_id(f->id, TRACE_STEP_EXECUTE, f->attempt, span_id);
+	traceparent_continue(traceparent, span_id, own);
+	return own;
+}
+
 static void publish(struct flight *f, const struct claim *claim)
 {
 	struct dispatch *d = f->dispatch;
@@ -259,7 +280,8 @@ static void publish(struct flight *f, const struct claim *claim)
 		.expires_at = claim->expires_at,
 		.attempt = claim->attempt,
 	};
-	char topic[TOPIC_SIZE], response_topic[TOPIC_SIZE];
+	char topic[TOPIC_SIZE], response_topic[TOPIC_SIZE], own[TRACEPARENT_SIZE];
+	const char *traceparent = context_of(f, claim, own);
 	struct text payload = { 0 };
 	int64_t left_us = claim->expires_us - db_now_us(d->db);
 
@@ -280,7 +302,8 @@ static void publish(struct flight *f, const struct claim *claim)
 		.correlation = f->id,
 		.content_type = "application/json",
 		.expiry_seconds = f->expiry_s,
-		.user = { { "name", claim->name }, { claim->traceparent ? "traceparent" : NULL, claim->traceparent } },
+		.user = { { "name", claim->name }, { traceparent ? "traceparent" : NULL, traceparent },
+			{ traceparent && claim->tracestate ? "tracestate" : NULL, claim->tracestate } },
 	};
 	f->published_us = db_now_us(d->db);
 	int mid = d->ports->publish(d->ports->owner, &message);
@@ -295,6 +318,8 @@ static void publish(struct flight *f, const struct claim *claim)
 	d->by_mid[mid] = f;
 	metric_add(METRIC_COMMANDS_PUBLISHED, 1);
 	measure_publish(f, claim);
+	log_debug("dispatch", "a request went out", LOG_TEXT("vehicle_id", f->vehicle_id),
+		LOG_TEXT("command_id", f->id), LOG_TEXT("trace_id", f->trace_id), LOG_INT("attempt", f->attempt));
 }
 
 /* Where the publish of that command is kept, or another's that came later. */
@@ -332,6 +357,8 @@ void dispatch_on_puback(struct dispatch *d, int mid, int reason)
 	FAILPOINT("dispatch.puback");
 	d->by_mid[mid] = NULL;
 	metric_observe(METRIC_PUBACK_SECONDS, db_now_us(d->db) - f->published_us);
+	log_debug("dispatch", "the broker has it", LOG_TEXT("vehicle_id", f->vehicle_id), LOG_TEXT("command_id", f->id),
+		LOG_TEXT("trace_id", f->trace_id), LOG_INT("reason_code", reason));
 	if (reason == REASON_NO_MATCHING_SUBSCRIBERS) {
 		metric_add(METRIC_COMMANDS_DISPROVED, 1);
 		d->ports->disprove(d->ports->owner, f->vehicle_id, f->session);

@@ -21,12 +21,12 @@ struct loop;
 /* One command that was claimed, by a transaction that is committed. Its texts are read before the call returns. */
 struct claim {
 	const char *vehicle_id, *id, *name;
-	const char *params, *sealed_params; /* JSON text, text; either may be NULL */
-	const char *issued_at, *expires_at; /* RFC 3339 */
-	const char *traceparent;	    /* NULL: none */
-	const char *session;		    /* whom it was claimed for */
-	const char *worker;		    /* by whom it is to be published */
-	const char *protocol;		    /* which the vehicle speaks: codec_of() */
+	const char *params, *sealed_params;   /* JSON text, text; either may be NULL */
+	const char *issued_at, *expires_at;   /* RFC 3339 */
+	const char *traceparent, *tracestate; /* NULL: none */
+	const char *session;		      /* whom it was claimed for */
+	const char *worker;		      /* by whom it is to be published */
+	const char *protocol;		      /* which the vehicle speaks: codec_of() */
 	int attempt;
 	int64_t expires_us;
 };
@@ -35,6 +35,7 @@ struct dispatch_options {
 	struct db *db;
 	const char *worker; /* borrowed for life, like the ports */
 	const struct command_ports *ports;
+	bool records;	 /* journeys are recorded: what the vehicle does of one is part of its attempt's span */
 	int patience_ms; /* how long a good PUBACK waits for the answer; 0: 5 */
 };
 

@@ -10,6 +10,7 @@
 #include "base/ids.h"
 #include "base/json.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "base/loop.h"
 #include "base/memory.h"
 #include "base/metrics.h"
@@ -122,9 +123,27 @@ void api_call_reply(struct api_call *call, char *body, size_t len)
 	end(call);
 }
 
+/* By whichever way it came. A command is named by the call, or was made by it. */
+static void log_end(const struct api_call *call)
+{
+	const char *vehicle = json_text_at(call->params, "vehicle_id"), *named = json_text_at(call->params, "id");
+
+	log_debug("api", call->fault ? "refused" : "done", LOG_TEXT("operation", call->operation->name),
+		LOG_TEXT("fault", call->fault ? call->fault->name : ""), LOG_TEXT("request_id", call->request_id),
+		LOG_TEXT("vehicle_id", vehicle ? vehicle : ""),
+		LOG_TEXT("command_id", !vehicle		      ? ""
+				       : call->resource_id[0] ? call->resource_id
+				       : named		      ? named
+							      : ""),
+		LOG_TEXT("trace_id", call->trace_id));
+}
+
 static void end(struct api_call *call)
 {
 	struct told_call *t = told(call);
+
+	if (log_is_on(LOG_LEVEL_DEBUG))
+		log_end(call);
 
 	assert(call->running && !t->ended);
 	t->ended = true;

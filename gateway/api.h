@@ -50,6 +50,7 @@ struct api_call {
 	int64_t desired_version; /* vehicle.get, state.patch: for If-Match; -1: none */
 	char next_cursor[256];	 /* lists: empty when there is no more; a grant's is its subject */
 	char resource_id[80];	 /* command.send, batch.create, webhook.create: the id of what was made, for Location */
+	char trace_id[33];	 /* command.send: for the log; "": none */
 
 	void *state; /* the operation's own; freed with `free_state` */
 	void (*free_state)(void *);
@@ -58,7 +59,7 @@ struct api_call {
 
 /* Every operation, by name. */
 extern const struct api_operation
-	API_COMMAND_SEND; /* vehicle_id name params sealed_params ttl_seconds timeout_seconds wake idempotency_key wait(seconds) traceparent */
+	API_COMMAND_SEND; /* vehicle_id name params sealed_params ttl_seconds timeout_seconds wake idempotency_key wait(seconds) traceparent tracestate */
 extern const struct api_operation API_COMMAND_GET;	   /* vehicle_id id; with its timeline */
 extern const struct api_operation API_COMMAND_LIST;	   /* vehicle_id status limit cursor */
 extern const struct api_operation API_COMMAND_CANCEL;	   /* vehicle_id id */

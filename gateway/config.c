@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "gateway/certificate.h"
 #include "gateway/config_environment.h"
+#include "gateway/config_otel.h"
 #include "gateway/config_syntax.h"
 #include "gateway/config_table.h"
 #include "gateway/document.h"
@@ -75,7 +76,8 @@ static bool read_into(
 	struct check check = { &s->config, root, { s->doc, folder_of(s->doc, file), error, names_only } };
 
 	s->root = root;
-	if (!root || !config_lay_environment(s->doc, root, environ, &s->config.warnings, error))
+	if (!root || !config_lay_otel(s->doc, root, environ, &s->config.warnings, error) ||
+		!config_lay_environment(s->doc, root, environ, &s->config.warnings, error))
 		return false;
 	if (!settings_read(&check.reading, &CONFIG_TABLE, root, "", &s->config))
 		return false;

@@ -98,7 +98,7 @@ struct config {
 	} limits;
 	struct {
 		int64_t window_ms;
-		int refusals, forged_answers, commands; /* 0: never */
+		int refusals, forged_answers, commands, refused_connects; /* 0: never */
 	} detection;
 	struct {
 		const char *catalog;
@@ -155,6 +155,15 @@ struct config {
 	struct {
 		int64_t commands_ms, events_ms, deliveries_ms;
 	} retention;
+	struct {
+		const char *endpoint; /* NULL: nothing is traced */
+		struct pairs headers;
+		int64_t timeout_ms, delay_ms;
+		const char *service_name; /* NULL: none of its own */
+		struct pairs resource;
+		int sampler;  /* enum trace_sampler_kind */
+		double ratio; /* 0 to 1 */
+	} tracing;
 	struct {
 		enum log_level level;
 		enum log_format format;

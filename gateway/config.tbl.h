@@ -115,6 +115,8 @@ SETTING("detection.forged_answers", detection.forged_answers, INTEGER, "5", 0, 1
 	"Responses of one vehicle to requests that it was not sent.")
 SETTING("detection.commands", detection.commands, INTEGER, "100", 0, 1000000, NULL, false,
 	"Commands for one vehicle, whoever sends them.")
+SETTING("detection.refused_connects", detection.refused_connects, INTEGER, "3", 0, 1000000, NULL, false,
+	"Connects under one vehicle's client id by somebody who is another, as the certificate or the username says.")
 
 SETTING("commands.catalog", commands.catalog, FILE, "catalog.yaml", 0, 0, NULL, true,
 	"The catalogue: which commands there are.")
@@ -202,6 +204,19 @@ SETTING("retention.events", retention.events_ms, DURATION, "30d", H(1), D(3650),
 	"How long events are kept, and so how far back an app can resume.")
 SETTING("retention.deliveries", retention.deliveries_ms, DURATION, "30d", H(1), D(3650), NULL, false,
 	"How long the deliveries of webhooks are kept.")
+
+SETTING("tracing.endpoint", tracing.endpoint, TEXT, "null", 0, 0, &RULE_HTTP_URL, false,
+	"Where the spans of commands' journeys go by OTLP/HTTP in JSON, such as `http://127.0.0.1:4318/v1/traces`; null: nothing is traced. "
+	"OpenTelemetry's own variables stand for these settings as well (docs/observability.md).")
+SETTING("tracing.headers", tracing.headers, PAIRS, "{}", 0, 0, &RULE_HEADER, false, "Headers of these requests.")
+SETTING("tracing.timeout", tracing.timeout_ms, DURATION, "10s", MS(1), M(10), NULL, false, "How long such a request may take.")
+SETTING("tracing.delay", tracing.delay_ms, DURATION, "5s", 0, M(10), NULL, false, "How long spans gather before they are sent.")
+SETTING("tracing.service_name", tracing.service_name, TEXT, "null", 0, 0, NULL, false,
+	"The resource's `service.name`; null: what `tracing.resource` says, or `keyfob`.")
+SETTING("tracing.resource", tracing.resource, PAIRS, "{}", 0, 0, NULL, false, "Attributes of the resource.")
+SETTING("tracing.sampler", tracing.sampler, CHOICE, "parentbased_always_on", 0, 0, &RULE_SAMPLER, false,
+	"Which journeys are recorded; `parentbased_…`: those that the caller records, and of the others as it says.")
+SETTING("tracing.ratio", tracing.ratio, FRACTION, "1", 0, 0, NULL, false, "Of `traceidratio`: how many of them.")
 
 SETTING("log.level", log.level, CHOICE, "info", 0, 0, &RULE_LEVEL, true, "The least that is logged. SIGUSR2 switches to `debug`, and back.")
 SETTING("log.format", log.format, CHOICE, "logfmt", 0, 0, &RULE_FORMAT, false, "For people, or for a collector.")

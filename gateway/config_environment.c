@@ -98,16 +98,22 @@ static struct target target_of(const char *path, size_t len, const char *suffix,
 	return t;
 }
 
+/* The value may be a secret whose variable was misspelt. */
 static void warn(struct document *doc, struct texts *warnings, const char *name)
 {
-	const char **items = document_keep(doc, (warnings->count + 1) * sizeof(*items));
 	char sentence[NAME_SIZE + 64];
 
-	/* the value may be a secret whose variable was misspelt */
-	int len = snprintf(sentence, sizeof(sentence), "%s names no setting and is ignored", name);
+	snprintf(sentence, sizeof(sentence), "%s names no setting and is ignored", name);
+	config_warn(doc, warnings, sentence);
+}
+
+void config_warn(struct document *doc, struct texts *warnings, const char *sentence)
+{
+	const char **items = document_keep(doc, (warnings->count + 1) * sizeof(*items));
+
 	if (warnings->count)
 		memcpy(items, warnings->items, warnings->count * sizeof(*items));
-	items[warnings->count++] = document_keep_text(doc, sentence, (size_t)len);
+	items[warnings->count++] = document_keep_text(doc, sentence, strlen(sentence));
 	warnings->items = items;
 }
 

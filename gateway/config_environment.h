@@ -17,4 +17,7 @@ struct value;
 bool config_lay_environment(
 	struct document *, struct value *root, char *const *environ, struct texts *warnings, struct config_error *);
 
+/* A sentence more. */
+void config_warn(struct document *, struct texts *warnings, const char *sentence);
+
 #endif

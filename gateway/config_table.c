@@ -18,6 +18,8 @@ static const char *const providers[] = { "smpp", "http", "sns", NULL };
 static const char *const methods[] = { "GET", "POST", "PUT", NULL };
 static const char *const sources[] = { "aws", "emqx", NULL };
 static const char *const levels[] = { "debug", "info", "warn", "error", NULL };
+static const char *const samplers[] = { "always_on", "always_off", "traceidratio", "parentbased_always_on",
+	"parentbased_always_off", "parentbased_traceidratio", NULL };
 static const char *const formats[] = { "logfmt", "json", NULL };
 static const char *const scopes[] = { "vehicles:read", "commands:write", "keyfob:admin", NULL };
 
@@ -26,6 +28,7 @@ static const struct setting_rule RULE_METHOD = { .names = methods };
 static const struct setting_rule RULE_SOURCE = { .names = sources };
 static const struct setting_rule RULE_LEVEL = { .names = levels };
 static const struct setting_rule RULE_FORMAT = { .names = formats };
+static const struct setting_rule RULE_SAMPLER = { .names = samplers };
 static const struct setting_rule RULE_SCOPES = { .what = ", each one of ", .names = scopes };
 static const struct setting_rule RULE_ISSUERS = { .table = &CONFIG_ISSUER_TABLE };
 

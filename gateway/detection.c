@@ -12,6 +12,7 @@
 #include "gateway/access/suspicion.h"
 #include "gateway/api_internal.h"
 #include "gateway/config.h"
+#include "state/lifecycle_event.h"
 
 struct finding {
 	const char *kind;
@@ -80,6 +81,20 @@ void detection_forged(struct api *api, const char *vehicle_id)
 
 	if (is_too_much(api, SUSPICION_FORGERY, vehicle_id, limit))
 		raise_alert(api, &(struct finding){ "forged_answers", limit, NULL, NULL, vehicle_id });
+}
+
+/* Who it was is the operator's to know: the log has it. */
+void detection_connect(struct api *api, const struct lifecycle_refusal *refusal)
+{
+	int limit = api->config->detection.refused_connects;
+
+	metric_add(METRIC_CONNECTS_REFUSED, 1 + (refusal->untold > 0 ? refusal->untold : 0));
+	log_info("security", "a connect was refused", LOG_TEXT("vehicle_id", refusal->vehicle_id),
+		LOG_TEXT("principal", refusal->principal), LOG_TEXT("address", refusal->address),
+		LOG_INT("untold", refusal->untold));
+	if (is_too_much(api, SUSPICION_CONNECT, refusal->vehicle_id, limit))
+		raise_alert(api,
+			&(struct finding){ "refused_connects", limit, NULL, refusal->address, refusal->vehicle_id });
 }
 
 void detection_command(struct api *api, const char *vehicle_id, const char *subject)

@@ -6,6 +6,7 @@
 struct api;
 struct caller;
 struct fault;
+struct lifecycle_refusal;
 
 /* Somebody's call, or subscription, failed: faults that refuse are counted. `vehicle_id` NULL: no vehicle was meant. */
 void detection_fault(struct api *, const struct fault *, const struct caller *, const char *vehicle_id);
@@ -13,6 +14,8 @@ void detection_fault(struct api *, const struct fault *, const struct caller *, 
 void detection_stranger(struct api *, const char *address);
 /* A vehicle answered what it was not asked. */
 void detection_forged(struct api *, const char *vehicle_id);
+/* Somebody else wanted to connect under a vehicle's client id, and the broker refused it. */
+void detection_connect(struct api *, const struct lifecycle_refusal *);
 /* A vehicle was sent one more command. */
 void detection_command(struct api *, const char *vehicle_id, const char *subject);
 

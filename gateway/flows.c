@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "base/mqtt/link.h"
 #include "base/receipt.h"
+#include "base/trace.h"
 #include "commands/accept.h"
 #include "commands/answer.h"
 #include "commands/cancel.h"
@@ -34,6 +35,7 @@
 #include "gateway/sender.h"
 #include "gateway/siblings.h"
 #include "gateway/sole.h"
+#include "gateway/tracing/traces.h"
 #include "gateway/wake.h"
 #include "notifier/hub.h"
 #include "notifier/wake/provider.h"
@@ -81,6 +83,8 @@ struct flows {
 	struct fleet_batches *batches; /* NULL: another worker of the node feeds them */
 	struct webhooks *webhooks;     /* NULL: another worker of the node sends them */
 	struct hub *hub;
+	struct traces *traces; /* NULL: nothing is traced */
+	struct trace_sampler sampler;
 	struct sms_setup *sms;
 	struct wake *wake;
 	struct sms_receipts receipts; /* the providers borrow it */
@@ -270,6 +274,12 @@ static void forged(void *owner, const char *vehicle_id)
 	detection_forged(f->api, vehicle_id);
 }
 
+static void given(void *owner, const struct hub_event *event)
+{
+	struct flows *f = owner;
+	traces_note_fan_out(f->traces, event);
+}
+
 static bool hears_nobody(void *owner)
 {
 	const struct flows *f = owner;
@@ -404,9 +414,14 @@ static void make_flows(struct flows *f)
 		.forged = forged,
 		.report_state = report_state,
 	};
-	f->dispatch = dispatch_new(
-		f->loop, &(struct dispatch_options){ .db = f->writer, .worker = f->worker, .ports = &f->ports });
+	f->traces = traces_new(f->loop, config, f->options.node, f->reader, f->options.keeps_house);
+	f->dispatch = dispatch_new(f->loop,
+		&(struct dispatch_options){
+			.db = f->writer, .worker = f->worker, .ports = &f->ports, .records = f->traces != NULL });
 	f->accept = accept_new(f->loop, f->writer, f->dispatch, config->limits.queue_per_vehicle);
+	f->sampler = (struct trace_sampler){ (enum trace_sampler_kind)config->tracing.sampler, config->tracing.ratio };
+	if (f->traces)
+		accept_sample(f->accept, &f->sampler);
 	f->cancel = cancel_new();
 	f->answer = answer_new(f->loop, &f->ports, f->dispatch);
 	f->deadline = deadline_new(f->loop, f->reader, f->worker, f->dispatch);
@@ -427,6 +442,7 @@ static void make_flows(struct flows *f)
 					  .synchronous = config->database.synchronous,
 					  .owner = f,
 					  .forward = forward,
+					  .given = f->traces ? given : NULL,
 				  });
 	make_wake(f);
 	if (f->options.keeps_house)
@@ -520,6 +536,8 @@ static void on_installation(struct db_unit *unit, void *context, const struct fa
 	deadline_start(f->deadline);
 	reachability_start(f->reachability);
 	revocation_start(f->revocation);
+	if (f->traces)
+		traces_start(f->traces);
 	if (f->options.keeps_house) {
 		let_wake(f);
 		fleet_batches_start(f->batches);
@@ -630,9 +648,12 @@ static void on_message(
 	void *owner, const struct batch_fence *fence, const struct mqtt_message *m, struct receipt *receipt)
 {
 	struct flows *f = owner;
+	struct lifecycle_refusal refusal;
 
 	if (strcmp(m->topic, f->resynced_topic) == 0)
 		reachability_resync_end(f->reachability, fence, m, receipt);
+	else if (strcmp(fence->lease, "feed/lifecycle") == 0 && lifecycle_refusal_read(&f->source, m, &refusal))
+		detection_connect(f->api, &refusal);
 	else if (strcmp(fence->lease, "feed/lifecycle") == 0)
 		reachability_receive(f->reachability, fence, m, receipt);
 	else if (strstr(m->topic, "/commands/response/") || strcmp(fence->lease, "feed/aws-commands") == 0)
@@ -835,6 +856,8 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 		sole_stop(f->sole);
 	wake_stop(f->wake);
 	revocation_stop(f->revocation);
+	if (f->traces)
+		traces_stop(f->traces);
 	if (f->batches)
 		fleet_batches_stop(f->batches);
 	if (f->webhooks)
@@ -853,7 +876,8 @@ static bool is_quiet(const struct flows *f)
 	       dispatch_in_hand(f->dispatch) == 0 && hub_is_quiet(f->hub) && revocation_is_quiet(f->revocation) &&
 	       (!f->batches || fleet_batches_is_quiet(f->batches)) &&
 	       (!f->webhooks || webhooks_is_quiet(f->webhooks)) && notices_is_quiet(f->notices) &&
-	       retained_is_quiet(f->retained) && db_in_flight(f->reader) == 0 && db_in_flight(f->writer) == 0;
+	       retained_is_quiet(f->retained) && traces_is_quiet(f->traces) && db_in_flight(f->reader) == 0 &&
+	       db_in_flight(f->writer) == 0;
 }
 
 static void on_look(struct loop_timer *timer)

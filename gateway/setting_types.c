@@ -35,6 +35,7 @@ static bool read_integer(const struct item *, void *member);
 static bool read_size(const struct item *, void *member);
 static bool read_duration(const struct item *, void *member);
 static bool read_seconds(const struct item *, void *member);
+static bool read_fraction(const struct item *, void *member);
 static bool read_rate(const struct item *, void *member);
 static bool read_boolean(const struct item *, void *member);
 static bool read_texts(const struct item *, void *member);
@@ -60,6 +61,7 @@ static const struct type {
 	[SETTING_SIZE] = { "a size such as 64KiB or 1MiB", read_size, UNITS_SIZE, false },
 	[SETTING_DURATION] = { "a duration such as 500ms, 30s, 5m, 24h or 90d", read_duration, UNITS_DURATION, false },
 	[SETTING_SECONDS] = { "a duration of whole seconds such as 30s or 5m", read_seconds, UNITS_DURATION, false },
+	[SETTING_FRACTION] = { "a number from 0 to 1", read_fraction, UNITS_NONE, false },
 	[SETTING_RATE] = { "a rate such as \"50/s\", or \"0\" for none", read_rate, UNITS_NONE, false },
 	[SETTING_BOOLEAN] = { "true or false", read_boolean, UNITS_NONE, false },
 	[SETTING_TEXTS] = { "a list of texts", read_texts, UNITS_NONE, true },
@@ -232,6 +234,18 @@ static bool read_seconds(const struct item *it, void *member)
 	if (ms % 1000)
 		return refuse(it, it->value);
 	*(int *)member = (int)(ms / 1000);
+	return true;
+}
+
+static bool read_fraction(const struct item *it, void *member)
+{
+	const char *text = it->value->text;
+	char *end = NULL;
+	double fraction = text && strspn(text, "0123456789.") > 0 ? strtod(text, &end) : -1;
+
+	if (it->value->kind == VALUE_BOOLEAN || !end || *end || !(fraction >= 0 && fraction <= 1))
+		return refuse(it, it->value);
+	*(double *)member = fraction;
 	return true;
 }
 

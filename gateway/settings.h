@@ -26,6 +26,7 @@ enum setting_type {
 	SETTING_SIZE,	   /* size_t, bytes */
 	SETTING_DURATION,  /* int64_t, milliseconds */
 	SETTING_SECONDS,   /* int, whole seconds; a duration likewise; 0 for null */
+	SETTING_FRACTION,  /* double, 0 to 1 */
 	SETTING_RATE,	   /* double, per second; 0: no limit */
 	SETTING_BOOLEAN,   /* bool */
 	SETTING_TEXTS,	   /* struct texts */

@@ -45,7 +45,7 @@ struct siblings *siblings_new(void)
 /* The texts of a claim, in the order of its members. */
 #define EACH_TEXT(apply)                                                                                               \
 	apply(vehicle_id) apply(id) apply(name) apply(params) apply(sealed_params) apply(issued_at) apply(expires_at)  \
-		apply(traceparent) apply(session) apply(worker) apply(protocol)
+		apply(traceparent) apply(tracestate) apply(session) apply(worker) apply(protocol)
 
 static struct letter *letter_new(const struct claim *claim)
 {

@@ -221,6 +221,8 @@ static void deliver(struct hub_channel *ch, struct hub_event *event)
 	}
 	deliver_to_watches(ch, event);
 	fleet_deliver(ch->hub, event);
+	if (ch->hub->options.given && (channel_is_used(ch) || fleet_covers(ch)))
+		ch->hub->options.given(ch->hub->options.owner, event);
 }
 
 /* Holes. */

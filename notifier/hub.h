@@ -101,6 +101,8 @@ struct hub_options {
 	void *owner;
 	/* Sends `text` (lines, see inbox.c) to another worker's inbox; false when it cannot now: the other fills the hole. */
 	bool (*forward)(void *owner, const char *worker, const char *text, size_t len);
+	/* An event was given to those who watch here. NULL: nobody wants to know. */
+	void (*given)(void *owner, const struct hub_event *);
 };
 
 /* making */

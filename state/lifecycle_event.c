@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/mqtt/link.h"
 
+#define REFUSALS "/presence/connect_failed/"
 #define SECONDS_MAX 100000000000 /* a time below is in seconds, not milliseconds */
 
 struct reading {
@@ -21,6 +22,7 @@ struct reading {
 static size_t read_aws(const struct reading *, struct lifecycle_event ret[LIFECYCLE_EVENTS_MAX]);
 static size_t read_emqx(const struct reading *, struct lifecycle_event ret[LIFECYCLE_EVENTS_MAX]);
 static size_t read_own(const struct reading *, struct lifecycle_event ret[LIFECYCLE_EVENTS_MAX]);
+static size_t read_refusal(const struct reading *, struct lifecycle_event ret[LIFECYCLE_EVENTS_MAX]);
 
 static const struct row {
 	int broker;	 /* -1: whichever */
@@ -32,6 +34,7 @@ static const struct row {
 	{ LIFECYCLE_AWS, true, "/presence/disconnected/+", "disconnected", read_aws },
 	{ LIFECYCLE_AWS, true, "/subscriptions/subscribed/+", "subscribed", read_aws },
 	{ LIFECYCLE_AWS, true, "/subscriptions/unsubscribed/+", "unsubscribed", read_aws },
+	{ LIFECYCLE_AWS, true, REFUSALS "+", "connect_failed", read_refusal },
 	{ LIFECYCLE_EMQX, false, "$SYS/brokers/+/clients/+/connected", "connected", read_emqx },
 	{ LIFECYCLE_EMQX, false, "$SYS/brokers/+/clients/+/disconnected", "disconnected", read_emqx },
 	{ LIFECYCLE_EMQX, false, "$events/client_connected", "connected", read_emqx },
@@ -176,6 +179,34 @@ static size_t read_aws(const struct reading *r, struct lifecycle_event ret[LIFEC
 	bool has_version = take_integer(r->body, "versionNumber", &ret->version);
 	ret->protocols = protocols_of(topics, ret->vehicle_id);
 	return (strstr(r->kind, "connected") ? has_version : json_is_array(topics)) ? 1 : 0;
+}
+
+/* lifecycle_refusal_read() was asked first: this is one that cannot be read. */
+static size_t read_refusal(const struct reading *r, struct lifecycle_event ret[LIFECYCLE_EVENTS_MAX])
+{
+	(void)r;
+	(void)ret;
+	return 0;
+}
+
+bool lifecycle_refusal_read(
+	const struct lifecycle_source *source, const struct mqtt_message *m, struct lifecycle_refusal *ret)
+{
+	size_t len = strlen(source->prefix);
+
+	if (source->broker != LIFECYCLE_AWS || strncmp(m->topic, source->prefix, len) != 0 ||
+		strncmp(m->topic + len, REFUSALS, strlen(REFUSALS)) != 0)
+		return false;
+	json_auto_t *body = json_read(m->payload, m->len);
+	memset(ret, 0, sizeof(*ret));
+	if (!take_text(body, "clientId", ret->vehicle_id, sizeof(ret->vehicle_id)) ||
+		!topic_level_is_safe(ret->vehicle_id) ||
+		strcmp(m->topic + len + strlen(REFUSALS), ret->vehicle_id) != 0)
+		return false;
+	take_text(body, "principalIdentifier", ret->principal, sizeof(ret->principal));
+	take_text(body, "ipAddress", ret->address, sizeof(ret->address));
+	take_integer(body, "untold", &ret->untold);
+	return true;
 }
 
 /* The first of several times that is there, in milliseconds; versions of EMQX differ in names and units. */

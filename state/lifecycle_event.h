@@ -42,6 +42,17 @@ size_t lifecycle_filters(
  * a vehicle; then *ret_malformed says whether it should have been one. */
 size_t lifecycle_events_read(const struct lifecycle_source *, const struct mqtt_message *, int64_t now_ms,
 	struct lifecycle_event ret[LIFECYCLE_EVENTS_MAX], bool *ret_malformed);
+
+/* That the broker refused a connect under a vehicle's client id, since who connected is somebody else (AWS IoT Developer Guide, "Connect
+ * attempt failure event"; the mosquitto plugin tells it likewise). */
+struct lifecycle_refusal {
+	char vehicle_id[65];
+	char principal[256], address[64]; /* who, and from where; "": it is not said */
+	int64_t untold;			  /* other refusals before it, of which nothing was said */
+};
+/* False: the message is none, and may be an event. */
+bool lifecycle_refusal_read(
+	const struct lifecycle_source *, const struct mqtt_message *, struct lifecycle_refusal *ret);
 /* MQTT 5 §4.7: whether a topic filter matches a topic; `$share/…` matches nothing here, and a wildcard in front no `$…`. */
 bool topic_filter_matches(const char *filter, const char *topic);
 

@@ -36,6 +36,7 @@ struct mqtt_message {
 	size_t len;
 	const char *correlation; /* Correlation Data, NULL when absent; not NUL-terminated */
 	size_t correlation_len;
+	const char *traceparent, *tracestate; /* user properties of those names, as they came; NULL when absent */
 	bool retained;
 	uint32_t expiry_seconds; /* what the broker says is left of its life (MQTT 5 §3.3.2.3.3), 0: no limit */
 };

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ids.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/mqtt/link.h"
@@ -16,6 +17,7 @@ static const char *short_text_at(const json_t *, const char *key, size_t len_max
 static const char *topic_at(const json_t *);
 static bool read_expiry(struct request *, const json_t *, const struct mqtt_message *, const struct loop *);
 static char *copy_correlation(const struct mqtt_message *, const char *id);
+static void read_trace(struct request *, const struct mqtt_message *);
 static char *copy_text(const char *, size_t len);
 
 struct request *request_read(const struct mqtt_message *message, const struct loop *loop)
@@ -38,6 +40,7 @@ struct request *request_read(const struct mqtt_message *message, const struct lo
 	request->params = json_incref(json_object_get(body, "params"));
 	request->response_topic = topic == NULL ? NULL : copy_text(topic, strlen(topic));
 	request->correlation = copy_correlation(message, id);
+	read_trace(request, message);
 	return request;
 }
 
@@ -52,6 +55,7 @@ void request_free(struct request *request)
 	free(request->id);
 	free(request->response_topic);
 	free(request->correlation);
+	free(request->tracestate);
 	free(request->answer);
 	free(request);
 }
@@ -114,6 +118,20 @@ static char *copy_correlation(const struct mqtt_message *message, const char *id
 	if (message->correlation == NULL || message->correlation_len > REQUEST_TOPIC_MAX || is_the_id)
 		return NULL;
 	return copy_text(message->correlation, message->correlation_len);
+}
+
+/* What this vehicle does is a span of its own in the request's trace. */
+static void read_trace(struct request *request, const struct mqtt_message *message)
+{
+	char asked[TRACEPARENT_SIZE], own[SPAN_ID_SIZE];
+	const char *given = message->traceparent;
+
+	if (given == NULL || !traceparent_read(given, strlen(given), asked))
+		return;
+	random_hex((SPAN_ID_SIZE - 1) / 2, own);
+	traceparent_continue(asked, own, request->traceparent);
+	if (message->tracestate != NULL && tracestate_is_fine(message->tracestate))
+		request->tracestate = copy_text(message->tracestate, strlen(message->tracestate));
 }
 
 static char *copy_text(const char *text, size_t len)

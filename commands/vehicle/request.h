@@ -12,6 +12,7 @@
 
 #include "base/list.h"
 #include "base/loop.h"
+#include "base/trace.h"
 
 struct mqtt_message;
 struct work;
@@ -29,12 +30,14 @@ struct request {
 	struct work *work;
 
 	char *id;
-	char *name;	       /* NULL once it is done, as `params` */
-	json_t *params;	       /* NULL also when they are sealed or absent */
-	char *response_topic;  /* NULL: the vehicle's own feed */
-	char *correlation;     /* NULL: the id */
-	int64_t expires_at_us; /* wall clock */
-	int64_t deadline_ms;   /* monotonic */
+	char *name;			    /* NULL once it is done, as `params` */
+	json_t *params;			    /* NULL also when they are sealed or absent */
+	char *response_topic;		    /* NULL: the vehicle's own feed */
+	char *correlation;		    /* NULL: the id */
+	char traceparent[TRACEPARENT_SIZE]; /* of this vehicle's own span; "": the request bears none */
+	char *tracestate;		    /* as it came; NULL: none */
+	int64_t expires_at_us;		    /* wall clock */
+	int64_t deadline_ms;		    /* monotonic */
 
 	char *answer;	    /* the response's text, the same each time that it is sent */
 	const char *status; /* … and its status */

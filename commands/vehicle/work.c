@@ -220,6 +220,10 @@ static bool publish_answer(struct request *request, const char *text, const char
 		.correlation = request->correlation != NULL ? request->correlation : request->id,
 		.content_type = "application/json",
 	};
+	if (request->traceparent[0])
+		publish.user[0] = (struct mqtt_user_property){ "traceparent", request->traceparent };
+	if (request->tracestate != NULL)
+		publish.user[1] = (struct mqtt_user_property){ "tracestate", request->tracestate };
 	if (!port->publish(port->owner, &publish))
 		return false;
 	record(request->work, "answered", request->id, LOG_TEXT("status", status),

@@ -11,6 +11,7 @@ enum suspicion {
 	SUSPICION_ADDRESS, /* refusals of whoever asks from an address, and tokens that are none */
 	SUSPICION_FORGERY, /* responses of a vehicle to what it was not asked */
 	SUSPICION_RATE,	   /* commands for a vehicle */
+	SUSPICION_CONNECT, /* connects of others under a vehicle's client id */
 };
 
 /* One more, of `key`. True once in a window (it begins with the first that is counted; milliseconds): `limit` is reached.

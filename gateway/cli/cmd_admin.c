@@ -66,9 +66,11 @@ const struct cli_command CMD_ADMIN_ERASE = {
 	.name = "admin erase",
 	.arguments = "SUBJECT",
 	.summary = "erase what is kept of somebody",
-	.help = "Their grants end, and the audit table does not name them any more. What they sent stays in the "
-		"vehicles'\n"
-		"histories until its retention is over. For administrators.\n",
+	.help = "Their grants end, and neither what they sent nor the audit table names them any more, within "
+		"seconds:\n"
+		"`keyfob admin export` shows what is left. What is still under way keeps the name until it is over. "
+		"For\n"
+		"administrators.\n",
 	.words_min = 1,
 	.words_max = 1,
 	.run = run_erase,

@@ -38,7 +38,8 @@ bool cors_handle(struct http_request *r)
 		return false;
 	http_header(r, "access-control-allow-methods", "GET, POST, PUT, PATCH, DELETE");
 	http_header(r, "access-control-allow-headers",
-		"Authorization, Content-Type, Idempotency-Key, If-Match, Prefer, Last-Event-ID, traceparent");
+		"Authorization, Content-Type, Idempotency-Key, If-Match, Prefer, Last-Event-ID, traceparent, "
+		"tracestate");
 	http_header(r, "access-control-max-age", "600");
 	http_reply(r, 204, NULL, NULL, 0);
 	return true;

@@ -234,7 +234,7 @@ h2o_iovec_t http_field(const h2o_req_t *req, const char *name)
 /* Parameters that come from headers alone. */
 static bool is_of_header(const char *name)
 {
-	static const char *const names[] = { "idempotency_key", "traceparent", "wait" };
+	static const char *const names[] = { "idempotency_key", "traceparent", "tracestate", "wait" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (strcmp(name, names[i]) == 0)
@@ -406,13 +406,37 @@ static bool read_if_match(struct http_request *r, json_t *params)
 	return true;
 }
 
+/* What is no UTF-8 is passed over. */
+static void take_field(struct http_request *r, json_t *params, const char *name)
+{
+	h2o_iovec_t field = http_field(r->req, name);
+
+	if (field.base)
+		json_object_set_new(params, name, json_stringn(field.base, field.len));
+}
+
+/* Several lines are one list (RFC 9110 §5.3). */
+static void take_tracestate(struct http_request *r, json_t *params)
+{
+	static const char name[] = "tracestate";
+	const h2o_headers_t *headers = &r->req->headers;
+	struct text list = { 0 };
+
+	for (ssize_t at = -1; (at = h2o_find_header_by_str(headers, name, sizeof(name) - 1, at)) >= 0;) {
+		text_add(&list, list.len > 0 ? "," : "");
+		text_add_bytes(&list, headers->entries[at].value.base, headers->entries[at].value.len);
+	}
+	if (list.len > 0)
+		json_object_set_new(params, name, json_stringn(list.data, list.len));
+	text_free(&list);
+}
+
 /* What command.send and batch.create take from headers; nobody waits for a batch. */
 static bool read_send_headers(struct http_request *r, json_t *params)
 {
-	h2o_iovec_t trace = http_field(r->req, "traceparent");
-
-	if (trace.base && trace.len < 128)
-		json_object_set_new(params, "traceparent", json_stringn(trace.base, trace.len));
+	take_field(r, params, "traceparent");
+	if (r->route->flag == SENDS)
+		take_tracestate(r, params);
 	r->wait = r->route->flag == SENDS ? read_wait(r->req) : -1;
 	if (r->wait >= 0)
 		json_object_set_new(params, "wait", json_integer(r->wait));

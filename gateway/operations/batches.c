@@ -128,14 +128,14 @@ static void set_unless(json_t *object, const char *key, int64_t absent, int64_t 
 static char *body_of(const struct api_call *call, const struct creation *c)
 {
 	const struct command_draft *d = &c->draft;
-	json_auto_t *body =
-		memory_need(json_pack("{s:O, s:s, s:o, s:i, s:i, s:b, s:s, s:s, s:o, s:s*, s:i, s:I, s:i, s:O*, s:o*}",
-			"fleet_id", json_object_get(call->params, "fleet_id"), "name", d->name, "params",
-			json_loads(d->params, 0, NULL), "ttl_seconds", d->ttl_s, "timeout_seconds", d->timeout_s,
-			"wake", d->wake, "redelivery", d->redelivery, "supersedes", d->supersedes, "catalog",
-			json_loads(d->catalog, 0, NULL), "traceparent", d->traceparent, "needs", d->needs, "rate",
-			(json_int_t)c->rate, "most", TARGETS_MAX, "vehicles", json_object_get(call->params, "vehicles"),
-			"filter", c->filter ? json_loads(c->filter, 0, NULL) : NULL));
+	json_auto_t *body = memory_need(json_pack(
+		"{s:O, s:s, s:o, s:i, s:i, s:b, s:s, s:s, s:o, s:s*, s:i, s:I, s:i, s:O*, s:o*}", "fleet_id",
+		json_object_get(call->params, "fleet_id"), "name", d->name, "params", json_loads(d->params, 0, NULL),
+		"ttl_seconds", d->ttl_s, "timeout_seconds", d->timeout_s, "wake", d->wake, "redelivery", d->redelivery,
+		"supersedes", d->supersedes, "catalog", json_loads(d->catalog, 0, NULL), "traceparent",
+		d->traceparent[0] ? d->traceparent : NULL, "needs", d->needs, "rate", (json_int_t)c->rate, "most",
+		TARGETS_MAX, "vehicles", json_object_get(call->params, "vehicles"), "filter",
+		c->filter ? json_loads(c->filter, 0, NULL) : NULL));
 
 	set_unless(body, "max_failures", -1, c->failures);
 	set_unless(body, "max_failures_percent", -1, c->percent);

@@ -19,6 +19,7 @@
 static bool read_known(struct api_call *call, struct command_draft *d);
 static bool read_params(struct api_call *call, struct command_draft *d);
 static bool read_times(struct api_call *call, struct command_draft *d);
+static bool read_trace(struct api_call *call, struct command_draft *d);
 static bool read_key(struct api_call *call, struct command_draft *d);
 static void write_fingerprint(const struct api_call *call, struct command_draft *d);
 static bool has_stepped_up(struct api_call *call, const struct command_draft *d);
@@ -27,7 +28,7 @@ static void write_catalog(struct command_draft *d);
 bool command_draft_read(struct api_call *call, struct command_draft *d)
 {
 	if (!read_known(call, d) || !read_params(call, d) || !read_times(call, d) || !read_key(call, d) ||
-		!api_param_text(call, "traceparent", &d->traceparent) || !has_stepped_up(call, d))
+		!read_trace(call, d) || !has_stepped_up(call, d))
 		return false;
 	d->needs = (int)d->known->role + 1;
 	d->redelivery = catalog_redelivery_name(d->known->redelivery);
@@ -95,6 +96,18 @@ static bool read_times(struct api_call *call, struct command_draft *d)
 	return api_param_bool(call, "wake", d->known->wake, &d->wake);
 }
 
+/* What cannot be read is as good as not there, and takes the tracestate with it (Trace Context §3.2.2.4, §3.3). */
+static bool read_trace(struct api_call *call, struct command_draft *d)
+{
+	const char *given, *state;
+
+	if (!api_param_text(call, "traceparent", &given) || !api_param_text(call, "tracestate", &state))
+		return false;
+	if (given && traceparent_read(given, strlen(given), d->traceparent))
+		d->tracestate = state && tracestate_is_fine(state) ? state : NULL;
+	return true;
+}
+
 static bool read_key(struct api_call *call, struct command_draft *d)
 {
 	if (!api_param_text(call, "idempotency_key", &d->key))
@@ -121,6 +134,7 @@ static void write_fingerprint(const struct api_call *call, struct command_draft 
 	json_object_del(value, "idempotency_key");
 	json_object_del(value, "wait");
 	json_object_del(value, "traceparent");
+	json_object_del(value, "tracestate");
 	char *text = json_canonical(value);
 	EVP_Digest(text, strlen(text), digest, &len, EVP_sha256(), NULL);
 	free(text);

@@ -4,6 +4,8 @@
 
 #include <stdbool.h>
 
+#include "base/trace.h"
+
 struct api_call;
 struct catalog_command;
 
@@ -11,15 +13,16 @@ struct catalog_command;
 struct command_draft {
 	const struct catalog_command *known;
 	const char *sealed_params;	     /* NULL: `params` it is */
-	const char *traceparent, *key;	     /* NULL: none */
+	const char *tracestate, *key;	     /* NULL: none */
 	char *params, *catalog, *supersedes; /* JSON texts, and names, comma-separated */
 	char fingerprint[65];		     /* of the request, when there is a key */
+	char traceparent[TRACEPARENT_SIZE];  /* "": none, or none that can be read */
 	const char *name, *redelivery;
 	int ttl_s, timeout_s, needs;
 	bool wake;
 };
 
-/* Reads name, params, sealed_params, ttl_seconds, timeout_seconds, wake, idempotency_key and traceparent, and looks whether the
+/* Reads name, params, sealed_params, ttl_seconds, timeout_seconds, wake, idempotency_key, traceparent and tracestate, and looks whether the
  * caller's login is recent enough. False: the call has ended. */
 bool command_draft_read(struct api_call *, struct command_draft *ret);
 void command_draft_done(struct command_draft *);

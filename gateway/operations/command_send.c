@@ -52,7 +52,7 @@ static void finish(struct send *s);
 static void send_free(void *state);
 
 static const char *const params[] = { "vehicle_id", "name", "params", "sealed_params", "ttl_seconds", "timeout_seconds",
-	"wake", "idempotency_key", "wait", "traceparent", NULL };
+	"wake", "idempotency_key", "wait", "traceparent", "tracestate", NULL };
 const struct api_operation API_COMMAND_SEND = { "command.send", SCOPE_COMMANDS_WRITE, params, run };
 
 static void run(struct api_call *call)
@@ -88,7 +88,8 @@ static bool read_request(struct send *s)
 	s->accept.redelivery = s->draft.redelivery;
 	s->accept.supersedes = s->draft.supersedes;
 	s->accept.catalog = s->draft.catalog;
-	s->accept.traceparent = s->draft.traceparent;
+	s->accept.traceparent = s->draft.traceparent[0] ? s->draft.traceparent : NULL;
+	s->accept.tracestate = s->draft.tracestate;
 	s->accept.key = s->draft.key;
 	s->accept.fingerprint = s->draft.key ? s->draft.fingerprint : NULL;
 	return true;
@@ -165,12 +166,16 @@ static void submit(struct send *s)
 static void show(struct send *s, const char *command)
 {
 	json_auto_t *c = json_loads(command, 0, NULL);
-	const char *id = json_text_at(c, "id"), *name = json_text_at(c, "status");
+	const char *id = json_text_at(c, "id"), *name = json_text_at(c, "status"),
+		   *trace = json_text_at(c, "traceparent");
+	char traceparent[TRACEPARENT_SIZE];
 	enum command_status status = name ? status_of(name) : STATUS_COUNT;
 
 	free(s->latest);
 	s->latest = memory_need(strdup(command));
 	snprintf(s->call->resource_id, sizeof(s->call->resource_id), "%s", id ? id : "");
+	if (trace && traceparent_read(trace, strlen(trace), traceparent))
+		traceparent_trace_id(traceparent, s->call->trace_id);
 	s->call->settled = status_is_final(status) || status == STATUS_TIMED_OUT;
 }
 

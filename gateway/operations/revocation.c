@@ -1,6 +1,7 @@
 /* revocation.c - looks for grants whose time is over and for what ended rights had sent, and hands it to the batch.
  *
- *   timer ─ look (one unit) ─ an item for each vehicle, a change for each fleet ─ all settled ─ timer */
+ *   timer ─┬─ look (one unit) ─ an item for each vehicle, a change for each fleet ─┬─ all settled ─ timer
+ *          └─ who was erased, out of some vehicles ──────────────────────────────┘ */
 #include "gateway/operations/revocation.h"
 
 #include <stdlib.h>
@@ -15,7 +16,8 @@
 #include "sql/statements.h"
 
 #define LOOK_MS 500
-#define LOOK_MAX 256 /* of each kind in one look */
+#define LOOK_MAX 256   /* of each kind in one look */
+#define ERASED_MAX 100 /* vehicles in one look: all that they have is gone through */
 
 enum { FOUND, EXPIRED }; /* a look's statements */
 
@@ -40,6 +42,7 @@ struct ending {
 
 static void on_timer(struct loop_timer *timer);
 static void on_found(struct db_unit *unit, void *context, const struct fault *fault);
+static void on_erased(struct db_unit *unit, void *context, const struct fault *fault);
 static void on_look_over(struct receipt *look);
 static void on_item_done(struct batch_item *item, const struct fault *fault);
 static void on_fleet_done(struct fleet_change *change, const struct fault *fault);
@@ -118,6 +121,21 @@ static void on_timer(struct loop_timer *timer)
 	db_unit_add(unit, &SQL_grants_expired);
 	db_param_int(unit, LOOK_MAX);
 	db_unit_submit(unit);
+
+	unit = db_unit_new(r->reader, on_erased, r);
+	receipt_open(&r->look);
+	db_unit_add(unit, &SQL_erasures_look);
+	db_param_int(unit, ERASED_MAX);
+	db_unit_submit(unit);
+}
+
+static void on_erased(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct revocation *r = context;
+
+	if (!fault && db_bool(unit, 0, 0, 0))
+		r->again = true;
+	receipt_close(&r->look, fault);
 }
 
 static struct ending *ending_new(struct revocation *r, const char *id, const char *subject)

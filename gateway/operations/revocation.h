@@ -1,4 +1,5 @@
-/* revocation.h - grants whose time is over end, and what was sent by rights that ended is taken back.
+/* revocation.h - grants whose time is over end, what was sent by rights that ended is taken back, and who was erased is taken out of
+ * what is kept.
  *
  * A grant on a vehicle ends under its head's lock, and its subject's unsent commands with it. A grant on a fleet ends
  * alone: who reads it at that moment may still accept a command of that subject, so its vehicles are looked at until

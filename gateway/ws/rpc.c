@@ -12,7 +12,7 @@
 
 #define NONSENSE_MAX 10
 #define CALLS_MAX 128 /* of one app at once */
-#define PARAMS_MAX 8
+#define PARAMS_MAX 10
 
 /* JSON-RPC 2.0 §5.1 */
 enum rpc_code {

@@ -4,9 +4,9 @@
 -- (null: none can): then the row has what is to be published.
 with i as materialized (
 	select * from unnest($1::uuid[], $2::text[], $3::text[], $4::bool[], $5::int[], $6::text[], $7::text[],
-	                     $8::text[], $9::text[], $10::text[], $11::int[], $12::int[], $13::bool[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $20::text[])
+	                     $8::text[], $9::text[], $10::text[], $11::int[], $12::int[], $13::bool[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $20::text[], $21::text[])
 		with ordinality as i(id, vehicle_id, subject, admin, needs, key, fingerprint,
-		                     name, params, sealed_params, ttl, timeout, wake, redelivery, catalog, traceparent, feed, publisher, address, n)
+		                     name, params, sealed_params, ttl, timeout, wake, redelivery, catalog, traceparent, feed, publisher, address, tracestate, n)
 ), seen as materialized (
 	select i.*, v.vehicle_id is not null as exists, v.fleet_id, v.protocol, h.seq as head_seq, h.reachable, h.since, h.verifying, audience(h) as audience,
 		k.subject is not null as keyed, k.fingerprint as key_fingerprint,
@@ -41,10 +41,10 @@ with i as materialized (
 		from seen s
 	) j
 ), made as (
-	insert into commands as c (vehicle_id, id, flight, name, params, sealed_params, issued_by, wake, redelivery, catalog, traceparent,
+	insert into commands as c (vehicle_id, id, flight, name, params, sealed_params, issued_by, wake, redelivery, catalog, traceparent, tracestate,
 		accepted_seq, attempts, publish_session, timeout_seconds, timeline, created_at, expires_at, updated_at, due_at)
 	select j.vehicle_id, j.id, j.flight,
-		j.name, j.params::json, j.sealed_params, j.subject, j.wake, j.redelivery, j.catalog::json, j.traceparent,
+		j.name, j.params::json, j.sealed_params, j.subject, j.wake, j.redelivery, j.catalog::json, j.traceparent, j.tracestate,
 		j.head_seq + 1, (j.flight = 'claimed')::integer, case when j.flight = 'claimed' then j.audience end, j.timeout,
 		step('accepted', jsonb_build_object('by', j.subject, 'ttl_seconds', j.ttl))
 			|| step('reachability', jsonb_build_object('state', case when j.reachable then 'connected' else 'disconnected' end,

@@ -1,5 +1,5 @@
 -- $1 subject who asks, $2 admin, $3 unused, $4 subject, $5 limit, $6 cursor (the last place seen): a page of what is kept of the subject,
--- for admin alone: grants, from where it asked, what it sent, the keys of its requests, what the audit
+-- for admin alone: grants, from where it asked, what it sent to vehicles and fleets, the keys of its requests, what the audit
 -- table has of it, and its webhooks.
 with found as (
 	(select '1/' || g.object_kind || '/' || g.object_id as place,
@@ -23,7 +23,10 @@ with found as (
 	from actors w join audit a on a.who = w.id
 	where w.subject = $4::text and '5/' || lpad(a.id::text, 19, '0') > coalesce($6::text, '') collate "C" order by a.id limit $5::int + 1)
 	union all
-	(select '6/' || w.id, json_build_object('kind', 'webhook'), webhook_json(w) from webhooks w where w.subject = $4::text)
+	(select '6/' || b.id, json_build_object('kind', 'batch'), batch_json(b) from batches b
+	where b.issued_by = $4::text and '6/' || b.id > coalesce($6::text, '') collate "C" order by b.id limit $5::int + 1)
+	union all
+	(select '7/' || w.id, json_build_object('kind', 'webhook'), webhook_json(w) from webhooks w where w.subject = $4::text)
 ), shown as (
 	select f.place, f.head::jsonb || jsonb_build_object('data', f.body) as item from found f
 	where f.place > coalesce($6::text, '') collate "C" order by f.place collate "C" limit $5::int + 1

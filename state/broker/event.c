@@ -11,12 +11,13 @@
 #include <string.h>
 #include <time.h>
 
-static void publish(const struct settings *, const char *kind, const struct session *, json_t *body);
+static void publish(const struct settings *, const char *kind, const char *id, json_t *body);
 static json_t *event_new(struct session *, const char *type);
 static void put(json_t *object, const char *key, json_t *value);
 static void send_to(const char *topic, char *payload, size_t len);
 static char *broker_memory(size_t size);
 static json_int_t stamp(struct session *);
+static json_int_t unix_ms(void);
 
 void event_connected(const struct settings *settings, struct session *s)
 {
@@ -24,7 +25,7 @@ void event_connected(const struct settings *settings, struct session *s)
 	json_auto_t *body = event_new(s, "connected");
 	put(body, "ipAddress", address ? json_string(address) : json_null());
 	put(body, "versionNumber", json_integer(s->version));
-	publish(settings, "presence/connected", s, body);
+	publish(settings, "presence/connected", s->id, body);
 }
 
 void event_disconnected(const struct settings *settings, struct session *s, const char *reason)
@@ -33,7 +34,7 @@ void event_disconnected(const struct settings *settings, struct session *s, cons
 	put(body, "clientInitiatedDisconnect", json_false());
 	put(body, "disconnectReason", json_string(reason));
 	put(body, "versionNumber", json_integer(s->version));
-	publish(settings, "presence/disconnected", s, body);
+	publish(settings, "presence/disconnected", s->id, body);
 }
 
 void event_topics(const struct settings *settings, struct session *s, const char *verb, json_t *topics)
@@ -42,7 +43,25 @@ void event_topics(const struct settings *settings, struct session *s, const char
 	snprintf(kind, sizeof kind, "subscriptions/%s", verb);
 	json_auto_t *body = event_new(s, verb);
 	put(body, "topics", json_incref(topics));
-	publish(settings, kind, s, body);
+	publish(settings, kind, s->id, body);
+}
+
+/* AWS IoT Developer Guide, "Connect attempt failure event"; `untold` is ours. */
+void event_connect_failed(
+	const struct settings *settings, const char *id, const char *identity, const char *address, long untold)
+{
+	json_auto_t *body = json_object();
+	if (!body)
+		abort();
+	json_t *principal = identity ? json_string(identity) : NULL;
+	put(body, "clientId", json_string(id));
+	put(body, "timestamp", json_integer(unix_ms()));
+	put(body, "eventType", json_string("connect_failed"));
+	put(body, "connectFailureReason", json_string("AUTHORIZATION_FAILED"));
+	put(body, "principalIdentifier", principal ? principal : json_null()); /* none, or no UTF-8 */
+	put(body, "ipAddress", address ? json_string(address) : json_null());
+	put(body, "untold", json_integer(untold));
+	publish(settings, "presence/connect_failed", id, body);
 }
 
 void event_resynced(const struct settings *settings, const void *payload, size_t len)
@@ -75,10 +94,10 @@ static void put(json_t *object, const char *key, json_t *value)
 		abort();
 }
 
-static void publish(const struct settings *settings, const char *kind, const struct session *s, json_t *body)
+static void publish(const struct settings *settings, const char *kind, const char *id, json_t *body)
 {
 	char topic[PREFIX_MAX + 128];
-	snprintf(topic, sizeof topic, "%s/%s/%s", settings->prefix, kind, s->id);
+	snprintf(topic, sizeof topic, "%s/%s/%s", settings->prefix, kind, id);
 	size_t len = json_dumpb(body, NULL, 0, JSON_COMPACT);
 	char *payload = broker_memory(len + 1);
 	json_dumpb(body, payload, len, JSON_COMPACT);
@@ -105,9 +124,14 @@ static void send_to(const char *topic, char *payload, size_t len)
 /* Later than the session's event before, whatever the clock says: who gets two of one millisecond in the wrong order could not know. */
 static json_int_t stamp(struct session *s)
 {
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
-	int64_t now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	int64_t now_ms = unix_ms();
 	s->told_ms = now_ms > s->told_ms ? now_ms : s->told_ms + 1;
 	return s->told_ms;
+}
+
+static json_int_t unix_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (json_int_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }

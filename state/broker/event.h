@@ -20,6 +20,10 @@ void event_connected(const struct settings *, struct session *);
 void event_disconnected(const struct settings *, struct session *, const char *reason);
 /* `verb` is "subscribed" or "unsubscribed"; `topics` is a JSON array, borrowed. */
 void event_topics(const struct settings *, struct session *, const char *verb, json_t *topics);
+/* A connect under client id `id` was refused: who connected is somebody else (`identity`, NULL: nobody). `untold` others were before it,
+ * of which nothing was said. */
+void event_connect_failed(
+	const struct settings *, const char *id, const char *identity, const char *address, long untold);
 /* PREFIX/NAMESPACE/resynced, with the request's payload. */
 void event_resynced(const struct settings *, const void *payload, size_t len);
 

@@ -22,9 +22,14 @@ enum role client_role(const struct settings *settings, const struct mosquitto *c
 		return ROLE_NOBODY;
 	if (strcmp(identity, settings->gateway) == 0)
 		return is_of_namespace(settings, id) ? ROLE_GATEWAY : ROLE_NOBODY;
-	if (is_of_namespace(settings, id) || !is_vehicle_id(id))
+	if (!identity_is_vehicle(settings, id))
 		return ROLE_NOBODY;
 	return strcmp(identity, id) == 0 ? ROLE_VEHICLE : ROLE_NOBODY;
+}
+
+bool identity_is_vehicle(const struct settings *settings, const char *id)
+{
+	return is_vehicle_id(id) && !is_of_namespace(settings, id);
 }
 
 const char *client_identity(const struct mosquitto *client, char buffer[IDENTITY_SIZE])

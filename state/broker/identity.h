@@ -21,6 +21,8 @@ enum role client_role(const struct settings *, const struct mosquitto *client);
 /* What the client is allowed to call itself: a username or a CN; NULL is anonymous. For the log. */
 #define IDENTITY_SIZE 256
 const char *client_identity(const struct mosquitto *client, char buffer[IDENTITY_SIZE]);
+/* Whether a client id can be a vehicle's. */
+bool identity_is_vehicle(const struct settings *, const char *id);
 /* The broker asks for certificates only where it verifies them (require_certificate), so one that is there is good. */
 bool client_has_certificate(const struct mosquitto *client);
 

@@ -5,6 +5,7 @@
 #include "state/broker/event.h"
 #include "state/broker/identity.h"
 #include "state/broker/permission.h"
+#include "state/broker/refusals.h"
 #include "state/broker/session.h"
 #include "state/broker/settings.h"
 
@@ -20,6 +21,7 @@ struct plugin {
 	struct settings settings;
 	struct sessions sessions;
 	struct blocked blocked;
+	struct refusals refusals;
 	bool is_reloading; /* SIGHUP: BASIC_AUTH comes again for everybody, the offline included, until the tick */
 };
 
@@ -104,6 +106,8 @@ static int on_basic_auth(int event, void *data, void *owner)
 	enum role role = client_role(&p->settings, auth->client);
 	if (role == ROLE_NOBODY || is_blocked(p, auth->client, role)) {
 		log_refusal(auth->client);
+		if (role == ROLE_NOBODY && !p->is_reloading)
+			refusals_tell(&p->refusals, &p->settings, auth->client);
 		return MOSQ_ERR_AUTH;
 	}
 	if (!p->is_reloading)

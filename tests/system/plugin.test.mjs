@@ -299,6 +299,35 @@ describe("identity", { timeout: SUITE_MS }, () => {
 		await owner.endAsync();
 	});
 
+	test("and is told of: who wanted to be whom, from where; a flood of it so often, and how much more it was", async () => {
+		const count = watcher.of("VIN2").length;
+		await broker.refused("VIN2", { username: "VIN1" });
+		const { topic, qos, retain, body } = await watcher.next("VIN2", "connect_failed", { after: count });
+		assert.equal(topic, `${PREFIX}/presence/connect_failed/VIN2`);
+		assert.deepEqual([qos, retain], [1, false]);
+		const { timestamp, ...rest } = body;
+		assert.ok(Math.abs(timestamp - Date.now()) < 60_000);
+		assert.deepEqual(rest, {
+			clientId: "VIN2", eventType: "connect_failed", connectFailureReason: "AUTHORIZATION_FAILED", principalIdentifier: "VIN1",
+			ipAddress: "127.0.0.1", untold: 0,
+		});
+		// fifty at once, then ten in a second
+		const flood = () => Promise.all(Array.from({ length: 50 }, () => broker.refused("VIN3", { username: "VIN1" })));
+		const begun = Date.now();
+		for (let i = 0; i < 4; i++) await flood();
+		const most = 50 + (10 * (Date.now() - begun)) / 1000 + 1;
+		await watcher.barrier();
+		const told = watcher.of("VIN3").length;
+		assert.ok(told > 0 && told <= most, `${told} of 200, at most ${most}`);
+		if (told < 200) {
+			await watcher.until("the rest", () => {
+				broker.refused("VIN3", { username: "VIN1" });
+				const all = watcher.of("VIN3");
+				return all.length > told && all.reduce((sum, { body }) => sum + 1 + body.untold, 0) >= 200;
+			});
+		}
+	});
+
 	test("no username is refused", () => broker.refused("VIN1", { username: undefined, password: undefined }));
 	test("the gateway's client ids are its own", () => broker.refused("keyfob-watcher", { username: "VIN1" }));
 	test("a vehicle may not be called as the gateway's clients are", () => broker.refused("keyfob-spy"));
@@ -316,6 +345,7 @@ describe("identity", { timeout: SUITE_MS }, () => {
 		const other = await broker.connect("keyfob-feed-07", { username: "keyfob" });
 		await other.subscribeAsync("vehicles/+/commands/response/07");
 		await other.endAsync();
+		await broker.refused("keyfob-worker-1", { username: "VIN1" });
 		await watcher.barrier();
 		assert.deepEqual(watcher.events.filter(({ topic }) => /\/keyfob-/.test(topic)), []);
 	});

@@ -114,9 +114,18 @@ test('the audit table says from where, as a trusted proxy tells it, and knows pe
 });
 
 test('a subject is exported whole, then erased: what must stay names nobody', options, async () => {
-	const { id, fleet, owner, driver, manager } = await newVehicle();
+	const { id, fleet, owner, manager } = await newVehicle();
+	const driver = await person('forget-me');
+	await grant(node, admin, id, driver.subject, 'driver');
 	const theirs = await watch(owner, id);
+	// one of the owner's that they take back, one of their own, one that waits, and one to a fleet
+	const cancel = ({ body }) => rest(node, 'POST', `/v1/vehicles/${id}/commands/${body.id}/cancel`, { token: driver.token });
+	const theirOwn = await sendCommand(node, owner.token, id, { name: 'doors.unlock', wake: false });
+	await cancel(theirOwn);
+	await cancel(await sendCommand(node, driver.token, id, { name: 'horn.honk', wake: false }));
 	await sendCommand(node, driver.token, id, { name: 'doors.unlock', wake: false }, { ...from('203.0.113.10'), 'Idempotency-Key': 'k1' });
+	await database.sql(`insert into batches (id, fleet_id, state, reason, name, ttl_seconds, timeout_seconds, wake, redelivery, supersedes, catalog, issued_by, admin, needs, rate, total, finished_at)
+		values (gen_random_uuid(), '${fleet}', 'canceled', '{"code": "CANCELED", "by": "${driver.subject}"}', 'horn.honk', 60, 20, false, 'on_reconnect', '', '{}', '${driver.subject}', false, 2, 1, 0, now())`);
 	await rest(node, 'PUT', `/v1/fleets/${fleet}/grants/${driver.subject}`, { token: manager.token, body: { role: 'viewer' } });
 	await grant(node, owner.token, id, 'guest', 'viewer');
 
@@ -124,7 +133,7 @@ test('a subject is exported whole, then erased: what must stay names nobody', op
 	const keyfob = (...args) => run(join(build, 'bin/keyfob'), args, { env });
 	const exported = JSON.parse(await keyfob('admin', 'export', driver.subject));
 	const kinds = exported.items.map(({ kind }) => kind);
-	for (const kind of ['grant', 'actor', 'idempotency_key', 'command', 'audit']) assert.ok(kinds.includes(kind), `${kind} of ${kinds}`);
+	for (const kind of ['grant', 'actor', 'idempotency_key', 'command', 'audit', 'batch']) assert.ok(kinds.includes(kind), `${kind} of ${kinds}`);
 	assert.equal(kinds.filter((kind) => kind === 'grant').length, 2);
 	assert.ok(exported.items.some(({ data }) => data.address === '203.0.113.10'));
 	const page = await rest(node, 'GET', `/v1/subjects/${driver.subject}?limit=2`, { token: admin });
@@ -140,9 +149,26 @@ test('a subject is exported whole, then erased: what must stay names nobody', op
 	assert.equal(erased, '0');
 	const granted = (await audit(id)).find(({ action, detail }) => action === 'grant.put' && detail.role === 'driver');
 	assert.equal(granted.detail.subject, null);
-	const [left] = (await rest(node, 'GET', `/v1/subjects/${driver.subject}`, { token: admin })).body.items.filter(({ kind }) => kind !== 'command' && kind !== 'grant');
-	assert.equal(left, undefined);
-	await poll(() => database.sql(`select count(*) from grants where subject = '${driver.subject}'`), (n) => n === '0', { what: 'its grants are gone' });
+	const left = async () => (await rest(node, 'GET', `/v1/subjects/${driver.subject}`, { token: admin })).body.items.map(({ kind }) => kind);
+	assert.deepEqual((await left()).filter((kind) => !['command', 'grant', 'batch'].includes(kind)), []);
+	await poll(left, ({ length }) => length === 0, { ms: 30_000, what: 'nothing is left' });
+	await poll(() => database.sql('select count(*) from erasures'), (n) => n === '0', { ms: 30_000, what: 'the erasure is over' });
+	for (const table of ['commands', 'events', 'batches', 'grants', 'idempotency', 'audit', 'actors', 'erasures'])
+		assert.equal(await database.sql(`select count(*) from ${table} x where x::text like '%${driver.subject}%'`), '0', table);
+	const history = (await rest(node, 'GET', `/v1/vehicles/${id}/commands`, { token: owner.token })).body.items;
+	assert.deepEqual(history.map(({ issued_by, reason }) => [issued_by, reason?.code, reason?.by]), [
+		['erased', 'ACCESS_REVOKED', undefined],
+		['erased', 'CANCELED', 'erased'],
+		[owner.subject, 'CANCELED', 'erased'],
+	]);
+	const { timeline } = (await rest(node, 'GET', `/v1/vehicles/${id}/commands/${theirOwn.body.id}`, { token: owner.token })).body;
+	assert.deepEqual(timeline.map(({ detail }) => detail.by).filter(Boolean), [owner.subject, 'erased']);
+	const events = (await rest(node, 'GET', `/v1/vehicles/${id}/events?limit=200`, { token: owner.token })).body.items;
+	assert.ok(events.some(({ data }) => data.issued_by === 'erased') && events.some(({ data }) => data.issued_by === owner.subject));
+	assert.ok(!JSON.stringify(events).includes(driver.subject));
+	const back = await person(driver.subject);
+	await grant(node, admin, id, back.subject, 'driver');
+	assert.equal((await sendCommand(node, back.token, id, { name: 'horn.honk', wake: false })).body.issued_by, driver.subject, 'who comes again is somebody else');
 });
 
 test('a subject is the affair of administrators', options, async () => {

@@ -199,7 +199,7 @@ class Node {
 	}
 
 	async start(isReady = true) {
-		const env = this.failpoints?.env;
+		const env = { ...this.env, ...this.failpoints?.env };
 		this.child = new Child(this.name, `${this.build}/bin/keyfobd`, ['--config', this.file], { env });
 		this.children.push(this.child);
 		await this.child.untilUp(() => (isReady ? this.isReady() : this.answers()));
@@ -232,10 +232,11 @@ class Node {
 
 // JSON is YAML, so the configuration is an object here. `config` is merged over the ordinary one.
 // `isReady: false`: it will lack a neighbour, so it is up when it answers at all. `build`: of another version.
-export async function startNode({ broker, database, config = {}, isReady = true, failpoints, build: whose = build }) {
+export async function startNode({ broker, database, config = {}, isReady = true, failpoints, env, build: whose = build }) {
 	const ports = { http: await freePort(), admin: await freePort() };
 	const node = new Node(`keyfobd-${++nodes}`, ports, Boolean(config.http?.tls));
 	node.failpoints = failpoints;
+	node.env = env;
 	node.build = whose;
 	const ordinary = {
 		node: { id: node.name, workers: 2 },
@@ -246,7 +247,7 @@ export async function startNode({ broker, database, config = {}, isReady = true,
 		lifecycle: { verify_delay: '500ms' },
 		auth: { issuers: [{ issuer, audience, jwks_file: jwksFile, scopes: ['vehicles:read', 'commands:write', 'keyfob:admin'] }] },
 		limits: { per_subject: '0', per_vehicle: '0', per_address: '0', per_socket: '0' },
-		detection: { refusals: 0, forged_answers: 0, commands: 0 },
+		detection: { refusals: 0, forged_answers: 0, commands: 0, refused_connects: 0 },
 		commands: { catalog },
 		log: { level: 'debug' },
 	};

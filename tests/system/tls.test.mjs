@@ -19,11 +19,13 @@ const chain = join(folder, 'chain.pem');
 const key = join(folder, 'key.pem');
 install(authority.issue('node'));
 
+const detection = { refused_connects: 3 };
 // The node speaks TLS to everybody: apps, broker (where it shows a certificate), database (by name and authority).
-const { broker, database, node: plain } = await startInstallation({ ids, authority });
+const { broker, database, node: plain } = await startInstallation({ ids, authority, config: { detection } });
 const gateway = authority.issue('keyfob');
 const secureDatabase = (ca) => `${database.url.replace('127.0.0.1', 'localhost')}?sslmode=verify-full&sslrootcert=${ca}`;
 const secure = {
+	detection,
 	http: { tls: { certificate: chain, key } },
 	mqtt: { url: broker.secureUrl, tls: { ca: authority.certificate, certificate: gateway.certificate, key: gateway.key } },
 	database: { url: secureDatabase(process.env.KEYFOB_TEST_POSTGRES_CA) },
@@ -321,13 +323,45 @@ test('--check-config tries the certificate', options, async () => {
 
 // ---- the neighbours
 
-test("another's certificate does not make a vehicle", options, async () => {
-	const liar = vehicle(broker, { id: ids[3], tls: authority.issue(ids[4]).options });
-	liar.connect().catch(() => {});
+test("another's certificate does not make a vehicle, and that it was tried is told", options, async () => {
+	const owners = await openSocket(node, { token: alice, ca });
+	await owners.call('vehicle.subscribe', { vehicle_id: ids[3] });
+	const stolen = authority.issue(ids[4]).options;
+	const lie = () => {
+		const liar = vehicle(broker, { id: ids[3], tls: stolen });
+		liar.connect().catch(() => {});
+		return liar;
+	};
+	const liars = [lie()];
 	await poll(async () => broker.child.logText(), (text) => text.includes(ids[3]), { what: 'the broker saw it' });
 	const { body } = await ask('GET', `/v1/vehicles/${ids[3]}`);
 	assert.equal(body.connectivity.state, 'disconnected');
-	await liar.disconnect({ force: true });
+
+	// it tries again and again, which is told: to the owner of whom it wants to be, in the log, in the metrics
+	liars.push(lie(), lie(), lie());
+	const { data } = await owners.until(({ type }) => type === 'security.alert', { ms: 30_000 });
+	assert.deepEqual(data, { kind: 'refused_connects', count: 3, window_seconds: 300 });
+	await Promise.all(liars.map((liar) => liar.disconnect({ force: true })));
+	const logs = [plain, node].map(({ child }) => child.logText()).join('\n');
+	assert.match(logs, new RegExp(`area=security message="a connect was refused" vehicle_id=${ids[3]} principal=${ids[4]} address=127.0.0.1`));
+	assert.equal(logs.match(/kind=refused_connects/g).length, 1);
+	const counted = await Promise.all([plain, node].map((each) => each.metrics()));
+	assert.ok(counted.some((text) => Number(/^keyfob_connects_refused_total (\d+)/m.exec(text)[1]) >= 3));
+	owners.close();
+});
+
+test('the certificate of a blocked vehicle is good for nothing', options, async () => {
+	const car = await connectVehicle(broker, { id: ids[5], tls: authority.issue(ids[5]).options });
+	const { body } = await ask('GET', `/v1/vehicles/${ids[5]}`);
+	assert.equal(body.vehicle_id, ids[5]);
+	const closed = once(car.client, 'close');
+	const blocked = await ask('PUT', `/v1/vehicles/${ids[5]}/block`, { headers: { Authorization: `Bearer ${admin}` } });
+	assert.equal(blocked.status, 200);
+	await closed;
+	// it comes again by itself every 200 ms, and is refused
+	await poll(async () => broker.child.logText(), (text) => text.includes(`refused client id "${ids[5]}" to "${ids[5]}"`), { what: 'the broker refuses it' });
+	await poll(() => ask('GET', `/v1/vehicles/${ids[5]}`), (answer) => answer.body.connectivity.state === 'disconnected', { what: 'it is away' });
+	await car.disconnect({ force: true });
 });
 
 test('a broker or a database of a foreign authority is not believed', options, async () => {

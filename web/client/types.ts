@@ -46,6 +46,7 @@ export interface Command {
 	name: string;
 	params: JsonObject | null;
 	sealed_params?: string;
+	traceparent?: string;
 	status: Status;
 	reason: Reason | null;
 	result: Json;

@@ -409,6 +409,67 @@ START_TEST(the_environment_overrides)
 }
 END_TEST
 
+START_TEST(opentelemetrys_variables_stand_for_the_settings_of_tracing)
+{
+	char *environment[] = {
+		"OTEL_EXPORTER_OTLP_ENDPOINT=https://collector.example:4318//",
+		"OTEL_EXPORTER_OTLP_HEADERS= api-key = a%20b%2Cc ,x-empty=,x=%zz",
+		"OTEL_EXPORTER_OTLP_TIMEOUT=2500",
+		"OTEL_EXPORTER_OTLP_PROTOCOL=grpc",
+		"OTEL_BSP_SCHEDULE_DELAY=100",
+		"OTEL_SERVICE_NAME=cars",
+		"OTEL_RESOURCE_ATTRIBUTES=deployment.environment=test,team=a=b",
+		"OTEL_TRACES_SAMPLER=parentbased_traceidratio",
+		"OTEL_TRACES_SAMPLER_ARG=0.25",
+		"OTEL_TRACES_EXPORTER=otlp",
+		"OTEL_SDK_DISABLED=",
+		"OTEL_WHATEVER=x",
+		"KEYFOB_TRACING_TIMEOUT=3s",
+		NULL,
+	};
+	const struct config *c = read_with(DATABASE "tracing: { endpoint: \"http://file/\", ratio: 1 }\n", environment);
+
+	ck_assert_str_eq(c->tracing.endpoint, "https://collector.example:4318/v1/traces");
+	ck_assert_uint_eq(c->tracing.headers.count, 3);
+	ck_assert_str_eq(c->tracing.headers.items[0].key, "api-key");
+	ck_assert_str_eq(c->tracing.headers.items[0].value, "a b,c");
+	ck_assert_str_eq(c->tracing.headers.items[2].value, "%zz");
+	ck_assert_int_eq(c->tracing.timeout_ms, 3000);
+	ck_assert_int_eq(c->tracing.delay_ms, 100);
+	ck_assert_str_eq(c->tracing.service_name, "cars");
+	ck_assert_str_eq(c->tracing.resource.items[1].value, "a=b");
+	ck_assert_int_eq(c->tracing.sampler, 5);
+	ck_assert_double_eq(c->tracing.ratio, 0.25);
+	ck_assert_uint_eq(c->warnings.count, 1);
+	ck_assert_str_eq(
+		c->warnings.items[0], "OTEL_EXPORTER_OTLP_PROTOCOL is not http/json, which is all that is spoken here");
+	config_free(c);
+}
+END_TEST
+
+START_TEST(opentelemetrys_variables_can_name_the_traces_alone_and_turn_them_off)
+{
+	char *named[] = { "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://a/b", "OTEL_EXPORTER_OTLP_ENDPOINT=http://c",
+		"OTEL_EXPORTER_OTLP_HEADERS=a=1", "OTEL_EXPORTER_OTLP_TRACES_HEADERS=b=2",
+		"OTEL_TRACES_SAMPLER=jaeger_remote", NULL };
+	const struct config *c = read_with(DATABASE, named);
+	ck_assert_str_eq(c->tracing.endpoint, "http://a/b");
+	ck_assert_uint_eq(c->tracing.headers.count, 1);
+	ck_assert_str_eq(c->tracing.headers.items[0].key, "b");
+	ck_assert_int_eq(c->tracing.sampler, 3);
+	ck_assert_uint_eq(c->warnings.count, 1);
+	config_free(c);
+
+	static char *const off[] = { "OTEL_SDK_DISABLED=true", "OTEL_TRACES_EXPORTER=none" };
+	for (size_t i = 0; i < 2; i++) {
+		char *environment[] = { "OTEL_EXPORTER_OTLP_ENDPOINT=http://c", off[i], NULL };
+		c = read_with(DATABASE, environment);
+		ck_assert_ptr_null(c->tracing.endpoint);
+		config_free(c);
+	}
+}
+END_TEST
+
 static const struct variable_mistake {
 	char *variable;
 	const char *line;
@@ -420,6 +481,12 @@ static const struct variable_mistake {
 	{ "KEYFOB_DATABASE_URL=mysql://topsecret@h", "KEYFOB_DATABASE_URL: database.url: must be a URL" },
 	{ "KEYFOB_DATABASE_URL=", "KEYFOB_DATABASE_URL: database.url: must be a URL" },
 	{ "KEYFOB_WAKE_ENABLED=", "KEYFOB_WAKE_ENABLED: wake.enabled: must be true or false" },
+	{ "OTEL_EXPORTER_OTLP_HEADERS=api-key=a,topsecret", "OTEL_EXPORTER_OTLP_HEADERS: must be key=value" },
+	{ "OTEL_EXPORTER_OTLP_HEADERS==topsecret", "OTEL_EXPORTER_OTLP_HEADERS: must be key=value" },
+	{ "OTEL_EXPORTER_OTLP_ENDPOINT=collector:4317", "OTEL_EXPORTER_OTLP_ENDPOINT: tracing.endpoint: must be " },
+	{ "OTEL_EXPORTER_OTLP_TIMEOUT=10s", "OTEL_EXPORTER_OTLP_TIMEOUT: tracing.timeout: must be a duration" },
+	{ "OTEL_TRACES_SAMPLER_ARG=1.5", "OTEL_TRACES_SAMPLER_ARG: tracing.ratio: must be a number from 0 to 1" },
+	{ "KEYFOB_TRACING_RATIO=nan", "KEYFOB_TRACING_RATIO: tracing.ratio: must be a number from 0 to 1" },
 	{ "KEYFOB_MQTT_PASSWORD_FILE=none", "KEYFOB_MQTT_PASSWORD_FILE: mqtt.password_file: names " },
 };
 
@@ -511,6 +578,8 @@ int main(void)
 	tcase_add_test(tests, a_missing_file_is_told);
 	tcase_add_test(tests, the_default_catalogue_must_be_there);
 	tcase_add_test(tests, the_environment_overrides);
+	tcase_add_test(tests, opentelemetrys_variables_stand_for_the_settings_of_tracing);
+	tcase_add_test(tests, opentelemetrys_variables_can_name_the_traces_alone_and_turn_them_off);
 	tcase_add_loop_test(tests, a_variables_mistake_is_told_with_its_name, 0,
 		sizeof(variable_mistakes) / sizeof(*variable_mistakes));
 	tcase_add_test(tests, a_section_that_is_a_scalar_cannot_be_overridden_inside);

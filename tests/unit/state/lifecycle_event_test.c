@@ -152,11 +152,49 @@ START_TEST(filters_are_of_the_source)
 {
 	char filters[LIFECYCLE_FILTERS_MAX][LIFECYCLE_FILTER_SIZE];
 
-	ck_assert_uint_eq(lifecycle_filters(&aws, filters), 5);
+	ck_assert_uint_eq(lifecycle_filters(&aws, filters), 6);
 	ck_assert_str_eq(filters[0], "$aws/events/presence/connected/+");
-	ck_assert_str_eq(filters[4], "vehicles/+/lifecycle");
+	ck_assert_str_eq(filters[4], "$aws/events/presence/connect_failed/+");
+	ck_assert_str_eq(filters[5], "vehicles/+/lifecycle");
 	ck_assert_uint_eq(lifecycle_filters(&emqx, filters), 7);
 	ck_assert_str_eq(filters[0], "$SYS/brokers/+/clients/+/connected");
+}
+END_TEST
+
+static bool read_refused(
+	const struct lifecycle_source *source, const char *topic, const char *payload, struct lifecycle_refusal *ret)
+{
+	return lifecycle_refusal_read(
+		source, &(struct mqtt_message){ .topic = topic, .payload = payload, .len = strlen(payload) }, ret);
+}
+
+/* AWS's own has a certificate's id in it, and nothing untold. */
+START_TEST(a_refused_connect_says_who_and_from_where)
+{
+	static const char topic[] = "$aws/events/presence/connect_failed/V1";
+	struct lifecycle_refusal r;
+	struct lifecycle_event e[LIFECYCLE_EVENTS_MAX];
+	bool malformed;
+
+	ck_assert(read_refused(&aws, topic,
+		"{\"clientId\":\"V1\",\"timestamp\":1700000000000,\"eventType\":\"connect_failed\","
+		"\"connectFailureReason\":\"AUTHORIZATION_FAILED\","
+		"\"principalIdentifier\":\"V2\",\"ipAddress\":\"192.0.2.7\",\"untold\":4}",
+		&r));
+	ck_assert_str_eq(r.vehicle_id, "V1");
+	ck_assert_str_eq(r.principal, "V2");
+	ck_assert_str_eq(r.address, "192.0.2.7");
+	ck_assert_int_eq(r.untold, 4);
+	ck_assert(read_refused(&aws, topic, "{\"clientId\":\"V1\",\"principalIdentifier\":null}", &r));
+	ck_assert_str_eq(r.principal, "");
+	ck_assert_int_eq(r.untold, 0);
+	ck_assert(!read_refused(&aws, topic, "{\"clientId\":\"V2\"}", &r));
+	ck_assert(!read_refused(&aws, topic, "{", &r));
+	ck_assert(!read_refused(&aws, "$aws/events/presence/connect_failed/a+b", "{\"clientId\":\"a+b\"}", &r));
+	ck_assert(!read_refused(&aws, "$aws/events/presence/connected/V1", "{\"clientId\":\"V1\"}", &r));
+	ck_assert(!read_refused(&emqx, topic, "{\"clientId\":\"V1\"}", &r));
+	ck_assert_uint_eq(read_message(&aws, topic, "{", e, &malformed), 0);
+	ck_assert(malformed);
 }
 END_TEST
 
@@ -169,6 +207,7 @@ int main(void)
 	tcase_add_loop_test(tc, what_is_not_exactly_one_is_none, 0, (int)(sizeof(wrong) / sizeof(wrong[0])));
 	tcase_add_test(tc, the_gateway_is_no_vehicle);
 	tcase_add_test(tc, filters_are_of_the_source);
+	tcase_add_test(tc, a_refused_connect_says_who_and_from_where);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
