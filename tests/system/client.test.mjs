@@ -95,10 +95,7 @@ test('what is packed is what is needed, and nothing is wrong with it', once, asy
 });
 
 test('its types are right for Node and for bundlers, with and without the DOM', once, async () => {
-	writeFileSync(
-		join(home, 'use.ts'),
-		`import { Client, type Command, type FleetSight, ProblemError, Rest, type Vehicle, type WebSocketClass } from 'keyfob-client';
-		declare const ws: WebSocketClass;
+	const use = `import { Client, type Command, type FleetSight, ProblemError, Rest, type Vehicle, type WebSocketClass } from 'keyfob-client';
 		const client = new Client({ url: 'wss://gateway.example/v1/ws', token: async (fresh: boolean) => String(fresh), WebSocket: ws });
 		export async function use(): Promise<Command> {
 			for await (const { vehicle, event } of client.watch('CAR1')) {
@@ -108,24 +105,25 @@ test('its types are right for Node and for bundlers, with and without the DOM', 
 				const both: Vehicle = vehicle;
 				void both;
 			}
-			for await (const sight of client.watchFleet('*')) void (sight satisfies FleetSight);
+			for await (const sight of client.watchFleet('*', { signal })) void (sight satisfies FleetSight);
 			const sending = client.send('CAR1', { name: 'doors.unlock', params: { door: 'all' } }, { key: 'k', withinMs: 1000 });
 			for await (const { status } of sending) if (status === 'succeeded') break;
 			// @ts-expect-error a command has a name
 			client.send('CAR1', {});
 			for await (const page of new Rest('https://gateway.example', async () => '').pages<Vehicle>('/v1/vehicles')) void page[0]?.connectivity.since;
 			return client.cancel('CAR1', 'x').catch((error: unknown) => {
-				if (error instanceof ProblemError && error.problem.user_message) console.log(error.problem.user_message);
+				if (error instanceof ProblemError && error.problem.user_message) throw new Error(error.problem.user_message);
 				throw error;
 			});
-		}
-		declare const console: { log(text: string): void };\n`,
-	);
+		}`;
+	writeFileSync(join(home, 'node.ts'), `declare const ws: WebSocketClass;\nconst signal = undefined;\n${use}`);
+	writeFileSync(join(home, 'page.ts'), `const ws: WebSocketClass = WebSocket;\nconst { signal } = new AbortController();\n${use}`);
 	const tsc = join(web, 'node_modules/typescript/bin/tsc');
-	const check = (...more) => run('node', [tsc, '--noEmit', '--strict', '--target', 'es2022', '--typeRoots', join(home, 'none'), ...more, join(home, 'use.ts')]);
-	await check('--module', 'nodenext', '--lib', 'es2022', '--exactOptionalPropertyTypes');
-	writeFileSync(join(home, 'use.ts'), readFileSync(join(home, 'use.ts'), 'utf8').replace('declare const ws: WebSocketClass', 'const ws = WebSocket').replace(/declare const console.*\n/, '\nvoid client.watch("CAR1", { signal: new AbortController().signal });'));
-	await check('--module', 'esnext', '--moduleResolution', 'bundler', '--lib', 'es2022,dom');
+	const check = (name, ...more) => run('node', [tsc, '--noEmit', '--strict', '--target', 'es2022', '--typeRoots', join(home, 'none'), ...more, join(home, name)]);
+	await Promise.all([
+		check('node.ts', '--module', 'nodenext', '--lib', 'es2022', '--exactOptionalPropertyTypes'),
+		check('page.ts', '--module', 'esnext', '--moduleResolution', 'bundler', '--lib', 'es2022,dom'),
+	]);
 });
 
 // ---- commands
@@ -330,7 +328,9 @@ test('a right that ends, ends the watch', options, async () => {
 	await waiting.next();
 	await rest(node, 'DELETE', `/v1/vehicles/${id}/grants/carol`, { token: alice });
 	await assert.rejects(watched.ended, library.AccessEndedError);
-	await assert.rejects(waiting.outcome(), library.AccessEndedError);
+	// What had not left was taken back; whether that was still told before the end is a matter of the moment.
+	const end = await waiting.outcome().then(({ reason }) => reason.code, (error) => error.constructor.name);
+	assert.ok(['ACCESS_REVOKED', 'AccessEndedError'].includes(end), end);
 });
 
 // ---- being signed in

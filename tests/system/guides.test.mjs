@@ -74,7 +74,7 @@ test('the first steps lead to a command that a vehicle of one’s own has answer
 	});
 	assert.match(said, new RegExp(`${simulated} +connected`));
 	assert.equal(said.match(/^doors\.unlock +succeeded after/gm).length, 2, said);
-	assert.match(said, /climate\.start +waiting/);
+	assert.match(said, /waiting +climate\.start/);
 	assert.match(told, /^doing climate\.start \{'minutes': 15, 'temperature': 23\}\ndoing doors\.unlock \{'door': 'driver'\}\n$/);
 	assert.ok(readFileSync(join(root, 'dev'), 'utf8').includes('start_broker WKF0000000000000{1..6}'), `${own} has an account at the broker of ./dev run`);
 	await untilState(own, 'disconnected');
@@ -83,8 +83,8 @@ test('the first steps lead to a command that a vehicle of one’s own has answer
 test('the guide for app developers: by curl, and by the client', options, async () => {
 	const { said } = await follow('docs/app-guide.md');
 	assert.match(said, /"grants" ?: ?\[/);
-	assert.match(said, /"doors\.unlock":\{/);
-	assert.match(said, /"status":"succeeded"/);
+	assert.match(said, /"doors\.unlock" ?: ?\{/);
+	assert.match(said, /"status" ?: ?"succeeded"/);
 	assert.match(said, /^accepted \nsent \nsucceeded \nBlue hatchback connected at \d+$/m);
 });
 

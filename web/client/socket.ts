@@ -38,8 +38,8 @@ export class Socket {
 
 	constructor(private readonly options: SocketOptions) {
 		this.#ws = new options.WebSocket(options.url, ['keyfob.v1']);
-		this.#ws.onmessage = ({ data }) => this.#onMessage(JSON.parse(String(data)));
-		this.#ws.onclose = ({ code }) => this.end(code);
+		this.#ws.onmessage = ({ data }: { data: unknown }) => this.#onMessage(JSON.parse(String(data)));
+		this.#ws.onclose = ({ code }: { code: number }) => this.end(code);
 		this.#ws.onerror = () => {}; // the close follows; `ws` throws an error that nobody listens to
 	}
 

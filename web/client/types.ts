@@ -224,12 +224,14 @@ export interface Me {
 	grants: { vehicle_id?: string; fleet_id?: string; role: string; expires_at: string | null }[];
 }
 
-/** What is needed of a WebSocket: the browser's, Node's or the package `ws`. */
+/** What is needed of a WebSocket: the browser's, Node's or the package `ws`. Their events differ in all that we do not look at. */
 export interface WebSocketLike {
-	onopen: ((event: never) => void) | null;
-	onmessage: ((event: { data: unknown }) => void) | null;
-	onclose: ((event: { code: number }) => void) | null;
-	onerror: ((event: never) => void) | null;
+	// biome-ignore-start lint/suspicious/noExplicitAny: see above
+	onopen: ((event: any) => void) | null;
+	onmessage: ((event: any) => void) | null;
+	onclose: ((event: any) => void) | null;
+	onerror: ((event: any) => void) | null;
+	// biome-ignore-end lint/suspicious/noExplicitAny: see above
 	send(text: string): void;
 	close(): void;
 }
