@@ -303,7 +303,8 @@ test('a fleet is followed, and it is said where that began anew', options, async
 
 test('who comes later to what is watched sees it as it is now, and then goes on', options, async () => {
 	const { id, car } = await ownCar();
-	const { client } = startClient(node);
+	const line = await startLine(node);
+	const { client } = startClient(line);
 	const early = collect(client.watch(id));
 	await early.seen.until(({ vehicle }) => vehicle);
 	await car.publish(`vehicles/${id}/state`, { version: 1, state: { doors: { locked: true } } });
@@ -311,8 +312,12 @@ test('who comes later to what is watched sees it as it is now, and then goes on'
 	const late = collect(client.watch(id));
 	assert.deepEqual((await late.seen.until(({ vehicle }) => vehicle)).vehicle.state.reported, { doors: { locked: true } });
 	const done = await client.send(id, { name: 'horn.honk' }).outcome();
+	for (const watched of [early, late]) await watched.seen.until(isEnd(done.id));
+	line.cut();
+	const { body: missed } = await sendCommand(node, alice, id, { name: 'horn.honk' }, { Prefer: 'wait=20' });
+	line.lead(two);
 	for (const watched of [early, late]) {
-		await watched.seen.until(isEnd(done.id));
+		await watched.seen.until(isEnd(missed.id), { ms: 30_000 });
 		assertNoHole(watched);
 	}
 });

@@ -30,6 +30,7 @@ export class Watch {
 	#seq = 0;
 	#isReady = false; // the subscription of this connection was answered
 	#ahead = new Map<number, VehicleEvent>();
+
 	constructor(readonly vehicleId: string) {}
 
 	/** The parameters of vehicle.subscribe. */
@@ -94,7 +95,11 @@ export function latecomer(watcher: Watcher, vehicle: Promise<Vehicle>): Watcher 
 	};
 	const late: Watcher = {
 		...watcher,
-		onVehicle: (known, beginning) => begin(known, seq === undefined ? 'first' : beginning),
+		onVehicle: (known, beginning) => {
+			if (seq !== undefined && beginning === 'recovered')
+				watcher.onVehicle?.(known, beginning); // what was missed still comes
+			else begin(known, seq === undefined ? 'first' : beginning);
+		},
 		onEvent: (event) => {
 			if (seq === undefined) held.push(event);
 			else if (event.seq > seq) watcher.onEvent?.(event);
