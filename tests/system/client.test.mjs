@@ -137,7 +137,8 @@ test('a command is a sequence of states', options, async () => {
 	const { client } = startClient(node);
 	const states = [];
 	for await (const state of client.send(id, { name: 'doors.unlock', params: { door: 'all' } })) states.push(state);
-	assert.deepEqual(states.map(({ status }) => status), ['accepted', 'sent', 'in_progress', 'succeeded']);
+	// A slow one says again that it is at it.
+	assert.deepEqual([...new Set(states.map(({ status }) => status))], ['accepted', 'sent', 'in_progress', 'succeeded']);
 	assert.deepEqual(states.at(-1).result, { doors: 'open' });
 	const again = await client.send(id, { name: 'doors.unlock' }).outcome();
 	assert.equal(again.status, 'succeeded');

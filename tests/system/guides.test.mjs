@@ -127,7 +127,7 @@ test('it says that it is at it, refuses what it cannot or may not do, does nothi
 	await untilState(exampleId, 'connected');
 	const done = await send(exampleId, 'doors.lock');
 	const { body } = await rest(node, 'GET', `/v1/vehicles/${exampleId}/events?limit=200`, { token: admin });
-	assert.deepEqual(body.items.flatMap(({ type, data }) => (type === 'command.updated' ? data.status : [])), ['accepted', 'sent', 'in_progress', 'succeeded']);
+	assert.deepEqual([...new Set(body.items.flatMap(({ type, data }) => (type === 'command.updated' ? data.status : [])))], ['accepted', 'sent', 'in_progress', 'succeeded']);
 	const refused = await send(exampleId, 'horn.honk');
 	assert.deepEqual([refused.status, refused.reason], ['rejected', { code: 'NOT_ABLE' }]);
 
