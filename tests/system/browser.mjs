@@ -1,9 +1,8 @@
-// browser.mjs - the console in a real browser, and a line to the node that can be cut.
+// browser.mjs - the console in a real browser.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer as createSite } from 'node:http';
-import { connect, createServer } from 'node:net';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
@@ -91,29 +90,4 @@ export async function startSite(port, api) {
 	await once(site, 'listening');
 	atEnd(async () => site.close());
 	return `http://127.0.0.1:${port}`;
-}
-
-// A port that leads to a node: `cut()` ends what is open and lets nobody in, `lead(node)` opens it again, to that one.
-export async function startLine(node) {
-	let to = node;
-	const sockets = new Set();
-	const server = createServer((client) => {
-		if (!to) return client.destroy();
-		const peer = connect(to.port, '127.0.0.1');
-		for (const [socket, other] of [[client, peer], [peer, client]]) {
-			sockets.add(socket);
-			socket.on('error', () => {}).on('close', () => sockets.delete(socket) && other.destroy());
-			socket.pipe(other);
-		}
-	}).listen(0, '127.0.0.1');
-	await once(server, 'listening');
-	const cut = () => {
-		to = null;
-		for (const socket of sockets) socket.destroy();
-	};
-	atEnd(async () => {
-		cut();
-		server.close();
-	});
-	return { url: `http://127.0.0.1:${server.address().port}`, cut, lead: (next) => (to = next) };
 }

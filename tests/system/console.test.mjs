@@ -5,12 +5,13 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import axe from 'axe-core';
 import { openapi } from './descriptions.mjs';
-import { openConsole, openPage, sendFrom, startLine, startSite, webRoot, workOf } from './browser.mjs';
+import { openConsole, openPage, sendFrom, startSite, webRoot, workOf } from './browser.mjs';
 import { freePort } from './children.mjs';
 import {
 	adminToken, connectVehicle, grant, isSanitized, poll, registerVehicle, rest, sendCommand, startInstallation, startNode, token, vehicle, vehicleIds,
 } from './harness.mjs';
 import { startIssuer } from './issuer.mjs';
+import { startLine } from './line.mjs';
 import { startSmsServer } from './sms.mjs';
 
 const options = { timeout: 180_000 };

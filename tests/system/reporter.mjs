@@ -3,6 +3,7 @@
 import { writeFileSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { inspect } from 'node:util';
 
 const folder = process.env.KEYFOB_TEST_DIR ?? '.';
 
@@ -43,7 +44,7 @@ function count(file, type, { name, details, skip }) {
 function describe(fileName, file, { name, error }) {
 	const isFile = name.endsWith(fileName);
 	const cause = error?.cause;
-	const text = (cause instanceof Error && (cause.stack ?? cause.message)) || String(cause ?? error?.message);
+	const text = (cause instanceof Error && (cause.stack ?? cause.message)) || inspect(cause ?? error?.message);
 	const lines = text.split('\n').filter((line) => !/\(node:|node_modules/.test(line));
 	if (isFile) lines.push(...file.said.join('').split('\n').slice(-30));
 	const logs = relative(process.cwd(), join(folder, fileName.replace('.test.mjs', '')));

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import mqtt from 'mqtt';
 import { adminToken, gatewayPassword, openSocket, poll, Record, registerVehicle, rest, sendCommand, startInstallation, vehicleIds, vehicle as makeVehicle } from './harness.mjs';
 import { atEnd } from './children.mjs';
+import { startExample } from './examples.mjs';
 
 const ids = vehicleIds(10);
 const verifyDelay = 300;
@@ -168,4 +169,13 @@ test('a vehicle tells of itself alone', options, async () => {
 	await vehicle.publish(`vehicles/${own}/lifecycle`, forged.payload);
 	await untilState(own, 'connected');
 	assert.equal((await get(other)).state, 'disconnected');
+});
+
+test('the example in C, by its birth and its will', options, async () => {
+	const id = await newVehicle();
+	const child = await startExample(broker, id, 'birth');
+	await untilState(id, 'connected');
+	assert.equal((await sendCommand(node, admin, id, { name: 'doors.unlock' }, { Prefer: 'wait=20' })).body.status, 'succeeded');
+	await child.kill();
+	assert.equal((await untilState(id, 'disconnected')).reason, 'WILL');
 });

@@ -1,16 +1,16 @@
-// client.ts - a gateway as an app sees it: sign in, watch, send; connections come and go underneath.
+// client.ts - a gateway as an app sees it: watch, send; connections come and go underneath (link.ts).
 //
-//   connect ─ authenticate ─ subscribe to all that is watched (resuming) ─ events … ─ closed ─ wait ─ connect …
 // Everything that is watched stays so until it is let go. Whatever a connection cannot promise is said, not hidden: a watch
 // that could not be resumed whole begins anew with a snapshot ('reloaded').
-import { DisconnectedError, ProblemError, SignedOutError } from './problem';
-import { Socket } from './socket';
-import type { Command, Draft, Status, VehicleEvent } from './types';
-import { type Subscribed, Watch, type Watcher } from './watch';
+import { askOn, Link, type LinkState } from './link.js';
+import { AccessEndedError, ProblemError, StoppedError } from './problem.js';
+import { Queue } from './queue.js';
+import { type CallOptions, type Sending, type SendOptions, send } from './send.js';
+import type { Socket } from './socket.js';
+import type { AnyEvent, Command, Draft, FleetEvent, Signal, Vehicle, VehicleEvent, WebSocketClass } from './types.js';
+import { type Beginning, latecomer, type Subscribed, Watch, type Watcher } from './watch.js';
 
-export type LinkState = 'connecting' | 'online' | 'waiting' | 'signed-out';
-
-// What became of what was watched when the last connection began.
+/** What became of what was watched when the last connection began. */
 export interface Resumed {
 	recovered: number; // vehicles that went on without a hole
 	reloaded: number; // vehicles that began anew
@@ -19,211 +19,193 @@ export interface Resumed {
 
 export interface ClientOptions {
 	url: string; // wss://…/v1/ws
-	// A good token; `fresh`: another one than last time, which was refused. Rejects when there is none to be had.
+	/**
+	 * A good token; `fresh`: another one than last time, which was refused or is about to run out. Rejects with a
+	 * SignedOutError when there is none to be had any more; after any other error it is asked again.
+	 */
 	token(fresh: boolean): Promise<string>;
+	/** Where there is no global one: the class of the package `ws`. */
+	WebSocket?: WebSocketClass | undefined;
 	onState?(state: LinkState, resumed: Resumed): void;
-	// Every event that comes, once, whoever asked for it; in order within a connection.
-	onEvent?(event: VehicleEvent): void;
-	// A fleet's subscription has begun (again): what was listed before may be old.
-	onFleet?(fleetId: string, isFirst: boolean): void;
+	/** Every event that comes, once, whoever asked for it; in order within a connection. */
+	onEvent?(event: VehicleEvent | FleetEvent): void;
+}
+
+/** What there is to see of a vehicle: the whole of it when the watch begins, or begins anew; then each event. */
+export type Sight = { vehicle: Vehicle; beginning: Beginning; event?: undefined } | { event: VehicleEvent; vehicle?: undefined };
+
+/** … and of a fleet, which is never resumed: where it begins, what was listed before may be old. */
+export type FleetSight = { beginning: 'first' | 'reloaded'; event?: undefined } | { event: VehicleEvent | FleetEvent; beginning?: undefined };
+
+export interface WatchOptions {
+	signal?: Signal | undefined;
+}
+
+export interface FleetWatcher {
+	/** The subscription has begun (again). */
+	onBegin?(beginning: 'first' | 'reloaded'): void;
+	onEvent?(event: VehicleEvent | FleetEvent): void;
+	onEnd?(error: Error): void;
+}
+
+interface FleetWatch {
+	watchers: Set<FleetWatcher>;
+	isBegun: boolean;
 }
 
 const SUBSCRIBE_MS = 25; // between two subscriptions when there are many: the gateway counts the messages of a socket
 const SUBSCRIBE_BURST = 40;
-const WAIT_MIN_MS = 250;
-const WAIT_MAX_MS = 10_000;
-const FINAL: readonly Status[] = ['succeeded', 'failed', 'rejected', 'expired', 'canceled'];
-
-export const isFinal = (status: Status): boolean => FINAL.includes(status);
-// Nothing more is expected of it; a late answer may still come.
-export const isSettled = (status: Status): boolean => isFinal(status) || status === 'timed_out';
-
-// As crypto.randomUUID(), which pages without TLS lack.
-export function randomKey(): string {
-	return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
-}
 
 export class Client {
-	#socket: Socket | undefined;
-	#state: LinkState = 'connecting';
 	#watches = new Map<string, Watch>();
-	#fleets = new Map<string, boolean>(); // id -> whether it was subscribed once
+	#fleets = new Map<string, FleetWatch>();
 	#heads = new Map<string, number>(); // vehicle -> the last seq told by onEvent
 	#resumed: Resumed = { recovered: 0, reloaded: 0, fleets: 0 };
 	#subscribeAt = 0; // when the next one of many may go
-	#strangers = 0; // connections in a row that were closed with 4401 before they were signed in
-	#failures = 0;
-	#timer: ReturnType<typeof setTimeout> | undefined;
-	#isOver = false;
-	#online = new Set<() => void>(); // who waits for a connection
+	readonly #link: Link;
 
-	constructor(private readonly options: ClientOptions) {}
+	constructor(private readonly options: ClientOptions) {
+		this.#link = new Link({
+			url: options.url,
+			WebSocket: options.WebSocket,
+			token: (fresh) => options.token(fresh),
+			onState: (state) => options.onState?.(state, this.#resumed),
+			onEvent: (event) => this.#onEvent(event),
+			begin: (socket) => this.#subscribeAll(socket),
+			onClose: () => this.#onClose(),
+			onOver: (error) => this.#onOver(error),
+		});
+	}
 
 	get state(): LinkState {
-		return this.#state;
+		return this.#link.state;
 	}
 
 	start(): void {
-		addEventListener('online', this.#hurry);
-		addEventListener('offline', this.#lose);
-		document.addEventListener('visibilitychange', this.#wake);
-		void this.#connect();
+		this.#link.start();
 	}
 
+	/** For good: whoever watches or waits is told. */
 	stop(): void {
-		this.#isOver = true;
-		removeEventListener('online', this.#hurry);
-		removeEventListener('offline', this.#lose);
-		document.removeEventListener('visibilitychange', this.#wake);
-		clearTimeout(this.#timer);
-		this.#socket?.end(1000);
+		this.#link.stop();
 	}
 
-	#hurry = () => {
-		if (this.#state === 'waiting') this.#retry(0);
-	};
-	#lose = () => this.#socket?.end(1006);
-	#wake = () => {
-		if (document.visibilityState !== 'visible') return;
-		if (this.#state === 'waiting') this.#retry(0);
-		else this.#socket?.probe();
-	};
-
-	#tell(state: LinkState): void {
-		if (this.#state === state) return;
-		this.#state = state;
-		this.options.onState?.(state, this.#resumed);
+	/**
+	 * For what can be asked twice, as every method of the gateway can: again on the next connection, and when the gateway says
+	 * that it is away for a moment. Where that takes longer than `withinMs`, an UnansweredError says whether it may have been done.
+	 */
+	ask<T>(method: string, params: object, options: CallOptions = {}): Promise<T> {
+		return this.#link.ask<T>(method, params, options);
 	}
 
-	// ---- connecting
-
-	async #connect(fresh = false): Promise<void> {
-		let socket: Socket | undefined;
-		this.#tell('connecting');
-		try {
-			const token = await this.options.token(fresh);
-			socket = this.#open();
-			await socket.opened();
-			await socket.call('session.authenticate', { token });
-			await this.#subscribeAll(socket);
-			if (socket !== this.#socket) return; // closed meanwhile: the next one is on its way
-			this.#failures = 0;
-			this.#strangers = 0;
-			this.#tell('online');
-			for (const resolve of this.#online) resolve();
-			this.#online.clear();
-		} catch (error) {
-			if (error instanceof SignedOutError) this.#signOut();
-			else if (socket) this.#fail(socket, error);
-			else this.#retry();
-		}
+	#onClose(): void {
+		this.#heads.clear();
+		for (const watch of this.#watches.values()) watch.disconnected();
 	}
 
-	#open(): Socket {
-		const socket: Socket = new Socket({
-			url: this.options.url,
-			onEvent: (event) => this.#onEvent(event),
-			onClose: (code) => this.#onClose(socket, code),
-			probe: async (asked) => asked.call('session.authenticate', { token: await this.options.token(false) }),
-		});
-		this.#socket = socket;
-		return socket;
-	}
-
-	#fail(socket: Socket, error: unknown): void {
-		const isRefused = error instanceof ProblemError && error.name === 'unauthenticated';
-		if (isRefused) this.#strangers++;
-		socket.end(isRefused ? 4401 : 1006);
-	}
-
-	#signOut(): void {
-		this.#tell('signed-out');
-		for (const resolve of this.#online) resolve();
-		this.#online.clear();
+	#onOver(error: Error): void {
+		for (const watch of this.#watches.values()) watch.end(error);
+		for (const { watchers } of this.#fleets.values()) for (const watcher of watchers) watcher.onEnd?.(error);
 	}
 
 	async #subscribeAll(socket: Socket): Promise<void> {
 		this.#resumed = { recovered: 0, reloaded: 0, fleets: 0 };
-		for (const id of this.#fleets.keys()) await this.#subscribeFleet(socket, id);
+		for (const [id, watch] of this.#fleets) await this.#subscribeFleet(socket, id, watch);
 		for (const watch of this.#watches.values()) await this.#subscribe(socket, watch);
 	}
 
-	#onClose(socket: Socket, code: number): void {
-		if (this.#socket !== socket) return;
-		this.#socket = undefined;
-		this.#heads.clear();
-		for (const watch of this.#watches.values()) watch.disconnected();
-		if (this.#isOver) return;
-		// A connection that is too slow to sign in is closed with the same code as one whose token is refused.
-		const isRefused = code === 4401 && (this.#state === 'online' || this.#strangers++ > 0);
-		if (code === 4403)
-			this.#signOut(); // another person's token
-		else this.#retry(undefined, isRefused);
+	// ---- commands
+
+	/** Hands it over, and tells what becomes of it: `for await (const command of client.send(…))`. */
+	send(vehicleId: string, draft: Draft, options: SendOptions = {}): Sending {
+		return send(this, vehicleId, draft, options);
 	}
 
-	// Jitter keeps a thousand consoles from coming back in the same instant.
-	#retry(ms = Math.min(WAIT_MAX_MS, WAIT_MIN_MS * 2 ** this.#failures) * (0.5 + Math.random() / 2), fresh = false): void {
-		if (this.#isOver) return;
-		this.#failures++;
-		this.#tell('waiting');
-		clearTimeout(this.#timer);
-		this.#timer = setTimeout(() => void this.#connect(fresh), ms);
+	/** Takes back what has not left. A ProblemError `command-already-sent` says that it may have. */
+	cancel(vehicleId: string, id: string, options?: CallOptions): Promise<Command> {
+		return this.ask('command.cancel', { vehicle_id: vehicleId, id }, options);
 	}
 
-	// The open connection goes on under a new token.
-	async renew(token: string): Promise<void> {
-		await this.#socket?.call('session.authenticate', { token });
+	/** With its timeline. */
+	command(vehicleId: string, id: string, options?: CallOptions): Promise<Command> {
+		return this.ask('command.get', { vehicle_id: vehicleId, id }, options);
 	}
 
-	// ---- calling
-
-	// Resolves with the connection that is there, or the next one.
-	async #connected(): Promise<Socket> {
-		while (this.#state !== 'online' || !this.#socket) {
-			if (this.#state === 'signed-out' || this.#isOver) throw new SignedOutError();
-			await new Promise<void>((resolve) => this.#online.add(resolve));
-		}
-		return this.#socket;
-	}
-
-	// Asks once; a DisconnectedError means that nobody knows whether it was done.
-	async call<T>(method: string, params: object): Promise<T> {
-		return (await this.#connected()).call<T>(method, params);
-	}
-
-	// For what can be asked twice: again on the next connection.
-	async ask<T>(method: string, params: object): Promise<T> {
-		for (;;) {
-			try {
-				return await this.call<T>(method, params);
-			} catch (error) {
-				if (!(error instanceof DisconnectedError)) throw error;
-			}
-		}
+	vehicle(vehicleId: string, options?: CallOptions): Promise<Vehicle> {
+		return this.ask('vehicle.get', { vehicle_id: vehicleId }, options);
 	}
 
 	// ---- watching
 
-	// Returns how to let it go.
-	watch(vehicleId: string, watcher: Watcher): () => void {
+	/**
+	 * A vehicle from now on, until the loop is left: `for await (const { vehicle, event } of client.watch(…))`. What came while
+	 * the connection was away comes after it, in order, each event once; where that cannot be, with 'reloaded'.
+	 */
+	watch(vehicleId: string, { signal }: WatchOptions = {}): AsyncIterableIterator<Sight> {
+		const sights = new Queue<Sight>(signal);
+		sights.onEnd(
+			this.listen(vehicleId, {
+				onVehicle: (vehicle, beginning) => beginning !== 'recovered' && sights.push({ vehicle, beginning }),
+				onEvent: (event) => sights.push({ event }),
+				onEnd: (error) => sights.end(error instanceof StoppedError ? undefined : error),
+			}),
+		);
+		return sights;
+	}
+
+	/**
+	 * All vehicles of a fleet from now on ('*': all that there are). List them at each beginning and drop what is not above
+	 * the listed `seq`. The gateway does not say by which subscription an event came: of what a client follows besides, it
+	 * comes here too.
+	 */
+	watchFleet(fleetId: string, { signal }: WatchOptions = {}): AsyncIterableIterator<FleetSight> {
+		const sights = new Queue<FleetSight>(signal);
+		sights.onEnd(
+			this.listenToFleet(fleetId, {
+				onBegin: (beginning) => sights.push({ beginning }),
+				onEvent: (event) => sights.push({ event }),
+				onEnd: (error) => sights.end(error instanceof StoppedError ? undefined : error),
+			}),
+		);
+		return sights;
+	}
+
+	/** The same by callbacks. Returns how to let it go. */
+	listen(vehicleId: string, watcher: Watcher): () => void {
+		if (this.#link.over) return this.#tooLate(watcher, this.#link.over);
 		let watch = this.#watches.get(vehicleId);
 		if (!watch) {
-			watch = new Watch(vehicleId);
-			this.#watches.set(vehicleId, watch);
-			if (this.#state === 'online' && this.#socket) void this.#subscribe(this.#socket, watch);
-		} else if (watch.vehicle) {
-			watcher.onVehicle?.(watch.vehicle, 'first');
+			const begun = new Watch(vehicleId);
+			watch = begun;
+			this.#watches.set(vehicleId, begun);
+			this.#now((socket) => this.#subscribe(socket, begun));
 		}
 		const watched = watch;
-		watched.watchers.add(watcher);
-		return () => this.#leave(watched, watcher);
+		const added = watch.isBegun && watcher.onVehicle ? latecomer(watcher, this.vehicle(vehicleId)) : watcher;
+		watched.watchers.add(added);
+		return () => this.#leave(watched, added);
+	}
+
+	// On the connection that is there; the next one subscribes to all by itself.
+	#now(subscribe: (socket: Socket) => Promise<void>): void {
+		if (this.#link.state === 'online' && this.#link.socket) void subscribe(this.#link.socket);
+	}
+
+	#tooLate(watcher: { onEnd?(error: Error): void }, error: Error): () => void {
+		watcher.onEnd?.(error);
+		return () => {};
+	}
+
+	/** Nothing of it is missed from here on. */
+	isFollowing(vehicleId: string): boolean {
+		return this.#watches.get(vehicleId)?.isReady ?? false;
 	}
 
 	#leave(watch: Watch, watcher: Watcher): void {
 		watch.watchers.delete(watcher);
 		if (watch.watchers.size > 0 || this.#watches.get(watch.vehicleId) !== watch) return;
 		this.#watches.delete(watch.vehicleId);
-		this.#socket?.call('vehicle.unsubscribe', { vehicle_id: watch.vehicleId }).catch(() => {});
+		this.#link.socket?.call('vehicle.unsubscribe', { vehicle_id: watch.vehicleId }).catch(() => {});
 	}
 
 	async #maySubscribe(): Promise<void> {
@@ -237,88 +219,85 @@ export class Client {
 		await this.#maySubscribe();
 		if (this.#watches.get(watch.vehicleId) !== watch) return; // let go meanwhile
 		try {
-			const beginning = watch.subscribed(await socket.call<Subscribed>('vehicle.subscribe', watch.position));
+			const beginning = watch.subscribed(await askOn<Subscribed>(socket, 'vehicle.subscribe', watch.position));
 			if (beginning !== 'first') this.#resumed[beginning]++;
 		} catch (error) {
-			if (!(error instanceof ProblemError)) return; // the next connection does it
-			this.#watches.delete(watch.vehicleId);
-			for (const watcher of watch.watchers) watcher.onEnd?.(error);
+			if (this.#isRefusal(error) && this.#watches.get(watch.vehicleId) === watch) this.#end(watch, watch.isBegun ? new AccessEndedError() : error);
 		}
 	}
 
-	watchFleet(fleetId: string): void {
-		if (this.#fleets.has(fleetId)) return;
-		this.#fleets.set(fleetId, false);
-		if (this.#state === 'online' && this.#socket) void this.#subscribeFleet(this.#socket, fleetId);
+	// Else the next connection subscribes, or a later request of ours that has taken this one's place.
+	#isRefusal(error: unknown): error is ProblemError {
+		return error instanceof ProblemError && error.name !== 'malformed-request';
 	}
 
-	async #subscribeFleet(socket: Socket, fleetId: string): Promise<void> {
+	#end(watch: Watch, error: Error): void {
+		this.#watches.delete(watch.vehicleId);
+		watch.end(error);
+	}
+
+	listenToFleet(fleetId: string, watcher: FleetWatcher): () => void {
+		if (this.#link.over) return this.#tooLate(watcher, this.#link.over);
+		let watch = this.#fleets.get(fleetId);
+		if (!watch) {
+			const begun = { watchers: new Set<FleetWatcher>(), isBegun: false };
+			watch = begun;
+			this.#fleets.set(fleetId, begun);
+			this.#now((socket) => this.#subscribeFleet(socket, fleetId, begun));
+		} else if (watch.isBegun) {
+			watcher.onBegin?.('first');
+		}
+		const watched = watch;
+		watched.watchers.add(watcher);
+		return () => {
+			watched.watchers.delete(watcher);
+			if (watched.watchers.size > 0 || this.#fleets.get(fleetId) !== watched) return;
+			this.#fleets.delete(fleetId);
+			this.#link.socket?.call('fleet.unsubscribe', { fleet_id: fleetId }).catch(() => {});
+		};
+	}
+
+	async #subscribeFleet(socket: Socket, fleetId: string, watch: FleetWatch): Promise<void> {
 		try {
-			await socket.call('fleet.subscribe', { fleet_id: fleetId });
+			await askOn(socket, 'fleet.subscribe', { fleet_id: fleetId });
 		} catch (error) {
-			if (error instanceof ProblemError) this.#fleets.delete(fleetId);
+			if (!this.#isRefusal(error) || this.#fleets.get(fleetId) !== watch) return;
+			this.#fleets.delete(fleetId);
+			for (const watcher of watch.watchers) watcher.onEnd?.(watch.isBegun ? new AccessEndedError() : error);
 			return;
 		}
-		const isFirst = !this.#fleets.get(fleetId);
-		if (!isFirst) this.#resumed.fleets++;
-		this.#fleets.set(fleetId, true);
-		this.options.onFleet?.(fleetId, isFirst);
+		const beginning = watch.isBegun ? 'reloaded' : 'first';
+		if (watch.isBegun) this.#resumed.fleets++;
+		watch.isBegun = true;
+		for (const watcher of watch.watchers) watcher.onBegin?.(beginning);
 	}
 
-	#onEvent(event: VehicleEvent): void {
-		this.#watches.get(event.vehicle_id)?.take(event);
-		if (event.seq !== undefined) {
-			if (event.seq <= (this.#heads.get(event.vehicle_id) ?? 0)) return;
-			this.#heads.set(event.vehicle_id, event.seq);
+	#onEvent(event: AnyEvent): void {
+		const watch = this.#watches.get(event.vehicle_id ?? '');
+		if (event.type === 'access.changed' && event.data.role === null && event.data.subject === this.#link.subject) this.#lookAgain(event, watch);
+		if (event.vehicle_id === undefined) {
+			this.#spread(event);
+			return;
 		}
-		if (event.type !== 'skipped') this.options.onEvent?.(event);
+		if (event.seq === undefined) {
+			if (watch) this.#end(watch, new AccessEndedError());
+			return;
+		}
+		watch?.take(event);
+		if (event.seq <= (this.#heads.get(event.vehicle_id) ?? 0)) return;
+		this.#heads.set(event.vehicle_id, event.seq);
+		if (event.type !== 'skipped') this.#spread(event);
 	}
 
-	// ---- sending
+	// A right of ours is gone. Whether the subscription has ended with it, or another right carries on, is seen by asking for it anew.
+	#lookAgain(event: AnyEvent, watch: Watch | undefined): void {
+		const fleet = event.vehicle_id === undefined ? this.#fleets.get(event.fleet_id) : undefined;
+		if (fleet && event.vehicle_id === undefined) this.#now((socket) => this.#subscribeFleet(socket, event.fleet_id, fleet));
+		if (watch && event.seq !== undefined) this.#now((socket) => this.#subscribe(socket, watch));
+	}
 
-	// The command, each time that it changed, until nothing more is expected of it. A send whose connection is lost is
-	// repeated under the same idempotency key: it is done once, however often it is asked for.
-	async *send(vehicleId: string, draft: Draft, key = randomKey()): AsyncGenerator<Command> {
-		const seen: Command[] = [];
-		let notify = () => {};
-		let failure: Error | undefined;
-		let id: string | undefined;
-		const push = (command: Command) => {
-			seen.push(command);
-			notify();
-		};
-		const leave = this.watch(vehicleId, {
-			// What a reload left out is asked for.
-			onVehicle: (_, beginning) => {
-				if (id !== undefined && beginning === 'reloaded') void this.ask<Command>('command.get', { vehicle_id: vehicleId, id }).then(push, () => {});
-			},
-			onEvent: (event) => {
-				if (event.type === 'command.updated') push(event.data as unknown as Command);
-			},
-			onEnd: (error) => {
-				failure = error;
-				notify();
-			},
-		});
-		try {
-			const first = await this.ask<Command>('command.send', { vehicle_id: vehicleId, ...draft, idempotency_key: key });
-			id = first.id;
-			let last = first;
-			yield first;
-			while (!isSettled(last.status)) {
-				const next = seen.shift();
-				if (next && next.id === id && next.updated_at > last.updated_at) {
-					last = next;
-					yield next;
-				} else if (!next) {
-					if (failure) throw failure;
-					await new Promise<void>((resolve) => {
-						notify = resolve;
-					});
-				}
-			}
-		} finally {
-			leave();
-		}
+	#spread(event: VehicleEvent | FleetEvent): void {
+		this.options.onEvent?.(event);
+		for (const { watchers } of this.#fleets.values()) for (const watcher of watchers) watcher.onEvent?.(event);
 	}
 }

@@ -1,6 +1,6 @@
 // rest.ts - calls by HTTP: lists, which are long, and changes that have no WebSocket method.
-import { ProblemError } from './problem';
-import type { Page, Problem } from './types';
+import { ProblemError } from './problem.js';
+import type { Page, Problem } from './types.js';
 
 const PAGE = 200; // the most that the gateway gives at once
 const RETRIES = 5;
@@ -8,18 +8,18 @@ const RETRIES = 5;
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Rest {
-	// `base` is the gateway's origin, or "" for the page's own. `token` gives a good one.
+	/** `base` is the gateway's origin, or "" for the page's own. `token` gives a good one. */
 	constructor(
 		private readonly base: string,
 		private readonly token: () => Promise<string>,
 	) {}
 
-	// Rejects with a ProblemError, or a TypeError where nobody answered.
+	/** Rejects with a ProblemError, or a TypeError where nobody answered. */
 	async call<T>(method: string, path: string, body?: unknown): Promise<T> {
 		return (await this.exchange<T>(method, path, body)).value;
 	}
 
-	// With the entity tag of what is told; `ifMatch` is one, and refuses what was changed since.
+	/** With the entity tag of what is told; `ifMatch` is one, and refuses what was changed since. */
 	async exchange<T>(method: string, path: string, body?: unknown, ifMatch?: string): Promise<{ value: T; etag: string | null }> {
 		for (let tries = 0; ; tries++) {
 			const answer = await this.#ask(method, path, body, ifMatch);
@@ -42,7 +42,7 @@ export class Rest {
 		return this.call<T>('GET', path);
 	}
 
-	// Every page of a list, one after the other.
+	/** Every page of a list, one after the other. */
 	async *pages<T>(path: string): AsyncGenerator<T[]> {
 		let cursor: string | null = null;
 		do {

@@ -1,6 +1,6 @@
 // socket.ts - one WebSocket to the gateway: JSON-RPC 2.0 calls and their answers, events, and whether anybody is there.
-import { DisconnectedError, ProblemError } from './problem';
-import type { Problem, VehicleEvent } from './types';
+import { DisconnectedError, ProblemError } from './problem.js';
+import type { AnyEvent, Problem, WebSocketClass, WebSocketLike } from './types.js';
 
 const SILENCE_MS = 20_000; // a browser does not tell of pings: after so long without a word we ask
 const ANSWER_MS = 8_000; // and after so long without an answer nobody is there
@@ -13,31 +13,34 @@ interface Waiting {
 interface Message {
 	id?: number;
 	method?: string;
-	params?: VehicleEvent;
+	params?: AnyEvent;
 	result?: unknown;
 	error?: { code: number; message: string; data?: Problem };
 }
 
 export interface SocketOptions {
 	url: string;
-	onEvent(event: VehicleEvent): void;
+	WebSocket: WebSocketClass;
+	onEvent(event: AnyEvent): void;
 	onClose(code: number): void;
 	// Asked when there was silence; what it calls is the question.
 	probe(socket: Socket): Promise<unknown>;
 }
 
 export class Socket {
-	readonly #ws: WebSocket;
+	readonly #ws: WebSocketLike;
 	readonly #calls = new Map<number, Waiting>();
 	#lastId = 0;
 	#heardAt = Date.now();
 	#timer: ReturnType<typeof setInterval> | undefined;
 	#isOver = false;
+	#onOver = () => {};
 
 	constructor(private readonly options: SocketOptions) {
-		this.#ws = new WebSocket(options.url, ['keyfob.v1']);
-		this.#ws.onmessage = ({ data }) => this.#onMessage(JSON.parse(data));
-		this.#ws.onclose = ({ code }) => this.end(code);
+		this.#ws = new options.WebSocket(options.url, ['keyfob.v1']);
+		this.#ws.onmessage = ({ data }: { data: unknown }) => this.#onMessage(JSON.parse(String(data)));
+		this.#ws.onclose = ({ code }: { code: number }) => this.end(code);
+		this.#ws.onerror = () => {}; // the close follows; `ws` throws an error that nobody listens to
 	}
 
 	// Resolves when it is open; rejects when it will not be.
@@ -49,10 +52,10 @@ export class Socket {
 				this.#timer = setInterval(() => this.#look(), SILENCE_MS / 4);
 				resolve();
 			};
-			this.#ws.addEventListener('close', () => {
+			this.#onOver = () => {
 				clearTimeout(timer);
 				reject(new DisconnectedError());
-			});
+			};
 		});
 	}
 
@@ -79,6 +82,7 @@ export class Socket {
 		if (this.#isOver) return;
 		this.#isOver = true;
 		clearInterval(this.#timer);
+		this.#onOver();
 		this.#ws.close();
 		for (const { reject } of this.#calls.values()) reject(new DisconnectedError());
 		this.#calls.clear();

@@ -20,8 +20,9 @@ export interface Vehicle {
 	iccid: string | null;
 	fleet_id: string | null;
 	tags: string[];
+	vehicle_protocol: 'keyfob' | 'aws-commands';
 	connectivity: Connectivity;
-	state: { reported: JsonObject; desired: JsonObject; delta: JsonObject };
+	state: { reported: JsonObject; desired: JsonObject; delta: JsonObject; reported_version: number | null; desired_version: number };
 	seq: number;
 	epoch: string;
 	created_at: string;
@@ -45,7 +46,8 @@ export interface Command {
 	vehicle_id: string;
 	name: string;
 	params: JsonObject | null;
-	sealed_params?: string;
+	sealed_params?: string; // in place of params: what only the vehicle can read
+	sealed_result?: string;
 	traceparent?: string;
 	status: Status;
 	reason: Reason | null;
@@ -146,13 +148,54 @@ export interface Stats {
 	points: StatsPoint[];
 }
 
-export interface VehicleEvent {
+export interface AccessChange {
+	subject: string;
+	role: string | null; // null: it has ended
+	expires_at: string | null;
+}
+
+interface EventOf<Type extends string, Data> {
 	vehicle_id: string;
 	seq: number;
-	type: string;
+	type: Type;
 	time: string;
-	data: JsonObject;
+	data: Data;
 }
+
+/** There may be more in time: what you do not know, leave. */
+export type VehicleEvent =
+	| EventOf<'command.updated', Command>
+	| EventOf<'connectivity.changed', Connectivity>
+	| EventOf<'state.reported', { patch: JsonObject; version: number | null }>
+	| EventOf<'state.desired', { patch: JsonObject; version: number }>
+	| EventOf<'wakeup.updated', Wakeup>
+	| EventOf<'notice.published', { name: string; expires_at: string | null }>
+	| EventOf<'notice.withdrawn', { name: string }>
+	| EventOf<'access.changed', AccessChange>
+	| EventOf<'security.alert', { kind: string; count: number; window_seconds: number; subject?: string }>
+	| EventOf<'vehicle.moved', { fleet_id: string | null }>
+	| EventOf<'vehicle.blocked' | 'vehicle.unblocked' | 'vehicle.retired' | 'skipped', Record<string, never>>;
+
+/** A grant on a fleet was made, changed or ended. It is in no log. */
+export interface FleetEvent {
+	fleet_id: string;
+	vehicle_id?: undefined;
+	seq?: undefined;
+	type: 'access.changed';
+	time: string;
+	data: AccessChange;
+}
+
+/** The right to follow a vehicle is over, and with it the subscription. It is in no log. */
+export interface SubscriptionEnd {
+	vehicle_id: string;
+	seq?: undefined;
+	type: 'access.changed';
+	time: string;
+	data: AccessChange;
+}
+
+export type AnyEvent = VehicleEvent | FleetEvent | SubscriptionEnd;
 
 export interface Grant {
 	subject: string;
@@ -182,7 +225,30 @@ export interface Me {
 	grants: { vehicle_id?: string; fleet_id?: string; role: string; expires_at: string | null }[];
 }
 
-// JSON Schema, as far as the catalogue uses it.
+/** What is needed of a WebSocket: the browser's, Node's or the package `ws`. Their events differ in all that we do not look at. */
+export interface WebSocketLike {
+	// biome-ignore-start lint/suspicious/noExplicitAny: see above
+	onopen: ((event: any) => void) | null;
+	onmessage: ((event: any) => void) | null;
+	onclose: ((event: any) => void) | null;
+	onerror: ((event: any) => void) | null;
+	// biome-ignore-end lint/suspicious/noExplicitAny: see above
+	send(text: string): void;
+	close(): void;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: WebSocket classes differ in what they take besides
+export type WebSocketClass = new (url: string, protocols: string[], ...more: any[]) => WebSocketLike;
+
+/** What is needed of an AbortSignal. */
+export interface Signal {
+	readonly aborted: boolean;
+	readonly reason: unknown;
+	addEventListener(type: 'abort', listener: () => void): void;
+	removeEventListener(type: 'abort', listener: () => void): void;
+}
+
+/** JSON Schema, as far as the catalogue uses it. */
 export interface ParamSchema {
 	type: 'string' | 'integer' | 'number' | 'boolean';
 	enum?: string[];
@@ -215,21 +281,23 @@ export interface Page<T> {
 	next_cursor: string | null;
 }
 
-// RFC 9457, with the gateway's own members.
+/** RFC 9457, with the gateway's own members. */
 export interface Problem {
 	type: string;
 	title: string;
 	status: number;
 	detail?: string;
 	instance?: string;
-	retriable?: boolean;
+	retriable?: boolean; // the same request may succeed later, and asking again is safe
 	may_have_executed?: boolean;
-	user_message?: string;
+	user_message?: string; // for a person
+	retry_after_seconds?: number;
 }
 
 export interface Draft {
 	name: string;
 	params?: JsonObject;
+	sealed_params?: string;
 	ttl_seconds?: number;
 	timeout_seconds?: number;
 	wake?: boolean;

@@ -1,5 +1,5 @@
 // format.ts - times, durations and values as a person reads them.
-import type { Json, JsonObject } from '../client';
+import type { Json, JsonObject } from '../client/index';
 import { texts } from './texts';
 
 export function ago(time: string, now: number): string {

@@ -12,7 +12,7 @@ import { WakeupsPage } from './pages/wakeups';
 import { overseen } from './parts/oversight';
 import { type PlainPage, type Route, route } from './route';
 import { configuration, goAndSignIn, signIn, signOut, startSession } from './session';
-import { close, comeback, isAdmin, link, me, open, renewed, rows } from './store';
+import { close, comeback, isAdmin, link, me, open, rows } from './store';
 import { texts } from './texts';
 
 function Console() {
@@ -154,5 +154,5 @@ if (root) {
 		if (step === 'in') open();
 	});
 	render(<Console />, root);
-	void startSession(renewed);
+	void startSession();
 }

@@ -1,13 +1,10 @@
 // session.ts - who is signed in, and the token that says so; it is held here and nowhere else.
 import { signal } from '@preact/signals';
-import { SignedOutError } from '../client';
+import { SignedOutError } from '../client/index';
 import { type Config, readConfig } from './config';
 import { takeToken } from './signin/development';
 import { beginSignIn, finishSignIn, isReturn, type Session } from './signin/oidc';
 import { texts } from './texts';
-
-const RENEW_AT = 0.75; // of a token's life
-const RETRY_MS = 10_000;
 
 // 'starting' until /config.json is read and a return from the issuer is dealt with.
 export type SignIn = { step: 'starting' } | { step: 'out'; reason?: string } | { step: 'in' };
@@ -16,17 +13,13 @@ export const signIn = signal<SignIn>({ step: 'starting' });
 
 let config: Config | undefined;
 let session: Session | undefined;
-let timer: ReturnType<typeof setTimeout> | undefined;
-let onRenewed: (token: string) => void = () => {};
 
 export function configuration(): Config {
 	if (!config) throw new Error('nothing is configured yet');
 	return config;
 }
 
-// `renewed` is called with each new token, for the connection that is open.
-export async function startSession(renewed: (token: string) => void): Promise<void> {
-	onRenewed = renewed;
+export async function startSession(): Promise<void> {
 	try {
 		const fromAddress = takeToken();
 		config = await readConfig();
@@ -49,12 +42,6 @@ async function comeBack(known: Config): Promise<void> {
 function begin(next: Session): void {
 	session = next;
 	signIn.value = { step: 'in' };
-	schedule(next);
-}
-
-function schedule(current: Session): void {
-	clearTimeout(timer);
-	if (current.renew && current.expiresAt) timer = setTimeout(renewQuietly, RENEW_AT * (current.expiresAt - Date.now()));
 }
 
 let renewing: Promise<void> | undefined;
@@ -68,29 +55,22 @@ function renew(): Promise<void> {
 }
 
 async function renewOnce(): Promise<void> {
-	if (!session?.renew) throw new SignedOutError();
-	try {
-		session = await session.renew();
-		schedule(session);
-		onRenewed(session.token);
-	} catch (error) {
-		if (error instanceof SignedOutError) throw error;
-		timer = setTimeout(renewQuietly, RETRY_MS); // the issuer is away, perhaps we are
-	}
+	const old = session;
+	if (!old?.renew) throw new SignedOutError();
+	const next = await old.renew();
+	if (session === old) session = next;
 }
 
-// Where the issuer refuses, the token that is there is used to its end.
-const renewQuietly = () => void renew().catch(() => {});
-
+// The client asks for a fresh one in time (web/client). Where the issuer refuses, the token that is there is used to its end.
 export async function currentToken(fresh = false): Promise<string> {
-	if (!session) throw new SignedOutError();
 	if (fresh) await renew();
+	else if (session?.renew && session.expiresAt && session.expiresAt < Date.now()) await renew().catch(() => {});
+	if (!session) throw new SignedOutError();
 	return session.token;
 }
 
 // The token is forgotten; the issuer may remember the person.
 export function signOut(reason?: string): void {
-	clearTimeout(timer);
 	session = undefined;
 	signIn.value = { step: 'out', reason };
 }

@@ -1,6 +1,6 @@
 // shell.ts - what the console shows, as a command for a terminal. Texts come from vehicles and other people: whatever is not
 // plainly harmless is quoted, and what no quoting makes plain (control characters) is left to curl, whose JSON escapes it.
-import type { Command, JsonObject, VehicleEvent } from '../client';
+import type { JsonObject, VehicleEvent } from '../client/index';
 
 // POSIX shell: within single quotes nothing means anything, but the quote itself.
 export const quote = (text: string): string => (/^[A-Za-z0-9@%+=:,./_-]+$/.test(text) ? text : `'${text.replace(/'/g, "'\\''")}'`);
@@ -13,21 +13,18 @@ const isPrintable = (text: string): boolean => /^[\x20-\x7e]*$/.test(text);
 const authorized = '-H "Authorization: Bearer $KEYFOB_TOKEN"';
 const urlOf = (base: string, vehicleId: string, rest: string): string => quote(`${base}/v1/vehicles/${encodeURIComponent(vehicleId)}${rest}`);
 
-const isCommand = (event: VehicleEvent): boolean => event.type === 'command.updated';
-const commandOf = (event: VehicleEvent): Command => event.data as unknown as Command;
-
 // Sends the same command again, or reads the event from the log.
 export function asCurl(base: string, event: VehicleEvent): string {
-	if (!isCommand(event)) return `curl ${authorized} ${urlOf(base, event.vehicle_id, `/events?after=${event.seq - 1}&limit=1`)}`;
-	const { name, params } = commandOf(event);
+	if (event.type !== 'command.updated') return `curl ${authorized} ${urlOf(base, event.vehicle_id, `/events?after=${event.seq - 1}&limit=1`)}`;
+	const { name, params } = event.data;
 	const body = ascii({ name, params: params ?? undefined });
 	return `curl ${authorized} -H 'Content-Type: application/json' -d ${quote(body)} ${urlOf(base, event.vehicle_id, '/commands')}`;
 }
 
 // null: it cannot be said so.
 export function asKeyfob(event: VehicleEvent): string | null {
-	if (!isCommand(event)) return `keyfob watch ${quote(event.vehicle_id)}`;
-	const { name, params } = commandOf(event);
+	if (event.type !== 'command.updated') return `keyfob watch ${quote(event.vehicle_id)}`;
+	const { name, params } = event.data;
 	const words = Object.entries((params ?? {}) as JsonObject).map(([key, value]) => `${key}=${typeof value === 'object' ? JSON.stringify(value) : value}`);
 	return words.every(isPrintable) ? ['keyfob', 'send', event.vehicle_id, name, ...words].map(quote).join(' ') : null;
 }

@@ -1,7 +1,7 @@
 // stats.ts - what was seen of commands since the page was opened, in the form in which the nodes tell theirs: for who may see no
 // fleet as a whole.
-import type { Command, StageStats, Stats, StatsPoint } from '../client';
-import { isSettled } from '../client';
+import type { Command, StageStats, Stats, StatsPoint } from '../client/index';
+import { isSettled } from '../client/index';
 import { preciseMs } from './format';
 
 const KEPT = 5000; // commands

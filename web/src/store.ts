@@ -8,6 +8,7 @@ import {
 	Client,
 	type Command,
 	type Connectivity,
+	type FleetEvent,
 	isSettled,
 	type LinkState,
 	type Me,
@@ -16,7 +17,7 @@ import {
 	type Resumed,
 	type Vehicle,
 	type VehicleEvent,
-} from '../client';
+} from '../client/index';
 import { socketUrl } from './config';
 import { configuration, currentToken, signOut } from './session';
 import { observe } from './stats';
@@ -87,21 +88,17 @@ export function open(): void {
 		token: currentToken,
 		onState,
 		onEvent: take,
-		onFleet: (_, isFirst) => {
-			if (!isFirst) void list();
-		},
 	});
 	client.start();
 	void begin();
 }
-
-export const renewed = (token: string): void => void client?.renew(token).catch(() => {});
 
 export function close(): void {
 	client?.stop();
 	client = undefined;
 	rows.clear();
 	singles.clear();
+	followed.clear();
 	events.length = 0;
 	me.value = null;
 }
@@ -130,12 +127,26 @@ async function begin(): Promise<void> {
 	listing.value = { state: 'loading' };
 	try {
 		[me.value, catalog.value] = await Promise.all([gateway().rest.get<Me>('/v1/me'), gateway().rest.get<Catalog>('/v1/catalog')]);
-		if (isAdmin()) gateway().client.watchFleet('*');
-		else for (const { fleet_id } of me.value.grants) if (fleet_id) gateway().client.watchFleet(fleet_id);
+		const fleets = isAdmin() ? ['*'] : me.value.grants.flatMap(({ fleet_id }) => fleet_id ?? []);
+		for (const id of fleets) followFleet(id);
 		await list();
 	} catch (error) {
 		listing.value = { state: 'failed', why: (error as Error).message };
 	}
+}
+
+const followed = new Set<string>();
+
+// Until somebody else signs in, or it is to be seen no more.
+function followFleet(id: string): void {
+	if (followed.has(id)) return;
+	followed.add(id);
+	gateway().client.listenToFleet(id, {
+		onBegin: (beginning) => {
+			if (beginning === 'reloaded') void list();
+		},
+		onEnd: () => followed.delete(id),
+	});
 }
 
 export function retryListing(): void {
@@ -174,7 +185,7 @@ function watchSingles(): boolean {
 		if (singles.has(row.id) || (row.fleet && fleets.has(row.fleet))) continue;
 		if (singles.size >= SINGLES_MAX) return true;
 		singles.add(row.id);
-		gateway().client.watch(row.id, { onVehicle: put });
+		gateway().client.listen(row.id, { onVehicle: put });
 	}
 	return false;
 }
@@ -200,28 +211,19 @@ export function put(vehicle: Vehicle): void {
 
 async function learn(vehicleId: string): Promise<void> {
 	try {
-		put(await gateway().client.ask<Vehicle>('vehicle.get', { vehicle_id: vehicleId }));
+		put(await gateway().client.vehicle(vehicleId));
 	} catch (error) {
 		if (error instanceof ProblemError && error.problem.status === 404 && rows.delete(vehicleId)) tell(vehiclesChanged);
 	}
 }
 
-const handlers: Record<string, (row: Row, event: VehicleEvent) => void> = {
-	'connectivity.changed': (row, { data }) => {
-		row.connectivity = data as unknown as Connectivity;
-	},
-	'command.updated': (row, { data }) => {
-		const { name, status, updated_at } = data as unknown as Command;
-		row.last = { name, status, at: updated_at };
-	},
-	'vehicle.retired': (row) => {
-		rows.delete(row.id);
-	},
-	'vehicle.moved': (row) => void learn(row.id),
-	'access.changed': (row, { data }) => {
-		if (data.subject === me.value?.subject) void learn(row.id);
-	},
-};
+function apply(row: Row, event: VehicleEvent): void {
+	row.seq = event.seq;
+	if (event.type === 'connectivity.changed') row.connectivity = event.data;
+	else if (event.type === 'command.updated') row.last = { name: event.data.name, status: event.data.status, at: event.data.updated_at };
+	else if (event.type === 'vehicle.retired') rows.delete(row.id);
+	else if (event.type === 'vehicle.moved' || (event.type === 'access.changed' && event.data.subject === me.value?.subject)) void learn(row.id);
+}
 
 // When this page saw what became of commands. Its clock may be wrong by any amount: of all events the one that came quickest is
 // taken to have come at once.
@@ -238,25 +240,27 @@ function noteArrival(event: VehicleEvent): void {
 	const at = Date.now();
 	ahead = Math.min(ahead, at - Date.parse(event.time));
 	if (event.type !== 'command.updated') return;
-	const { id, status } = event.data as unknown as Command;
+	const { id, status } = event.data;
 	if (!isSettled(status) || arrivals.has(id)) return;
 	arrivals.set(id, at);
 	for (const oldest of arrivals.keys()) if (arrivals.size > EVENTS_KEPT) arrivals.delete(oldest);
 }
 
-function take(event: VehicleEvent): void {
+function take(event: VehicleEvent | FleetEvent): void {
+	if (event.vehicle_id === undefined) {
+		if (event.data.subject === me.value?.subject) void begin();
+		return;
+	}
 	noteArrival(event);
-	if (event.type === 'command.updated') observe(event.data as unknown as Command);
+	if (event.type === 'command.updated') observe(event.data);
 	log({ n: ++numbered, event });
-	if (event.type === 'access.changed' && !event.vehicle_id && event.data.subject === me.value?.subject) void begin(); // a fleet's
 	const row = rows.get(event.vehicle_id);
 	if (!row) {
-		if (event.vehicle_id && event.type !== 'vehicle.retired' && listing.value.state === 'done') void learn(event.vehicle_id);
+		if (event.type !== 'vehicle.retired' && listing.value.state === 'done') void learn(event.vehicle_id);
 		return;
 	}
 	if (event.seq <= row.seq) return;
-	row.seq = event.seq;
-	handlers[event.type]?.(row, event);
+	apply(row, event);
 	tell(vehiclesChanged);
 }
 

@@ -1,5 +1,5 @@
 // texts.ts - every word that the console says, in one place.
-import type { Status } from '../client';
+import type { Status } from '../client/index';
 
 const plural = (n: number, one: string, many: string) => `${count(n)} ${n === 1 ? one : many}`;
 

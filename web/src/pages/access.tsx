@@ -1,6 +1,6 @@
 // access.tsx - what the person may do, and who may do what with the fleets.
 import { useState } from 'preact/hooks';
-import type { Fleet, Page } from '../../client';
+import type { Fleet, Page } from '../../client/index';
 import { moment } from '../format';
 import { Grants } from '../parts/grants';
 import { useLoaded } from '../parts/load';

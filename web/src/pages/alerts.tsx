@@ -1,7 +1,7 @@
 // alerts.tsx - what happened too often, and who is shut out.
 import { useComputed } from '@preact/signals';
 import { useState } from 'preact/hooks';
-import type { Alert, Block, Page } from '../../client';
+import type { Alert, Block, Page } from '../../client/index';
 import { moment } from '../format';
 import { Ask } from '../parts/ask';
 import { useFresh } from '../parts/load';

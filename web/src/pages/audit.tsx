@@ -1,5 +1,5 @@
 // audit.tsx - who did what with a vehicle, and what was refused.
-import { type AuditItem, type Page, ProblemError } from '../../client';
+import { type AuditItem, type Page, ProblemError } from '../../client/index';
 import { moment, pairs } from '../format';
 import { useLoaded } from '../parts/load';
 import { Scroll } from '../parts/scroll';

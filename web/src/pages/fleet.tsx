@@ -1,7 +1,7 @@
 // fleet.tsx - every vehicle that the person may see, as it is now; above it, what became of the commands.
 import { useSignal } from '@preact/signals';
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import type { Alert, Block, Connectivity, Page, Vehicle } from '../../client';
+import type { Alert, Block, Connectivity, Page, Vehicle } from '../../client/index';
 import { Figures } from '../parts/figures';
 import { useFresh } from '../parts/load';
 import { Reachability, StatusMark } from '../parts/marks';

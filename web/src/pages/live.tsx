@@ -2,7 +2,7 @@
 import { useSignal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
 import { useMemo, useState } from 'preact/hooks';
-import type { Command, Connectivity, JsonObject, VehicleEvent } from '../../client';
+import type { JsonObject, VehicleEvent } from '../../client/index';
 import { clock, inline, leaves, pairs } from '../format';
 import { Reachability, StatusMark, WakeupMark } from '../parts/marks';
 import { VirtualList } from '../parts/virtual-list';
@@ -96,7 +96,7 @@ function Cells({ event }: { event: VehicleEvent }) {
 				{event.type}
 			</span>
 			<span role="cell" class="data">
-				{(summaries[event.type] ?? pairs)(event.data)}
+				{summaryOf(event)}
 			</span>
 			<span role="cell" class="copies wide">
 				<Copy text={asKeyfob(event)} label={texts.live.copyKeyfob} />
@@ -106,33 +106,31 @@ function Cells({ event }: { event: VehicleEvent }) {
 	);
 }
 
-const summaries: Record<string, (data: JsonObject) => ComponentChildren> = {
-	'command.updated': (data) => {
-		const { name, status, reason } = data as unknown as Command;
+function summaryOf(event: VehicleEvent): ComponentChildren {
+	if (event.type === 'command.updated')
 		return (
 			<>
-				<StatusMark status={status} /> {commandTitle(name)} {reason?.code && <small class="dim">{reason.code}</small>}
+				<StatusMark status={event.data.status} /> {commandTitle(event.data.name)}{' '}
+				{event.data.reason?.code && <small class="dim">{event.data.reason.code}</small>}
 			</>
 		);
-	},
-	'connectivity.changed': (data) => (
-		<>
-			<Reachability connectivity={data as unknown as Connectivity} /> <small class="dim">{data.reason && inline(data.reason)}</small>
-		</>
-	),
-	'wakeup.updated': (data) => (
-		<>
-			<WakeupMark status={String(data.status)} /> {[data.provider, data.reason].filter(Boolean).join(', ')}
-		</>
-	),
-	'state.reported': (data) => patchOf(data),
-	'state.desired': (data) => patchOf(data),
-};
+	if (event.type === 'connectivity.changed')
+		return (
+			<>
+				<Reachability connectivity={event.data} /> <small class="dim">{event.data.reason}</small>
+			</>
+		);
+	if (event.type === 'wakeup.updated')
+		return (
+			<>
+				<WakeupMark status={event.data.status} /> {[event.data.provider, event.data.reason].filter(Boolean).join(', ')}
+			</>
+		);
+	if (event.type === 'state.reported' || event.type === 'state.desired') return patchOf(event.data.patch);
+	return pairs({ ...event.data } as JsonObject);
+}
 
-const patchOf = ({ patch }: JsonObject): string =>
-	typeof patch === 'object' && patch !== null && !Array.isArray(patch)
-		? [...leaves(patch)].map(([name, value]) => `${name} = ${inline(value)}`).join(', ')
-		: inline(patch);
+const patchOf = (patch: JsonObject): string => [...leaves(patch)].map(([name, value]) => `${name} = ${inline(value)}`).join(', ');
 
 function Copy({ text, label }: { text: string | null; label: string }) {
 	const [isDone, setDone] = useState(false);

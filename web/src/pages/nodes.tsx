@@ -1,5 +1,5 @@
 // nodes.tsx - the nodes: whether they are fit, what they hold, and how busy they are.
-import type { NodeItem, Page } from '../../client';
+import type { NodeItem, Page } from '../../client/index';
 import { bytes } from '../format';
 import { useFresh } from '../parts/load';
 import { Ago, now } from '../parts/time';

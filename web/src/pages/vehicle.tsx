@@ -1,7 +1,7 @@
 // vehicle.tsx - one vehicle: whether it is there, what it says of itself, and what was asked of it.
 import { useEffect, useState } from 'preact/hooks';
-import type { Command, Connectivity, Page, Vehicle, VehicleEvent } from '../../client';
-import { ProblemError } from '../../client';
+import type { Command, Page, Vehicle, VehicleEvent } from '../../client/index';
+import { ProblemError } from '../../client/index';
 import { full } from '../format';
 import { Band } from '../parts/band';
 import { CommandBoard } from '../parts/commands';
@@ -174,7 +174,7 @@ function follow(vehicleId: string, set: Set): () => void {
 	let isOver = false;
 	const change: Set = (next) => isOver || set(next);
 	set(() => nothing);
-	const leave = gateway().client.watch(vehicleId, {
+	const leave = gateway().client.listen(vehicleId, {
 		onVehicle: (vehicle, beginning) => {
 			change((before) => ({ ...before, vehicle, error: null }));
 			if (beginning !== 'recovered') void history(vehicle, change);
@@ -203,7 +203,7 @@ async function history(vehicle: Vehicle, set: Set): Promise<void> {
 			const past = events.flatMap(({ items }) => items).filter(({ seq }) => seq <= vehicle.seq);
 			const since = before.events.filter(({ seq }) => seq > vehicle.seq);
 			const base: Watched = { ...before, events: [...past, ...since], commands: commands.items, cursor: commands.next_cursor };
-			return since.reduce((all, event) => (event.type === 'command.updated' ? withCommand(all, event.data as unknown as Command) : all), base);
+			return since.reduce((all, event) => (event.type === 'command.updated' ? withCommand(all, event.data) : all), base);
 		});
 	} catch (error) {
 		set((before) => ({ ...before, error: error as Error }));
@@ -224,7 +224,7 @@ async function older({ vehicle, cursor }: Watched, set: Set): Promise<void> {
 // The delta is the gateway's to compute.
 async function refresh(vehicleId: string, set: Set): Promise<void> {
 	try {
-		const vehicle = await gateway().client.ask<Vehicle>('vehicle.get', { vehicle_id: vehicleId });
+		const vehicle = await gateway().client.vehicle(vehicleId);
 		set((before) => (before.vehicle && before.vehicle.seq > vehicle.seq ? before : { ...before, vehicle }));
 	} catch (error) {
 		set((before) => ({ ...before, error: error as Error, isEnded: error instanceof ProblemError && error.problem.status === 404 }));
@@ -232,13 +232,12 @@ async function refresh(vehicleId: string, set: Set): Promise<void> {
 }
 
 // A right that is gone ends the stream with this word, and no other.
-const isAboutMe = ({ type, data }: VehicleEvent): boolean => type === 'access.changed' && data.subject === me.value?.subject;
+const isAboutMe = (event: VehicleEvent): boolean => event.type === 'access.changed' && event.data.subject === me.value?.subject;
 
 function withEvent(before: Watched, event: VehicleEvent): Watched {
 	const after: Watched = { ...before, events: [...before.events, event].slice(-EVENTS_SHOWN) };
-	if (event.type === 'connectivity.changed' && before.vehicle)
-		after.vehicle = { ...before.vehicle, seq: event.seq, connectivity: event.data as unknown as Connectivity };
-	return event.type === 'command.updated' ? withCommand(after, event.data as unknown as Command) : after;
+	if (event.type === 'connectivity.changed' && before.vehicle) after.vehicle = { ...before.vehicle, seq: event.seq, connectivity: event.data };
+	return event.type === 'command.updated' ? withCommand(after, event.data) : after;
 }
 
 function withCommand(before: Watched, command: Command): Watched {

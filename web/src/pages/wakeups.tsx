@@ -1,7 +1,7 @@
 // wakeups.tsx - when vehicles were woken, by whom, and what came of it.
 import { useComputed } from '@preact/signals';
 import { useState } from 'preact/hooks';
-import type { Page, Wakeup } from '../../client';
+import type { Page, Wakeup } from '../../client/index';
 import { moment } from '../format';
 import { useFresh, useLoaded } from '../parts/load';
 import { WakeupMark } from '../parts/marks';

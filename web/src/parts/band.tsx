@@ -1,5 +1,5 @@
 // band.tsx - a vehicle's reachability over time, from its events.
-import type { VehicleEvent } from '../../client';
+import type { VehicleEvent } from '../../client/index';
 import { moment } from '../format';
 import { texts } from '../texts';
 import type { Reach } from './marks';
@@ -14,7 +14,7 @@ interface Piece {
 // `events` oldest first. Before the first change it was the other state.
 export function piecesOf(events: readonly VehicleEvent[], until: number): Piece[] {
 	const pieces: Piece[] = [];
-	const first = events.find(({ type }) => type === 'connectivity.changed');
+	const first = events.find((event) => event.type === 'connectivity.changed');
 	let reach: Reach = !first ? 'unknown' : first.data.state === 'connected' ? 'disconnected' : 'connected';
 	let from = Date.parse(events[0]?.time ?? '') || until;
 	const turn = (next: Reach, time: string) => {
@@ -24,10 +24,10 @@ export function piecesOf(events: readonly VehicleEvent[], until: number): Piece[
 		reach = next;
 		from = at;
 	};
-	for (const { type, time, data } of events) {
-		if (type === 'connectivity.changed') turn(data.state === 'connected' ? 'connected' : 'disconnected', time);
-		else if (type === 'wakeup.updated' && reach !== 'connected')
-			turn(data.status === 'submitted' || data.status === 'delivered' ? 'waking' : 'disconnected', time);
+	for (const event of events) {
+		if (event.type === 'connectivity.changed') turn(event.data.state, event.time);
+		else if (event.type === 'wakeup.updated' && reach !== 'connected')
+			turn(event.data.status === 'submitted' || event.data.status === 'delivered' ? 'waking' : 'disconnected', event.time);
 	}
 	if (until > from) pieces.push({ reach, from, to: until });
 	return pieces;

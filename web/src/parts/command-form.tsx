@@ -1,6 +1,6 @@
 // command-form.tsx - a form for one command, made from the catalogue's JSON Schema of its parameters.
 import { useEffect, useState } from 'preact/hooks';
-import type { CatalogCommand, JsonObject, ParamSchema } from '../../client';
+import type { CatalogCommand, JsonObject, ParamSchema } from '../../client/index';
 import { texts } from '../texts';
 import { Hold } from './hold';
 

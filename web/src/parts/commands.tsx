@@ -1,6 +1,6 @@
 // commands.tsx - the buttons of the catalogue, a form for the one that is chosen, and what became of those that were sent.
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { type Command, type Draft, isFinal, isSettled, type JsonObject, ProblemError, type Vehicle } from '../../client';
+import { type Command, type Draft, isFinal, isSettled, type JsonObject, ProblemError, type Vehicle } from '../../client/index';
 import { duration, full, inline, pairs, preciseMs } from '../format';
 import { configuration, goAndSignIn } from '../session';
 import { catalog, commandTitle, gateway } from '../store';
@@ -92,7 +92,7 @@ export function CommandBoard({ vehicle, commands, hasMore, onMore, onSent }: Pro
 
 function troubleOf(error: Error): Trouble {
 	if (!(error instanceof ProblemError)) return { text: texts.command.lost };
-	const maxAge = error.name === 'step-up-required' ? Number(/max_age=(\d+)/.exec(error.problem.detail ?? '')?.[1] ?? 0) : undefined;
+	const { maxAge } = error;
 	return { text: maxAge === undefined ? texts.command.refused(error.message) : texts.command.stepUp, maxAge };
 }
 
@@ -142,7 +142,7 @@ function useTimeline(command: Command): Command {
 		isOver.current = false;
 		const fetch = () =>
 			void gateway()
-				.client.ask<Command>('command.get', { vehicle_id, id })
+				.client.command(vehicle_id, id)
 				.then(
 					(fresh) => isOver.current || setWhole(fresh),
 					() => {},
@@ -163,7 +163,7 @@ function Detail({ command }: { command: Command }) {
 	const [refusal, setRefusal] = useState('');
 	const cancel = () =>
 		gateway()
-			.client.ask('command.cancel', { vehicle_id: command.vehicle_id, id: command.id })
+			.client.cancel(command.vehicle_id, command.id)
 			.catch((error: Error) => setRefusal(error.message));
 	const mayCancel = command.status === 'accepted' || command.status === 'waiting';
 	return (

@@ -1,7 +1,7 @@
 // desired.tsx - changes what is wanted of a vehicle: one name at a time, as a merge patch (RFC 7396) that stands only if nobody else has
 // changed it since the form was opened.
 import { useEffect, useState } from 'preact/hooks';
-import { type Json, type JsonObject, ProblemError, type Vehicle } from '../../client';
+import { type Json, type JsonObject, ProblemError, type Vehicle } from '../../client/index';
 import { inline, leaves } from '../format';
 import { gateway } from '../store';
 import { texts } from '../texts';

@@ -2,7 +2,7 @@
 // whole, by this page.
 import { signal } from '@preact/signals';
 import { useMemo } from 'preact/hooks';
-import type { StageStats, Stats, Status, WakeupStats } from '../../client';
+import type { StageStats, Stats, Status, WakeupStats } from '../../client/index';
 import { clock, duration, money } from '../format';
 import { seenStats } from '../stats';
 import { eventsChanged, gateway, openedAt } from '../store';

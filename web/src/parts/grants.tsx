@@ -1,6 +1,6 @@
 // grants.tsx - who may do what with a vehicle or a fleet: the list, a new grant, and the end of one.
 import { useState } from 'preact/hooks';
-import { type Grant, type Page, ProblemError } from '../../client';
+import { type Grant, type Page, ProblemError } from '../../client/index';
 import { moment } from '../format';
 import { gateway } from '../store';
 import { texts } from '../texts';

@@ -1,5 +1,5 @@
 // marks.tsx - reachability and status: a shape, a colour and always the word.
-import type { Connectivity, Status } from '../../client';
+import type { Connectivity, Status } from '../../client/index';
 import { texts } from '../texts';
 
 export type Reach = 'connected' | 'disconnected' | 'verifying' | 'waking' | 'unknown';

@@ -1,6 +1,6 @@
 // oversight.tsx - what of all vehicles the person may look at as a whole: everything, or the fleets that they manage.
 import { signal } from '@preact/signals';
-import type { Fleet, Page } from '../../client';
+import type { Fleet, Page } from '../../client/index';
 import { gateway, isAdmin, me } from '../store';
 import { texts } from '../texts';
 import { useLoaded } from './load';

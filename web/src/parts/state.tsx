@@ -1,5 +1,5 @@
 // state.tsx - what a vehicle reports of itself, and what is wanted of it and not reported yet.
-import type { Vehicle } from '../../client';
+import type { Vehicle } from '../../client/index';
 import { inline, leaves } from '../format';
 import { texts } from '../texts';
 

@@ -1,6 +1,6 @@
 // waterfall.tsx - how a command came about: each step of its timeline, when it was, and how long until the next.
-import type { Command, JsonObject, TimelineItem } from '../../client';
-import { isSettled } from '../../client';
+import type { Command, JsonObject, TimelineItem } from '../../client/index';
+import { isSettled } from '../../client/index';
 import { duration, pairs, preciseMs } from '../format';
 import { seenAt } from '../store';
 import { texts } from '../texts';

@@ -2,7 +2,7 @@
 //
 //   begin ─ the issuer's pages ─ back with ?code ─ finish ─ tokens ─ refreshed in time, as long as the issuer lets us
 // What must outlive the way to the issuer (the verifier, where to return to) lies in sessionStorage and is taken from there.
-import { SignedOutError } from '../../client';
+import { SignedOutError } from '../../client/index';
 import type { Config } from '../config';
 import { challengeOf, randomText } from './pkce';
 
