@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,8 +21,9 @@
 #include "gateway/door/guests.h"
 
 #define BACKLOG 1024
-#define UNREAD_MS 30000	 /* a peer that takes nothing in for so long is gone */
-#define AT_ONCE 64	 /* accepted in one turn of the loop */
+#define UNREAD_MS 30000 /* a peer that takes nothing in for so long is gone */
+#define AT_ONCE 64
+#define SHARED_AT_ONCE 1 /* of a socket that other loops wait for, too: so each gets its part */
 #define EXHAUSTED_MS 100 /* without descriptors nothing is accepted for so long */
 
 static const char FULL[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
@@ -31,6 +33,7 @@ struct listener {
 	struct list node;
 	struct door *door;
 	int fd, port;
+	int at_once; /* accepted in one turn of the loop */
 	uv_poll_t poll;
 	struct loop_timer rest;
 };
@@ -41,7 +44,9 @@ union any_address {
 	struct sockaddr_in6 in6;
 };
 
+static struct listener *listener_new(struct door *door, int at_once);
 static bool listener_start(struct listener *l, const struct address *address);
+static void listener_await(struct listener *l, const char *address);
 static void on_newcomers(uv_poll_t *poll, int status, int events);
 static void on_rested(struct loop_timer *timer);
 static void let_in(struct door *door, int fd, const union any_address *from);
@@ -58,11 +63,15 @@ struct door *door_new(struct loop *loop, const struct door_options *options)
 	return door;
 }
 
+static int port_of(const union any_address *at)
+{
+	return ntohs(at->any.sa_family == AF_INET6 ? at->in6.sin6_port : at->in4.sin_port);
+}
+
 bool door_listen(struct door *door, const struct address *address)
 {
-	struct listener *l = memory_new(sizeof(*l));
+	struct listener *l = listener_new(door, AT_ONCE);
 
-	l->door = door;
 	if (!listener_start(l, address)) {
 		log_error(
 			"door", "cannot listen", LOG_TEXT("address", address->text), LOG_TEXT("why", strerror(errno)));
@@ -71,12 +80,46 @@ bool door_listen(struct door *door, const struct address *address)
 		free(l);
 		return false;
 	}
+	listener_await(l, address->text);
+	return true;
+}
+
+bool door_adopt(struct door *door, int fd)
+{
+	struct listener *l = listener_new(door, SHARED_AT_ONCE);
+	union any_address at;
+	socklen_t len = sizeof(at);
+
+	l->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (l->fd < 0) {
+		log_error("door", "cannot take over a socket", LOG_TEXT("why", strerror(errno)));
+		free(l);
+		return false;
+	}
+	getsockname(l->fd, &at.any, &len);
+	l->port = port_of(&at);
+	listener_await(l, "handed over");
+	return true;
+}
+
+static struct listener *listener_new(struct door *door, int at_once)
+{
+	struct listener *l = memory_new(sizeof(*l));
+
+	l->door = door;
+	l->at_once = at_once;
+	return l;
+}
+
+static void listener_await(struct listener *l, const char *address)
+{
+	struct door *door = l->door;
+
 	loop_timer_init(door->loop, &l->rest, on_rested);
 	uv_poll_init(loop_uv(door->loop), &l->poll, l->fd);
 	uv_poll_start(&l->poll, UV_READABLE, on_newcomers);
 	list_append(&door->listeners, &l->node);
-	log_debug("door", "listening", LOG_TEXT("address", address->text), LOG_INT("port", l->port));
-	return true;
+	log_debug("door", "listening", LOG_TEXT("address", address), LOG_INT("port", l->port));
 }
 
 static socklen_t address_read(const struct address *a, union any_address *ret)
@@ -107,7 +150,7 @@ static bool listener_start(struct listener *l, const struct address *address)
 	if (bind(l->fd, &at.any, len) != 0 || listen(l->fd, BACKLOG) != 0)
 		return false;
 	getsockname(l->fd, &at.any, &len);
-	l->port = ntohs(at.any.sa_family == AF_INET6 ? at.in6.sin6_port : at.in4.sin_port);
+	l->port = port_of(&at);
 	return true;
 }
 
@@ -117,7 +160,7 @@ static void on_newcomers(uv_poll_t *poll, int status, int events)
 	union any_address from = { 0 };
 
 	(void)status, (void)events;
-	for (int i = 0; i < AT_ONCE; i++) {
+	for (int i = 0; i < l->at_once; i++) {
 		socklen_t len = sizeof(from);
 		int fd = accept4(l->fd, &from.any, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0)
