@@ -28,10 +28,9 @@
 #include "gateway/siblings.h"
 #include "gateway/worker.h"
 
-#define ISSUERS_MS 5000 /* how long they may take to show their keys before the node listens */
-#define DRAIN_S 9	/* then the process ends as it is: contract §1 says 10 s */
-#define LOOK_MS_MAX                                                                                                    \
-	5000 /* how often it is seen whether the workers' loops turn; three times in a watchdog's interval */
+#define ISSUERS_MS 5000	 /* how long they may take to show their keys before the node listens */
+#define DRAIN_S 9	 /* then the process ends as it is: contract §1 says 10 s */
+#define LOOK_MS_MAX 5000 /* how often it is seen whether the workers' loops turn: at least so */
 
 struct node {
 	const struct config *config;
@@ -200,6 +199,7 @@ static void wait_for_issuers(const struct node *node)
 		log_warn("node", "starting without the keys of every issuer");
 }
 
+/* Three times in a watchdog's interval. */
 static int64_t look_interval_ms(void)
 {
 	int64_t third = service_watchdog_ms() / 3;
@@ -293,10 +293,8 @@ static void write_status(const struct node *node, size_t still, char *status, si
 	else if (database && broker)
 		snprintf(status, size, "serving");
 	else
-		snprintf(status, size, "serving without %s",
-			database ? "the broker"
-			: broker ? "the database"
-				 : "the database and the broker");
+		snprintf(status, size, "serving without %s%s%s", database ? "" : "the database",
+			database || broker ? "" : " and ", broker ? "" : "the broker");
 }
 
 /* The watchdog hears of us only when every worker's loop has turned: one that stands still holds up its vehicles. */
@@ -310,7 +308,7 @@ static void look_after_workers(struct node *node)
 	if (still == 0)
 		service_say_alive();
 	else
-		log_error("node", "workers stand still", LOG_INT("workers", still), LOG_INT("for_ms", node->look_ms));
+		log_warn("node", "workers stand still", LOG_INT("workers", still), LOG_INT("for_ms", node->look_ms));
 	write_status(node, still, status, sizeof(status));
 	if (strcmp(status, node->status) == 0)
 		return;
