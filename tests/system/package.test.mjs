@@ -42,6 +42,7 @@ test('the packages install, serve, upgrade and go without a trace', { skip: why,
 	await run('cp', ['-a', bare, root]);
 	for (const name of ['old', 'new']) cpSync(join(folder, name), join(root, 'packages', name), { recursive: true });
 	copyFileSync(join(sources, 'tests/package/in-root'), join(root, 'in-root'));
+	rmSync(join(root, 'etc/apt/sources.list'));
 	cpSync('/etc/apt', join(root, 'etc/apt'), { recursive: true });
 	copyFileSync('/etc/resolv.conf', join(root, 'etc/resolv.conf'));
 	const log = join(folder, 'in-root.log');
