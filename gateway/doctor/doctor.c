@@ -85,6 +85,8 @@ void find(struct report *report, const char *check, enum verdict verdict, const 
 	va_start(args, format);
 	vsnprintf(f->said, sizeof(f->said), format, args);
 	va_end(args);
+	for (char *c = f->said; *c; c++) /* libpq says some things in two lines */
+		*c = *c == '\n' || *c == '\t' ? ' ' : *c;
 }
 
 static const char *keys_refused(const struct config *config, struct config_error *error)
