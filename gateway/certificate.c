@@ -179,3 +179,15 @@ const char *certificate_check_authorities(const char *file, char *ret_why, size_
 	SSL_CTX_free(context);
 	return fine ? NULL : ret_why;
 }
+
+int64_t certificate_seconds_left(const char *chain)
+{
+	SSL_CTX *context = memory_need(SSL_CTX_new(TLS_server_method()));
+	int days = INT16_MAX, seconds = 0;
+
+	if (SSL_CTX_use_certificate_chain_file(context, chain) == 1)
+		ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(SSL_CTX_get0_certificate(context)));
+	ERR_clear_error();
+	SSL_CTX_free(context);
+	return (int64_t)days * 86400 + seconds;
+}

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct certificate;
 typedef struct ssl_st SSL;
@@ -31,6 +32,8 @@ bool certificate_renew(struct certificate *, const char *chain, const char *key,
 
 /* For the configuration's check: NULL when the pair can be used, or CAs can be read from `file`; else `ret_why`. */
 const char *certificate_check(const char *chain, const char *key, char *ret_why, size_t why_size);
+/* How much longer a certificate is good, seconds from now; below 0: it is not any more. What cannot be read is good for ever. */
+int64_t certificate_seconds_left(const char *chain);
 const char *certificate_check_authorities(const char *file, char *ret_why, size_t why_size);
 
 #endif

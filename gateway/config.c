@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/list.h"
 #include "base/memory.h"
@@ -230,4 +231,57 @@ static bool check_providers(struct check *c)
 				return setting_refuse(&c->reading, place_of(c, "wake.providers"), needs[k].path,
 					"must be given, since wake.providers names %s", needs[k].name);
 	return true;
+}
+
+/* asking */
+
+size_t config_workers(const struct config *config)
+{
+	if (config->node.workers > 0)
+		return (size_t)config->node.workers;
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	return cores > 0 ? (size_t)cores : 1;
+}
+
+size_t config_descriptors(const struct config *config)
+{
+	return (size_t)config->http.max_connections * (config->http.tls.certificate ? 3 : 1);
+}
+
+/* What the setting says itself is a secret: of the database's URL only a password is. */
+static bool is_secret(const struct setting *s, const struct value *v)
+{
+	if (!v || !v->text || v->kind == VALUE_NULL)
+		return false;
+	if (strcmp(s->path, "database.url") != 0)
+		return true;
+	const char *at = strchr(v->text, '@'), *user = strstr(v->text, "://"),
+		   *colon = user ? strchr(user + 3, ':') : NULL;
+	return (at && colon && colon < at) || strstr(v->text, "password=");
+}
+
+void config_each_secret_file(
+	const struct config *config, void (*each)(void *owner, const char *key, const char *file), void *owner)
+{
+	const struct snapshot *s = container_of((struct config *)(uintptr_t)config, struct snapshot, config);
+	struct settings_reading reading = { .doc = s->doc, .folder = folder_of(s->doc, config->file) };
+	bool has_secret = false;
+	char key[256];
+
+	for (size_t i = 0; i < CONFIG_TABLE.count; i++) {
+		const struct setting *row = &CONFIG_TABLE.rows[i];
+		if (row->type != SETTING_SECRET)
+			continue;
+		snprintf(key, sizeof(key), "%s_file", row->path);
+		const struct value *v = value_at(s->root, row->path), *file = value_at(s->root, key);
+		has_secret |= is_secret(row, v) && strcmp(v->source, config->file) == 0;
+		if (file && file->text && *file->text && file->kind != VALUE_NULL)
+			each(owner, key, settings_resolve(&reading, file->text));
+	}
+	if (config->http.tls.key)
+		each(owner, "http.tls.key", config->http.tls.key);
+	if (config->mqtt.tls.key)
+		each(owner, "mqtt.tls.key", config->mqtt.tls.key);
+	if (has_secret)
+		each(owner, "", config->file);
 }

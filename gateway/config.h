@@ -185,7 +185,17 @@ void config_free(const struct config *);
 
 /* The line for an issuer's jwks_file that whoever read it found no use for; `why` is a sentence without a full stop. */
 void config_refuse_keys(const struct config *, size_t issuer, const char *why, struct config_error *ret);
+/* How many workers a node has: node.workers, or one for each core. */
+size_t config_workers(const struct config *);
+/* How many descriptors http.max_connections may take (docs/operations.md counts them). */
+size_t config_descriptors(const struct config *);
+/* Calls `each` for every file that nobody else is to read: secrets, private keys, and the configuration itself where a secret stands in
+ * it. `key` is the setting that names it; "": the configuration. */
+void config_each_secret_file(
+	const struct config *, void (*each)(void *owner, const char *key, const char *file), void *owner);
 /* docs/configuration.md: every setting with its type, limits, default and sentence. */
 void config_write_manual(FILE *);
+/* keyfob.yaml(5): the same. */
+void config_write_man(FILE *);
 
 #endif

@@ -9,6 +9,7 @@
 #include "gateway/door/guests.h"
 #include "gateway/door/tunnel.h"
 #include "gateway/http/http.h"
+#include "gateway/service.h"
 #include "gateway/ws/ws.h"
 
 struct front {
@@ -20,8 +21,20 @@ struct front {
 	struct door *door, *ws_door, *admin_door;
 };
 
-static bool listen_all(struct door *door, const struct addresses *addresses)
+static bool adopt_all(struct door *door, const struct numbers *sockets)
 {
+	for (size_t i = 0; i < sockets->count; i++) {
+		if (!door_adopt(door, sockets->items[i]))
+			return false;
+	}
+	return true;
+}
+
+/* Where sockets were handed over the setting does not count. */
+static bool listen_all(struct door *door, const struct addresses *addresses, const struct numbers *sockets)
+{
+	if (sockets->count > 0)
+		return adopt_all(door, sockets);
 	for (size_t i = 0; i < addresses->count; i++) {
 		if (!door_listen(door, &addresses->items[i]))
 			return false;
@@ -102,8 +115,9 @@ static void make_rooms(struct front *f, struct loop *loop, const struct config *
 }
 
 /* http.listen takes both; websocket.listen is for WebSockets alone, and plain. */
-static bool open_public(struct front *f, struct loop *loop, const struct config *config)
+static bool open_public(struct front *f, struct loop *loop, const struct front_options *with)
 {
+	const struct config *config = with->config;
 	struct door_options options = { .counts = true,
 		.max_connections = (size_t)config->http.max_connections,
 		.max_per_address = (size_t)config->http.per_address,
@@ -116,14 +130,15 @@ static bool open_public(struct front *f, struct loop *loop, const struct config 
 	options.tls = NULL;
 	options.on_http = NULL;
 	f->ws_door = door_new(loop, &options);
-	return f->ws && listen_all(f->door, &config->http.listen) && listen_all(f->ws_door, &config->websocket.listen);
+	return f->ws && listen_all(f->door, &config->http.listen, &with->sockets->http) &&
+	       listen_all(f->ws_door, &config->websocket.listen, &with->sockets->websocket);
 }
 
 static bool open_admin(struct front *f, struct loop *loop, const struct front_options *options)
 {
 	f->admin = http_new(loop, &(struct http_options){ .owner = options->owner, .is_ready = options->is_ready });
 	f->admin_door = door_new(loop, &(struct door_options){ .owner = f, .on_http = on_admin });
-	return listen_all(f->admin_door, &options->config->admin.listen);
+	return listen_all(f->admin_door, &options->config->admin.listen, &options->sockets->admin);
 }
 
 /* When this fails the process ends. */
@@ -134,7 +149,7 @@ struct front *front_new(struct loop *loop, const struct front_options *options, 
 	if (options->certificate)
 		f->tunnels = tunnels_new(loop, options->certificate);
 	make_rooms(f, loop, options->config, api);
-	if (!open_public(f, loop, options->config))
+	if (!open_public(f, loop, options))
 		return NULL;
 	return options->answers_admin && !open_admin(f, loop, options) ? NULL : f;
 }

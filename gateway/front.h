@@ -10,11 +10,13 @@ struct certificate;
 struct config;
 struct front;
 struct loop;
+struct service_sockets;
 
 struct front_options { /* borrowed for life */
 	const struct config *config;
-	struct certificate *certificate; /* NULL: http.listen is plain */
-	bool answers_admin;		 /* one worker of a node */
+	struct certificate *certificate;       /* NULL: http.listen is plain */
+	const struct service_sockets *sockets; /* each stands in the place of its setting */
+	bool answers_admin;		       /* one worker of a node */
 	void *owner;
 	/* Whether the node can do its work; `ret_details` gets an object that says what it lacks, the caller's. */
 	bool (*is_ready)(void *owner, json_t **ret_details);

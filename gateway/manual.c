@@ -5,6 +5,7 @@
 
 #include "base/metrics.h"
 #include "commands/lifecycle.h"
+#include "gateway/cli/commands.h"
 #include "gateway/config.h"
 
 static const struct page {
@@ -13,6 +14,8 @@ static const struct page {
 } pages[] = {
 	{ "command-lifecycle.md", lifecycle_write_manual },
 	{ "configuration.md", config_write_manual },
+	{ "man/keyfob.1", cli_write_man },
+	{ "man/keyfob.yaml.5", config_write_man },
 	{ "metrics.md", metrics_write_manual },
 };
 

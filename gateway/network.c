@@ -2,9 +2,12 @@
 #include "gateway/network.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "gateway/config_lists.h"
 
@@ -66,6 +69,21 @@ uint64_t address_network(const char *text)
 	else if (inet_pton(AF_INET6, text, &in6) == 1)
 		memcpy(&network, &in6, sizeof(network));
 	return network;
+}
+
+int address_try(const struct address *a)
+{
+	bool v6 = strchr(a->host, ':') != NULL;
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(a->port) };
+	struct sockaddr_in in4 = { .sin_family = AF_INET, .sin_port = htons(a->port) };
+	int fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, error = 0;
+
+	inet_pton(v6 ? AF_INET6 : AF_INET, a->host, v6 ? (void *)&in6.sin6_addr : (void *)&in4.sin_addr);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if ((v6 ? bind(fd, (struct sockaddr *)&in6, sizeof(in6)) : bind(fd, (struct sockaddr *)&in4, sizeof(in4))) != 0)
+		error = errno;
+	close(fd);
+	return error;
 }
 
 /* "1.2.3.4", "1.2.3.4:80", "2001:db8::1", "[2001:db8::1]:80", with blanks around; false: none of these. */

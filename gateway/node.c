@@ -1,19 +1,17 @@
-/* node.c - starts the workers, each on a thread of its own, and carries signals to them.
+/* node.c - starts the workers, each on a thread of its own, carries signals to them, and tells the service manager.
  *
- *   check the ports ─ read keys, catalogue ─ start workers ─ wait ─┬─ SIGHUP: read again, hand over
- *                                                                  ├─ SIGUSR2: debug lines, or none any more
- *                                                                  └─ SIGTERM: drain all, join, exit */
+ *   check the ports ─ read keys, catalogue ─ start workers ─ ready ─┬─ SIGHUP: read again, hand over
+ *                                                                   ├─ SIGUSR2: debug lines, or none any more
+ *                                                                   ├─ now and then: does every loop turn?
+ *                                                                   └─ SIGTERM: drain all, join, exit */
 #include "gateway/node.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,11 +23,14 @@
 #include "gateway/catalog.h"
 #include "gateway/certificate.h"
 #include "gateway/config.h"
+#include "gateway/network.h"
+#include "gateway/service.h"
 #include "gateway/siblings.h"
 #include "gateway/worker.h"
 
-#define ISSUERS_MS 5000 /* how long they may take to show their keys before the node listens */
-#define DRAIN_S 9	/* then the process ends as it is: contract §1 says 10 s */
+#define ISSUERS_MS 5000	 /* how long they may take to show their keys before the node listens */
+#define DRAIN_S 9	 /* then the process ends as it is: contract §1 says 10 s */
+#define LOOK_MS_MAX 5000 /* how often it is seen whether the workers' loops turn: at least so */
 
 struct node {
 	const struct config *config;
@@ -38,6 +39,9 @@ struct node {
 	const struct catalog *catalog;
 	struct certificate *certificate; /* NULL: plain HTTP */
 	struct mqtt_broker broker;
+	struct service_sockets sockets;
+	int64_t look_ms;
+	char status[128]; /* as the service manager was told last */
 	char id[64];
 	struct readiness readiness;
 	struct siblings *siblings;
@@ -47,7 +51,7 @@ struct node {
 };
 
 static bool prepare(struct node *node);
-static bool ports_are_free(const struct addresses *addresses);
+static bool ports_are_free(const struct addresses *addresses, const struct numbers *sockets);
 static bool start_workers(struct node *node);
 /* To debug, and back to what the configuration says; SIGHUP goes back, too. */
 static void switch_debug(const struct node *node)
@@ -59,6 +63,7 @@ static void switch_debug(const struct node *node)
 }
 
 static int wait_for_end(struct node *node, const sigset_t *signals);
+static void look_after_workers(struct node *node);
 static void reload(struct node *node);
 static int stop_workers(struct node *node, int code);
 
@@ -80,15 +85,15 @@ int node_run(const struct config *config)
 	log_never_wait();
 	if (prepare(&node) && start_workers(&node))
 		code = wait_for_end(&node, &signals);
+	service_say_stopping();
 	code = stop_workers(&node, code);
 	return code;
 }
 
-/* As many descriptors as the system allows, and a word when they will not do for as many connections as are let in
- * (docs/operations.md counts them). */
+/* As many descriptors as the system allows, and a word when they will not do for as many connections as are let in. */
 static void raise_descriptor_limit(const struct config *config)
 {
-	rlim_t needed = (rlim_t)config->http.max_connections * (config->http.tls.certificate ? 3 : 1);
+	rlim_t needed = config_descriptors(config);
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
@@ -154,8 +159,9 @@ static bool prepare(struct node *node)
 		snprintf(node->id, sizeof(node->id), "%s", config->node.id);
 	else
 		random_hex(6, node->id);
-	if (!ports_are_free(&config->http.listen) || !ports_are_free(&config->websocket.listen) ||
-		!ports_are_free(&config->admin.listen))
+	if (!service_take_sockets(&node->sockets) || !ports_are_free(&config->http.listen, &node->sockets.http) ||
+		!ports_are_free(&config->websocket.listen, &node->sockets.websocket) ||
+		!ports_are_free(&config->admin.listen, &node->sockets.admin))
 		return false;
 	if (!mqtt_url_parse(config->mqtt.url, &node->broker))
 		return false; /* the configuration was checked: not reached */
@@ -169,39 +175,20 @@ static bool prepare(struct node *node)
 	return node->catalog && node->trust && make_certificate(node);
 }
 
-/* Workers share their ports with SO_REUSEPORT; so that two nodes do not, each port is bound once without it. */
-static bool port_is_free(const struct address *a)
+/* Workers share their ports with SO_REUSEPORT; so that two nodes do not, each port is bound once without it, but where sockets were
+ * handed over. */
+static bool ports_are_free(const struct addresses *addresses, const struct numbers *sockets)
 {
-	bool v6 = strchr(a->host, ':') != NULL;
-	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(a->port) };
-	struct sockaddr_in in4 = { .sin_family = AF_INET, .sin_port = htons(a->port) };
-	int fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
-
-	inet_pton(v6 ? AF_INET6 : AF_INET, a->host, v6 ? (void *)&in6.sin6_addr : (void *)&in4.sin_addr);
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	int bound =
-		v6 ? bind(fd, (struct sockaddr *)&in6, sizeof(in6)) : bind(fd, (struct sockaddr *)&in4, sizeof(in4));
-	if (bound != 0)
-		log_error("node", "cannot listen", LOG_TEXT("address", a->text), LOG_TEXT("why", strerror(errno)));
-	close(fd);
-	return bound == 0;
-}
-
-static bool ports_are_free(const struct addresses *addresses)
-{
-	for (size_t i = 0; i < addresses->count; i++) {
-		if (!port_is_free(&addresses->items[i]))
-			return false;
+	for (size_t i = 0; i < addresses->count && sockets->count == 0; i++) {
+		const struct address *address = &addresses->items[i];
+		int error = address_try(address);
+		if (error == 0)
+			continue;
+		log_error(
+			"node", "cannot listen", LOG_TEXT("address", address->text), LOG_TEXT("why", strerror(error)));
+		return false;
 	}
 	return true;
-}
-
-static size_t worker_count(const struct config *config)
-{
-	if (config->node.workers > 0)
-		return (size_t)config->node.workers;
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
-	return cores > 0 ? (size_t)cores : 1;
 }
 
 /* No token is to be refused only because the node has just begun. An issuer that is away holds up its own tokens alone,
@@ -212,10 +199,19 @@ static void wait_for_issuers(const struct node *node)
 		log_warn("node", "starting without the keys of every issuer");
 }
 
+/* Three times in a watchdog's interval. */
+static int64_t look_interval_ms(void)
+{
+	int64_t third = service_watchdog_ms() / 3;
+
+	return third > 0 && third < LOOK_MS_MAX ? third : LOOK_MS_MAX;
+}
+
 static bool start_workers(struct node *node)
 {
 	wait_for_issuers(node);
-	node->worker_count = worker_count(node->config);
+	node->look_ms = look_interval_ms();
+	node->worker_count = config_workers(node->config);
 	node->siblings = siblings_new();
 	atomic_store(&node->wake_enabled, node->config->wake.enabled);
 	node->workers = memory_new(node->worker_count * sizeof(struct worker *));
@@ -226,10 +222,12 @@ static bool start_workers(struct node *node)
 			.trust = node->trust,
 			.certificate = node->certificate,
 			.broker = &node->broker,
+			.sockets = &node->sockets,
 			.node = node->id,
 			.readiness = &node->readiness,
 			.siblings = node->siblings,
 			.wake_enabled = &node->wake_enabled,
+			.pulse_ms = node->look_ms / 2,
 			.workers = node->worker_count,
 			.index = i,
 		};
@@ -242,20 +240,80 @@ static bool start_workers(struct node *node)
 	return true;
 }
 
+static int64_t monotonic_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* -1: none came. */
+static int wait_for_signal(const sigset_t *signals, int64_t until_ms)
+{
+	int64_t left_ms = until_ms - monotonic_ms();
+	struct timespec left = { 0 };
+
+	if (left_ms > 0)
+		left = (struct timespec){ .tv_sec = left_ms / 1000, .tv_nsec = left_ms % 1000 * 1000000 };
+	return sigtimedwait(signals, NULL, &left);
+}
+
+/* It is ready when it listens, be the database or the broker there or not: it answers (503, with Retry-After), keeps its sockets and
+ * goes on by itself when they come back. Were it not ready then, a database that is late at boot would have the manager end the node
+ * and hold up what waits for it. Whether it can do its work, /readyz tells the load balancer, and the status people. */
 static int wait_for_end(struct node *node, const sigset_t *signals)
 {
-	int got;
+	int64_t look_at_ms = monotonic_ms() + node->look_ms;
 
+	service_say_ready();
 	for (;;) {
-		if (sigwait(signals, &got) != 0)
-			return 1;
+		int got = wait_for_signal(signals, look_at_ms);
 		if (got == SIGHUP)
 			reload(node);
 		else if (got == SIGUSR2)
 			switch_debug(node);
-		else
+		else if (got > 0)
 			return got == SIGUSR1 ? 1 : 0;
+		if (monotonic_ms() < look_at_ms)
+			continue;
+		look_after_workers(node);
+		look_at_ms = monotonic_ms() + node->look_ms;
 	}
+}
+
+/* As is_ready() of each worker sees it; without what only /readyz tells. */
+static void write_status(const struct node *node, size_t still, char *status, size_t size)
+{
+	bool database = atomic_load(&node->readiness.databases) == node->worker_count;
+	bool broker = atomic_load(&node->readiness.brokers) == node->worker_count;
+
+	if (still > 0)
+		snprintf(status, size, "%zu of %zu workers stand still", still, node->worker_count);
+	else if (database && broker)
+		snprintf(status, size, "serving");
+	else
+		snprintf(status, size, "serving without %s%s%s", database ? "" : "the database",
+			database || broker ? "" : " and ", broker ? "" : "the broker");
+}
+
+/* The watchdog hears of us only when every worker's loop has turned: one that stands still holds up its vehicles. */
+static void look_after_workers(struct node *node)
+{
+	char status[sizeof(node->status)];
+	size_t still = 0;
+
+	for (size_t i = 0; i < node->worker_count; i++)
+		still += !worker_has_turned(node->workers[i]);
+	if (still == 0)
+		service_say_alive();
+	else
+		log_warn("node", "workers stand still", LOG_INT("workers", still), LOG_INT("for_ms", node->look_ms));
+	write_status(node, still, status, sizeof(status));
+	if (strcmp(status, node->status) == 0)
+		return;
+	snprintf(node->status, sizeof(node->status), "%s", status);
+	service_say_status(status);
 }
 
 /* What counts at once. */
@@ -314,10 +372,12 @@ static void renew_config(struct node *node)
 static void reload(struct node *node)
 {
 	log_info("node", "reloading");
+	service_say_reloading();
 	renew_config(node);
 	token_trust_reload(node->trust);
 	renew_certificate(node);
 	renew_catalog(node);
+	service_say_ready();
 }
 
 static int stop_workers(struct node *node, int code)

@@ -32,6 +32,8 @@ struct worker {
 	struct census *census;	       /* worker 0's, for its node; NULL */
 	bool has_database, has_broker; /* as counted in the node's readiness */
 	uv_async_t wake;	       /* from the node's thread */
+	struct loop_timer pulse;
+	atomic_bool has_turned;
 	struct loop_timer farewell;
 	int64_t farewell_until_ms;
 
@@ -43,6 +45,7 @@ struct worker {
 
 static void *run(void *arg);
 static void on_wake(uv_async_t *wake);
+static void on_pulse(struct loop_timer *pulse);
 static void drain(struct worker *w);
 static void on_farewell(struct loop_timer *timer);
 static void on_flows_drained(void *owner);
@@ -90,6 +93,8 @@ struct worker *worker_start(const struct worker_options *options)
 	pthread_cond_init(&w->obeyed, NULL);
 	w->loop = loop_new();
 	loop_timer_init(w->loop, &w->farewell, on_farewell);
+	loop_timer_init(w->loop, &w->pulse, on_pulse);
+	loop_timer_start(&w->pulse, 0);
 	uv_async_init(loop_uv(w->loop), &w->wake, on_wake);
 	list_init(&w->api.waiting);
 	w->api.loop = w->loop;
@@ -111,6 +116,7 @@ struct worker *worker_start(const struct worker_options *options)
 	w->front = front_new(w->loop,
 		&(struct front_options){ .config = options->config,
 			.certificate = options->certificate,
+			.sockets = options->sockets,
 			.answers_admin = options->index == 0,
 			.owner = w,
 			.is_ready = is_ready },
@@ -133,6 +139,19 @@ static void *run(void *arg)
 		census_start(w->census);
 	loop_run(w->loop);
 	return NULL;
+}
+
+static void on_pulse(struct loop_timer *pulse)
+{
+	struct worker *w = container_of(pulse, struct worker, pulse);
+
+	atomic_store(&w->has_turned, true);
+	loop_timer_start(pulse, w->options.pulse_ms);
+}
+
+bool worker_has_turned(struct worker *w)
+{
+	return atomic_exchange(&w->has_turned, false);
 }
 
 /* The node's orders. */

@@ -8,11 +8,13 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct catalog;
 struct certificate;
 struct config;
 struct mqtt_broker;
+struct service_sockets;
 struct siblings;
 struct timespec;
 struct token_trust;
@@ -29,10 +31,12 @@ struct worker_options { /* everything is borrowed and outlives the worker */
 	struct token_trust *trust;
 	struct certificate *certificate; /* NULL: plain HTTP */
 	const struct mqtt_broker *broker;
+	const struct service_sockets *sockets;
 	const char *node;
 	struct readiness *readiness;	 /* the node's, shared by its workers */
 	struct siblings *siblings;	 /* likewise */
 	const atomic_bool *wake_enabled; /* the node's: wake.enabled as it is now */
+	int64_t pulse_ms;		 /* how often it notes that its loop turns */
 	size_t workers;
 	size_t index; /* worker 0 answers the admin listener and keeps the house */
 };
@@ -42,6 +46,8 @@ struct worker *worker_start(const struct worker_options *);
 
 /* From the node's thread: */
 
+/* Whether its loop has turned since the last time this was asked. */
+bool worker_has_turned(struct worker *);
 /* Returns when the worker uses the new one and no longer the old. */
 void worker_set_catalog(struct worker *, const struct catalog *);
 /* Begins the end: no new work, what was accepted is recorded, leases are handed over, sockets are closed. */

@@ -14,7 +14,7 @@
 
 #include "base/failpoint.h"
 #include "base/log.h"
-#include "base/memory.h"
+#include "sql/connect.h"
 #include "sql/migration.h"
 
 #define LOCK_SQL "select pg_advisory_lock(x'6b6579666f62'::bigint)" /* "keyfob" */
@@ -26,7 +26,6 @@
 #define EPOCH_SQL "update meta set epoch = epoch + 1 returning epoch"
 
 static int with_connection(const char *url, bool (*work)(PGconn *));
-static PGconn *connect_to(const char *url);
 static bool migrate(PGconn *conn);
 static bool apply(PGconn *conn, const struct migration *migration);
 static bool raise_epoch(PGconn *conn);
@@ -55,33 +54,16 @@ static void ignore_notice(void *context, const char *message)
 
 static int with_connection(const char *url, bool (*work)(PGconn *))
 {
-	PGconn *conn = connect_to(url);
-	if (!conn)
+	char why[1024];
+	PGconn *conn = connect_blocking(url, "keyfobd", why, sizeof(why));
+	if (!conn) {
+		fprintf(stderr, "keyfobd: %s\n", why);
 		return 1;
+	}
 	PQsetNoticeProcessor(conn, ignore_notice, NULL);
 	bool is_done = run(conn, LOCK_SQL) && work(conn);
 	PQfinish(conn);
 	return is_done ? 0 : 1;
-}
-
-static PGconn *connect_to(const char *url)
-{
-	/* Asked first because libpq's message about a bad URL quotes it, password and all. */
-	PQconninfoOption *options = PQconninfoParse(url, NULL);
-	if (!options) {
-		fputs("keyfobd: the database URL cannot be read\n", stderr);
-		return NULL;
-	}
-	PQconninfoFree(options);
-	PGconn *conn =
-		memory_need(PQconnectdbParams((const char *const[]){ "fallback_application_name", "connect_timeout",
-						      "dbname", "target_session_attrs", "client_encoding", NULL },
-			(const char *const[]){ "keyfobd", "10", url, "read-write", "UTF8", NULL }, 1));
-	if (PQstatus(conn) == CONNECTION_OK)
-		return conn;
-	fprintf(stderr, "keyfobd: the database cannot be reached: %s", PQerrorMessage(conn));
-	PQfinish(conn);
-	return NULL;
 }
 
 static bool migrate(PGconn *conn)

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <mosquitto.h>
+#include <mqtt_protocol.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -212,7 +213,6 @@ static void on_connack(
 	struct mosquitto *handle, void *connection, int reason, int flags, const mosquitto_property *properties)
 {
 	struct connection *c = connection;
-	(void)properties;
 	mosquitto_log_callback_set(handle, NULL);
 	if (reason != 0) {
 		char sentence[REASON_SIZE];
@@ -221,6 +221,8 @@ static void on_connack(
 		return;
 	}
 	c->is_accepted = true;
+	c->receive_maximum = UINT16_MAX; /* unless it says less */
+	mosquitto_property_read_int16(properties, MQTT_PROP_RECEIVE_MAXIMUM, &c->receive_maximum, false);
 	note(c)->accepted = true;
 	c->news.session_present = flags & 1;
 }

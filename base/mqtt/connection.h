@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/mqtt/harvest.h"
 #include "base/mqtt/mids.h"
@@ -51,9 +52,10 @@ struct connection {
 	char reason[REASON_SIZE]; /* why it is lost */
 	char detail[REASON_SIZE]; /* the library's own words on a failed TLS handshake */
 
-	unsigned subscribes; /* without their SUBACK */
-	struct mids awaited; /* QoS 1, without their PUBACK */
-	size_t unwritten;    /* QoS 0, not yet in the socket */
+	uint16_t receive_maximum; /* as the CONNACK had it */
+	unsigned subscribes;	  /* without their SUBACK */
+	struct mids awaited;	  /* QoS 1, without their PUBACK */
+	size_t unwritten;	  /* QoS 0, not yet in the socket */
 	struct news news;
 };
 

@@ -345,6 +345,11 @@ bool link_is_up(const struct mqtt_link *l)
 	return l->state == LINK_UP;
 }
 
+unsigned link_receive_maximum(const struct mqtt_link *l)
+{
+	return l->connection.receive_maximum;
+}
+
 size_t link_unacknowledged(const struct mqtt_link *l)
 {
 	return l->connection.awaited.count;

@@ -94,6 +94,8 @@ void link_close(struct mqtt_link *, void (*on_closed)(void *owner));
 
 /* asking */
 bool link_is_up(const struct mqtt_link *);
+/* How many QoS 1 publishes the broker takes that it has not acknowledged (MQTT 5 §3.2.2.3.3); while the link is up. */
+unsigned link_receive_maximum(const struct mqtt_link *);
 size_t link_unacknowledged(const struct mqtt_link *); /* QoS 1 publishes whose PUBACK is out */
 
 /* changing */

@@ -7,56 +7,16 @@
 
 #include "base/memory.h"
 #include "gateway/cli/call.h"
-#include "gateway/cli/cli.h"
+#include "gateway/cli/commands.h"
 #include "gateway/cli/target.h"
-
-static const struct cli_command *const commands[] = {
-	&CMD_SEND,
-	&CMD_WATCH,
-	&CMD_VEHICLES,
-	&CMD_VEHICLE,
-	&CMD_STATE,
-	&CMD_COMMANDS,
-	&CMD_COMMAND,
-	&CMD_CANCEL,
-	&CMD_FLEETS,
-	&CMD_FLEET_SEND,
-	&CMD_BATCH_CANCEL, /* before the shorter name */
-	&CMD_BATCH,
-	&CMD_BATCHES,
-	&CMD_GRANTS,
-	&CMD_GRANT,
-	&CMD_REVOKE,
-	&CMD_WEBHOOKS,
-	&CMD_WEBHOOK_ADD,
-	&CMD_WEBHOOK_REMOVE,
-	&CMD_WEBHOOK_DELIVERIES,
-	&CMD_ALERTS,
-	&CMD_NODES,
-	&CMD_ADMIN_EXPORT,
-	&CMD_ADMIN_ERASE,
-	&CMD_ADMIN_BLOCK,
-	&CMD_ADMIN_UNBLOCK,
-	&CMD_TOKEN_INIT,
-	&CMD_TOKEN_MINT,
-};
-#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
-
-/* Understood everywhere, before or after the command. */
-static const struct option everywhere[] = {
-	{ "-o", OPTION_TEXT, "json", "print JSON, for scripts" },
-	{ "--help", OPTION_FLAG, NULL, "print this" },
-	{ "--version", OPTION_FLAG, NULL, "print the version" },
-};
-#define EVERYWHERE (sizeof(everywhere) / sizeof(everywhere[0]))
 
 static void print_overview(FILE *file)
 {
 	fputs("keyfob - sends commands to connected vehicles and shows what becomes of them\n\n"
 	      "usage: keyfob COMMAND [arguments] [options]\n\n",
 		file);
-	for (size_t i = 0; i < COMMANDS; i++)
-		fprintf(file, "  %-14s  %s\n", commands[i]->name, commands[i]->summary);
+	for (size_t i = 0; i < CLI_COMMAND_COUNT; i++)
+		fprintf(file, "  %-14s  %s\n", CLI_COMMANDS[i]->name, CLI_COMMANDS[i]->summary);
 	fputs("\n`keyfob COMMAND --help` tells more. `-o json` anywhere prints JSON, for scripts.\n\n"
 	      "  KEYFOB_URL     the node, such as https://keyfob.example\n"
 	      "  KEYFOB_TOKEN   a bearer token for it\n"
@@ -70,8 +30,7 @@ static void print_overview(FILE *file)
 static void print_option(FILE *file, const struct option *o)
 {
 	char left[64];
-	const char *gap = o->kind == OPTION_MAYBE_DURATION || !o->value ? "" : " ";
-	snprintf(left, sizeof(left), "%s%s%s", o->name, gap, o->value ? o->value : "");
+	option_write(o, left, sizeof(left));
 	fprintf(file, "  %-24s  %s\n", left, o->help);
 }
 
@@ -87,8 +46,8 @@ static void print_help(FILE *file, const struct cli_command *c)
 	fputc('\n', file);
 	for (const struct option *o = c->options; o && o->name; o++)
 		print_option(file, o);
-	for (size_t i = 0; i < EVERYWHERE; i++)
-		print_option(file, &everywhere[i]);
+	for (const struct option *o = CLI_EVERYWHERE; o->name; o++)
+		print_option(file, o);
 	if (c->help)
 		fprintf(file, "\n%s", c->help);
 }
@@ -126,13 +85,13 @@ static const struct cli_command *command_take(char **argv, size_t *argc)
 	size_t first = next_word(argv, *argc, 0), second = next_word(argv, *argc, first + 1);
 	if (first >= *argc)
 		return NULL;
-	for (size_t i = 0; i < COMMANDS; i++) {
-		if (!has_name(commands[i], argv[first], second < *argc ? argv[second] : NULL))
+	for (size_t i = 0; i < CLI_COMMAND_COUNT; i++) {
+		if (!has_name(CLI_COMMANDS[i], argv[first], second < *argc ? argv[second] : NULL))
 			continue;
-		if (strchr(commands[i]->name, ' '))
+		if (strchr(CLI_COMMANDS[i]->name, ' '))
 			take_out(argv, argc, second);
 		take_out(argv, argc, first);
-		return commands[i];
+		return CLI_COMMANDS[i];
 	}
 	return NULL;
 }
@@ -192,8 +151,8 @@ static size_t options_join(const struct cli_command *c, struct option out[OPTION
 	size_t count = 0;
 	for (const struct option *o = c->options; o && o->name; o++)
 		out[count++] = *o;
-	for (size_t i = 0; i < EVERYWHERE; i++)
-		out[count++] = everywhere[i];
+	for (const struct option *o = CLI_EVERYWHERE; o->name; o++)
+		out[count++] = *o;
 	out[count] = (struct option){ 0 };
 	return count;
 }
@@ -224,10 +183,10 @@ static int unknown_command(const char *word)
 {
 	size_t len = strlen(word), begun = 0;
 	fprintf(stderr, "keyfob: there is no command `%.64s`\n", word);
-	for (size_t i = 0; i < COMMANDS; i++) {
-		if (strncmp(commands[i]->name, word, len) != 0 || commands[i]->name[len] != ' ')
+	for (size_t i = 0; i < CLI_COMMAND_COUNT; i++) {
+		if (strncmp(CLI_COMMANDS[i]->name, word, len) != 0 || CLI_COMMANDS[i]->name[len] != ' ')
 			continue;
-		print_usage(stderr, commands[i]);
+		print_usage(stderr, CLI_COMMANDS[i]);
 		begun++;
 	}
 	if (!begun)

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,8 +21,9 @@
 #include "gateway/door/guests.h"
 
 #define BACKLOG 1024
-#define UNREAD_MS 30000	 /* a peer that takes nothing in for so long is gone */
-#define AT_ONCE 64	 /* accepted in one turn of the loop */
+#define UNREAD_MS 30000 /* a peer that takes nothing in for so long is gone */
+#define AT_ONCE 64
+#define SHARED_AT_ONCE 1 /* of a socket that other loops wait for, too: so each gets its part */
 #define EXHAUSTED_MS 100 /* without descriptors nothing is accepted for so long */
 
 static const char FULL[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
@@ -31,6 +33,7 @@ struct listener {
 	struct list node;
 	struct door *door;
 	int fd, port;
+	bool is_shared; /* others accept from it, too */
 	uv_poll_t poll;
 	struct loop_timer rest;
 };
@@ -41,7 +44,9 @@ union any_address {
 	struct sockaddr_in6 in6;
 };
 
+static struct listener *listener_new(struct door *door, bool is_shared);
 static bool listener_start(struct listener *l, const struct address *address);
+static void listener_await(struct listener *l, const char *address);
 static void on_newcomers(uv_poll_t *poll, int status, int events);
 static bool let_next_in(struct listener *l);
 static void rest_without_descriptors(struct listener *l, int error);
@@ -60,11 +65,15 @@ struct door *door_new(struct loop *loop, const struct door_options *options)
 	return door;
 }
 
+static int port_of(const union any_address *at)
+{
+	return ntohs(at->any.sa_family == AF_INET6 ? at->in6.sin6_port : at->in4.sin_port);
+}
+
 bool door_listen(struct door *door, const struct address *address)
 {
-	struct listener *l = memory_new(sizeof(*l));
+	struct listener *l = listener_new(door, false);
 
-	l->door = door;
 	if (!listener_start(l, address)) {
 		log_error(
 			"door", "cannot listen", LOG_TEXT("address", address->text), LOG_TEXT("why", strerror(errno)));
@@ -73,12 +82,46 @@ bool door_listen(struct door *door, const struct address *address)
 		free(l);
 		return false;
 	}
+	listener_await(l, address->text);
+	return true;
+}
+
+bool door_adopt(struct door *door, int fd)
+{
+	struct listener *l = listener_new(door, true);
+	union any_address at;
+	socklen_t len = sizeof(at);
+
+	l->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (l->fd < 0) {
+		log_error("door", "cannot take over a socket", LOG_TEXT("why", strerror(errno)));
+		free(l);
+		return false;
+	}
+	getsockname(l->fd, &at.any, &len);
+	l->port = port_of(&at);
+	listener_await(l, "handed over");
+	return true;
+}
+
+static struct listener *listener_new(struct door *door, bool is_shared)
+{
+	struct listener *l = memory_new(sizeof(*l));
+
+	l->door = door;
+	l->is_shared = is_shared;
+	return l;
+}
+
+static void listener_await(struct listener *l, const char *address)
+{
+	struct door *door = l->door;
+
 	loop_timer_init(door->loop, &l->rest, on_rested);
 	uv_poll_init(loop_uv(door->loop), &l->poll, l->fd);
 	uv_poll_start(&l->poll, UV_READABLE, on_newcomers);
 	list_append(&door->listeners, &l->node);
-	log_debug("door", "listening", LOG_TEXT("address", address->text), LOG_INT("port", l->port));
-	return true;
+	log_debug("door", "listening", LOG_TEXT("address", address), LOG_INT("port", l->port));
 }
 
 static socklen_t address_read(const struct address *a, union any_address *ret)
@@ -109,7 +152,7 @@ static bool listener_start(struct listener *l, const struct address *address)
 	if (bind(l->fd, &at.any, len) != 0 || listen(l->fd, BACKLOG) != 0)
 		return false;
 	getsockname(l->fd, &at.any, &len);
-	l->port = ntohs(at.any.sa_family == AF_INET6 ? at.in6.sin6_port : at.in4.sin_port);
+	l->port = port_of(&at);
 	return true;
 }
 
@@ -118,7 +161,7 @@ static void on_newcomers(uv_poll_t *poll, int status, int events)
 	struct listener *l = container_of(poll, struct listener, poll);
 
 	(void)status, (void)events;
-	for (int i = 0; i < AT_ONCE; i++)
+	for (int i = 0; i < (l->is_shared ? SHARED_AT_ONCE : AT_ONCE); i++)
 		if (!let_next_in(l)) {
 			rest_without_descriptors(l, errno);
 			return;
@@ -184,7 +227,7 @@ static void on_listener_closed(uv_handle_t *handle)
 	free(container_of(handle, struct listener, poll));
 }
 
-/* The kernel resets whoever waits to be let in when the listener is closed. */
+/* The kernel resets whoever waits to be let in when the listener is closed, unless others have it too. */
 void door_drain(struct door *door)
 {
 	struct list *node;
@@ -193,7 +236,7 @@ void door_drain(struct door *door)
 		struct listener *l = container_of(node, struct listener, node);
 		loop_timer_stop(&l->rest);
 		uv_close((uv_handle_t *)&l->poll, on_listener_closed);
-		for (int i = 0; i < BACKLOG && let_next_in(l); i++)
+		for (int i = 0; i < BACKLOG && !l->is_shared && let_next_in(l); i++)
 			;
 		close(l->fd);
 	}

@@ -1,6 +1,7 @@
 /* door.h - accepts connections, counts them, and sends each to the room that its first head asks for.
  *
- * Every worker has a door of its own and listens beside the others (SO_REUSEPORT). The head is only looked at
+ * Every worker has a door of its own and listens beside the others (SO_REUSEPORT), or accepts from one socket with them where the
+ * service manager listens. The head is only looked at
  * (MSG_PEEK): whoever gets the socket reads it from the beginning. Where the door ends TLS (tunnel.h) the rooms get the
  * near end of a tunnel in its place, and see no difference. */
 #ifndef KEYFOB_GATEWAY_DOOR_H
@@ -31,6 +32,8 @@ struct door_options {
 struct door *door_new(struct loop *, const struct door_options *);
 /* False: the log says why. */
 bool door_listen(struct door *, const struct address *);
+/* Accepts from a socket that listens and does not block, and that others accept from too; it stays the caller's. */
+bool door_adopt(struct door *, int fd);
 /* Stops listening. Whoever had come by then is still heard, and sent on. */
 void door_drain(struct door *);
 /* The same, and closes who has not asked for anything yet; frees it. NULL is fine. */

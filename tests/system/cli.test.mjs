@@ -5,6 +5,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync }
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { after, test } from 'node:test';
 import { createLocalJWKSet, jwtVerify } from 'jose';
 import { build } from './children.mjs';
@@ -323,4 +324,56 @@ test('wrong usage is 2, help is 0', async () => {
 		assert.equal(code, 0, args.join(' '));
 		assert.match(out, /keyfob/);
 	}
+});
+
+// ---- what the shell and man know of the programs
+
+function bash(script) {
+	const child = spawn('bash', ['--norc', '-c', script], { stdio: ['ignore', 'pipe', 'pipe'] });
+	let out = '';
+	child.stdout.on('data', (chunk) => (out += chunk));
+	child.stderr.on('data', (chunk) => (out += chunk));
+	return new Promise((done) => child.on('close', (code) => done({ code, out })));
+}
+
+// What bash offers after these words, the last of which is being typed.
+async function offered(...words) {
+	const typed = words.map((word) => `'${word}'`).join(' ');
+	const { code, out } = await bash(
+		`set -eu; . <('${program}' completion bash); complete -p keyfob >/dev/null; COMP_WORDS=(keyfob ${typed}) COMP_CWORD=${words.length}; _keyfob; printf '%s\\n' "\${COMPREPLY[@]}"`,
+	);
+	assert.equal(code, 0, out);
+	return out.trim().split('\n').filter(Boolean);
+}
+
+test('bash completes commands, their second words and their options, as the table of commands has them', async () => {
+	assert.deepEqual(await offered('ve'), ['vehicles', 'vehicle']);
+	assert.deepEqual(await offered('token', ''), ['init', 'mint']);
+	assert.deepEqual(await offered('token', 'mint', '--su'), ['--subject']);
+	assert.deepEqual(await offered('-o', 'json', 'send', 'CAR1', 'doors.unlock', '--w'), ['--wait']);
+	assert.deepEqual(await offered('send', 'CAR1', '-o', ''), ['json', 'text']);
+	assert.deepEqual(await offered('batch', 'c'), ['cancel']);
+	assert.deepEqual(await offered('batch', 'B1', '--h'), ['--help']);
+	assert.deepEqual(await offered('doctor', '--config', join(scratch.slice(0, -2))), [scratch]);
+	const overview = (await keyfob(null, ['--help'])).out;
+	const listed = [...overview.matchAll(/^ {2}([a-z]+)(?: [a-z]+)? {2,}/gm)].map(([, word]) => word);
+	assert.deepEqual(new Set(await offered('')), new Set([...listed, 'help']));
+	assert.equal((await keyfob(null, ['completion', 'tcsh'])).code, 2);
+});
+
+const manual = fileURLToPath(new URL('../../docs/man', import.meta.url));
+
+test('the manual pages are well written, and know every option that --help knows', async () => {
+	for (const page of ['keyfob.1', 'keyfob-vehicle.1', 'keyfob.yaml.5', 'keyfobd.8']) {
+		const file = join(manual, page);
+		assert.deepEqual(await bash(`mandoc -Tlint -Wwarning '${file}' && LC_ALL=C.UTF-8 MANWIDTH=100 man --warnings -l '${file}' 2>&1 >/dev/null`), { code: 0, out: '' }, page);
+	}
+	const shown = (page) => bash(`LC_ALL=C.UTF-8 MANWIDTH=200 man -l '${join(manual, page)}' | col -bx`);
+	for (const [name, page] of [['keyfobd', 'keyfobd.8'], ['keyfob-vehicle', 'keyfob-vehicle.1']]) {
+		const options = (text) => new Set(text.match(/--[a-z][a-z-]+/g));
+		assert.deepEqual(options((await shown(page)).out), options((await bash(`'${join(build, 'bin', name)}' --help`)).out), page);
+	}
+	const page = (await shown('keyfob.1')).out;
+	for (const word of ['send', 'token mint', 'doctor', 'fleets']) assert.match(page, new RegExp(`^ +keyfob ${word}( |$)`, 'm'));
+	assert.match((await shown('keyfob.yaml.5')).out, /^ +http\.tls\.certificate$/m);
 });

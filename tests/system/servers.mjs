@@ -66,11 +66,12 @@ export function vehicleIds(count, first = 1) {
 }
 
 class Broker {
-	constructor(name, port, { tls, bridge }) {
+	constructor(name, port, { tls, bridge, configure = (lines) => lines }) {
 		this.name = name;
 		this.port = port;
 		this.tls = tls;
 		this.bridge = bridge;
+		this.configure = configure;
 		this.url = `mqtt://127.0.0.1:${port}`;
 		this.folder = join(folder, name);
 		this.password = vehiclePassword;
@@ -112,7 +113,7 @@ class Broker {
 		if (this.tls) lines.push(...this.#secureListener());
 		if (this.bridge) lines.push(...this.#bridgeToItself());
 		if (process.getuid() === 0) lines.push('user root');
-		return `${lines.join('\n')}\n`;
+		return `${this.configure(lines).join('\n')}\n`;
 	}
 
 	// A second listener, where everybody shows a certificate.
@@ -166,11 +167,12 @@ class Broker {
 	}
 }
 
-// `authority` (certificates.mjs): it listens for TLS as well, at `broker.secureUrl`. `bridge`: { from, to }.
-export async function startBroker({ ids = vehicleIds(40), authority, bridge } = {}) {
+// `authority` (certificates.mjs): it listens for TLS as well, at `broker.secureUrl`. `bridge`: { from, to }. `configure` has the last
+// word on the lines of mosquitto.conf.
+export async function startBroker({ ids = vehicleIds(40), authority, bridge, configure } = {}) {
 	const port = await freePort();
 	const tls = authority && { port: await freePort(), authority };
-	const broker = new Broker(`mosquitto-${++brokers}`, port, { tls, bridge });
+	const broker = new Broker(`mosquitto-${++brokers}`, port, { tls, bridge, configure });
 	broker.secureUrl = tls && `mqtts://127.0.0.1:${tls.port}`;
 	await broker.prepare(ids);
 	await broker.start();
@@ -232,7 +234,16 @@ class Node {
 
 // JSON is YAML, so the configuration is an object here. `config` is merged over the ordinary one.
 // `isReady: false`: it will lack a neighbour, so it is up when it answers at all. `build`: of another version.
-export async function startNode({ broker, database, config = {}, isReady = true, failpoints, env, build: whose = build }) {
+export async function startNode({ isReady = true, ...options }) {
+	const node = await prepareNode(options);
+	await node.start(isReady);
+	atEnd(() => assertNoSecret(node));
+	atEnd(() => keepMetrics(node));
+	return node;
+}
+
+// The same, not started.
+export async function prepareNode({ broker, database, config = {}, failpoints, env, build: whose = build }) {
 	const ports = { http: await freePort(), admin: await freePort() };
 	const node = new Node(`keyfobd-${++nodes}`, ports, Boolean(config.http?.tls));
 	node.failpoints = failpoints;
@@ -251,10 +262,7 @@ export async function startNode({ broker, database, config = {}, isReady = true,
 		commands: { catalog },
 		log: { level: 'debug' },
 	};
-	writeFileSync(node.file, JSON.stringify(merge(ordinary, config), null, '\t'));
-	await node.start(isReady);
-	atEnd(() => assertNoSecret(node));
-	atEnd(() => keepMetrics(node));
+	writeFileSync(node.file, JSON.stringify(merge(ordinary, config), null, '\t'), { mode: 0o600 });
 	return node;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/metrics.h"
+#include "gateway/cli/commands.h"
 #include "gateway/config.h"
 
 static const struct page {
@@ -12,6 +13,8 @@ static const struct page {
 	void (*write)(FILE *);
 } pages[] = {
 	{ SOURCE_FOLDER "/docs/configuration.md", config_write_manual },
+	{ SOURCE_FOLDER "/docs/man/keyfob.1", cli_write_man },
+	{ SOURCE_FOLDER "/docs/man/keyfob.yaml.5", config_write_man },
 	{ SOURCE_FOLDER "/docs/metrics.md", metrics_write_manual },
 };
 

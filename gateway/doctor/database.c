@@ -1,0 +1,133 @@
+/* database.c - PostgreSQL, as a node needs it, and our clock against its. */
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "gateway/access/token.h"
+#include "gateway/config.h"
+#include "gateway/doctor/doctor_internal.h"
+#include "sql/checkup.h"
+#include "sql/migrate.h"
+
+#define VERSION_MIN 15
+#define CLOCK_APART_MS 1000 /* reachability and time-outs are the database's: a second is no harm yet */
+
+static void check_server(struct patient *p, const struct checkup *c)
+{
+	if (c->version / 10000 < VERSION_MIN)
+		find(p->report, "database", VERDICT_FAILED, "use PostgreSQL 15 or later", "it is PostgreSQL %d",
+			c->version / 10000);
+	else
+		find(p->report, "database", VERDICT_OK, "", "PostgreSQL %d, as %s", c->version / 10000, c->role);
+}
+
+static void check_schema(struct patient *p, const struct checkup *c)
+{
+	int wanted = migrate_version();
+
+	if (c->schema == wanted)
+		find(p->report, "schema", VERDICT_OK, "", "version %d, this program's", wanted);
+	else if (c->schema == 0)
+		find(p->report, "schema", VERDICT_FAILED, "keyfobd --config FILE --migrate, as the database's owner",
+			"there is none yet");
+	else if (c->schema < wanted)
+		find(p->report, "schema", VERDICT_FAILED, "keyfobd --config FILE --migrate, as the database's owner",
+			"version %d, older than this program's %d", c->schema, wanted);
+	else
+		find(p->report, "schema", VERDICT_WARNING, "bring this machine's package up to date",
+			"version %d, newer than this program's %d", c->schema, wanted);
+}
+
+static void check_role(struct patient *p, const struct checkup *c)
+{
+	if (c->schema == 0)
+		return;
+	if (c->unreadable > 0)
+		find(p->report, "role", VERDICT_FAILED,
+			"as the owner, after each --migrate: select service_grant('ROLE')",
+			"%s lacks rights to %d tables, %s among them", c->role, c->unreadable, c->unreadable_one);
+	else if (c->may_change_schema)
+		find(p->report, "role", VERDICT_WARNING,
+			"let another own the database, and this one only serve: docs/access.md",
+			"%s may change the schema, and with it the audit table", c->role);
+	else
+		find(p->report, "role", VERDICT_OK, "", "%s serves, and cannot change the schema", c->role);
+}
+
+/* synchronous_commit itself is no question: a node sets it for its connections. */
+static void check_durability(struct patient *p, const struct checkup *c)
+{
+	if (p->config->database.synchronous && (!c->wants_standby || !c->has_standby))
+		find(p->report, "durability", VERDICT_FAILED,
+			"set up a standby and synchronous_standby_names, or database.synchronous: false",
+			c->wants_standby ? "database.synchronous is true, and no standby follows: commits hang"
+					 : "database.synchronous is true, and synchronous_standby_names is empty: a "
+					   "failover loses commands");
+	else if (!c->fsync || !c->full_page_writes)
+		find(p->report, "durability", VERDICT_WARNING,
+			"switch it on in postgresql.conf, unless this is for tests",
+			"%s is off: what was accepted may be lost with the power",
+			c->fsync ? "full_page_writes" : "fsync");
+	else
+		find(p->report, "durability", VERDICT_OK, "", "a commit is on the disk%s",
+			p->config->database.synchronous ? ", and on the standby's" : "");
+}
+
+static void check_connections(struct patient *p, const struct checkup *c)
+{
+	int needed = 2 * (int)config_workers(p->config) + 1;
+	int open_to_us = c->connections_max - (p->has_node ? 0 : c->connections);
+
+	if (needed <= open_to_us)
+		find(p->report, "connections", VERDICT_OK, "", "this node needs %d, of %d", needed, c->connections_max);
+	else
+		find(p->report, "connections", VERDICT_FAILED,
+			"raise max_connections (or the role's limit), or lower node.workers",
+			"this node needs %d, and of %d only %d can be had", needed, c->connections_max,
+			open_to_us > 0 ? open_to_us : 0);
+}
+
+/* Roughly: nobody writes a file in the future. */
+static bool is_before_its_file(const struct config *config)
+{
+	struct stat file;
+
+	return stat(config->file, &file) == 0 && file.st_mtime > time(NULL) + 1;
+}
+
+/* `NULL`: the database cannot be asked. */
+static void check_clock(struct patient *p, const struct checkup *c)
+{
+	static const char advice[] = "keep both by NTP (systemd-timesyncd, chrony)";
+	long long off_ms = c ? llabs(c->clock_offset_us) / 1000 : 0, give_ms = c ? c->clock_trip_us / 2000 : 0;
+
+	if (is_before_its_file(p->config))
+		find(p->report, "clock", VERDICT_FAILED, advice, "this machine's is before the last change of %s",
+			p->config->file);
+	else if (off_ms - give_ms > CLOCK_APART_MS)
+		find(p->report, "clock", off_ms - give_ms > TOKEN_LEEWAY_US / 1000 ? VERDICT_FAILED : VERDICT_WARNING,
+			advice, "the database's is %lld ms %s this machine's", off_ms,
+			c->clock_offset_us > 0 ? "ahead of" : "behind");
+	else if (c)
+		find(p->report, "clock", VERDICT_OK, "", "%lld ms from the database's, give or take %lld", off_ms,
+			give_ms);
+}
+
+void check_database(struct patient *p)
+{
+	struct checkup c;
+	char why[512];
+
+	if (!checkup_read(p->config->database.url, &c, why, sizeof(why))) {
+		find(p->report, "database", VERDICT_FAILED, "look at database.url, pg_hba.conf, and whether it runs",
+			"%s", why);
+		check_clock(p, NULL);
+		return;
+	}
+	check_server(p, &c);
+	check_schema(p, &c);
+	check_role(p, &c);
+	check_durability(p, &c);
+	check_connections(p, &c);
+	check_clock(p, &c);
+}
