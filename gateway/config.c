@@ -29,9 +29,9 @@ struct check {
 };
 
 static const struct config *read_anew(
-	const char *file, char *const *environ, bool names_only, struct config_error *ret);
+	const char *file, char *const *environment, bool names_only, struct config_error *ret);
 static bool read_into(
-	struct snapshot *s, const char *file, char *const *environ, bool names_only, struct config_error *error);
+	struct snapshot *s, const char *file, char *const *environment, bool names_only, struct config_error *error);
 static const char *folder_of(struct document *doc, const char *file);
 static bool check_tls(struct check *c);
 static bool check_issuers(struct check *c);
@@ -40,22 +40,23 @@ static bool check_providers(struct check *c);
 
 static bool (*const checks[])(struct check *) = { check_tls, check_issuers, check_console, check_providers };
 
-const struct config *config_read(const char *file, char *const *environ, struct config_error *ret)
+const struct config *config_read(const char *file, char *const *environment, struct config_error *ret)
 {
-	return read_anew(file, environ, false, ret);
+	return read_anew(file, environment, false, ret);
 }
 
-const struct config *config_read_again(const char *file, char *const *environ, struct config_error *ret)
+const struct config *config_read_again(const char *file, char *const *environment, struct config_error *ret)
 {
-	return read_anew(file, environ, true, ret);
+	return read_anew(file, environment, true, ret);
 }
 
-static const struct config *read_anew(const char *file, char *const *environ, bool names_only, struct config_error *ret)
+static const struct config *read_anew(
+	const char *file, char *const *environment, bool names_only, struct config_error *ret)
 {
 	struct snapshot *s = memory_new(sizeof(*s));
 
 	s->doc = document_new();
-	if (read_into(s, file, environ, names_only, ret))
+	if (read_into(s, file, environment, names_only, ret))
 		return &s->config;
 	config_free(&s->config);
 	return NULL;
@@ -71,14 +72,14 @@ void config_free(const struct config *config)
 }
 
 static bool read_into(
-	struct snapshot *s, const char *file, char *const *environ, bool names_only, struct config_error *error)
+	struct snapshot *s, const char *file, char *const *environment, bool names_only, struct config_error *error)
 {
 	struct value *root = document_read_file(s->doc, file, error);
 	struct check check = { &s->config, root, { s->doc, folder_of(s->doc, file), error, names_only } };
 
 	s->root = root;
-	if (!root || !config_lay_otel(s->doc, root, environ, &s->config.warnings, error) ||
-		!config_lay_environment(s->doc, root, environ, &s->config.warnings, error))
+	if (!root || !config_lay_otel(s->doc, root, environment, &s->config.warnings, error) ||
+		!config_lay_environment(s->doc, root, environment, &s->config.warnings, error))
 		return false;
 	if (!settings_read(&check.reading, &CONFIG_TABLE, root, "", &s->config))
 		return false;

@@ -172,12 +172,12 @@ struct config {
 
 /* making */
 
-/* Reads `file` and what `environ` overrides (NULL: nothing). NULL when it is not fit to start with: then
+/* Reads `file` and what `environment` overrides (NULL: nothing). NULL when it is not fit to start with: then
  * ret->line says why, and the exit code is 78. The caller owns the result. */
-const struct config *config_read(const char *file, char *const *environ, struct config_error *ret);
+const struct config *config_read(const char *file, char *const *environment, struct config_error *ret);
 /* Likewise at SIGHUP, when only what is reloadable counts. Files are named and not looked at, so that each can be refused by
  * whoever reads it; secrets that stand in files are NULL. */
-const struct config *config_read_again(const char *file, char *const *environ, struct config_error *ret);
+const struct config *config_read_again(const char *file, char *const *environment, struct config_error *ret);
 /* NULL is fine. */
 void config_free(const struct config *);
 

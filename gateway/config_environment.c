@@ -33,13 +33,13 @@ static bool lay(struct document *doc, struct value *root, const char *name, cons
 static void drop_other_spelling(struct value *root, const char *path);
 
 /* Sections before what is in them. */
-bool config_lay_environment(struct document *doc, struct value *root, char *const *environ, struct texts *warnings,
+bool config_lay_environment(struct document *doc, struct value *root, char *const *environment, struct texts *warnings,
 	struct config_error *error)
 {
 	char name[NAME_SIZE];
 
 	for (int depth = 0; depth <= DEPTH_MAX; depth++)
-		for (char *const *variable = environ; variable && *variable; variable++) {
+		for (char *const *variable = environment; variable && *variable; variable++) {
 			const char *equals = strchr(*variable, '=');
 			if (!equals || strncmp(*variable, PREFIX, PREFIX_LEN) != 0)
 				continue;

@@ -15,7 +15,7 @@ struct value;
 
 /* Changes `root`; adds a sentence to `warnings` for each KEYFOB_ variable that names no setting. */
 bool config_lay_environment(
-	struct document *, struct value *root, char *const *environ, struct texts *warnings, struct config_error *);
+	struct document *, struct value *root, char *const *environment, struct texts *warnings, struct config_error *);
 
 /* A sentence more. */
 void config_warn(struct document *, struct texts *warnings, const char *sentence);

@@ -46,25 +46,25 @@ static const struct row {
 	{ "OTEL_TRACES_SAMPLER_ARG", "tracing.ratio", as_it_is },
 };
 
-static const char *text_of(char *const *environ, const char *name)
+static const char *text_of(char *const *environment, const char *name)
 {
 	size_t len = strlen(name);
 
-	for (char *const *variable = environ; variable && *variable; variable++) {
+	for (char *const *variable = environment; variable && *variable; variable++) {
 		if (strncmp(*variable, name, len) == 0 && (*variable)[len] == '=')
 			return *variable + len + 1;
 	}
 	return "";
 }
 
-bool config_lay_otel(struct document *doc, struct value *root, char *const *environ, struct texts *warnings,
+bool config_lay_otel(struct document *doc, struct value *root, char *const *environment, struct texts *warnings,
 	struct config_error *error)
 {
 	const struct laying laying = { doc, warnings, error };
 
 	error->line[0] = '\0';
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		const char *text = text_of(environ, rows[i].name);
+		const char *text = text_of(environment, rows[i].name);
 		struct value *v = *text ? rows[i].read(&laying, rows[i].name, text) : NULL;
 		if (error->line[0])
 			return false;

@@ -11,6 +11,6 @@ struct value;
 
 /* Changes `root`; an empty variable is as good as none. What another exporter would do and this one does not is a warning. */
 bool config_lay_otel(
-	struct document *, struct value *root, char *const *environ, struct texts *warnings, struct config_error *);
+	struct document *, struct value *root, char *const *environment, struct texts *warnings, struct config_error *);
 
 #endif
