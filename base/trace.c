@@ -58,7 +58,7 @@ bool tracestate_is_fine(const char *text)
 	size_t len = strlen(text);
 
 	for (const char *c = text; *c; c++) {
-		if ((*c < ' ' && *c != '\t') || *c > '~')
+		if (*c < ' ' || *c > '~')
 			return false;
 	}
 	return len > 0 && len <= TRACESTATE_MAX;

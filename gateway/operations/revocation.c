@@ -17,7 +17,7 @@
 
 #define LOOK_MS 500
 #define LOOK_MAX 256   /* of each kind in one look */
-#define ERASED_MAX 100 /* vehicles in one look: all that they have is gone through */
+#define ERASED_MAX 1 /* vehicles in one look: all that it has is gone through, and others wait for its head */
 
 enum { FOUND, EXPIRED }; /* a look's statements */
 

@@ -416,7 +416,7 @@ declare
 begin
 	update webhooks o set secret = fresh, old_secret = case when overlap > '0' then o.secret end,
 		old_secret_until = case when overlap > '0' then clock_timestamp() + overlap end, updated_at = clock_timestamp()
-	where o.id = wanted and (admin or o.subject = who) returning * into w;
+	where o.id = wanted and (admin or o.subject = who and not o.is_admin) returning * into w;
 	outcome := case when found then 'done' else 'no_webhook' end;
 	body := case outcome when 'done' then webhook_json_secret(w) end;
 	insert into audit (who, action, object, allowed) values (actor(who, whence), 'webhook.rotate', 'webhook/' || wanted, outcome = 'done');
@@ -427,7 +427,7 @@ create function webhook_redeliver(who text, admin boolean, webhook uuid, deliver
 declare
 	d webhook_deliveries;
 begin
-	if not exists (select from webhooks o where o.id = webhook and (admin or o.subject = who)) then
+	if not exists (select from webhooks o where o.id = webhook and (admin or o.subject = who and not o.is_admin)) then
 		outcome := 'no_webhook';
 	else
 		select * into d from webhook_deliveries o where o.id = delivery and o.webhook_id = webhook;

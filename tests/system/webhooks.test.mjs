@@ -293,6 +293,23 @@ test('somebody else\'s webhook is none, one erases what is kept of a subject, an
 	assert.equal((await rest(one, 'GET', `/v1/webhooks/${hook.id}`, { token: admin })).status, 404);
 });
 
+test('what an admin\'s webhook hears is not shown to the same subject without that scope, nor is its secret', options, async () => {
+	const id = await car();
+	const chief = await adminToken('chief');
+	const hook = await webhook({ vehicle_ids: [id] }, { by: chief });
+	const n = await wish(id);
+	await receiver.until(hook.path, wished(n));
+	const plain = await token({ sub: 'chief', scope: 'vehicles:read' });
+	const path = `/v1/webhooks/${hook.id}`;
+	const {
+		body: { items },
+	} = await poll(() => rest(one, 'GET', `${path}/deliveries`, { token: chief }), ({ body }) => body.items.length > 0);
+	const shown = async (by) => (await rest(one, 'GET', `${path}/deliveries/${items[0].id}`, { token: by })).body.event;
+	assert.equal((await shown(chief)).subject, id);
+	assert.equal(await shown(plain), null);
+	for (const action of ['/rotate', `/deliveries/${items[0].id}/redeliver`]) assert.equal((await rest(one, 'POST', path + action, { token: plain })).status, 404, action);
+});
+
 test('a URL that is none, or that is not to be called, is refused', options, async () => {
 	const id = await ownCar();
 	for (const url of ['ftp://platform.example/', 'platform.example/keyfob', 'https://user:secret@platform.example/', 'https://platform.example/#part', 'https://', ''])

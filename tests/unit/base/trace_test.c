@@ -57,6 +57,7 @@ START_TEST(carries_a_state_of_bounded_length)
 	ck_assert(tracestate_is_fine("rojo=00f067aa0ba902b7, congo=t61rcWkgMzE"));
 	ck_assert(!tracestate_is_fine(""));
 	ck_assert(!tracestate_is_fine("a=\n"));
+	ck_assert(!tracestate_is_fine("a=\tb")); /* MQTT carries no control character */
 	ck_assert(!tracestate_is_fine("a=\xc3\xa4"));
 }
 END_TEST

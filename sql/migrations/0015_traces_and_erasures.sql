@@ -22,7 +22,7 @@ create or replace function command_json_accepted(c commands) returns json langua
 	select json_with_rest(command_json_plain(c, 'accepted', 0, false, null, null, false, null, null), c.sealed_params, null, c.traceparent) $$;
 create or replace function command_json_sent(c commands) returns json language sql stable as $$
 	select json_with_rest(command_json_plain(c, 'sent', c.attempts, true, null, null, c.late, c.sent_at, null), c.sealed_params, null, c.traceparent) $$;
-drop function json_with_sealed(json, text, text);
+-- json_with_sealed() stays for nodes of the version before.
 
 -- The next journeys that are over, or timed out, and are to be recorded, each as its event told it: at most some `most`, those of the
 -- last `lag` left out, since their transactions may still be under way. Each once, to whoever asks; what happened while
@@ -73,6 +73,8 @@ create or replace function subject_erase(whom text, asker text, whence text) ret
 declare
 	known uuid := actor(whom, null);
 begin
+	insert into erasures as e (subject) values (whom) -- before the heads, as erasures_look() has it
+	on conflict (subject) do update set at = clock_timestamp(), passed = '', remains = false, due_at = clock_timestamp();
 	perform from vehicle_heads h where h.vehicle_id in (
 		select g.object_id from grants g where g.object_kind = 'vehicle' and whom in (g.subject, g.granted_by)) order by h.vehicle_id for update;
 	perform from fleets f where f.fleet_id in (
@@ -80,10 +82,9 @@ begin
 	update grants g set expires_at = clock_timestamp() where g.subject = whom and (g.expires_at is null or g.expires_at > clock_timestamp());
 	update grants g set granted_by = 'erased' where g.granted_by = whom;
 	delete from idempotency k where k.subject = whom;
+	delete from webhooks w where w.subject = whom;
 	insert into audit (who, action, allowed, detail) values (actor(asker, whence), 'subject.erase', true, json_build_object('whom', known));
 	delete from actors a where a.subject = whom;
-	insert into erasures as e (subject) values (whom)
-	on conflict (subject) do update set at = clock_timestamp(), passed = '', remains = false, due_at = clock_timestamp();
 end $$;
 
 -- A reason without a name.
