@@ -8,6 +8,7 @@ import { parseTraceParent, TraceState, W3CTraceContextPropagator } from '@opente
 import { startCollector } from './collector.mjs';
 import { build, Child, folder } from './children.mjs';
 import { adminToken, connectVehicle, grant, openSocket, poll, registerVehicle, rest, sendCommand, startInstallation, startNode, token, vehicleIds } from './harness.mjs';
+import { untilConnected } from './stream.mjs';
 
 const options = { timeout: 90_000 };
 const ids = vehicleIds(8);
@@ -78,6 +79,7 @@ describe('a journey', { concurrency: true }, () => {
 				await self.publish(request.response_topic, { request_id: request.request_id, status: 'succeeded' }, { properties });
 			},
 		});
+		await untilConnected(node, admin, [id]); // so nothing waits
 		const [, watcher] = await Promise.all([node, second].map(async (each) => {
 			const socket = await openSocket(each, { token: alice });
 			await socket.call('vehicle.subscribe', { vehicle_id: id });
