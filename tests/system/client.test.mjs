@@ -216,7 +216,39 @@ test('what could not be handed over in time is given up, and it is said whether 
 	assert.equal(car.executed.length, 2);
 });
 
+test('who may send and not see learns how it ended', options, async () => {
+	const { id, car } = await ownCar();
+	const sender = await token({ sub: 'alice', scope: 'commands:write' });
+	const { client } = startClient(node, { token: async () => sender });
+	const isForbidden = (error) => error instanceof ProblemError && error.name === 'forbidden';
+	await assert.rejects(client.watch(id).next(), isForbidden);
+	const done = await client.send(id, { name: 'doors.unlock' }).outcome();
+	assert.equal(done.status, 'succeeded');
+	assert.deepEqual(car.executed, [done.id]);
+	const away = await ownVehicle();
+	const states = collect(client.send(away, { name: 'doors.unlock' }));
+	const { id: waiting } = await states.seen.until((state) => state.status);
+	await client.cancel(away, waiting);
+	await states.ended;
+	assert.equal(states.seen.items.at(-1).status, 'canceled');
+	const reader = await token({ sub: 'alice', scope: 'vehicles:read' });
+	await assert.rejects(startClient(node, { token: async () => reader }).client.send(id, { name: 'doors.lock' }).outcome(), isForbidden);
+});
+
 // ---- following
+
+test('what cannot be followed for now holds nothing else up', options, async () => {
+	const strict = await startNode({ broker, database, config: { ...config, limits: { per_subject: '1/s' } } });
+	const vehicles = [];
+	while (vehicles.length < 4) vehicles.push(await ownVehicle());
+	const watched = [];
+	const begun = () => watched.filter(({ seen }) => seen.items.length > 0).length;
+	let atOnline;
+	const { client } = startClient(strict, { onState: (state) => state === 'online' && (atOnline = begun()) });
+	for (const id of vehicles) watched.push(collect(client.watch(id)));
+	await poll(() => begun(), (count) => count === vehicles.length, { ms: 30_000, what: 'all are followed' });
+	assert.ok(atOnline < vehicles.length, `${atOnline} of them were followed when it was online`);
+});
 
 test('a node drains, another is killed: nothing is missed, nothing comes twice, and what was sent is done once', options, async () => {
 	const { id, car } = await ownCar();

@@ -2,7 +2,7 @@
 //
 // Everything that is watched stays so until it is let go. Whatever a connection cannot promise is said, not hidden: a watch
 // that could not be resumed whole begins anew with a snapshot ('reloaded').
-import { askOn, Link, type LinkState } from './link.js';
+import { Link, type LinkState, pauseAfter } from './link.js';
 import { AccessEndedError, ProblemError, StoppedError } from './problem.js';
 import { Queue } from './queue.js';
 import { type CallOptions, type Sending, type SendOptions, send } from './send.js';
@@ -110,8 +110,10 @@ export class Client {
 
 	async #subscribeAll(socket: Socket): Promise<void> {
 		this.#resumed = { recovered: 0, reloaded: 0, fleets: 0 };
-		for (const [id, watch] of this.#fleets) await this.#subscribeFleet(socket, id, watch);
-		for (const watch of this.#watches.values()) await this.#subscribe(socket, watch);
+		const fleets = [...this.#fleets];
+		const watches = [...this.#watches.values()]; // what comes later subscribes by itself
+		for (const [id, watch] of fleets) await this.#subscribeFleet(socket, id, watch);
+		for (const watch of watches) await this.#subscribe(socket, watch);
 	}
 
 	// ---- commands
@@ -188,7 +190,7 @@ export class Client {
 
 	// On the connection that is there; the next one subscribes to all by itself.
 	#now(subscribe: (socket: Socket) => Promise<void>): void {
-		if (this.#link.state === 'online' && this.#link.socket) void subscribe(this.#link.socket);
+		if (this.#link.signedIn) void subscribe(this.#link.signedIn);
 	}
 
 	#tooLate(watcher: { onEnd?(error: Error): void }, error: Error): () => void {
@@ -215,20 +217,26 @@ export class Client {
 		if (at > now) await new Promise((resolve) => setTimeout(resolve, at - now));
 	}
 
-	async #subscribe(socket: Socket, watch: Watch): Promise<void> {
+	// Resolves with the first answer. What is refused for now is asked again later, and nobody waits for it.
+	async #subscribe(socket: Socket, watch: Watch, refusals = 0): Promise<void> {
 		await this.#maySubscribe();
-		if (this.#watches.get(watch.vehicleId) !== watch) return; // let go meanwhile
+		if (this.#watches.get(watch.vehicleId) !== watch || socket !== this.#link.signedIn) return; // let go meanwhile
 		try {
-			const beginning = watch.subscribed(await askOn<Subscribed>(socket, 'vehicle.subscribe', watch.position));
+			const beginning = watch.subscribed(await socket.call<Subscribed>('vehicle.subscribe', watch.position));
 			if (beginning !== 'first') this.#resumed[beginning]++;
 		} catch (error) {
-			if (this.#isRefusal(error) && this.#watches.get(watch.vehicleId) === watch) this.#end(watch, watch.isBegun ? new AccessEndedError() : error);
+			if (this.#isForNow(error)) void pauseAfter(error, refusals).then(() => this.#subscribe(socket, watch, refusals + 1));
+			else if (this.#isRefusal(error) && this.#watches.get(watch.vehicleId) === watch) this.#end(watch, watch.isBegun ? new AccessEndedError() : error);
 		}
 	}
 
 	// Else the next connection subscribes, or a later request of ours that has taken this one's place.
 	#isRefusal(error: unknown): error is ProblemError {
 		return error instanceof ProblemError && error.name !== 'malformed-request';
+	}
+
+	#isForNow(error: unknown): error is ProblemError {
+		return error instanceof ProblemError && error.isPassing;
 	}
 
 	#end(watch: Watch, error: Error): void {
@@ -257,13 +265,16 @@ export class Client {
 		};
 	}
 
-	async #subscribeFleet(socket: Socket, fleetId: string, watch: FleetWatch): Promise<void> {
+	async #subscribeFleet(socket: Socket, fleetId: string, watch: FleetWatch, refusals = 0): Promise<void> {
+		if (this.#fleets.get(fleetId) !== watch || socket !== this.#link.signedIn) return; // let go meanwhile
 		try {
-			await askOn(socket, 'fleet.subscribe', { fleet_id: fleetId });
+			await socket.call('fleet.subscribe', { fleet_id: fleetId });
 		} catch (error) {
-			if (!this.#isRefusal(error) || this.#fleets.get(fleetId) !== watch) return;
-			this.#fleets.delete(fleetId);
-			for (const watcher of watch.watchers) watcher.onEnd?.(watch.isBegun ? new AccessEndedError() : error);
+			if (this.#isForNow(error)) void pauseAfter(error, refusals).then(() => this.#subscribeFleet(socket, fleetId, watch, refusals + 1));
+			else if (this.#isRefusal(error) && this.#fleets.get(fleetId) === watch) {
+				this.#fleets.delete(fleetId);
+				for (const watcher of watch.watchers) watcher.onEnd?.(watch.isBegun ? new AccessEndedError() : error);
+			}
 			return;
 		}
 		const beginning = watch.isBegun ? 'reloaded' : 'first';

@@ -15,7 +15,7 @@ export interface LinkOptions {
 	token(fresh: boolean): Promise<string>;
 	onState(state: LinkState): void;
 	onEvent(event: AnyEvent): void;
-	// Signed in: what has to be done before it counts as online.
+	// Signed in, and calls go out; until it resolves, 'online' is not told yet.
 	begin(socket: Socket): Promise<void>;
 	onClose(): void;
 	// Nothing will ever come any more.
@@ -42,28 +42,17 @@ const FORBIDDEN = 4403;
 const backoff = (failures: number) => Math.min(WAIT_MAX_MS, WAIT_MIN_MS * 2 ** failures) * (0.5 + Math.random() / 2);
 
 // Before what was refused for a moment is asked again.
-const pauseAfter = ({ problem }: ProblemError, refusals: number) =>
+export const pauseAfter = ({ problem }: ProblemError, refusals: number) =>
 	new Promise<void>((resolve) => setTimeout(resolve, Math.max(1000 * (problem.retry_after_seconds ?? 0), backoff(refusals))));
-
-// On one connection alone: again where the gateway says that it is away for a moment.
-export async function askOn<T>(socket: Socket, method: string, params: object): Promise<T> {
-	for (let refusals = 0; ; ) {
-		try {
-			return await socket.call<T>(method, params);
-		} catch (error) {
-			if (!(error instanceof ProblemError && error.isPassing)) throw error;
-			await pauseAfter(error, refusals++);
-		}
-	}
-}
 
 export class Link {
 	#socket: Socket | undefined;
+	#signedIn: Socket | undefined;
 	#state: LinkState = 'connecting';
 	#subject: string | undefined;
 	#strangers = 0; // connections in a row that were closed with 4401 before they were signed in
 	#failures = 0;
-	#onlineAt = 0;
+	#signedInAt = 0;
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#renewal: ReturnType<typeof setTimeout> | undefined;
 	#over: Error | undefined;
@@ -84,6 +73,11 @@ export class Link {
 	// The connection that is there, signed in or not.
 	get socket(): Socket | undefined {
 		return this.#socket;
+	}
+
+	// The same once it is signed in.
+	get signedIn(): Socket | undefined {
+		return this.#signedIn;
 	}
 
 	// Who is signed in.
@@ -142,14 +136,15 @@ export class Link {
 			socket = this.#open();
 			await socket.opened();
 			const session = await socket.call<Session>('session.authenticate', { token });
-			this.#subject = session.subject;
-			await this.options.begin(socket);
 			if (socket !== this.#socket) return; // closed meanwhile: the next one is on its way
+			this.#subject = session.subject;
+			this.#signedIn = socket;
+			this.#signedInAt = Date.now();
 			this.#strangers = 0;
-			this.#onlineAt = Date.now();
 			this.#renewBefore(socket, session);
-			this.#tell('online');
 			this.#letOn();
+			await this.options.begin(socket);
+			if (socket === this.#socket) this.#tell('online');
 		} catch (error) {
 			if (error instanceof SignedOutError) this.#signOut();
 			else if (socket) this.#fail(socket, error);
@@ -204,13 +199,14 @@ export class Link {
 	#onClose(socket: Socket, code: number): void {
 		if (this.#socket !== socket) return;
 		this.#socket = undefined;
+		const wasSignedIn = this.#signedIn !== undefined;
+		this.#signedIn = undefined;
 		clearTimeout(this.#renewal);
 		this.options.onClose();
 		if (this.#over) return;
-		const wasOnline = this.#state === 'online';
-		if (wasOnline && Date.now() - this.#onlineAt > STEADY_MS) this.#failures = 0;
+		if (wasSignedIn && Date.now() - this.#signedInAt > STEADY_MS) this.#failures = 0;
 		// A connection that is too slow to sign in is closed with the same code as one whose token is refused.
-		const isRefused = code === UNAUTHENTICATED && (wasOnline || this.#strangers++ > 0);
+		const isRefused = code === UNAUTHENTICATED && (wasSignedIn || this.#strangers++ > 0);
 		if (code === FORBIDDEN)
 			this.#signOut(); // another person's token
 		else this.#retry(code === RESTARTING ? Math.random() * RESTART_MS : undefined, isRefused);
@@ -231,7 +227,7 @@ export class Link {
 	async #connected(): Promise<Socket> {
 		for (;;) {
 			if (this.#over) throw this.#over;
-			if (this.#state === 'online' && this.#socket) return this.#socket;
+			if (this.#signedIn) return this.#signedIn;
 			await new Promise<void>((resolve) => this.#online.add(resolve));
 		}
 	}

@@ -1,12 +1,16 @@
 // send.ts - one command, from its key to its verdict, across any number of connections.
 //
 //   key ─ watch the vehicle ─ hand over (again under the same key, until it is answered or the time is over) ─ every change ─ settled
-// The key makes it one command, however often it is asked for. What the watch may have missed is asked for.
+// The key makes it one command, however often it is asked for. What the watch may have missed is asked for, and where there is
+// no watch (a token that may send need not see), it is asked from time to time.
+import { AccessEndedError, ProblemError } from './problem.js';
 import { Queue } from './queue.js';
 import type { Command, Draft, Signal, Status } from './types.js';
 import type { Watcher } from './watch.js';
 
 const HAND_OVER_MS = 30_000;
+const POLL_MIN_MS = 500; // doubling
+const POLL_MAX_MS = 8_000;
 const FINAL: readonly Status[] = ['succeeded', 'failed', 'rejected', 'expired', 'canceled'];
 
 export const isFinal = (status: Status): boolean => FINAL.includes(status);
@@ -82,9 +86,22 @@ export function send(gateway: Gateway, vehicleId: string, draft: Draft, { key, s
 	const early: Command[] = []; // what events told before the gateway's answer
 	let id: string | undefined;
 	let mayHaveMissed = key !== undefined || !gateway.isFollowing(vehicleId);
+	let ended: Error | undefined; // why there is no watch
+	let timer: ReturnType<typeof setTimeout> | undefined;
+	let isOver = false;
+	const get = () =>
+		gateway.ask<Command>('command.get', { vehicle_id: vehicleId, id }, { signal }).then(
+			(state) => sending.take(state),
+			(error) => fail(ended instanceof AccessEndedError ? ended : error),
+		);
 	const look = () => {
-		if (id !== undefined && gateway.isFollowing(vehicleId))
-			gateway.ask<Command>('command.get', { vehicle_id: vehicleId, id }, { signal }).then((state) => sending.take(state), fail);
+		if (id !== undefined && gateway.isFollowing(vehicleId)) void get();
+	};
+	const poll = (ms: number) => {
+		timer = setTimeout(async () => {
+			if (ended || !gateway.isFollowing(vehicleId)) await get();
+			if (!isOver) poll(Math.min(2 * ms, POLL_MAX_MS));
+		}, ms);
 	};
 	const leave = gateway.listen(vehicleId, {
 		onGap: () => {
@@ -96,14 +113,23 @@ export function send(gateway: Gateway, vehicleId: string, draft: Draft, { key, s
 			if (id === undefined) early.push(event.data);
 			else sending.take(event.data);
 		},
-		onEnd: fail,
+		onEnd: (error) => {
+			if (!(error instanceof ProblemError || error instanceof AccessEndedError)) return fail(error); // nothing can be asked any more
+			ended = error; // of the watch alone: the command may be under way
+			if (id !== undefined) void get();
+		},
 	});
-	sending.onEnd(leave);
+	sending.onEnd(() => {
+		isOver = true;
+		clearTimeout(timer);
+		leave();
+	});
 	gateway.ask<Command>('command.send', { vehicle_id: vehicleId, ...draft, idempotency_key: sending.key }, { signal, withinMs }).then((first) => {
 		id = first.id;
 		sending.take(first);
 		for (const state of early) sending.take(state);
 		if (mayHaveMissed) look();
+		if (!isOver) poll(POLL_MIN_MS);
 	}, fail);
 	return sending;
 }
