@@ -4,6 +4,7 @@
  *                      │           ├─ PUBACK 0x10 ──── nobody: the vehicle's session is disproved
  *                      │           ├─ PUBACK ≥ 0x80 ── release, a second later: the broker refused it
  *                      │           └─ link lost ────── lose: nobody knows
+ *                      ├─ not taken by the link ── release, a second later
  *                      └─ not sent (link down, too late) ── release
  *
  * Each verdict is an item of the puback or the failure stage; one that could not be recorded is submitted again until it is. A good
@@ -35,7 +36,7 @@
 #define MID_COUNT 65536
 #define RECORD_RETRY_MS 200
 #define PATIENCE_MS 5	/* a vehicle at hand has answered by then */
-#define REFUSED_MS 1000 /* how long a claim is kept that the broker refused, before it is offered again */
+#define REFUSED_MS 1000 /* how long a claim is kept that broker or link refused, before it is offered again */
 #define REASON_NO_MATCHING_SUBSCRIBERS 0x10 /* MQTT 5 §3.4.2.1 */
 #define REASON_ERROR 0x80		    /* and above */
 #define RECENT_COUNT 4096		    /* publishes whose answers are measured; a power of two */
@@ -85,6 +86,7 @@ static void publish(struct flight *f, const struct claim *claim);
 static void measure_publish(const struct flight *f, const struct claim *claim);
 static char *write_steps(const struct flight *f, int reason);
 static void conclude(struct flight *f, const char *verdict, int reason);
+static void release_later(struct flight *f, int reason);
 static bool is_good(const struct flight *f);
 static void wait_for_answer(struct flight *f);
 static void on_patience(struct loop_timer *timer);
@@ -310,7 +312,7 @@ static void publish(struct flight *f, const struct claim *claim)
 	text_free(&payload);
 	FAILPOINT("dispatch.published");
 	if (mid <= 0) {
-		conclude(f, "release", -1);
+		release_later(f, -1);
 		return;
 	}
 	assert(mid < MID_COUNT && !d->by_mid[mid]);
@@ -364,12 +366,18 @@ void dispatch_on_puback(struct dispatch *d, int mid, int reason)
 		d->ports->disprove(d->ports->owner, f->vehicle_id, f->session);
 		conclude(f, "nobody", reason);
 	} else if (reason >= REASON_ERROR) {
-		f->verdict = "release";
-		f->steps = write_steps(f, reason);
-		loop_timer_start(&f->pause, REFUSED_MS);
+		release_later(f, reason);
 	} else {
 		conclude(f, "puback", reason);
 	}
+}
+
+/* At once it would be claimed again by the very transaction that releases it, and refused again. */
+static void release_later(struct flight *f, int reason)
+{
+	f->verdict = "release";
+	f->steps = write_steps(f, reason);
+	loop_timer_start(&f->pause, REFUSED_MS);
 }
 
 static void on_paused(struct loop_timer *timer)

@@ -42,8 +42,9 @@ struct batch {
 	size_t stage_count;
 	struct list waiting;
 	size_t waiting_count;
-	struct quota *quotas; /* by hash of the vehicle; at most half full */
-	size_t quota_count;   /* a power of two */
+	struct batch_item *unseen; /* the first that no cut got as far as; NULL: none. What a quota holds up was seen */
+	struct quota *quotas;	   /* by hash of the vehicle; at most half full */
+	size_t quota_count;	   /* a power of two */
 	struct batch_cut *in_flight;
 	struct loop_soon soon;
 };
@@ -148,7 +149,7 @@ static int64_t waited_ms(const struct batch *batch, const struct batch_item *ite
 
 bool batch_is_late(const struct batch *batch)
 {
-	return !list_is_empty(&batch->waiting) && waited_ms(batch, item_of(batch->waiting.next)) > LATE_MS;
+	return batch->unseen && waited_ms(batch, batch->unseen) > LATE_MS;
 }
 
 size_t batch_cut_vehicles(const struct batch_cut *cut, const char *const **ret_ids)
@@ -168,6 +169,8 @@ const struct fault *batch_submit(struct batch *batch, struct batch_item *item)
 	item->since_ms = loop_monotonic_ms(batch->loop);
 	list_append(&batch->waiting, &item->node);
 	batch->waiting_count++;
+	if (!batch->unseen)
+		batch->unseen = item;
 	if (!batch->in_flight)
 		loop_soon_call(batch->loop, &batch->soon);
 	return NULL;
@@ -214,13 +217,12 @@ static void move(struct batch *batch, struct batch_item *item, struct list *to)
 static struct batch_cut *take(struct batch *batch, struct list *refused)
 {
 	struct batch_cut *cut = memory_new(sizeof(*cut));
-	struct list taken, *next;
+	struct list taken, *node, *next;
 
 	cut->batch = batch;
 	list_init(&taken);
 	memset(batch->quotas, 0, batch->quota_count * sizeof(struct quota));
-	for (struct list *node = batch->waiting.next; node != &batch->waiting && cut->count < batch->options.cut_max;
-		node = next) {
+	for (node = batch->waiting.next; node != &batch->waiting && cut->count < batch->options.cut_max; node = next) {
 		struct batch_item *item = item_of(node);
 		next = node->next;
 		if (item->is_impatient && waited_ms(batch, item) > PATIENCE_MS) {
@@ -230,6 +232,7 @@ static struct batch_cut *take(struct batch *batch, struct list *refused)
 			cut->count++;
 		}
 	}
+	batch->unseen = node != &batch->waiting ? item_of(node) : NULL;
 	place(cut, &taken);
 	list_vehicles(cut);
 	return cut;

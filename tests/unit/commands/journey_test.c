@@ -36,7 +36,8 @@ struct worker {
 	struct deadline *deadline;
 	struct batch *batch;
 	struct command_ports ports;
-	bool broker_is_up;
+	bool broker_is_up, link_is_full;
+	size_t turned_away;
 	int ups, downs, mid;
 	struct {
 		char topic[128], payload[1024];
@@ -68,6 +69,10 @@ static int publish(void *owner, const struct mqtt_publish *m)
 	struct worker *self = owner;
 	if (!self->broker_is_up)
 		return -1;
+	if (self->link_is_full) {
+		self->turned_away++;
+		return -1;
+	}
 	size_t i = self->published_count++;
 	ck_assert_uint_lt(i, sizeof(self->published) / sizeof(self->published[0]));
 	snprintf(self->published[i].topic, sizeof(self->published[i].topic), "%s", m->topic);
@@ -807,6 +812,26 @@ START_TEST(what_the_broker_refuses_is_offered_again_a_second_later)
 }
 END_TEST
 
+START_TEST(what_the_link_does_not_take_is_offered_again_a_second_later)
+{
+	struct accept a = draft();
+	int64_t refused_ms = loop_monotonic_ms(w.loop);
+	w.link_is_full = true;
+	accept_now(&a);
+	free(a.command);
+	ck_assert_uint_eq(w.turned_away, 1);
+	w.link_is_full = false;
+	pump_until(one_published);
+	ck_assert_int_ge(loop_monotonic_ms(w.loop) - refused_ms, 1000);
+	ck_assert_uint_eq(w.turned_away, 1);
+	ck_assert_ptr_nonnull(strstr(w.published[0].payload, "\"attempt\":1}"));
+	puback(0);
+	ck_assert_str_eq(statuses(), "sent/out");
+	ck_assert_str_eq(ask("select string_agg(s->>'step', ' ') from commands, jsonb_array_elements(timeline) s"),
+		"accepted reachability claimed claimed published puback");
+}
+END_TEST
+
 START_TEST(nobody_there_in_an_older_session)
 {
 	struct accept a = draft();
@@ -979,6 +1004,7 @@ int main(void)
 	tcase_add_test(tc, times_out_and_keeps_a_late_answer);
 	tcase_add_test(tc, nobody_there);
 	tcase_add_test(tc, what_the_broker_refuses_is_offered_again_a_second_later);
+	tcase_add_test(tc, what_the_link_does_not_take_is_offered_again_a_second_later);
 	tcase_add_test(tc, nobody_there_in_an_older_session);
 	tcase_add_test(tc, link_lost_before_the_puback);
 	tcase_add_test(tc, never_is_published_at_most_once);

@@ -976,6 +976,66 @@ START_TEST(a_command_that_waits_for_long_is_refused)
 }
 END_TEST
 
+/* A vehicle whose own flood waits for two seconds is no reason to refuse anybody's command; what did not fit into a cut is. */
+
+#define CUT 512
+
+static struct batch_item crowd[CUT + 1];
+static char crowd_ids[CUT + 1][8];
+static size_t crowded;
+
+static void on_crowded(struct batch_item *item, const struct fault *fault)
+{
+	(void)item;
+	ck_assert_ptr_null(fault);
+	crowded++;
+}
+
+static bool are_late_ones_known(void)
+{
+	return loop_monotonic_ms(loop) - waiting_since_ms > 2100;
+}
+
+static bool are_all_through(void)
+{
+	return flooded == 2 * 8 && crowded == CUT + 1 && done == 1 && all_quiet();
+}
+
+START_TEST(one_vehicles_flood_makes_nobody_late)
+{
+	struct batch *loud = workers[0].batch, *full = workers[1].batch;
+	struct accept a;
+
+	done = 0;
+	flooded = crowded = 0;
+	ask("insert into vehicle_heads (vehicle_id) values ('LOUD')");
+	stopper_run("begin");
+	stopper_run("select from vehicle_heads where vehicle_id in ('LOUD', '" CAR "') for update");
+	waiting_since_ms = loop_monotonic_ms(loop);
+	for (size_t i = 0; i < 2 * 8; i++) {
+		floods[i] =
+			(struct batch_item){ .stage = &workers[0].raise, .vehicle_id = "LOUD", .on_done = on_flooded };
+		ck_assert_ptr_null(batch_submit(loud, &floods[i]));
+	}
+	for (size_t i = 0; i < CUT + 1; i++) {
+		snprintf(crowd_ids[i], sizeof(crowd_ids[i]), "Y%03zu", i);
+		crowd[i] = (struct batch_item){
+			.stage = &workers[1].raise, .vehicle_id = i == 0 ? CAR : crowd_ids[i], .on_done = on_crowded
+		};
+		ck_assert_ptr_null(batch_submit(full, &crowd[i]));
+	}
+	pump_until(are_late_ones_known);
+	ck_assert(!batch_is_late(loud));
+	ck_assert(batch_is_late(full));
+	submit(0, &a, "CAR2", NULL);
+	stopper_run("commit");
+	pump_until(are_all_through);
+	ck_assert_ptr_null(faults[0]);
+	ck_assert(!batch_is_late(full));
+	free(a.command);
+}
+END_TEST
+
 /* Durable before told. */
 
 START_TEST(nothing_is_told_before_the_commit)
@@ -1063,6 +1123,7 @@ int main(void)
 	tcase_add_test(order, crossing_batches_do_not_deadlock);
 	tcase_add_test(order, one_vehicle_holds_up_no_other);
 	tcase_add_test(order, a_command_that_waits_for_long_is_refused);
+	tcase_add_test(order, one_vehicles_flood_makes_nobody_late);
 	TCase *durable = add_rule(suite, "durable before told");
 	tcase_add_test(durable, nothing_is_told_before_the_commit);
 	tcase_add_test(durable, own_subscribers_wait_for_the_commit);
