@@ -70,7 +70,7 @@ export class Child {
 	}
 
 	// Resolves when `isUp` does; rejects as soon as the process is over.
-	async untilUp(isUp, ms = 15_000) {
+	async untilUp(isUp, ms = 45_000) {
 		const end = Date.now() + ms;
 		while (!(await isUp())) {
 			if (this.exit || Date.now() > end) {
