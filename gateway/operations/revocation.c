@@ -16,7 +16,7 @@
 #include "sql/statements.h"
 
 #define LOOK_MS 500
-#define LOOK_MAX 256   /* of each kind in one look */
+#define LOOK_MAX 256 /* of each kind in one look */
 #define ERASED_MAX 1 /* vehicles in one look: all that it has is gone through, and others wait for its head */
 
 enum { FOUND, EXPIRED }; /* a look's statements */
