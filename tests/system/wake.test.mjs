@@ -249,6 +249,7 @@ test('attempts end, and so does the budget', options, async () => {
 	const sent = await send(one, id, { name: 'climate.start', params: { temperature: 20 }, ttl_seconds: 3600, wake: true });
 	for (const attempt of [1, 2, 3]) {
 		const [newest] = await poll(() => wakeups(id), ([item]) => item?.attempt === attempt && item.status === 'submitted' && item.provider === 'http');
+		// A slot that is spent is shown as submitted before the provider has said what it calls the message.
 		const name = await poll(() => database.sql(`select message_id from wakeups where id = '${newest.id}'`), Boolean, { what: 'its name is known' });
 		assert.equal((await callBack(two, { MessageSid: name, MessageStatus: 'delivered' })).status, 204, `${newest.id}: ${name}, the last was ${sids.get(msisdn)} of ${smsTo(msisdn).length}`);
 		await untilAbsence(id, 'ready');
