@@ -351,6 +351,7 @@ create function webhook_put(who text, admin boolean, wanted uuid, is_new boolean
 declare
 	w webhooks;
 	enables boolean;
+	waiting text[];
 begin
 	outcome := 'done';
 	begin
@@ -360,8 +361,11 @@ begin
 			end if;
 			insert into webhooks (id, subject, is_admin, url, secret) values (wanted, who, admin, b->>'url', fresh) returning * into w;
 		else
-			perform from webhook_lines l where l.webhook_id = (select o.id from webhooks o where o.id = wanted and (admin or o.subject = who))
-				order by l.vehicle_id for update; -- before the webhook's row, as everybody
+			-- before the webhook's row, as everybody
+			select array_agg(x.vehicle_id) into waiting from (
+				select l.vehicle_id from webhook_lines l where l.due_at is not null
+					and l.webhook_id = (select o.id from webhooks o where o.id = wanted and (admin or o.subject = who))
+				order by l.vehicle_id for update) x;
 			select * into w from webhooks o where o.id = wanted and (admin or o.subject = who) for update;
 			if not found then
 				raise exception 'no_webhook' using errcode = 'KF004';
@@ -383,7 +387,7 @@ begin
 			raise exception '%', outcome using errcode = 'KF004';
 		end if;
 		if enables and not is_new then
-			perform webhook_resume(w.id);
+			perform webhook_resume(w.id, waiting);
 		end if;
 		body := case when is_new then webhook_json_secret(w) else webhook_json(w) end;
 	exception when sqlstate 'KF004' then
@@ -395,11 +399,11 @@ begin
 end $$;
 
 -- The attempts of what waits in lines that the caller has locked begin anew.
-create function webhook_resume(webhook uuid) returns void language plpgsql as $$
+create function webhook_resume(webhook uuid, vehicles text[]) returns void language plpgsql as $$
 begin
 	update webhook_deliveries d set attempts = 0, first_attempt_at = null, next_attempt_at = null
-	where d.webhook_id = webhook and d.status = 'pending' and d.attempts > 0;
-	update webhook_lines l set due_at = clock_timestamp() where l.webhook_id = webhook and l.due_at is not null and not l.taken;
+	where d.webhook_id = webhook and d.vehicle_id = any(vehicles) and d.status = 'pending' and d.attempts > 0;
+	update webhook_lines l set due_at = clock_timestamp() where l.webhook_id = webhook and l.vehicle_id = any(vehicles) and not l.taken;
 end $$;
 
 create function webhook_delete(who text, admin boolean, wanted uuid, whence text, out outcome text, out body json) language plpgsql as $$
@@ -442,22 +446,4 @@ begin
 	end if;
 	insert into audit (who, action, object, allowed, detail)
 	values (actor(who, whence), 'webhook.redeliver', 'webhook/' || webhook, outcome = 'done', json_build_object('delivery_id', delivery));
-end $$;
-
--- Erases what is kept of a subject: its grants end as those whose time is over do, the keys of its requests and its webhooks go, and
--- the audit table's rows do not name it any more. Heads and fleets are locked in the order of everybody else.
-create or replace function subject_erase(whom text, asker text, whence text) returns void language plpgsql as $$
-declare
-	known uuid := actor(whom, null);
-begin
-	perform from vehicle_heads h where h.vehicle_id in (
-		select g.object_id from grants g where g.object_kind = 'vehicle' and whom in (g.subject, g.granted_by)) order by h.vehicle_id for update;
-	perform from fleets f where f.fleet_id in (
-		select g.object_id from grants g where g.object_kind = 'fleet' and whom in (g.subject, g.granted_by)) order by f.fleet_id for update;
-	update grants g set expires_at = clock_timestamp() where g.subject = whom and (g.expires_at is null or g.expires_at > clock_timestamp());
-	update grants g set granted_by = 'erased' where g.granted_by = whom;
-	delete from idempotency k where k.subject = whom;
-	delete from webhooks w where w.subject = whom;
-	insert into audit (who, action, allowed, detail) values (actor(asker, whence), 'subject.erase', true, json_build_object('whom', known));
-	delete from actors a where a.subject = whom;
 end $$;

@@ -69,6 +69,8 @@ create table erasures (
 	due_at  timestamptz not null default clock_timestamp()
 );
 
+-- Erases what is kept of a subject: its grants end as those whose time is over do, the keys of its requests and its webhooks go, and
+-- the audit table's rows do not name it any more. Heads and fleets are locked in the order of everybody else.
 create or replace function subject_erase(whom text, asker text, whence text) returns void language plpgsql as $$
 declare
 	known uuid := actor(whom, null);
