@@ -9,7 +9,7 @@ import { Failpoints } from './failpoints.mjs';
 import { adminToken, connectVehicle, openSocket, poll, registerVehicle, rest, sendCommand, startInstallation, vehicleIds } from './harness.mjs';
 import { createMigratedDatabase, prepareNode, startBroker } from './servers.mjs';
 
-const units = fileURLToPath(new URL('../../packaging/systemd', import.meta.url));
+const units = fileURLToPath(new URL('../../gateway/packaging/systemd', import.meta.url));
 const ids = vehicleIds(2);
 const admin = await adminToken();
 
