@@ -7,11 +7,11 @@
 
 #include "base/ids.h"
 #include "base/json.h"
-#include "base/log.h"
 #include "base/memory.h"
 #include "gateway/api_internal.h"
 #include "gateway/operations/command_draft.h"
 #include "gateway/operations/vehicle_filter.h"
+#include "gateway/operations/verdict.h"
 #include "sql/db.h"
 #include "sql/statements.h"
 
@@ -29,11 +29,7 @@ const struct api_operation API_BATCH_CREATE = { "batch.create", SCOPE_COMMANDS_W
 static const char *const params_cancel[] = { "id", NULL };
 const struct api_operation API_BATCH_CANCEL = { "batch.cancel", SCOPE_COMMANDS_WRITE, params_cancel, run_cancel };
 
-static const struct verdict {
-	const char *outcome;
-	const struct fault *fault;
-	const char *detail;
-} verdicts[] = {
+static const struct verdict verdicts[] = {
 	{ "done", NULL, "" },
 	{ "replayed", NULL, "" },
 	{ "reused", &FAULT_IDEMPOTENCY_KEY_REUSED, "" },
@@ -41,6 +37,7 @@ static const struct verdict {
 	{ "forbidden", &FAULT_FORBIDDEN, "your role does not allow this" },
 	{ "no_batch", &FAULT_BATCH_NOT_FOUND, "" },
 	{ "over", &FAULT_BATCH_ALREADY_FINAL, "" },
+	{ 0 },
 };
 
 /* One request under way; the call's state. */
@@ -199,22 +196,9 @@ static void fail(struct api_call *call, const struct db_unit *unit, const struct
 		api_call_fail(call, &FAULT_INVALID_PARAMS, "vehicles: %s is not in this fleet", db_unit_message(unit));
 	} else if (strcmp(state, "KF003") == 0) {
 		api_call_fail(call, &FAULT_INVALID_PARAMS, "a batch has at most %d vehicles", TARGETS_MAX);
-	} else if (state[0]) {
-		log_warn("api", "a batch's change failed", LOG_TEXT("operation", call->operation->name),
-			LOG_TEXT("sqlstate", state), LOG_TEXT("detail", db_unit_message(unit)));
-		api_call_fail(call, &FAULT_INTERNAL, "%s", "");
 	} else {
-		api_call_fail(call, fault, "%s", "");
+		unit_fail_call(unit, call, fault);
 	}
-}
-
-/* Statements and table are one program: an outcome that it lacks is our mistake. */
-static const struct verdict *verdict_of(const char *outcome)
-{
-	size_t i = 0;
-	while (strcmp(verdicts[i].outcome, outcome) != 0)
-		i++;
-	return &verdicts[i];
 }
 
 static void on_answered(struct db_unit *unit, void *context, const struct fault *fault)
@@ -225,11 +209,9 @@ static void on_answered(struct db_unit *unit, void *context, const struct fault 
 		fail(call, unit, fault);
 		return;
 	}
-	const struct verdict *verdict = verdict_of(db_text(unit, 0, 0, 0));
-	if (verdict->fault) {
-		api_call_fail(call, verdict->fault, "%s", verdict->detail);
+	const struct verdict *verdict = verdict_of(verdicts, db_text(unit, 0, 0, 0));
+	if (!verdict_let_pass(verdict, call))
 		return;
-	}
 	const char *body = db_text(unit, 0, 0, 1);
 	json_auto_t *batch = memory_need(json_loads(body, 0, NULL));
 	snprintf(call->resource_id, sizeof(call->resource_id), "%s", json_text_at(batch, "id"));

@@ -5,7 +5,6 @@
  * outcome, the body, and whether it is new. */
 #include "gateway/operations/changes.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +18,7 @@
 #include "gateway/config.h"
 #include "gateway/operations/grant_params.h"
 #include "gateway/operations/notice_params.h"
+#include "gateway/operations/verdict.h"
 #include "sql/batch.h"
 #include "sql/db.h"
 #include "sql/statements.h"
@@ -73,11 +73,7 @@ static const struct {
 	{ &API_VEHICLE_UNBLOCK, &SQL_vehicle_shut, check_unblock, 0 },
 };
 
-static const struct {
-	const char *outcome;
-	const struct fault *fault;
-	const char *detail;
-} verdicts[] = {
+static const struct verdict verdicts[] = {
 	{ "done", NULL, "" },
 	{ "not_found", &FAULT_VEHICLE_NOT_FOUND, "" },
 	{ "forbidden", &FAULT_FORBIDDEN, "your role does not allow this" },
@@ -89,8 +85,8 @@ static const struct {
 	{ "too_large", &FAULT_TOO_LARGE, "the desired state would be larger than 64 KiB" },
 	{ "no_notice", &FAULT_NOTICE_NOT_FOUND, "" },
 	{ "too_many", &FAULT_INVALID_PARAMS, "there are 64 notices already" },
+	{ 0 },
 };
-#define VERDICTS (sizeof(verdicts) / sizeof(verdicts[0]))
 
 struct changes {
 	struct batch *batch;
@@ -104,7 +100,7 @@ struct change {
 	struct batch_item item;
 	const char *vehicle_id;
 	char *body, *reply;
-	size_t verdict;
+	const struct verdict *verdict;
 	bool is_new;
 	int64_t version; /* of the desired state; -1: not told */
 };
@@ -394,16 +390,6 @@ static void write_round(
 	db_array_free(&settled);
 }
 
-/* Statements and table are one program: an outcome that it lacks is our mistake. */
-static size_t verdict_of(const char *outcome)
-{
-	size_t i = 0;
-	while (i < VERDICTS && strcmp(verdicts[i].outcome, outcome) != 0)
-		i++;
-	assert(i < VERDICTS);
-	return i;
-}
-
 static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count, size_t first)
 {
@@ -413,7 +399,7 @@ static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct 
 	for (size_t i = 0; i < count; i++) {
 		struct change *c = change_of(items[i]);
 		const char *outcome = db_text(unit, first, i, 1), *reply = db_text(unit, first, i, 2);
-		c->verdict = verdict_of(outcome);
+		c->verdict = verdict_of(verdicts, outcome);
 		c->reply = memory_need(strdup(reply ? reply : "{}"));
 		c->is_new = db_bool(unit, first, i, 3);
 		c->version = kinds[kind].besides & TELLS_VERSION ? db_int(unit, first, i, 4) : -1;
@@ -426,9 +412,7 @@ static void on_item_done(struct batch_item *item, const struct fault *fault)
 
 	if (fault) {
 		api_call_fail(c->call, fault, "%s", "");
-	} else if (verdicts[c->verdict].fault) {
-		api_call_fail(c->call, verdicts[c->verdict].fault, "%s", verdicts[c->verdict].detail);
-	} else {
+	} else if (verdict_let_pass(c->verdict, c->call)) {
 		char *reply = c->reply;
 		c->reply = NULL;
 		c->call->created = c->is_new;

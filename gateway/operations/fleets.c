@@ -1,7 +1,6 @@
 /* fleets.c - the operations that change fleets, their grants and their notices: a row each in a table, a statement each.
  *
  * Notices for all vehicles are those of the fleet '*', which is admin's and in no list. */
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +13,7 @@
 #include "gateway/operations/grant_params.h"
 #include "gateway/operations/notice_params.h"
 #include "gateway/operations/revocation.h"
+#include "gateway/operations/verdict.h"
 #include "sql/db.h"
 #include "sql/statements.h"
 
@@ -56,11 +56,7 @@ static const struct kind {
 	{ &API_ALL_NOTICE_DELETE, &SQL_fleet_notice_delete, check_notice_name_for_all },
 };
 
-static const struct verdict {
-	const char *outcome;
-	const struct fault *fault;
-	const char *detail;
-} verdicts[] = {
+static const struct verdict verdicts[] = {
 	{ "done", NULL, "" },
 	{ "no_fleet", &FAULT_FLEET_NOT_FOUND, "" },
 	{ "forbidden", &FAULT_FORBIDDEN, "your role does not allow this" },
@@ -68,8 +64,8 @@ static const struct verdict {
 	{ "not_empty", &FAULT_FLEET_NOT_EMPTY, "" },
 	{ "no_notice", &FAULT_NOTICE_NOT_FOUND, "" },
 	{ "too_many", &FAULT_INVALID_PARAMS, "there are 64 notices already" },
+	{ 0 },
 };
-#define VERDICTS (sizeof(verdicts) / sizeof(verdicts[0]))
 
 /* One change under way; the call's state. */
 struct fleet_call {
@@ -178,16 +174,7 @@ static bool check_notice_name_for_all(struct api_call *call)
 	return notice_check_name(call);
 }
 
-/* Committed, or not. Statements and table are one program: an outcome that it lacks is our mistake. */
-
-static const struct verdict *verdict_of(const char *outcome)
-{
-	size_t i = 0;
-	while (i < VERDICTS && strcmp(verdicts[i].outcome, outcome) != 0)
-		i++;
-	assert(i < VERDICTS);
-	return &verdicts[i];
-}
+/* Committed, or not. */
 
 static void on_changed(struct fleet_change *change, const struct fault *fault)
 {
@@ -198,11 +185,8 @@ static void on_changed(struct fleet_change *change, const struct fault *fault)
 		api_call_fail(call, fault, "%s", "");
 		return;
 	}
-	const struct verdict *verdict = verdict_of(change->outcome);
-	if (verdict->fault) {
-		api_call_fail(call, verdict->fault, "%s", verdict->detail);
+	if (!verdict_let_pass(verdict_of(verdicts, change->outcome), call))
 		return;
-	}
 	if (change->has_ended_rights)
 		revocation_look(call->api->revocation);
 	call->created = change->is_new;

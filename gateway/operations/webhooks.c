@@ -9,10 +9,10 @@
 #include "base/http_url.h"
 #include "base/ids.h"
 #include "base/json.h"
-#include "base/log.h"
 #include "base/memory.h"
 #include "gateway/api_internal.h"
 #include "gateway/config.h"
+#include "gateway/operations/verdict.h"
 #include "notifier/webhook/signature.h"
 #include "sql/db.h"
 #include "sql/statements.h"
@@ -43,11 +43,7 @@ static const char *const types[] = { "command.updated", "connectivity.changed", 
 	"wakeup.updated", "notice.published", "notice.withdrawn", "access.changed", "vehicle.moved", "vehicle.blocked",
 	"vehicle.unblocked", "vehicle.retired", "security.alert", "webhook.disabled", NULL };
 
-static const struct verdict {
-	const char *outcome;
-	const struct fault *fault;
-	const char *detail;
-} verdicts[] = {
+static const struct verdict verdicts[] = {
 	{ "done", NULL, "" },
 	{ "no_webhook", &FAULT_WEBHOOK_NOT_FOUND, "" },
 	{ "no_delivery", &FAULT_DELIVERY_NOT_FOUND, "" },
@@ -55,6 +51,7 @@ static const struct verdict {
 	{ "no_fleet", &FAULT_FLEET_NOT_FOUND, "" },
 	{ "forbidden", &FAULT_FORBIDDEN, "all vehicles are watched by an administrator alone" },
 	{ "too_many", &FAULT_INVALID_PARAMS, "there are as many webhooks as webhooks.per_subject allows" },
+	{ 0 },
 };
 
 static void on_answered(struct db_unit *unit, void *context, const struct fault *fault);
@@ -237,39 +234,16 @@ static void run_redeliver(struct api_call *call)
 	db_unit_submit(unit);
 }
 
-/* Answered. Statements and table are one program: an outcome that it lacks is our mistake. */
-
-static const struct verdict *verdict_of(const char *outcome)
-{
-	size_t i = 0;
-	while (strcmp(verdicts[i].outcome, outcome) != 0)
-		i++;
-	return &verdicts[i];
-}
-
-static void fail(struct api_call *call, const struct db_unit *unit, const struct fault *fault)
-{
-	if (fault == &FAULT_STATEMENT) {
-		log_warn("api", "a webhook's change failed", LOG_TEXT("operation", call->operation->name),
-			LOG_TEXT("sqlstate", db_unit_sqlstate(unit)), LOG_TEXT("detail", db_unit_message(unit)));
-		fault = &FAULT_INTERNAL;
-	}
-	api_call_fail(call, fault, "%s", "");
-}
-
 static void on_answered(struct db_unit *unit, void *context, const struct fault *fault)
 {
 	struct api_call *call = context;
 
 	if (fault) {
-		fail(call, unit, fault);
+		unit_fail_call(unit, call, fault);
 		return;
 	}
-	const struct verdict *verdict = verdict_of(db_text(unit, 0, 0, 0));
-	if (verdict->fault) {
-		api_call_fail(call, verdict->fault, "%s", verdict->detail);
+	if (!verdict_let_pass(verdict_of(verdicts, db_text(unit, 0, 0, 0)), call))
 		return;
-	}
 	const char *body = db_text(unit, 0, 0, 1);
 	json_auto_t *made = body ? memory_need(json_loads(body, 0, NULL)) : NULL;
 	if (made)
