@@ -209,7 +209,7 @@ static void on_answered(struct db_unit *unit, void *context, const struct fault 
 		fail(call, unit, fault);
 		return;
 	}
-	const struct verdict *verdict = verdict_of(verdicts, db_text(unit, 0, 0, 0));
+	const struct verdict *verdict = verdict_in(verdicts, db_text(unit, 0, 0, 0));
 	if (!verdict_let_pass(verdict, call))
 		return;
 	const char *body = db_text(unit, 0, 0, 1);

@@ -399,7 +399,7 @@ static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct 
 	for (size_t i = 0; i < count; i++) {
 		struct change *c = change_of(items[i]);
 		const char *outcome = db_text(unit, first, i, 1), *reply = db_text(unit, first, i, 2);
-		c->verdict = verdict_of(verdicts, outcome);
+		c->verdict = verdict_in(verdicts, outcome);
 		c->reply = memory_need(strdup(reply ? reply : "{}"));
 		c->is_new = db_bool(unit, first, i, 3);
 		c->version = kinds[kind].besides & TELLS_VERSION ? db_int(unit, first, i, 4) : -1;

@@ -185,7 +185,7 @@ static void on_changed(struct fleet_change *change, const struct fault *fault)
 		api_call_fail(call, fault, "%s", "");
 		return;
 	}
-	if (!verdict_let_pass(verdict_of(verdicts, change->outcome), call))
+	if (!verdict_let_pass(verdict_in(verdicts, change->outcome), call))
 		return;
 	if (change->has_ended_rights)
 		revocation_look(call->api->revocation);

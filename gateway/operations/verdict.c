@@ -8,7 +8,7 @@
 #include "gateway/api_internal.h"
 #include "sql/db.h"
 
-const struct verdict *verdict_of(const struct verdict *table, const char *outcome)
+const struct verdict *verdict_in(const struct verdict *table, const char *outcome)
 {
 	while (table->outcome && strcmp(table->outcome, outcome) != 0)
 		table++;

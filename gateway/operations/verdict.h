@@ -16,7 +16,7 @@ struct verdict {
 };
 
 /* The row of `outcome`. Statements and table are one program: an outcome that it lacks is our mistake. */
-const struct verdict *verdict_of(const struct verdict *table, const char *outcome);
+const struct verdict *verdict_in(const struct verdict *table, const char *outcome);
 /* False: the call has failed by it. */
 bool verdict_let_pass(const struct verdict *, struct api_call *);
 /* Fails the call by `fault`; of a statement that was refused the log has the reason, and the caller hears of an internal fault. */

@@ -242,7 +242,7 @@ static void on_answered(struct db_unit *unit, void *context, const struct fault 
 		unit_fail_call(unit, call, fault);
 		return;
 	}
-	if (!verdict_let_pass(verdict_of(verdicts, db_text(unit, 0, 0, 0)), call))
+	if (!verdict_let_pass(verdict_in(verdicts, db_text(unit, 0, 0, 0)), call))
 		return;
 	const char *body = db_text(unit, 0, 0, 1);
 	json_auto_t *made = body ? memory_need(json_loads(body, 0, NULL)) : NULL;
