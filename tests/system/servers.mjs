@@ -3,12 +3,13 @@
 // The PostgreSQL cluster is shared by all files of a run; ./dev test starts it and says where in KEYFOB_TEST_POSTGRES.
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { atEnd, build, Child, folder, freePort, run } from './children.mjs';
 import { audience, issuer, jwksFile, secrets } from './tokens.mjs';
 
+const role = 'kf'; // the service's own, made by ./dev: it owns its databases and nothing else
 const catalog = fileURLToPath(new URL('./catalog.yaml', import.meta.url));
 // ./dev test looks for what is entrusted to a node wherever a node writes, by tests/canaries.
 const vehiclePassword = 'canary-vehicle-secret';
@@ -36,19 +37,20 @@ function startPool(connectionString) {
 	return pool;
 }
 
-// A fresh, empty database: its URL as the service's own role, which owns it and nothing else.
-export async function createDatabase() {
-	const server = process.env.KEYFOB_TEST_POSTGRES;
-	if (!server) throw new Error('there is no PostgreSQL: run this by ./dev test NAME');
+// As its superuser, without a database's name.
+function cluster() {
+	const url = process.env.KEYFOB_TEST_POSTGRES;
+	if (!url) throw new Error('there is no PostgreSQL: run this by ./dev test NAME');
+	return url;
+}
+
+// A fresh database, empty or a copy of `template`: its URL as the service's own role.
+export async function createDatabase(template = 'template1') {
+	const server = cluster();
 	const name = `kf_${process.pid}_${++databases}`;
-	await sql(`${server}/postgres`, `create role ${name} login password '${name}'`);
-	await sql(`${server}/postgres`, `create database ${name} owner ${name}`);
-	const url = new URL(server);
-	url.username = name;
-	url.password = name;
-	url.pathname = `/${name}`;
+	await sql(`${server}/postgres`, `create database ${name} owner ${role} template ${template}`);
 	return {
-		url: url.href,
+		url: urlOf(name),
 		sql: (statement) => sql(`${server}/${name}`, statement),
 		// Away, for everybody: nobody gets a new connection, then those that are end.
 		halt: async () => {
@@ -57,6 +59,13 @@ export async function createDatabase() {
 		},
 		resume: () => sql(`${server}/postgres`, `alter database ${name} allow_connections true`),
 	};
+}
+
+function urlOf(database) {
+	const url = new URL(cluster());
+	url.username = url.password = role;
+	url.pathname = `/${database}`;
+	return url.href;
 }
 
 // ---- the broker
@@ -287,20 +296,37 @@ async function assertNoSecret(node) {
 
 // Everything at once: { broker, database, nodes, node }. `failpoints` (failpoints.mjs) are for all of the nodes. `database`: an
 // empty one, where it is not to be of the shared cluster. `build`: of the nodes, and whose schema it is.
-export async function startInstallation({ nodes: count = 1, ids, config, authority, bridge, failpoints, database: given, build: whose } = {}) {
-	const [broker, database] = await Promise.all([startBroker({ ids, authority, bridge }), given ?? createDatabase()]);
-	await migrate(broker.url, database.url, { build: whose });
+export async function startInstallation({ nodes: count = 1, ids, config, authority, bridge, failpoints, database: given, build: whose = build } = {}) {
+	const isOurs = !given && whose === build;
+	const [broker, database] = await Promise.all([startBroker({ ids, authority, bridge }), isOurs ? createMigratedDatabase() : (given ?? createDatabase())]);
+	if (!isOurs) await migrate(broker.url, database.url, { build: whose });
 	const start = () => startNode({ broker, database, config, failpoints, build: whose });
 	const first = await start();
 	const others = await Promise.all(Array.from({ length: count - 1 }, start));
 	return { broker, database, node: first, nodes: [first, ...others] };
 }
 
-// With the schema, for tests that need no node.
+// With the schema: a copy of a database that is migrated once in a run. Whoever needs it first makes it, the others wait.
 export async function createMigratedDatabase() {
-	const database = await createDatabase();
-	await migrate('mqtt://127.0.0.1:1', database.url);
-	return database;
+	const template = `kf_${basename(build)}`;
+	const admin = new pg.Client(`${cluster()}/postgres`);
+	await admin.connect();
+	try {
+		await admin.query('select pg_advisory_lock(1)');
+		const { rowCount } = await admin.query(`select from pg_database where datname = '${template}' and datistemplate`);
+		if (rowCount === 0) await makeTemplate(admin, template);
+	} finally {
+		await admin.end();
+	}
+	return createDatabase(template);
+}
+
+// Nobody may be in it when it is copied.
+async function makeTemplate(admin, name) {
+	await admin.query(`drop database if exists ${name}`);
+	await admin.query(`create database ${name} owner ${role}`);
+	await migrate('mqtt://127.0.0.1:1', urlOf(name));
+	await admin.query(`alter database ${name} is_template true allow_connections false`);
 }
 
 export async function migrate(broker, database, { env, build: whose = build } = {}) {

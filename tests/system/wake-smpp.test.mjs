@@ -195,5 +195,5 @@ test('keyfob-vehicle sleeps, is woken by its own SMS centre and does what waited
 	const told = await rest(three, 'GET', `/v1/vehicles/${id}/commands/${body.id}`, { token: admin });
 	const steps = told.body.timeline.map(({ step, detail }) => (step === 'wakeup' ? `${step} ${detail.status}` : step));
 	assert.ok(steps.indexOf('wakeup submitted') > 0 && steps.indexOf('wakeup answered') > steps.indexOf('wakeup submitted'), steps.join(', '));
-	assert.equal(steps.at(-1), 'answer');
+	assert.ok(steps.includes('answer'), steps.join(', ')); // not always the last: the broker's PUBACK may come after it
 });
