@@ -59,7 +59,9 @@ SETTING("database.url", database.url, SECRET, NULL, 0, 0, &RULE_DATABASE_URL, fa
 SETTING("database.synchronous", database.synchronous, BOOLEAN, "false", 0, 0, NULL, false,
 	"True: a synchronous standby is there, so a failover loses nothing, and losing the standby is 503.")
 
-SETTING("mqtt.url", mqtt.url, TEXT, "\"mqtt://127.0.0.1:1883\"", 0, 0, &RULE_MQTT_URL, false, "The broker.")
+SETTING("mqtt.url", mqtt.url, TEXT, "\"mqtt://127.0.0.1:1883\"", 0, 0, &RULE_MQTT_URL, false,
+	"The broker. Of several hosts of one cluster the next is tried when one cannot be reached, or a connection to it "
+	"was lost.")
 SETTING("mqtt.username", mqtt.username, TEXT, "null", 0, 0, NULL, false, "The gateway's account at the broker.")
 SETTING("mqtt.password", mqtt.password, SECRET, "null", 0, 0, NULL, false, "Its password.")
 SETTING("mqtt.tls.ca", mqtt.tls.ca, FILE, "null", 0, 0, NULL, false,
@@ -69,9 +71,8 @@ SETTING("mqtt.tls.certificate", mqtt.tls.certificate, FILE, "null", 0, 0, NULL, 
 SETTING("mqtt.tls.key", mqtt.tls.key, FILE, "null", 0, 0, NULL, false, "Its private key (PEM).")
 
 SETTING("lifecycle.source", lifecycle.source, CHOICE, "aws", 0, 0, &RULE_SOURCE, false,
-	"Who tells who came and went: `aws` is AWS IoT Core or mosquitto with the plugin, `emqx` is EMQX. Birth and "
-	"will "
-	"messages of the vehicles themselves are read besides.")
+	"Who tells who came and went: `aws` is AWS IoT Core or mosquitto with the plugin, `emqx` is EMQX, `vehicles` any "
+	"other broker: the vehicles themselves, by birth and will messages, which are read in each case.")
 SETTING("lifecycle.prefix", lifecycle.prefix, TEXT, "$aws/events", 0, 0, &RULE_TOPIC_PREFIX, false,
 	"Where the broker tells who came and went: AWS IoT Core's own, and what the mosquitto plugin is set to.")
 SETTING("lifecycle.verify_delay", lifecycle.verify_delay_ms, DURATION, "5s", 0, M(10), NULL, false,

@@ -89,7 +89,8 @@ struct url_shape {
 	const char *const *schemes; /* NULL-terminated */
 	bool user;		    /* may name one before an @ */
 	bool port_needed;
-	bool path; /* may go on after the host */
+	bool path;    /* may go on after the host */
+	bool several; /* hosts, with commas between them */
 };
 
 /* HOST, HOST:PORT or [IPV6]:PORT, between `text` and `end`. */
@@ -116,6 +117,17 @@ static bool is_host(const char *text, const char *end, bool port_needed)
 	return strchr(host, ':') && is_address(host + 1) && (has_port || !port_needed);
 }
 
+static bool are_hosts(const char *text, const char *end, const struct url_shape *shape)
+{
+	const char *comma = shape->several ? memchr(text, ',', (size_t)(end - text)) : NULL;
+
+	for (; comma; text = comma + 1, comma = memchr(text, ',', (size_t)(end - text))) {
+		if (!is_host(text, comma, shape->port_needed))
+			return false;
+	}
+	return is_host(text, end, shape->port_needed);
+}
+
 static bool is_url(const char *text, const struct url_shape *shape)
 {
 	const char *mark = strstr(text, "://");
@@ -131,14 +143,14 @@ static bool is_url(const char *text, const struct url_shape *shape)
 	const char *at = memchr(host, '@', (size_t)(end - host));
 	if (!*scheme || (*end && !shape->path) || (at && (!shape->user || at == host)))
 		return false;
-	return is_host(at ? at + 1 : host, end, shape->port_needed);
+	return are_hosts(at ? at + 1 : host, end, shape);
 }
 
 static bool is_mqtt_url(const char *text)
 {
 	static const char *const schemes[] = { "mqtt", "mqtts", NULL };
 
-	return is_url(text, &(struct url_shape){ .schemes = schemes });
+	return is_url(text, &(struct url_shape){ .schemes = schemes, .several = true });
 }
 
 static bool is_http_url(const char *text)
@@ -269,10 +281,10 @@ const struct setting_rule RULE_ORIGIN = { .what = "an origin such as \"https://a
 	.is = is_origin };
 const struct setting_rule RULE_PROXY = { .what = "an address or a network such as \"10.0.0.0/8\"", .is = is_proxy };
 const struct setting_rule RULE_DATABASE_URL = { .what = "a URL that begins with postgresql://", .is = is_database_url };
-const struct setting_rule RULE_MQTT_URL = {
-	.what = "mqtt://HOST:PORT, or mqtts://HOST:PORT for TLS, without a user or path; 1883 and 8883 may be left out",
-	.is = is_mqtt_url
-};
+const struct setting_rule RULE_MQTT_URL = { .what = "mqtt://HOST:PORT, or mqtts://HOST:PORT for TLS, without a user or "
+						    "path; 1883 and 8883 may be left out; "
+						    "several as mqtt://HOST:PORT,HOST:PORT",
+	.is = is_mqtt_url };
 const struct setting_rule RULE_HTTP_URL = { .what = "an https:// or http:// URL", .is = is_http_url };
 const struct setting_rule RULE_KEYS_URL = {
 	.what = "an https:// URL without a user, or http:// of 127.0.0.1, [::1] or localhost", .is = is_keys_url

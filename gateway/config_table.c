@@ -16,7 +16,7 @@
 /* the names stand in the order of their enums */
 static const char *const providers[] = { "smpp", "http", "sns", NULL };
 static const char *const methods[] = { "GET", "POST", "PUT", NULL };
-static const char *const sources[] = { "aws", "emqx", NULL };
+static const char *const sources[] = { "aws", "emqx", "vehicles", NULL };
 static const char *const levels[] = { "debug", "info", "warn", "error", NULL };
 static const char *const samplers[] = { "always_on", "always_off", "traceidratio", "parentbased_always_on",
 	"parentbased_always_off", "parentbased_traceidratio", NULL };

@@ -51,7 +51,9 @@ static void finish_closing(struct feed *f);
 static void set_filters(struct feed *f, const char *which)
 {
 	if (strcmp(which, "lifecycle") == 0) {
-		size_t n = lifecycle_filters(f->options.lifecycle, f->filters);
+		size_t n = f->filter_count = lifecycle_filters(f->options.lifecycle, f->filters);
+		if (f->options.lifecycle->broker == LIFECYCLE_VEHICLES)
+			return; /* nobody could answer a resync */
 		snprintf(f->filters[n], sizeof(f->filters[n]), "%s/%s/resynced", f->options.lifecycle->prefix,
 			f->options.namespace);
 		f->filter_count = n + 1;

@@ -669,7 +669,8 @@ static void on_feed_subscribed(void *owner, const struct batch_fence *fence, boo
 {
 	struct flows *f = owner;
 
-	if (strcmp(fence->lease, "feed/lifecycle") != 0 || f->drain != RUNNING)
+	if (strcmp(fence->lease, "feed/lifecycle") != 0 || f->drain != RUNNING ||
+		f->source.broker == LIFECYCLE_VEHICLES)
 		return;
 	f->resync_due = true;
 	f->resync_at_ms = session_present && f->resync_asked_ms > 0 ? f->resync_asked_ms + RESYNC_GAP_MS : 0;

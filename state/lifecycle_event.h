@@ -11,7 +11,11 @@
 
 struct mqtt_message;
 
-enum lifecycle_broker { LIFECYCLE_AWS, LIFECYCLE_EMQX }; /* in the order of the names of lifecycle.source */
+enum lifecycle_broker {
+	LIFECYCLE_AWS,
+	LIFECYCLE_EMQX,
+	LIFECYCLE_VEHICLES
+}; /* in the order of the names of lifecycle.source */
 
 struct lifecycle_source { /* borrowed */
 	enum lifecycle_broker broker;

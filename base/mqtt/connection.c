@@ -22,6 +22,7 @@
 
 static void listen_to(struct mosquitto *);
 static void on_connack(struct mosquitto *, void *, int reason, int flags, const mosquitto_property *);
+static void read_abilities(struct connection *, const mosquitto_property *);
 static void on_suback(struct mosquitto *, void *, int mid, int count, const int *granted, const mosquitto_property *);
 static void on_puback(struct mosquitto *, void *, int mid, int reason, const mosquitto_property *);
 static void on_message(struct mosquitto *, void *, const struct mosquitto_message *, const mosquitto_property *);
@@ -185,8 +186,10 @@ int connection_publish(struct connection *c, const struct mqtt_publish *p)
 	int mid = -1;
 	if (c->is_lost || c->awaited.count + c->unwritten >= OUTSTANDING_MAX)
 		return -1;
+	struct mqtt_publish what = *p;
+	what.retain = p->retain && c->retains; /* else it would end the connection (MQTT 5 §3.2.2.3.5) */
 	c->unwritten += p->qos == 0;
-	int rc = publish_send(c->handle, p, &mid);
+	int rc = publish_send(c->handle, &what, &mid);
 	if (is_loss(rc))
 		heed(c, rc);
 	if (rc == MOSQ_ERR_SUCCESS) {
@@ -209,6 +212,34 @@ static struct news *note(void *connection)
 	return &c->news;
 }
 
+/* What a broker may lack (MQTT 5 §3.2.2.3); what it does not mention, it has. Without QoS 1 or wildcards there is nothing to be done
+ * with it. */
+static void read_abilities(struct connection *c, const mosquitto_property *properties)
+{
+	uint8_t maximum_qos = 2, retains = 1, has_wildcards = 1;
+	uint32_t expiry = c->session_expiry_seconds;
+
+	c->receive_maximum = UINT16_MAX;
+	mosquitto_property_read_int16(properties, MQTT_PROP_RECEIVE_MAXIMUM, &c->receive_maximum, false);
+	mosquitto_property_read_byte(properties, MQTT_PROP_MAXIMUM_QOS, &maximum_qos, false);
+	mosquitto_property_read_byte(properties, MQTT_PROP_RETAIN_AVAILABLE, &retains, false);
+	mosquitto_property_read_byte(properties, MQTT_PROP_WILDCARD_SUB_AVAILABLE, &has_wildcards, false);
+	mosquitto_property_read_int32(properties, MQTT_PROP_SESSION_EXPIRY_INTERVAL, &expiry, false);
+	c->retains = retains;
+	if (maximum_qos < 1)
+		connection_lose(c, "the broker takes no QoS 1 message");
+	if (!has_wildcards)
+		connection_lose(c, "the broker grants no filter with a wildcard");
+	if (!c->feed && !retains)
+		log_warn("mqtt", "the broker keeps no retained messages: a desired state or a notice reaches only "
+				 "vehicles that are there");
+	if (c->feed && expiry < c->session_expiry_seconds)
+		log_warn("mqtt",
+			"the broker keeps a session for less than is asked: what it is sent while nobody reads is lost "
+			"sooner",
+			LOG_INT("seconds", expiry), LOG_INT("asked", c->session_expiry_seconds));
+}
+
 static void on_connack(
 	struct mosquitto *handle, void *connection, int reason, int flags, const mosquitto_property *properties)
 {
@@ -220,9 +251,10 @@ static void on_connack(
 		connection_lose(c, sentence);
 		return;
 	}
+	read_abilities(c, properties);
+	if (c->is_lost)
+		return;
 	c->is_accepted = true;
-	c->receive_maximum = UINT16_MAX; /* unless it says less */
-	mosquitto_property_read_int16(properties, MQTT_PROP_RECEIVE_MAXIMUM, &c->receive_maximum, false);
 	note(c)->accepted = true;
 	c->news.session_present = flags & 1;
 }

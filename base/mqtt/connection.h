@@ -44,6 +44,7 @@ struct connection {
 	struct watch *watch;
 	bool feed, tls;
 	size_t batch_max;
+	uint32_t session_expiry_seconds; /* a feed's, as it asks for it */
 
 	bool is_accepted; /* the handshakes are over: CONNACK was read */
 	bool is_held;
@@ -53,6 +54,7 @@ struct connection {
 	char detail[REASON_SIZE]; /* the library's own words on a failed TLS handshake */
 
 	uint16_t receive_maximum; /* as the CONNACK had it */
+	bool retains;		  /* likewise: the broker keeps retained messages */
 	unsigned subscribes;	  /* without their SUBACK */
 	struct mids awaited;	  /* QoS 1, without their PUBACK */
 	size_t unwritten;	  /* QoS 0, not yet in the socket */

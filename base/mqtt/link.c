@@ -44,6 +44,7 @@ enum link_state {
 struct mqtt_link {
 	struct loop *loop;
 	const struct mqtt_broker *broker;
+	const struct mqtt_broker *at;	  /* which of its hosts is, or will be, connected to */
 	struct mqtt_link_options options; /* with texts of its own */
 	enum link_state state;
 	struct loop_timer timer;
@@ -91,7 +92,7 @@ struct mqtt_link *link_new(struct loop *loop, const struct mqtt_broker *broker, 
 {
 	struct mqtt_link *l = memory_new(sizeof *l);
 	l->loop = loop;
-	l->broker = broker;
+	l->broker = l->at = broker;
 	l->options = *options;
 	l->options.client_id = copy_of(options->client_id);
 	l->options.will_topic = copy_of(options->will_topic);
@@ -99,6 +100,7 @@ struct mqtt_link *link_new(struct loop *loop, const struct mqtt_broker *broker, 
 	l->connection.feed = options->feed;
 	l->connection.tls = broker->tls;
 	l->connection.batch_max = options->receive_maximum ? options->receive_maximum : FEED_RECEIVE_MAXIMUM;
+	l->connection.session_expiry_seconds = options->session_expiry_seconds;
 	loop_timer_init(loop, &l->timer, on_due);
 	loop_soon_init(&l->soon, on_soon);
 	return l;
@@ -168,7 +170,7 @@ static void begin(struct mqtt_link *l)
 	}
 	int keepalive = l->options.keepalive_seconds ? l->options.keepalive_seconds : KEEPALIVE_SECONDS;
 	l->state = LINK_RESOLVING;
-	l->attempt = attempt_start(loop_uv(l->loop), handle, l->broker, keepalive, on_opened, l);
+	l->attempt = attempt_start(loop_uv(l->loop), handle, l->at, keepalive, on_opened, l);
 }
 
 static void on_opened(void *link, struct mosquitto *handle, const char *reason)
@@ -247,8 +249,8 @@ static void tell_up(struct mqtt_link *l, const struct news *n)
 	if (l->was_up)
 		metric_add(METRIC_MQTT_RECONNECTS, 1);
 	l->was_up = true;
-	log_info("mqtt", "link is up", LOG_TEXT("client_id", l->options.client_id),
-		LOG_INT("session_present", n->session_present));
+	log_info("mqtt", "link is up", LOG_TEXT("client_id", l->options.client_id), LOG_TEXT("host", l->at->host),
+		LOG_INT("port", l->at->port), LOG_INT("session_present", n->session_present));
 	if (l->options.on_up)
 		l->options.on_up(l->options.owner, l, n->session_present);
 }
@@ -350,6 +352,11 @@ unsigned link_receive_maximum(const struct mqtt_link *l)
 	return l->connection.receive_maximum;
 }
 
+bool link_retains(const struct mqtt_link *l)
+{
+	return l->connection.retains;
+}
+
 size_t link_unacknowledged(const struct mqtt_link *l)
 {
 	return l->connection.awaited.count;
@@ -381,7 +388,9 @@ static void land(struct mqtt_link *l)
 	if (l->up_since_ms && loop_monotonic_ms(l->loop) - l->up_since_ms >= STEADY_MS)
 		l->failures = 0;
 	l->up_since_ms = 0;
-	log_warn("mqtt", "link is down", LOG_TEXT("client_id", l->options.client_id), LOG_TEXT("why", reason));
+	log_warn("mqtt", "link is down", LOG_TEXT("client_id", l->options.client_id), LOG_TEXT("host", l->at->host),
+		LOG_INT("port", l->at->port), LOG_TEXT("why", reason));
+	l->at = l->at->next ? l->at->next : l->broker;
 	wait_again(l);
 	if (l->options.on_down)
 		l->options.on_down(l->options.owner, l, reason);

@@ -7,7 +7,7 @@
  * committed comes again after a crash (docs/decisions/, libmosquitto 2.0.11).
  *
  * A lost connection is never reused: the link makes a new libmosquitto handle, waits (backoff with
- * jitter, 100 ms to 5 s) and connects again. The broker's name is resolved in uv_queue_work, bounded by the
+ * jitter, 100 ms to 5 s) and connects again, to the next of the broker's hosts where it has several. The broker's name is resolved in uv_queue_work, bounded by the
  * resolver; TCP, TLS and CONNACK happen on the loop and have 5 s together. Before every connect it asks
  * `may_connect`. Every callback runs from the loop, and any function here may be called in it. */
 #ifndef KEYFOB_BASE_MQTT_LINK_H
@@ -23,6 +23,7 @@ struct mqtt_link;
 struct mqtt_broker { /* where; borrowed for the life of the link */
 	const char *host;
 	int port;
+	struct mqtt_broker *next;	 /* another host of it, of which host, port and tls count; NULL: none */
 	const char *username, *password; /* NULL: none */
 	bool tls;
 	const char *ca, *certificate, *key; /* files; NULL: the system's CAs, no client certificate */
@@ -96,6 +97,8 @@ void link_close(struct mqtt_link *, void (*on_closed)(void *owner));
 bool link_is_up(const struct mqtt_link *);
 /* How many QoS 1 publishes the broker takes that it has not acknowledged (MQTT 5 §3.2.2.3.3); while the link is up. */
 unsigned link_receive_maximum(const struct mqtt_link *);
+/* Whether the broker keeps retained messages (MQTT 5 §3.2.2.3.5); while the link is up. Where it does not, they are published as others. */
+bool link_retains(const struct mqtt_link *);
 size_t link_unacknowledged(const struct mqtt_link *); /* QoS 1 publishes whose PUBACK is out */
 
 /* changing */
@@ -110,7 +113,10 @@ void link_acknowledge(struct mqtt_link *); /* feed links: the batch is committed
  * must not be acknowledged any more. Does nothing when there is no connection. */
 void link_reconnect(struct mqtt_link *);
 
-/* Splits mqtt://host:port or mqtts://host:port; allocates ret->host, the caller frees it. false: not such a URL. */
+/* Splits mqtt://host:port,host:port… or mqtts://…; allocates ret->host and ret->next, for mqtt_broker_forget(). false: not such a
+ * URL. */
 bool mqtt_url_parse(const char *url, struct mqtt_broker *ret);
+/* Frees what mqtt_url_parse() allocated. */
+void mqtt_broker_forget(struct mqtt_broker *);
 
 #endif

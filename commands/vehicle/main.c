@@ -127,7 +127,7 @@ int main(int argc, char **argv)
 	fleet_free(program.fleet);
 	journal_close(program.journal);
 	loop_free(program.loop);
-	free((char *)arguments.fleet.broker.host);
+	mqtt_broker_forget(&arguments.fleet.broker);
 	return EXIT_FINE;
 }
 

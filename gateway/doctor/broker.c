@@ -3,7 +3,7 @@
  * connect ─ subscribe to lifecycle events ─ publish below the namespace ─ publish below their prefix ─┬─ denied: the plugin keeps watch
  *                                                                                                     └─ taken: nothing does
  *
- * The plugin lets nobody publish below the prefix, the gateway no more than others, and the gateway everywhere else (docs/broker.md):
+ * Each host of mqtt.url is visited. The plugin lets nobody publish below the prefix, the gateway no more than others, and the gateway everywhere else (docs/broker.md):
  * that shows it without asking it anything, and nobody hears what is published here. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +29,7 @@ struct visit {
 	struct mqtt_link *link;
 	struct patient *patient;
 	enum step step;
+	struct mqtt_broker broker; /* one host of it */
 	char filter[300], own[300], denied[300];
 };
 
@@ -54,12 +55,15 @@ static void report_receive_maximum(struct visit *v)
 {
 	unsigned most = link_receive_maximum(v->link);
 
+	if (!link_retains(v->link))
+		find(v->patient->report, "broker", VERDICT_WARNING, "retain_available true, in mosquitto.conf",
+			"it keeps no retained messages: desired states and notices reach only vehicles that are there");
 	if (most < INFLIGHT_MIN)
 		find(v->patient->report, "broker", VERDICT_WARNING, "max_inflight_messages 512 in mosquitto.conf",
 			"it takes %u unacknowledged messages at a time: commands to many vehicles go slowly", most);
 	else
-		find(v->patient->report, "broker", VERDICT_OK, "", "%s, MQTT 5, %u messages at a time",
-			v->patient->config->mqtt.url, most);
+		find(v->patient->report, "broker", VERDICT_OK, "", "%s:%d, MQTT 5, %u messages at a time",
+			v->broker.host, v->broker.port, most);
 }
 
 static void on_up(void *owner, struct mqtt_link *link, bool session_present)
@@ -78,8 +82,7 @@ static void on_subscribed(void *owner, struct mqtt_link *link)
 	struct visit *v = owner;
 
 	if (!needs_plugin(v->patient->config)) {
-		find(v->patient->report, "lifecycle", VERDICT_OK, "", "may be read below %s",
-			v->patient->config->lifecycle.prefix);
+		find(v->patient->report, "lifecycle", VERDICT_OK, "", "may be read: %s", v->filter);
 		leave(v);
 		return;
 	}
@@ -140,7 +143,8 @@ static void on_down(void *owner, struct mqtt_link *link, const char *reason)
 	(void)link;
 	if (v->step == DONE)
 		return;
-	find(v->patient->report, by_step[v->step].check, VERDICT_FAILED, by_step[v->step].advice, "%s", reason);
+	find(v->patient->report, by_step[v->step].check, VERDICT_FAILED, by_step[v->step].advice, "%s:%d: %s",
+		v->broker.host, v->broker.port, reason);
 	leave(v);
 }
 
@@ -151,28 +155,31 @@ static void on_late(struct loop_timer *timer)
 	on_down(v, v->link, "the broker does not answer");
 }
 
-void check_broker(struct patient *p)
+static void visit(struct patient *p, const struct mqtt_broker *at)
 {
 	const struct config *c = p->config;
 	struct visit v = { .loop = loop_new(), .patient = p };
-	struct mqtt_broker broker = { 0 };
 	char random[16], client_id[160];
 
-	if (!mqtt_url_parse(c->mqtt.url, &broker)) {
-		loop_free(v.loop);
-		return; /* the configuration was checked: not reached */
-	}
-	broker.username = c->mqtt.username;
-	broker.password = c->mqtt.password;
-	broker.ca = c->mqtt.tls.ca;
-	broker.certificate = c->mqtt.tls.certificate;
-	broker.key = c->mqtt.tls.key;
+	v.broker = (struct mqtt_broker){
+		.host = at->host,
+		.port = at->port,
+		.tls = at->tls,
+		.username = c->mqtt.username,
+		.password = c->mqtt.password,
+		.ca = c->mqtt.tls.ca,
+		.certificate = c->mqtt.tls.certificate,
+		.key = c->mqtt.tls.key,
+	};
 	random_hex(6, random);
 	snprintf(client_id, sizeof(client_id), "%s-doctor-%s", c->namespace, random);
-	snprintf(v.filter, sizeof(v.filter), "%s/presence/connected/#", c->lifecycle.prefix);
+	if (c->lifecycle.source == LIFECYCLE_VEHICLES)
+		snprintf(v.filter, sizeof(v.filter), "vehicles/+/lifecycle");
+	else
+		snprintf(v.filter, sizeof(v.filter), "%s/presence/connected/#", c->lifecycle.prefix);
 	snprintf(v.own, sizeof(v.own), "%s/doctor", c->namespace);
 	snprintf(v.denied, sizeof(v.denied), "%s/%s/doctor", c->lifecycle.prefix, c->namespace);
-	v.link = link_new(v.loop, &broker,
+	v.link = link_new(v.loop, &v.broker,
 		&(struct mqtt_link_options){ .client_id = client_id,
 			.owner = &v,
 			.on_up = on_up,
@@ -184,5 +191,15 @@ void check_broker(struct patient *p)
 	link_start(v.link);
 	loop_run(v.loop);
 	loop_free(v.loop);
-	free((char *)(uintptr_t)broker.host);
+}
+
+void check_broker(struct patient *p)
+{
+	struct mqtt_broker broker = { 0 };
+
+	if (!mqtt_url_parse(p->config->mqtt.url, &broker))
+		return; /* the configuration was checked: not reached */
+	for (const struct mqtt_broker *at = &broker; at; at = at->next)
+		visit(p, at);
+	mqtt_broker_forget(&broker);
 }

@@ -75,7 +75,7 @@ void asker_free(struct asker *a)
 	pthread_join(a->thread, NULL);
 	mosquitto_destroy(a->asks.handle);
 	mosquitto_destroy(a->echoes.handle);
-	free((char *)a->broker.host);
+	mqtt_broker_forget(&a->broker);
 	free(a);
 }
 

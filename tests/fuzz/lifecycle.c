@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 	struct input in = { (const char *)bytes, len };
 	char *topic = input_line(&in), *payload = input_copy(in.at, in.left);
 
-	for (enum lifecycle_broker broker = LIFECYCLE_AWS; broker <= LIFECYCLE_EMQX; broker++) {
+	for (enum lifecycle_broker broker = LIFECYCLE_AWS; broker <= LIFECYCLE_VEHICLES; broker++) {
 		struct lifecycle_source source = { broker, "$aws/events", "acme" };
 		struct lifecycle_event events[LIFECYCLE_EVENTS_MAX];
 		bool malformed;

@@ -12,7 +12,7 @@ import { audience, issuer, jwksFile, secrets } from './tokens.mjs';
 const role = 'kf'; // the service's own, made by ./dev: it owns its databases and nothing else
 const catalog = fileURLToPath(new URL('./catalog.yaml', import.meta.url));
 // ./dev test looks for what is entrusted to a node wherever a node writes, by tests/canaries.
-const vehiclePassword = 'canary-vehicle-secret';
+export const vehiclePassword = 'canary-vehicle-secret';
 export const gatewayPassword = 'canary-gateway-secret';
 let databases = 0;
 let brokers = 0;
@@ -177,8 +177,9 @@ class Broker {
 }
 
 // `authority` (certificates.mjs): it listens for TLS as well, at `broker.secureUrl`. `bridge`: { from, to }. `configure` has the last
-// word on the lines of mosquitto.conf.
+// word on the lines of mosquitto.conf. Where KEYFOB_TEST_BROKER has one (JSON, of what ejabberd.mjs makes), it is that one.
 export async function startBroker({ ids = vehicleIds(40), authority, bridge, configure } = {}) {
+	if (process.env.KEYFOB_TEST_BROKER) return JSON.parse(process.env.KEYFOB_TEST_BROKER);
 	const port = await freePort();
 	const tls = authority && { port: await freePort(), authority };
 	const broker = new Broker(`mosquitto-${++brokers}`, port, { tls, bridge, configure });
@@ -188,7 +189,7 @@ export async function startBroker({ ids = vehicleIds(40), authority, bridge, con
 	return broker;
 }
 
-function isListening(port) {
+export function isListening(port) {
 	return new Promise((resolve) => {
 		const socket = connect(port, '127.0.0.1');
 		socket.on('connect', () => resolve(true) || socket.destroy());
@@ -271,7 +272,8 @@ export async function prepareNode({ broker, database, config = {}, failpoints, e
 		commands: { catalog },
 		log: { level: 'debug' },
 	};
-	writeFileSync(node.file, JSON.stringify(merge(ordinary, config), null, '\t'), { mode: 0o600 });
+	const all = merge(merge(ordinary, broker.config ?? {}), config);
+	writeFileSync(node.file, JSON.stringify(all, null, '\t'), { mode: 0o600 });
 	return node;
 }
 

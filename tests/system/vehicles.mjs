@@ -2,6 +2,9 @@
 //
 // It does a request once, sends the same answer again when it is asked again, and resends an answer every two seconds
 // until it is accepted or rejected.
+//
+// Towards a broker that tells nobody who comes and goes (`broker.tellsNothing`) it does so itself, by birth and will.
+import { randomUUID } from 'node:crypto';
 import * as zlib from 'node:zlib';
 import mqtt from 'mqtt';
 import { atEnd } from './children.mjs';
@@ -14,9 +17,10 @@ class Vehicle {
 	#answers = new Map(); // request id -> the answer that stands
 	#unaccepted = new Map(); // request id -> { topic, answer }
 	#timer;
+	#life = { version: 0 }; // { session, version } of this connection
 
 	constructor(broker, options) {
-		Object.assign(this, { broker, version: 5, qos: 1, clean: true, handler: succeed, resendMs: 2000 }, options);
+		Object.assign(this, { broker, version: 5, qos: 1, clean: true, handler: succeed, resendMs: 2000, tellsOfItself: Boolean(broker.tellsNothing) }, options);
 		this.requests = new Record(`${this.id} (requests)`); // every one received, repeated or not
 		this.verdicts = new Record(`${this.id} (accepted and rejected)`); // { topic, …payload }
 		this.messages = new Record(`${this.id} (all messages)`); // { topic, payload, packet }
@@ -25,7 +29,7 @@ class Vehicle {
 
 	// Resolves when it is subscribed.
 	async connect() {
-		this.client = mqtt.connect(this.tls ? this.broker.secureUrl : this.broker.url, {
+		this.client = mqtt.connect(this.tls ? this.broker.secureUrl : this.broker.url.split(',')[0], {
 			clientId: this.id,
 			username: this.id,
 			password: this.broker.password,
@@ -34,14 +38,17 @@ class Vehicle {
 			reconnectPeriod: 200,
 			...this.tls, // { ca, cert, key }, towards broker.secureUrl
 			resubscribe: false,
+			servers: this.broker.servers,
+			...(this.tellsOfItself && { will: this.#nextWill() }),
 			...(this.version === 5 && !this.clean && { properties: { sessionExpiryInterval: 3600 } }),
 		});
 		this.client.on('message', (topic, payload, packet) => this.#onMessage(topic, payload, packet));
 		this.client.on('error', () => {});
+		if (this.tellsOfItself) this.client.on('reconnect', () => (this.client.options.will = this.#nextWill()));
 		const subscribed = new Promise((resolve, reject) => {
-			this.client.on('connect', () => this.#subscribe().then(resolve, reject));
+			this.client.on('connect', () => this.#subscribe().then(() => this.#tell()).then(resolve, reject));
 		});
-		this.#timer = setInterval(() => this.#resend(), this.resendMs);
+		this.#timer = setInterval(() => this.#repeat(), this.resendMs);
 		await subscribed;
 	}
 
@@ -54,6 +61,19 @@ class Vehicle {
 			[`${own}/notices/+`]: { qos: 1 },
 			[`${own}/commands/request`]: { qos: this.qos },
 		});
+	}
+
+	#nextWill() {
+		this.#life = { session: randomUUID(), version: Math.max(Date.now(), this.#life.version + 1) };
+		return { topic: `vehicles/${this.id}/lifecycle`, payload: Buffer.from(this.#lifeMessage('will')), qos: 1 };
+	}
+
+	#lifeMessage(type) {
+		return JSON.stringify({ type, ...this.#life });
+	}
+
+	async #tell() {
+		if (this.tellsOfItself) await this.publish(`vehicles/${this.id}/lifecycle`, this.#lifeMessage('birth'));
 	}
 
 	#onMessage(topic, payload, packet) {
@@ -87,8 +107,10 @@ class Vehicle {
 		this.verdicts.push(verdict);
 	}
 
-	#resend() {
+	// Also the birth: it may have come when nobody was there to read it.
+	#repeat() {
 		if (!this.client.connected) return;
+		this.#tell().catch(() => {});
 		for (const [id, { topic, answer }] of this.#unaccepted) this.#publishAnswer(topic, id, answer).catch(() => {});
 	}
 
@@ -120,7 +142,7 @@ class Vehicle {
 
 	async disconnect({ force = false } = {}) {
 		clearInterval(this.#timer);
-		await this.client?.endAsync(force);
+		await this.client?.endAsync(force, { reasonCode: this.tellsOfItself ? 0x04 : 0 }); // 0x04: with its will
 	}
 
 	// Cuts the connection as a tunnel does: no DISCONNECT; it comes back by itself.

@@ -263,6 +263,7 @@ static const struct mistake {
 	{ DATABASE "mqtt: { url: \"http://127.0.0.1:1883\" }\n", "keyfob.yaml:2: mqtt.url: must be mqtt://HOST:PORT" },
 	{ DATABASE "mqtt: { url: \"mqtt://u:secret@h:1883\" }\n", "keyfob.yaml:2: mqtt.url: must be" },
 	{ DATABASE "mqtt: { url: \"mqtt://h:0\" }\n", "keyfob.yaml:2: mqtt.url: must be" },
+	{ DATABASE "mqtt: { url: \"mqtt://a:1883,\" }\n", "keyfob.yaml:2: mqtt.url: must be" },
 	{ DATABASE "mqtt: { password: 12345 }\n",
 		"keyfob.yaml:2: mqtt.password: must be a secret text, or null, not a number" },
 	{ DATABASE "mqtt: { username: 12345 }\n",

@@ -9,7 +9,8 @@
 #define NOW_MS 1700000000999
 
 static const struct lifecycle_source aws = { LIFECYCLE_AWS, "$aws/events", "keyfob" },
-				     emqx = { LIFECYCLE_EMQX, "$aws/events", "keyfob" };
+				     emqx = { LIFECYCLE_EMQX, "$aws/events", "keyfob" },
+				     vehicles = { LIFECYCLE_VEHICLES, "$aws/events", "keyfob" };
 
 #define AWS(rest) "{\"clientId\":\"V1\",\"timestamp\":1700000000000,\"sessionIdentifier\":\"s1\"," rest "}"
 
@@ -158,6 +159,8 @@ START_TEST(filters_are_of_the_source)
 	ck_assert_str_eq(filters[5], "vehicles/+/lifecycle");
 	ck_assert_uint_eq(lifecycle_filters(&emqx, filters), 7);
 	ck_assert_str_eq(filters[0], "$SYS/brokers/+/clients/+/connected");
+	ck_assert_uint_eq(lifecycle_filters(&vehicles, filters), 1);
+	ck_assert_str_eq(filters[0], "vehicles/+/lifecycle");
 }
 END_TEST
 

@@ -107,6 +107,46 @@ START_TEST(test_nobody_listens)
 }
 END_TEST
 
+START_TEST(test_next_host)
+{
+	struct mqtt_broker there = { .host = broker.host, .port = broker.port };
+	broker.port = free_port();
+	broker.next = &there;
+	peer_start(&sender, "sender", SEND);
+	run_until(sender.ups);
+	ck_assert_int_eq(sender.downs, 1);
+	link_reconnect(sender.link); /* past the last comes the first */
+	run_until(sender.ups == 2);
+	ck_assert_int_eq(sender.downs, 3);
+	peer_close(&sender);
+}
+END_TEST
+
+START_TEST(test_broker_keeps_nothing)
+{
+	restart_with("allow_anonymous true\nretain_available false");
+	peer_start(&sender, "sender", SEND);
+	run_until(sender.ups);
+	ck_assert(!link_retains(sender.link));
+	link_publish(sender.link,
+		&(struct mqtt_publish){ .topic = "kept", .payload = "1", .len = 1, .qos = 1, .retain = true });
+	run_until(sender.pubacks);
+	ck_assert_int_eq(sender.last_reason, 0x10);
+	ck_assert_int_eq(sender.downs, 0);
+	peer_close(&sender);
+}
+END_TEST
+
+START_TEST(test_broker_without_qos)
+{
+	restart_with("allow_anonymous true\nmax_qos 0");
+	sender.closes_in = 'd';
+	peer_start(&sender, "sender", SEND);
+	run_until(sender.closed);
+	ck_assert_str_eq(sender.reason, "the broker takes no QoS 1 message");
+}
+END_TEST
+
 START_TEST(test_no_such_name)
 {
 	broker.host = "no-such-host.invalid";
@@ -342,6 +382,9 @@ int main(void)
 	tcase_add_test(failures, test_broker_dies_over_a_held_batch);
 	tcase_add_test(failures, test_taken_over);
 	tcase_add_test(failures, test_nobody_listens);
+	tcase_add_test(failures, test_next_host);
+	tcase_add_test(failures, test_broker_keeps_nothing);
+	tcase_add_test(failures, test_broker_without_qos);
 	tcase_add_test(failures, test_no_such_name);
 	tcase_add_test(failures, test_silent_broker);
 	tcase_add_loop_test(failures, test_wrong_broker, 0, 2 * (sizeof wrong / sizeof *wrong));

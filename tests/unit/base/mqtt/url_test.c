@@ -22,7 +22,8 @@ static const char *const bad[] = { "", "mqtt", "mqtt:", "mqtt://", "mqtt://:1883
 	"mqtt://broker:", "mqtt://broker:0", "mqtt://broker:65536", "mqtt://broker:99999999999999999999",
 	"mqtt://broker:+1", "mqtt://broker:1883x", "mqtt://broker/path", "mqtt://broker:1883/path",
 	"mqtt://user@broker", "mqtt://user:secret@broker", "mqtt://[::1", "mqtt://[]", "mqtt://[::1]x",
-	"mqtt://broker?query", "mqtt://bro]ker" };
+	"mqtt://broker?query", "mqtt://bro]ker", "mqtt://a,", "mqtt://,a", "mqtt://a:1,,b", "mqtt://a,b/path",
+	"mqtt://a/,b", "mqtt://a:1883,b:0" };
 
 START_TEST(test_good)
 {
@@ -32,7 +33,7 @@ START_TEST(test_good)
 	ck_assert_int_eq(broker.port, good[_i].port);
 	ck_assert(broker.tls == good[_i].tls);
 	ck_assert_str_eq(broker.username, "kept");
-	free((char *)broker.host);
+	mqtt_broker_forget(&broker);
 }
 END_TEST
 
@@ -45,12 +46,32 @@ START_TEST(test_bad)
 }
 END_TEST
 
+START_TEST(test_several)
+{
+	struct mqtt_broker broker = { 0 };
+	ck_assert(mqtt_url_parse("mqtts://a:1884,[::1],b.example:8884/", &broker));
+	static const struct {
+		const char *host;
+		int port;
+	} hosts[] = { { "a", 1884 }, { "::1", 8883 }, { "b.example", 8884 } };
+	const struct mqtt_broker *at = &broker;
+	for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++, at = at->next) {
+		ck_assert_str_eq(at->host, hosts[i].host);
+		ck_assert_int_eq(at->port, hosts[i].port);
+		ck_assert(at->tls);
+	}
+	ck_assert_ptr_null(at);
+	mqtt_broker_forget(&broker);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("mqtt url");
 	TCase *urls = tcase_create("urls");
 	tcase_add_loop_test(urls, test_good, 0, sizeof good / sizeof *good);
 	tcase_add_loop_test(urls, test_bad, 0, sizeof bad / sizeof *bad);
+	tcase_add_test(urls, test_several);
 	suite_add_tcase(suite, urls);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
