@@ -29,7 +29,7 @@ with i as materialized (
 ), noted as (
 	insert into audit (who, action, object, allowed, detail) select actor(j.subject, j.address), 'state.patch', j.vehicle_id, j.outcome = 'done', j.patch::json from judged j
 )
-select j.n, j.outcome, case when j.outcome <> 'done' then null when (s.v).vehicle_id is null then state_json(v) else state_json(s.v) end, false,
+select j.n, j.outcome, case when j.outcome <> 'done' then null when (s.v).vehicle_id is null then state_json(v.*) else state_json(s.v) end, false,
 	coalesce((s.v).desired_version, j.version)
 from judged j left join stored s on (s.v).vehicle_id = j.vehicle_id left join vehicles v on v.vehicle_id = j.vehicle_id
 where (select count(*) from told) >= 0

@@ -82,6 +82,7 @@ test('what is desired while the vehicle is away is applied when it comes', optio
 		reported_version: null,
 		desired_version: 1,
 	});
+	assert.deepEqual((await patch(id, { lights: { on: true } })).body, first.body, 'a patch that changes nothing is answered with the state, too');
 	const event = await app.until(({ type }) => type === 'state.desired', patience);
 	assert.deepEqual(event.data, { patch: { climate: { on: true, temperature_c: 21 }, lights: { on: true } }, version: 1 });
 	await untilKept(`vehicles/${id}/state/desired`, (payload) => payload && JSON.parse(payload).version === 1);
