@@ -100,7 +100,7 @@ async function assertGoesOn(t, name, which) {
 	await untilSettled(nodes[0], admin, traffic.told, { ms: 90_000 });
 	const { statuses, repeated } = await outcome(traffic.told);
 	t.diagnostic(`${traffic.told.length} commands, ${traffic.told.length - before} after the loss (${statuses}); ${repeated} requests came twice; nothing was accepted for ${traffic.longest} ms at most`);
-	await cluster.nodes[which].start();
+	await cluster.nodes[which].startSurely();
 	await poll(() => cluster.ask(cluster.nodes[1 - which], 'ejabberd_cluster, get_nodes, []'), (is) => is.includes(cluster.nodes[which].erlangName), { ms: 120_000, every: 1000, what: 'it is back in the cluster' });
 }
 
@@ -256,7 +256,7 @@ test('a killed node: no will of it is told, its sessions are gone, who publishes
 	assert.ok(!watcher.heard.items.some(({ topic }) => topic === 'x/will'));
 	const again = await open(B, 'x-lost', persistent);
 	assert.equal(again.connack.sessionPresent, false);
-	await cluster.nodes[A].start();
+	await cluster.nodes[A].startSurely();
 });
 
 // ---- the tests that were written for another broker
