@@ -93,6 +93,9 @@ const pass = (id, interval) =>
 		update absences set due_at = due_at - interval '${interval}', spent_at = spent_at - interval '${interval}' where vehicle_id = '${id}'`);
 const absence = (id) => database.sql(`select phase || case when due_at is null then ' idle' else '' end from absences where vehicle_id = '${id}'`);
 const untilAbsence = (id, expected) => poll(() => absence(id), (is) => is === expected, { what: `the absence is ${expected}` });
+// Looked at, and put off to the end of min_interval since the last SMS.
+const isPutOff = (id) => database.sql(`select due_at >= (select max(created_at) + interval '30 seconds' from wakeups where vehicle_id = '${id}') from absences where vehicle_id = '${id}'`);
+const untilPutOff = (id) => poll(() => isPutOff(id), (is) => is === 't', { what: 'the absence is put off' });
 const untilConnectivity = (id, state) =>
 	poll(() => rest(one, 'GET', `/v1/vehicles/${id}`, { token: admin }), ({ body }) => body.connectivity.state === state, { what: `${id} is ${state}` });
 
@@ -234,7 +237,7 @@ test('min_interval: a vehicle that was just woken waits, and is not woken for wh
 	await car.disconnect();
 	await untilConnectivity(id, 'disconnected');
 	const short = await send(two, id, { name: 'doors.unlock', ttl_seconds: 2 });
-	await untilAbsence(id, 'ready');
+	await untilPutOff(id);
 	await untilCommand(id, short.id, 'expired');
 	await pass(id, '30 seconds');
 	await untilAbsence(id, 'ready idle');
@@ -353,7 +356,7 @@ test('kill -9 between the acceptance and the row: no second SMS in that window',
 	await database.sql(`update absences set due_at = now() where vehicle_id = '${id}'`); // the dead node's time is over
 	await untilWakeups(id, ['http submitted 1 UNKNOWN']);
 	await untilAbsence(id, 'ready');
-	assert.equal(await database.sql(`select due_at >= (select created_at + interval '30 seconds' from wakeups where vehicle_id = '${id}') from absences where vehicle_id = '${id}'`), 't');
+	assert.equal(await isPutOff(id), 't');
 	assert.equal(smsTo(msisdn).length, 1);
 	assert.equal(smsBySns(msisdn).length, 0);
 	await pass(id, '30 seconds');

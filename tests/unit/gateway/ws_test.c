@@ -586,6 +586,20 @@ START_TEST(frames_right_behind_the_head_are_read)
 }
 END_TEST
 
+/* RFC 6455 §5.1 would have it closed; libwebsockets 4.1.6 does not tell us (docs/security.md). */
+START_TEST(an_unmasked_frame_is_a_frame)
+{
+	struct client c;
+	const char *text = CALL("1", "vehicle.list", "{}");
+	size_t len = strlen(text);
+	open_known(&c);
+	client_send(&c, (char[]){ (char)0x81, (char)len }, 2);
+	client_send(&c, text, len);
+	expect_part(&c, "\"result\"");
+	client_done(&c);
+}
+END_TEST
+
 START_TEST(what_is_no_upgrade_of_ours_is_refused)
 {
 	static const struct {
@@ -1382,6 +1396,7 @@ int main(void)
 	tcase_add_test(cases, the_token_comes_by_subprotocol_of_eight_kilobytes);
 	tcase_add_test(cases, the_token_comes_by_the_first_message);
 	tcase_add_test(cases, frames_right_behind_the_head_are_read);
+	tcase_add_test(cases, an_unmasked_frame_is_a_frame);
 	tcase_add_test(cases, what_is_no_upgrade_of_ours_is_refused);
 	tcase_add_test(cases, a_refusal_is_a_problem_and_counts_as_gone);
 	tcase_add_test(cases, another_version_hears_which_is_spoken);
