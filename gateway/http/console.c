@@ -18,7 +18,8 @@
 #define INDEX "/index.html"
 
 /* Where the console's paths begin; web/src/route.ts makes no others. */
-static const char *const pages[] = { "/fleet", "/vehicles", "/live", "/wakeups", "/alerts", "/nodes", "/access" };
+static const char *const pages[] = { "/fleet", "/vehicles", "/live", "/wakeups", "/alerts", "/webhooks", "/nodes",
+	"/access" };
 
 /* The console's pages run what lies beside them and nothing else (CSP 3). They connect to us and to who signs them in. */
 static const char POLICY[] =

@@ -12,6 +12,7 @@ import {
 } from './harness.mjs';
 import { startIssuer } from './issuer.mjs';
 import { startLine } from './line.mjs';
+import { isSignedBy, startReceiver } from './receiver.mjs';
 import { startSmsServer } from './sms.mjs';
 
 const options = { timeout: 180_000 };
@@ -20,12 +21,14 @@ const options = { timeout: 180_000 };
 const once = { ...options, skip: isSanitized };
 const SMOOTH_MS = 50; // of the page's main thread for a screen of the list
 const ids = vehicleIds(30);
+const receiver = await startReceiver();
 const sms = await startSmsServer('the provider', () => ({ status: 201, body: '{}' }));
 const elsewhere = await freePort();
 const config = {
 	http: { web_root: webRoot, cors_origins: [`http://127.0.0.1:${elsewhere}`] },
 	console: { development: true },
 	detection: { refusals: 3 },
+	webhooks: { anywhere: true },
 	wake: { providers: ['http'], http: { url: `${sms.url}/{vehicle_id}`, price: '0.045' } },
 };
 const { broker, database, nodes } = await startInstallation({ ids, nodes: isSanitized ? 1 : 2, config });
@@ -326,6 +329,66 @@ describe('side by side', { concurrency: 4 }, () => {
 		assert.ok(held.length >= 30, held.join());
 	});
 
+	test('a webhook is made, its secret shown once, its deliveries followed, and it is paused, changed and removed', once, async (t) => {
+		const id = await registered();
+		const wish = (n) => rest(node, 'PATCH', `/v1/vehicles/${id}/state`, { token: admin, body: { n } });
+		const heard = (n, attempt = 1) => receiver.until('/console', (one) => one.event.data.patch?.n === n && one.attempt === attempt);
+		const page = await openConsole(t, node.url, admin, { path: '/webhooks' });
+		await page.getByRole('button', { name: 'New webhook' }).click();
+		const form = page.getByRole('form', { name: 'New webhook' });
+		const vehicles = form.getByLabel('Vehicles', { exact: true });
+		await form.getByLabel('Address').fill(`${receiver.url}/console`);
+		await form.getByLabel('Description').fill('Dispatch');
+		await form.getByLabel('state.desired').check();
+		await form.getByRole('button', { name: 'Make it' }).click();
+		assert.equal(await vehicles.evaluate((input) => input.validity.customError), true, 'it has to hear of something');
+		await vehicles.fill(`${id}, NONE`);
+		await form.getByRole('button', { name: 'Make it' }).click();
+		await form.getByRole('alert').waitFor();
+		await vehicles.fill(id);
+		await form.getByRole('button', { name: 'Make it' }).click();
+		const box = page.getByRole('region', { name: 'Its secret' });
+		const secret = await box.locator('code').textContent();
+		assert.equal(await box.evaluate((element) => element === document.activeElement), true, 'nobody misses it');
+		await box.getByRole('button', { name: 'I have kept it' }).click();
+		await page.getByRole('link', { name: `${receiver.url}/console` }).click();
+		await page.getByRole('heading', { name: 'Dispatch' }).waitFor();
+		assert.ok(!(await page.content()).includes(secret), 'it is shown once');
+
+		await wish(1);
+		assert.ok(isSignedBy(secret, await heard(1)));
+		const delivery = page.getByRole('row', { name: new RegExp(`^state.desired .* Car ${id} Taken 1 204`) });
+		await delivery.getByRole('button', { name: /^Send .* again$/ }).click();
+		await page.getByText('It is sent once more, under the same id.').waitFor();
+		await heard(1, 2);
+		await delivery.getByRole('button', { name: /^What is sent/ }).click();
+		await page.getByText('"specversion": "1.0"').waitFor();
+		await page.getByRole('combobox', { name: 'Which deliveries' }).selectOption('Failed');
+		await page.getByText('No delivery is like that.').waitFor();
+
+		await page.getByRole('button', { name: 'Pause' }).click();
+		await page.locator('.title .mark', { hasText: 'Paused' }).waitFor();
+		await wish(2); // nobody hears it
+		await page.getByRole('button', { name: 'Resume' }).click();
+		await page.locator('.title .mark', { hasText: 'On' }).waitFor();
+		await page.getByRole('button', { name: 'New secret' }).click();
+		await page.getByRole('button', { name: 'Replace the secret now?' }).click();
+		const fresh = await page.getByRole('region', { name: 'Its secret' }).locator('code').textContent();
+		await page.getByText('The secret before signs besides until').waitFor();
+		await page.getByRole('button', { name: 'Change' }).click();
+		await page.getByLabel('Description').fill('Dispatch, by night');
+		await page.getByRole('button', { name: 'Save' }).click();
+		await page.getByRole('heading', { name: 'Dispatch, by night' }).waitFor();
+		await wish(3);
+		const signedTwice = await heard(3);
+		assert.ok(isSignedBy(secret, signedTwice) && isSignedBy(fresh, signedTwice));
+		assert.deepEqual(receiver.at('/console').map(({ event }) => event.data.patch.n), [1, 1, 3]);
+		await page.getByRole('button', { name: 'Remove' }).click();
+		await page.getByRole('button', { name: 'Remove it now?' }).click();
+		await page.getByRole('heading', { name: 'Webhooks' }).waitFor();
+		await page.waitForFunction((url) => !document.querySelector('main').textContent.includes(url), `${receiver.url}/console`);
+	});
+
 	test('a manager sees the figures of the fleet, and of no other', once, async (t) => {
 		await rest(node, 'PUT', '/v1/fleets/counted', { token: admin, body: { title: 'Counted' } });
 		await rest(node, 'PUT', '/v1/fleets/counted/grants/mona', { token: admin, body: { role: 'manager' } });
@@ -483,6 +546,18 @@ describe('side by side', { concurrency: 4 }, () => {
 			if (name === 'Access') await page.getByRole('button', { name: 'Who has access to Vans' }).click();
 			await looks(name);
 		}
+		await rest(node, 'POST', '/v1/webhooks', { token: admin, body: { url: `${receiver.url}/axe`, description: 'For all to use', fleet_ids: ['vans'], vehicle_ids: [id], types: ['state.desired'] } });
+		await page.getByRole('navigation', { name: 'Console' }).getByRole('link', { name: 'Webhooks' }).click();
+		await page.getByRole('button', { name: 'New webhook' }).click();
+		await page.getByRole('link', { name: `${receiver.url}/axe` }).waitFor();
+		await looks('Webhooks');
+		await page.getByRole('link', { name: `${receiver.url}/axe` }).click();
+		await rest(node, 'PATCH', `/v1/vehicles/${id}/state`, { token: admin, body: { lights: 'off' } });
+		await receiver.until('/axe', () => true);
+		await page.getByRole('button', { name: 'New secret' }).click();
+		await page.getByRole('button', { name: 'Replace the secret now?' }).click();
+		await page.getByRole('button', { name: /^Send .* again$/ }).waitFor();
+		await looks('a webhook');
 		await page.getByRole('button', { name: 'Sign out' }).click();
 		await looks('sign-in');
 		assert.deepEqual(found, []);

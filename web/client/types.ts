@@ -108,6 +108,49 @@ export interface NodeItem {
 	load: { connections: number; websockets: number; subscriptions: number; commands_per_minute: number; cpu_percent: number; memory_bytes: number };
 }
 
+/** What one sends to make or change a webhook: the whole of it. */
+export interface WebhookBody {
+	url: string;
+	description: string;
+	vehicle_ids: string[];
+	fleet_ids: string[]; // "*": all vehicles
+	types: string[]; // none: all
+	enabled: boolean;
+}
+
+export interface Webhook extends WebhookBody {
+	id: string;
+	subject: string;
+	disabled_at: string | null;
+	disabled_reason: 'paused' | 'gone' | 'exhausted' | null;
+	held_until: string | null; // its server asked not to be called before
+	old_secret_until: string | null;
+	created_at: string;
+	updated_at: string;
+}
+
+/** The one time that the secret is told. */
+export interface WebhookMade extends Webhook {
+	secret: string;
+}
+
+export interface Delivery {
+	id: string;
+	webhook_id: string;
+	vehicle_id: string;
+	seq: number;
+	type: string;
+	event_time: string;
+	status: 'pending' | 'delivered' | 'failed' | 'dropped';
+	attempts: number;
+	response_status: number | null;
+	error: string | null;
+	last_attempt_at: string | null;
+	next_attempt_at: string | null;
+	finished_at: string | null;
+	event?: JsonObject | null; // of one alone: what is sent; null: it may not be seen any more
+}
+
 export interface StageStats {
 	stage: 'delivered' | 'answered' | 'whole';
 	count: number;
@@ -174,6 +217,7 @@ export type VehicleEvent =
 	| EventOf<'access.changed', AccessChange>
 	| EventOf<'security.alert', { kind: string; count: number; window_seconds: number; subject?: string }>
 	| EventOf<'vehicle.moved', { fleet_id: string | null }>
+	| EventOf<'webhook.disabled', { webhook_id: string; subject: string; reason: 'gone' | 'exhausted' }>
 	| EventOf<'vehicle.blocked' | 'vehicle.unblocked' | 'vehicle.retired' | 'skipped', Record<string, never>>;
 
 /** A grant on a fleet was made, changed or ended. It is in no log. */

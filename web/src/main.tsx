@@ -9,6 +9,8 @@ import { LivePage } from './pages/live';
 import { NodesPage } from './pages/nodes';
 import { VehiclePage } from './pages/vehicle';
 import { WakeupsPage } from './pages/wakeups';
+import { WebhookPage } from './pages/webhook';
+import { WebhooksPage } from './pages/webhooks';
 import { overseen } from './parts/oversight';
 import { type PlainPage, type Route, route } from './route';
 import { configuration, goAndSignIn, signIn, signOut, startSession } from './session';
@@ -67,7 +69,7 @@ function Frame() {
 				</a>
 				<nav aria-label={texts.nav.label}>
 					{pages().map((page) => (
-						<a key={page} href={`/${page}`} aria-current={current.page === page || (page === 'fleet' && current.page === 'vehicle') ? 'page' : undefined}>
+						<a key={page} href={`/${page}`} aria-current={sectionOf(current) === page ? 'page' : undefined}>
 							{texts.nav[page]}
 						</a>
 					))}
@@ -97,8 +99,17 @@ function Frame() {
 
 // What the person may look at.
 function pages(): PlainPage[] {
-	return ['fleet', 'live', ...(overseen().length > 0 ? (['wakeups', 'alerts'] as const) : []), ...(isAdmin() ? (['nodes'] as const) : []), 'access'];
+	return [
+		'fleet',
+		'live',
+		...(overseen().length > 0 ? (['wakeups', 'alerts'] as const) : []),
+		'webhooks',
+		...(isAdmin() ? (['nodes'] as const) : []),
+		'access',
+	];
 }
+
+const sectionOf = ({ page }: Route): Route['page'] => (page === 'vehicle' ? 'fleet' : page === 'webhook' ? 'webhooks' : page);
 
 function Link() {
 	const state = link.value === 'signed-out' ? 'waiting' : link.value;
@@ -119,19 +130,24 @@ function Comeback({ current }: { current: Route }) {
 
 function titleOf(current: Route): string {
 	if (current.page === 'vehicle') return rows.get(current.vehicleId)?.name ?? current.vehicleId;
-	return current.page === 'none' ? texts.none.title : texts[current.page].title;
+	return current.page === 'none' ? texts.none.title : texts[current.page === 'webhook' ? 'webhooks' : current.page].title;
 }
+
+// Which one of its kind a page shows.
+const subjectOf = (current: Route): string => (current.page === 'vehicle' ? current.vehicleId : current.page === 'webhook' ? current.webhookId : '');
 
 function Page({ current }: { current: Route }) {
 	const title = titleOf(current);
 	useEffect(() => {
 		document.title = `${title} · ${texts.name}`;
 	}, [title]);
-	useEffect(() => document.getElementById('title')?.focus({ preventScroll: true }), [current.page, current.page === 'vehicle' ? current.vehicleId : '']);
+	useEffect(() => document.getElementById('title')?.focus({ preventScroll: true }), [current.page, subjectOf(current)]);
 	if (current.page === 'fleet') return <FleetPage />;
 	if (current.page === 'live') return <LivePage />;
 	if (current.page === 'wakeups') return <WakeupsPage />;
 	if (current.page === 'alerts') return <AlertsPage />;
+	if (current.page === 'webhooks') return <WebhooksPage />;
+	if (current.page === 'webhook') return <WebhookPage key={current.webhookId} webhookId={current.webhookId} />;
 	if (current.page === 'nodes') return <NodesPage />;
 	if (current.page === 'access') return <AccessPage />;
 	if (current.page === 'vehicle') return <VehiclePage key={current.vehicleId} vehicleId={current.vehicleId} tab={current.tab} />;

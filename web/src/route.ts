@@ -3,11 +3,11 @@ import { signal } from '@preact/signals';
 
 export type VehicleTab = 'now' | 'wakeups' | 'access' | 'audit';
 
-export type PlainPage = 'fleet' | 'live' | 'wakeups' | 'alerts' | 'nodes' | 'access';
+export type PlainPage = 'fleet' | 'live' | 'wakeups' | 'alerts' | 'webhooks' | 'nodes' | 'access';
 
-export type Route = { page: PlainPage } | { page: 'vehicle'; vehicleId: string; tab: VehicleTab } | { page: 'none' };
+export type Route = { page: PlainPage } | { page: 'vehicle'; vehicleId: string; tab: VehicleTab } | { page: 'webhook'; webhookId: string } | { page: 'none' };
 
-const PLAIN: readonly string[] = ['fleet', 'live', 'wakeups', 'alerts', 'nodes', 'access'] satisfies PlainPage[];
+const PLAIN: readonly string[] = ['fleet', 'live', 'wakeups', 'alerts', 'webhooks', 'nodes', 'access'] satisfies PlainPage[];
 
 const TABS: readonly string[] = ['wakeups', 'access', 'audit'];
 
@@ -25,12 +25,15 @@ export function read(path: string): Route {
 	if (PLAIN.includes(first) && !second) return { page: first as PlainPage };
 	if (first === 'vehicles' && second && more.length === 0 && (!third || TABS.includes(third)))
 		return { page: 'vehicle', vehicleId: second, tab: (third ?? 'now') as VehicleTab };
+	if (first === 'webhooks' && second && !third) return { page: 'webhook', webhookId: second };
 	return { page: 'none' };
 }
 
 export function vehiclePath(id: string, tab: VehicleTab = 'now'): string {
 	return `/vehicles/${encodeURIComponent(id)}${tab === 'now' ? '' : `/${tab}`}`;
 }
+
+export const webhookPath = (id: string): string => `/webhooks/${encodeURIComponent(id)}`;
 
 export const route = signal<Route>(read(location.pathname));
 

@@ -1,9 +1,10 @@
 // live.tsx - every event as it comes: pause, filter, and take it into a terminal.
 import { useSignal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
-import { useMemo, useState } from 'preact/hooks';
+import { useMemo } from 'preact/hooks';
 import type { JsonObject, VehicleEvent } from '../../client/index';
 import { clock, inline, leaves, pairs } from '../format';
+import { Copy } from '../parts/copy';
 import { Reachability, StatusMark, WakeupMark } from '../parts/marks';
 import { VirtualList } from '../parts/virtual-list';
 import { vehiclePath } from '../route';
@@ -131,18 +132,3 @@ function summaryOf(event: VehicleEvent): ComponentChildren {
 }
 
 const patchOf = (patch: JsonObject): string => [...leaves(patch)].map(([name, value]) => `${name} = ${inline(value)}`).join(', ');
-
-function Copy({ text, label }: { text: string | null; label: string }) {
-	const [isDone, setDone] = useState(false);
-	if (!text || !navigator.clipboard) return null; // pages without TLS have none
-	const copy = async () => {
-		await navigator.clipboard.writeText(text);
-		setDone(true);
-		setTimeout(() => setDone(false), 1500);
-	};
-	return (
-		<button type="button" class="quiet" title={text} onClick={() => void copy()}>
-			{isDone ? texts.live.copied : label}
-		</button>
-	);
-}

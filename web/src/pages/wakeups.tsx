@@ -1,9 +1,8 @@
 // wakeups.tsx - when vehicles were woken, by whom, and what came of it.
 import { useComputed } from '@preact/signals';
-import { useState } from 'preact/hooks';
 import type { Page, Wakeup } from '../../client/index';
 import { moment } from '../format';
-import { useFresh, useLoaded } from '../parts/load';
+import { useLoaded, useRecent } from '../parts/load';
 import { WakeupMark } from '../parts/marks';
 import { FleetChoice, overseenNow, overseenPath } from '../parts/oversight';
 import { Scroll } from '../parts/scroll';
@@ -28,28 +27,20 @@ export function WakeupsPage() {
 	);
 }
 
-// The newest page stays true; older ones are as they were when they were asked for.
 function Recent({ path }: { path: string }) {
 	const last = useComputed(() => {
 		void eventsChanged.value;
 		return events.findLast((logged) => 'event' in logged && logged.event.type === 'wakeup.updated')?.n ?? 0;
 	});
-	const { value, error } = useFresh(path, () => gateway().rest.get<Page<Wakeup>>(`${path}?limit=100`), last.value);
-	const [older, setOlder] = useState<Page<Wakeup> | null>(null);
+	const { items, error, more } = useRecent<Wakeup>(path, last.value);
 	if (error) return <p class="notice bad">{texts.failed(error.message)}</p>;
-	if (!value) return null;
-	if (value.items.length === 0) return <p class="empty">{texts.wakeups.noneAtAll}</p>;
-	const newest = new Set(value.items.map(({ id }) => id));
-	const cursor = older ? older.next_cursor : value.next_cursor;
-	const more = async () => {
-		const next = await gateway().rest.get<Page<Wakeup>>(`${path}?limit=100&cursor=${encodeURIComponent(cursor ?? '')}`);
-		setOlder({ items: [...(older?.items ?? []), ...next.items], next_cursor: next.next_cursor });
-	};
+	if (!items) return null;
+	if (items.length === 0) return <p class="empty">{texts.wakeups.noneAtAll}</p>;
 	return (
 		<article class="card">
-			<Table wakeups={[...value.items, ...(older?.items.filter(({ id }) => !newest.has(id)) ?? [])]} hasVehicles />
-			{cursor && (
-				<button type="button" onClick={() => void more()}>
+			<Table wakeups={items} hasVehicles />
+			{more && (
+				<button type="button" onClick={more}>
 					{texts.wakeups.more}
 				</button>
 			)}

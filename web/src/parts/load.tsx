@@ -1,7 +1,10 @@
 // load.tsx - something that is fetched once, and again when it is asked for.
 import { useCallback, useEffect, useState } from 'preact/hooks';
+import type { Page } from '../../client/index';
+import { gateway } from '../store';
 
 const FRESH_MS = 10_000;
+const PAGE = 100;
 
 export interface Loaded<T> {
 	value: T | null; // the last one, also while the next is fetched
@@ -36,4 +39,33 @@ export function useFresh<T>(what: string, load: () => Promise<T>, turn: unknown 
 		return () => clearInterval(timer);
 	}, [what, turn]);
 	return loaded;
+}
+
+export interface Recent<T> {
+	items: T[] | null;
+	error: Error | null;
+	more: (() => void) | null; // fetches older ones; null: there are none
+	reload(): void;
+}
+
+// A list that begins with the newest. Its first page stays true; older ones are as they were when they were asked for. Another path wants another
+// component (`key`).
+export function useRecent<T extends { id: string }>(path: string, turn: unknown = 0): Recent<T> {
+	const page = (cursor = '') => gateway().rest.get<Page<T>>(`${path}${path.includes('?') ? '&' : '?'}limit=${PAGE}${cursor}`);
+	const { value, error, reload } = useFresh(path, () => page(), turn);
+	const [older, setOlder] = useState<Page<T> | null>(null);
+	const [refusal, setRefusal] = useState<Error | null>(null);
+	const newest = new Set(value?.items.map(({ id }) => id));
+	const cursor = older ? older.next_cursor : value?.next_cursor;
+	const fetchOlder = async () => {
+		const next = await page(`&cursor=${encodeURIComponent(cursor ?? '')}`);
+		setRefusal(null);
+		setOlder({ items: [...(older?.items ?? []), ...next.items], next_cursor: next.next_cursor });
+	};
+	return {
+		items: value && [...value.items, ...(older?.items.filter(({ id }) => !newest.has(id)) ?? [])],
+		error: error ?? refusal,
+		more: cursor ? () => void fetchOlder().catch(setRefusal) : null,
+		reload,
+	};
 }
