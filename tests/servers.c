@@ -195,7 +195,7 @@ void test_postgres_resume(struct test_postgres *pg)
 	snprintf(port, sizeof port, "%d", pg->port);
 	const char *const argv[] = { POSTGRES_BIN "postgres", "-D", data, "-p", port, "-k", pg->dir, "-c",
 		"listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "shared_buffers=64MB", "-c",
-		"logging_collector=off", NULL };
+		"logging_collector=off", "-c", "jit=off", NULL }; /* as sql/db.c has it for a node */
 	int fd = listen_for_ready(notify);
 	pg->pid = launch(log, notify, argv);
 	wait_for_ready(fd, pg->pid, log);

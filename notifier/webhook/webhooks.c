@@ -31,6 +31,8 @@
 #define FRESH_MS 1500 /* one that was taken longer ago is not begun: its hold might end amid the attempt */
 #define GRACE_MS 1000
 #define SWEEP_MS 60000
+#define UNTOLD_MS 5000 /* how often it is looked whether somebody has died before he told */
+#define UNTOLD_MAX 100
 #define QUEUE_MAX 16	       /* units */
 #define ANSWER_WITHIN_MS 30000 /* a look that makes many deliveries takes its time */
 
@@ -45,7 +47,7 @@ struct webhooks {
 	struct list attempts, ended, recorded; /* under way; over; over, and with the database */
 	size_t in_hand;			       /* of all three */
 	bool there_are, turning, again;	       /* webhooks; a turn is with the database; another is to follow it */
-	int64_t turned_ms, swept_ms;
+	int64_t turned_ms, swept_ms, looked_ms;
 	enum state state;
 };
 
@@ -53,6 +55,7 @@ static void on_up(void *owner, struct db *db);
 static void on_down(void *owner, struct db *db);
 static void on_tick(struct loop_timer *timer);
 static void on_followed(struct db_unit *unit, void *context, const struct fault *fault);
+static void tell(const struct webhooks *w, const struct db_unit *unit, size_t statement);
 static void turn(struct webhooks *w);
 static void on_turned(struct db_unit *unit, void *context, const struct fault *fault);
 static void begin(struct webhooks *w, const struct db_unit *unit, size_t statement);
@@ -142,11 +145,17 @@ static void on_tick(struct loop_timer *timer)
 {
 	struct webhooks *w = container_of(timer, struct webhooks, tick);
 	struct db_unit *unit = db_unit_new(w->db, on_followed, w);
+	int64_t now_ms = loop_monotonic_ms(w->loop);
 
 	db_unit_add(unit, &SQL_webhooks_follow);
 	db_param_int(unit, FOLLOW_MAX);
+	if (now_ms - w->looked_ms >= UNTOLD_MS) {
+		w->looked_ms = now_ms;
+		db_unit_add(unit, &SQL_webhooks_untold);
+		db_param_int(unit, UNTOLD_MAX);
+	}
 	db_unit_submit(unit);
-	if (loop_monotonic_ms(w->loop) - w->swept_ms >= SWEEP_MS)
+	if (now_ms - w->swept_ms >= SWEEP_MS)
 		sweep(w);
 }
 
@@ -159,6 +168,8 @@ static void on_followed(struct db_unit *unit, void *context, const struct fault 
 		return; /* the next connection begins anew */
 	if (!fault)
 		w->there_are = db_text(unit, 0, 0, 0) != NULL;
+	if (!fault && db_unit_size(unit) > 1)
+		tell(w, unit, 1);
 	turn(w);
 	bool is_behind = !fault && db_int(unit, 0, 0, 0) >= FOLLOW_MAX;
 	loop_timer_start(&w->tick, fault ? RETRY_MS : is_behind ? 0 : w->there_are ? LOOK_MS : IDLE_MS);
@@ -243,18 +254,28 @@ static void turn(struct webhooks *w)
 	db_unit_submit(unit);
 }
 
-static void tell(const struct webhooks *w, const struct db_unit *unit)
-{
-	enum { WEBHOOK, SUBJECT, VEHICLE, REASON }; /* columns of webhooks_settle.sql */
+/* Columns of webhooks_settle.sql and webhooks_untold.sql. */
+enum { DISABLED_WEBHOOK, DISABLED_SUBJECT, DISABLED_VEHICLE, DISABLED_REASON };
 
+static void note(const struct db_unit *unit)
+{
 	for (size_t row = 0; row < db_rows(unit, 0); row++) {
-		json_t *data = memory_need(json_pack("{s:s, s:s, s:s}", "webhook_id", db_text(unit, 0, row, WEBHOOK),
-			"subject", db_text(unit, 0, row, SUBJECT), "reason", db_text(unit, 0, row, REASON)));
-		char *text = memory_need(json_dumps(data, JSON_COMPACT));
 		metric_add(METRIC_WEBHOOKS_DISABLED, 1);
-		log_warn("webhook", "it is disabled", LOG_TEXT("webhook_id", db_text(unit, 0, row, WEBHOOK)),
-			LOG_TEXT("reason", db_text(unit, 0, row, REASON)));
-		w->options.on_disabled(w->options.owner, db_text(unit, 0, row, VEHICLE), text);
+		log_warn("webhook", "it is disabled", LOG_TEXT("webhook_id", db_text(unit, 0, row, DISABLED_WEBHOOK)),
+			LOG_TEXT("reason", db_text(unit, 0, row, DISABLED_REASON)));
+	}
+}
+
+/* Once or more: whoever writes the event first has told it. */
+static void tell(const struct webhooks *w, const struct db_unit *unit, size_t statement)
+{
+	for (size_t row = 0; row < db_rows(unit, statement); row++) {
+		json_t *data = memory_need(
+			json_pack("{s:s, s:s, s:s}", "webhook_id", db_text(unit, statement, row, DISABLED_WEBHOOK),
+				"subject", db_text(unit, statement, row, DISABLED_SUBJECT), "reason",
+				db_text(unit, statement, row, DISABLED_REASON)));
+		char *text = memory_need(json_dumps(data, JSON_COMPACT));
+		w->options.on_disabled(w->options.owner, db_text(unit, statement, row, DISABLED_VEHICLE), text);
 		free(text);
 		json_decref(data);
 	}
@@ -290,8 +311,10 @@ static void on_turned(struct db_unit *unit, void *context, const struct fault *f
 	} else {
 		forget(w, &w->recorded);
 	}
-	if (!fault && settled)
-		tell(w, unit);
+	if (!fault && settled) {
+		note(unit);
+		tell(w, unit, 0);
+	}
 	if (!fault && db_unit_size(unit) > (size_t)settled)
 		begin(w, unit, settled);
 	if (!fault && (w->again || !list_is_empty(&w->ended)))

@@ -21,7 +21,8 @@ struct webhooks_options { /* borrowed for life */
 	int64_t retry_for_ms; /* after the first attempt: one that fails later disables the webhook */
 	int64_t kept_ms;      /* deliveries, in the log of them */
 	void *owner;
-	/* A webhook was disabled over an event of this vehicle; `data` is webhook.disabled's, JSON text. */
+	/* A webhook was disabled over an event of this vehicle; `data` is webhook.disabled's, JSON text. Called again until the event is written,
+	 * by whichever node. */
 	void (*on_disabled)(void *owner, const char *vehicle_id, const char *data);
 };
 

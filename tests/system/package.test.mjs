@@ -33,7 +33,7 @@ async function bareRoot() {
 	renameSync(`${bare}.new`, bare);
 }
 
-test('the packages install, serve, upgrade and go without a trace', { skip: why, timeout: 1_800_000 }, async () => {
+test('the packages install, serve, upgrade and go without a trace', { skip: why, timeout: 3_600_000 }, async () => {
 	const old = await packages('old');
 	assert.deepEqual(old.map((file) => file.replace(/.*\/|_.*/g, '')).sort(), ['keyfob', 'mosquitto-keyfob']);
 	assert.equal(await run('lintian', ['--allow-root', '--fail-on', 'error,warning', ...old]), '');

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { adminToken, grant, makeAuthority, openSocket, openStream, poll, registerVehicle, rest, sendCommand, startInstallation, startNode, token, vehicleIds } from './harness.mjs';
+import { Failpoints } from './failpoints.mjs';
 import { isSignedBy, startReceiver, verify } from './receiver.mjs';
 import { createMigratedDatabase } from './servers.mjs';
 
@@ -12,7 +13,8 @@ const ids = vehicleIds(30);
 const authority = makeAuthority('webhooks');
 process.env.SSL_CERT_FILE = authority.certificate;
 const webhooks = { timeout: '2s', retry_first: '100ms', retry_max: '400ms', retry_for: '1h' };
-const { broker, database, nodes } = await startInstallation({ ids, nodes: 2, config: { webhooks: { ...webhooks, anywhere: true } } });
+const failpoints = new Failpoints();
+const { broker, database, nodes } = await startInstallation({ ids, nodes: 2, config: { webhooks: { ...webhooks, anywhere: true } }, failpoints });
 const [one, two] = nodes;
 const admin = await adminToken();
 const platform = await token({ sub: 'platform', scope: 'vehicles:read' });
@@ -334,6 +336,27 @@ test('an address that is not public is never connected to', options, async () =>
 	assert.deepEqual([failed.status, failed.response_status, failed.error], ['pending', null, 'the address is not public']);
 	assert.deepEqual([inside.connections, inside.deliveries.items.length], [0, 0]);
 	assert.equal((await node.stop()).code, 0);
+});
+
+test('that one was disabled is told once, though who is to tell it dies before that is committed', options, async () => {
+	const id = await ownCar();
+	const hook = await webhook({ vehicle_ids: [id], types: ['state.desired'] });
+	receiver.answers.set(hook.path, () => ({ status: 410 }));
+	for (const node of nodes) node.child.isExpectedToEnd = true;
+	failpoints.arm('alert', 'kill');
+	await wish(id);
+	const pid = await failpoints.untilHit('alert');
+	const dead = nodes.find(({ child }) => child.pid === pid);
+	await dead.child.exited;
+	const alive = dead === one ? two : one;
+	const told = async () => (await rest(alive, 'GET', `/v1/vehicles/${id}/events?limit=200`, { token: admin })).body.items.filter(({ type }) => type === 'webhook.disabled');
+	const [{ data }] = await poll(told, ({ length }) => length > 0, { ms: 40_000, what: 'the other has told it' });
+	assert.deepEqual(data, { webhook_id: hook.id, subject: 'platform', reason: 'gone' });
+	await dead.start();
+	await wish(id, dead);
+	assert.equal((await told()).length, 1);
+	assert.equal(await database.sql('select count(*) from webhooks where untold_vehicle is not null'), '0');
+	for (const node of nodes) node.child.isExpectedToEnd = false;
 });
 
 test('a node that is killed amid its deliveries is followed by another, and nothing is lost', options, async () => {

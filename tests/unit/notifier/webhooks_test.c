@@ -84,7 +84,8 @@ static const char *settle(const char *vehicle, const char *what, const char *cod
 		"select coalesce(max(s.reason), '') from (select l.claim, d.id from webhook_lines l join "
 		"webhook_deliveries d using (webhook_id, vehicle_id)"
 		" where l.vehicle_id = '%s' and d.status = 'pending' order by d.seq limit 1) n cross join lateral "
-		"webhooks_settle('{" HOOK "}', '{%s}', array[case when %d > 0 then %d else n.claim end], array[n.id], "
+		"webhooks_conclude('{" HOOK
+		"}', '{%s}', array[case when %d > 0 then %d else n.claim end], array[n.id], "
 		"'{%s}', '{%s}', '{null}', '{%d}', '5s', '12h', '3d') s",
 		vehicle, vehicle, claim, claim, what, code, wait_ms);
 	return ask(sql);
@@ -183,14 +184,15 @@ START_TEST(a_long_look_goes_on)
 		happen("CAR1");
 	ask("update events set at = at - interval '5 minutes' where seq = 1; update events set at = at - interval '2 "
 	    "minutes' where seq = 2");
-	ask("select webhooks_follow(1)");
+	/* a machine that is busy may stop before, where a second is over */
+	while (strcmp(ask("select webhooks_follow(1) > 0"), "t") != 0)
+		;
 	ck_assert_str_eq(ask("select count(*) || ' ' || (select until is not null from webhook_position) from "
 			     "webhook_deliveries"),
 		"1 true");
 	happen("CAR2");
-	ask("select webhooks_follow(1)");
-	ask("select webhooks_follow(1)");
-	ask("select webhooks_follow(1)");
+	while (strcmp(ask("select until is not null from webhook_position"), "t") == 0)
+		ask("select webhooks_follow(1)");
 	ck_assert_str_eq(follow(), "CAR1:1 CAR1:2 CAR1:3 CAR2:1");
 	ck_assert_str_eq(ask("select until is null from webhook_position"), "t");
 }
@@ -282,6 +284,7 @@ START_TEST(the_schedule_ends)
 	ck_assert_str_eq(settle("CAR1", "failed", "500", 0, 0), "exhausted");
 	ck_assert_str_eq(ask("select status || ' ' || (select disabled_reason from webhooks) from webhook_deliveries"),
 		"failed exhausted");
+	ck_assert_str_eq(ask("select untold_vehicle || ' ' || untold_reason from webhooks"), "CAR1 exhausted");
 	happen("CAR1");
 	ck_assert_str_eq(follow(), "CAR1:1");
 }
