@@ -151,6 +151,7 @@ struct config {
 		int64_t timeout_ms;
 		int64_t retry_first_ms, retry_max_ms, retry_for_ms;
 		int64_t secret_overlap_ms;
+		const char *key, *old_key; /* NULL: none */
 	} webhooks;
 	struct {
 		int64_t commands_ms, events_ms, deliveries_ms;

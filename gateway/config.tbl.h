@@ -198,6 +198,10 @@ SETTING("webhooks.retry_for", webhooks.retry_for_ms, DURATION, "3d", MS(100), D(
 	"How long after its first attempt a delivery is tried. A webhook that fails so long is disabled.")
 SETTING("webhooks.secret_overlap", webhooks.secret_overlap_ms, DURATION, "24h", 0, D(30), NULL, false,
 	"How long the secret before still signs besides, after a rotation that does not say it.")
+SETTING("webhooks.key", webhooks.key, SECRET, "null", 0, 0, &RULE_SEALING_KEY, false,
+	"What the secrets of webhooks are sealed with in the database (`openssl rand -base64 32`), the same on all nodes. null: they lie there in clear.")
+SETTING("webhooks.old_key", webhooks.old_key, SECRET, "null", 0, 0, &RULE_SEALING_KEY, false,
+	"The key before: what it has sealed is still read, and sealed anew.")
 
 SETTING("retention.commands", retention.commands_ms, DURATION, "90d", H(1), D(3650), NULL, false,
 	"How long commands and their timelines are kept.")

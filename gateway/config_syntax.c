@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "notifier/wake/smpp/smpp.h"
+#include "notifier/webhook/seal.h"
 
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define DIGITS "0123456789"
@@ -301,6 +302,7 @@ const struct setting_rule RULE_HEADER = { .what = "the name of a header and its 
 const struct setting_rule RULE_REGION = { .what = "a region's name such as \"eu-central-1\"", .is = is_region };
 const struct setting_rule RULE_HOOK_SECRET = { .what = "16 to 128 letters, digits, -, ., _ or ~",
 	.is = is_hook_secret };
+const struct setting_rule RULE_SEALING_KEY = { .what = "32 bytes in base64", .is = seal_key_is_text };
 const struct setting_rule RULE_SENDER = { .what = "a sender's name or number of at most 20 characters",
 	.is = is_sender };
 const struct setting_rule RULE_PRICE = { .what = "a price such as \"0.045\", in quotes", .is = is_price };

@@ -24,6 +24,7 @@ extern const struct setting_rule RULE_HEADER;
 extern const struct setting_rule RULE_REGION;
 extern const struct setting_rule RULE_SENDER;
 extern const struct setting_rule RULE_HOOK_SECRET;
+extern const struct setting_rule RULE_SEALING_KEY;
 extern const struct setting_rule RULE_PRICE;
 extern const struct setting_rule RULE_CURRENCY;
 

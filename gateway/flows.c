@@ -394,6 +394,8 @@ static void make_webhooks(struct flows *f)
 						    .retry_max_ms = config->webhooks.retry_max_ms,
 						    .retry_for_ms = config->webhooks.retry_for_ms,
 						    .kept_ms = config->retention.deliveries_ms,
+						    .key = config->webhooks.key,
+						    .old_key = config->webhooks.old_key,
 						    .owner = f,
 						    .on_disabled = on_webhook_disabled,
 					    });

@@ -13,6 +13,7 @@
 #include "gateway/api_internal.h"
 #include "gateway/config.h"
 #include "gateway/operations/verdict.h"
+#include "notifier/webhook/seal.h"
 #include "notifier/webhook/signature.h"
 #include "sql/db.h"
 #include "sql/statements.h"
@@ -158,20 +159,38 @@ static struct db_unit *unit_of(struct api_call *call, const struct db_statement 
 	return unit;
 }
 
+static struct seals seals_of(const struct api_call *call)
+{
+	struct seals seals;
+
+	seals_init(&seals, call->api->config->webhooks.key, call->api->config->webhooks.old_key);
+	return seals;
+}
+
+/* A fresh secret as it is stored. The caller frees it. */
+static char *make_secret(const struct api_call *call, const char *webhook_id)
+{
+	struct seals seals = seals_of(call);
+	char secret[WEBHOOK_SECRET_SIZE];
+
+	webhook_secret_make(secret);
+	return seals_close(&seals, webhook_id, secret);
+}
+
 static void put(struct api_call *call, const char *id, bool is_new)
 {
 	struct db_unit *unit = unit_of(call, &SQL_webhook_put);
-	char *body = json_canonical(call->params), secret[WEBHOOK_SECRET_SIZE];
+	char *body = json_canonical(call->params), *secret = is_new ? make_secret(call, id) : NULL;
 
-	webhook_secret_make(secret);
 	db_param_text(unit, id);
 	db_param_bool(unit, is_new);
 	db_param_text(unit, body);
-	db_param_text(unit, is_new ? secret : NULL);
+	db_param_text(unit, secret);
 	db_param_int(unit, call->api->config->webhooks.per_subject);
 	db_param_text(unit, call->caller.address);
 	db_unit_submit(unit);
 	free(body);
+	free(secret);
 }
 
 static void run_create(struct api_call *call)
@@ -207,18 +226,18 @@ static void run_delete(struct api_call *call)
 static void run_rotate(struct api_call *call)
 {
 	int64_t seconds, absent = call->api->config->webhooks.secret_overlap_ms / 1000;
-	char secret[WEBHOOK_SECRET_SIZE];
 	const char *id;
 
 	if (!read_webhook(call, &id) || !api_param_int(call, "overlap_seconds", absent, 0, OVERLAP_S_MAX, &seconds))
 		return;
-	webhook_secret_make(secret);
+	char *secret = make_secret(call, id);
 	struct db_unit *unit = unit_of(call, &SQL_webhook_rotate);
 	db_param_text(unit, id);
 	db_param_text(unit, secret);
 	db_param_int(unit, seconds * 1000);
 	db_param_text(unit, call->caller.address);
 	db_unit_submit(unit);
+	free(secret);
 }
 
 static void run_redeliver(struct api_call *call)
@@ -232,6 +251,17 @@ static void run_redeliver(struct api_call *call)
 	db_param_text(unit, delivery_id);
 	db_param_text(unit, call->caller.address);
 	db_unit_submit(unit);
+}
+
+/* The one answer that shows it: it was sealed by this call. */
+static char *with_open_secret(const struct api_call *call, json_t *made)
+{
+	struct seals seals = seals_of(call);
+	char *opened = memory_need(seals_open(&seals, json_text_at(made, "id"), json_text_at(made, "secret")));
+
+	json_object_set_new(made, "secret", json_string(opened));
+	free(opened);
+	return memory_need(json_dumps(made, JSON_COMPACT));
 }
 
 static void on_answered(struct db_unit *unit, void *context, const struct fault *fault)
@@ -248,6 +278,7 @@ static void on_answered(struct db_unit *unit, void *context, const struct fault 
 	json_auto_t *made = body ? memory_need(json_loads(body, 0, NULL)) : NULL;
 	if (made)
 		snprintf(call->resource_id, sizeof(call->resource_id), "%s", json_text_at(made, "id"));
-	char *reply = memory_need(strdup(body ? body : "{}"));
+	char *reply = json_object_get(made, "secret") ? with_open_secret(call, made)
+						      : memory_need(strdup(body ? body : "{}"));
 	api_call_reply(call, reply, strlen(reply));
 }

@@ -17,6 +17,7 @@
 #include "base/memory.h"
 #include "base/metrics.h"
 #include "notifier/webhook/attempt.h"
+#include "notifier/webhook/seal.h"
 #include "sql/db.h"
 #include "sql/migrate.h"
 #include "sql/statements.h"
@@ -33,6 +34,7 @@
 #define SWEEP_MS 60000
 #define UNTOLD_MS 5000 /* how often it is looked whether somebody has died before he told */
 #define UNTOLD_MAX 100
+#define RESEAL_MAX 100	       /* in a transaction */
 #define QUEUE_MAX 16	       /* units */
 #define ANSWER_WITHIN_MS 30000 /* a look that makes many deliveries takes its time */
 
@@ -43,6 +45,7 @@ struct webhooks {
 	struct webhooks_options options;
 	struct db *db;
 	struct http_client *client;
+	struct seals seals;
 	struct loop_timer tick, grace;
 	struct list attempts, ended, recorded; /* under way; over; over, and with the database */
 	size_t in_hand;			       /* of all three */
@@ -54,6 +57,7 @@ struct webhooks {
 static void on_up(void *owner, struct db *db);
 static void on_down(void *owner, struct db *db);
 static void on_tick(struct loop_timer *timer);
+static void reseal(struct webhooks *w);
 static void on_followed(struct db_unit *unit, void *context, const struct fault *fault);
 static void tell(const struct webhooks *w, const struct db_unit *unit, size_t statement);
 static void turn(struct webhooks *w);
@@ -72,6 +76,7 @@ struct webhooks *webhooks_new(struct loop *loop, const struct webhooks_options *
 	w->loop = loop;
 	w->options = *options;
 	w->client = http_client_new(loop);
+	seals_init(&w->seals, options->key, options->old_key);
 	list_init(&w->attempts);
 	list_init(&w->ended);
 	list_init(&w->recorded);
@@ -103,8 +108,10 @@ static void on_up(void *owner, struct db *db)
 	struct webhooks *w = owner;
 
 	(void)db;
-	if (w->state == RUNNING)
-		loop_timer_start(&w->tick, 0);
+	if (w->state != RUNNING)
+		return;
+	loop_timer_start(&w->tick, 0);
+	reseal(w);
 }
 
 static void on_down(void *owner, struct db *db)
@@ -139,6 +146,7 @@ static void sweep(struct webhooks *w)
 	db_unit_add(unit, &SQL_webhooks_sweep);
 	db_param_int(unit, w->options.kept_ms);
 	db_unit_submit(unit);
+	reseal(w);
 }
 
 static void on_tick(struct loop_timer *timer)
@@ -173,6 +181,66 @@ static void on_followed(struct db_unit *unit, void *context, const struct fault 
 	turn(w);
 	bool is_behind = !fault && db_int(unit, 0, 0, 0) >= FOLLOW_MAX;
 	loop_timer_start(&w->tick, fault ? RETRY_MS : is_behind ? 0 : w->there_are ? LOOK_MS : IDLE_MS);
+}
+
+/* Secrets that are stored in clear, or with the key before, are stored as new ones are: as soon as there is a key, and for a while again
+ * where nodes without it still make some. */
+
+static void on_resealed(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct webhooks *w = context;
+
+	complain(unit, fault);
+	if (!fault && db_unit_size(unit) == RESEAL_MAX && w->state == RUNNING)
+		reseal(w);
+}
+
+static void on_stale(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct webhooks *w = context;
+	struct db_unit *anew = NULL;
+
+	complain(unit, fault);
+	for (size_t row = 0; !fault && w->state == RUNNING && row < db_rows(unit, 0); row++) {
+		const char *id = db_text(unit, 0, row, 0), *secret = db_text(unit, 0, row, 1),
+			   *old = db_text(unit, 0, row, 2);
+		char *opened = seals_open(&w->seals, id, secret),
+		     *old_opened = old ? seals_open(&w->seals, id, old) : NULL;
+		if (opened && (!old || old_opened)) {
+			char *sealed = seals_close(&w->seals, id, opened);
+			char *old_sealed = old ? seals_close(&w->seals, id, old_opened) : NULL;
+			anew = anew ? anew : db_unit_new(w->db, on_resealed, w);
+			db_unit_add(anew, &SQL_webhook_reseal);
+			db_param_text(anew, id);
+			db_param_text(anew, secret);
+			db_param_text(anew, old);
+			db_param_text(anew, sealed);
+			db_param_text(anew, old_sealed);
+			free(sealed);
+			free(old_sealed);
+		}
+		free(opened);
+		free(old_opened);
+	}
+	if (anew)
+		db_unit_submit(anew);
+}
+
+static void reseal(struct webhooks *w)
+{
+	const char *stale[3];
+	struct db_array prefixes = { 0 };
+
+	seals_stale(&w->seals, stale);
+	if (!stale[0])
+		return;
+	for (size_t i = 0; stale[i]; i++)
+		db_array_text(&prefixes, stale[i]);
+	struct db_unit *unit = db_unit_new(w->db, on_stale, w);
+	db_unit_add(unit, &SQL_webhooks_stale);
+	db_param_array(unit, &prefixes);
+	db_param_int(unit, RESEAL_MAX);
+	db_unit_submit(unit);
 }
 
 /* A turn. */
@@ -360,8 +428,10 @@ static struct webhook_attempt *read_attempt(struct webhooks *w, const struct db_
 	snprintf(a->id, sizeof(a->id), "%s", db_text(unit, s, row, ID));
 	a->claim = db_int(unit, s, row, CLAIM);
 	a->url = copy(db_text(unit, s, row, URL));
-	a->secret = copy(db_text(unit, s, row, SECRET));
-	a->old_secret = copy(db_text(unit, s, row, OLD_SECRET));
+	a->secret = seals_open(&w->seals, a->webhook_id, db_text(unit, s, row, SECRET));
+	a->old_secret = db_text(unit, s, row, OLD_SECRET)
+				? seals_open(&w->seals, a->webhook_id, db_text(unit, s, row, OLD_SECRET))
+				: NULL;
 	a->body = copy(db_text(unit, s, row, BODY));
 	a->owner = w;
 	a->on_done = on_attempted;
@@ -383,6 +453,11 @@ static void begin(struct webhooks *w, const struct db_unit *unit, size_t stateme
 			list_append(&w->ended, &a->node);
 		} else if (is_stale || w->state != RUNNING) {
 			end(w, a, ATTEMPT_RELEASED, "");
+		} else if (!a->secret) {
+			metric_add(METRIC_WEBHOOKS_FAILED, 1);
+			log_error("webhook", "its secret is sealed with another key than webhooks.key",
+				LOG_TEXT("webhook_id", a->webhook_id));
+			end(w, a, ATTEMPT_FAILED, "its secret is sealed with another key");
 		} else {
 			list_append(&w->attempts, &a->node);
 			webhook_attempt_start(

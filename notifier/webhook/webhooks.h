@@ -18,8 +18,9 @@ struct webhooks_options { /* borrowed for life */
 	int64_t timeout_ms;	/* of an attempt */
 	int64_t retry_first_ms; /* the pause after the first that failed; it trebles */
 	int64_t retry_max_ms;
-	int64_t retry_for_ms; /* after the first attempt: one that fails later disables the webhook */
-	int64_t kept_ms;      /* deliveries, in the log of them */
+	int64_t retry_for_ms;	   /* after the first attempt: one that fails later disables the webhook */
+	int64_t kept_ms;	   /* deliveries, in the log of them */
+	const char *key, *old_key; /* webhooks.key, webhooks.old_key */
 	void *owner;
 	/* A webhook was disabled over an event of this vehicle; `data` is webhook.disabled's, JSON text. Called again until the event is written,
 	 * by whichever node. */

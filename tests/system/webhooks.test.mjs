@@ -2,6 +2,7 @@
 //
 // Pauses are milliseconds here; where a rule waits for days, the test moves the first attempt into the past, in the store.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { adminToken, grant, makeAuthority, openSocket, openStream, poll, registerVehicle, rest, sendCommand, startInstallation, startNode, token, vehicleIds } from './harness.mjs';
 import { Failpoints } from './failpoints.mjs';
@@ -324,7 +325,7 @@ test('an address that is not public is never connected to', options, async () =>
 	const strictDatabase = await createMigratedDatabase();
 	const node = await startNode({ broker, database: strictDatabase, config: { mqtt: { url: 'mqtt://127.0.0.1:1' }, webhooks }, isReady: false });
 	const inside = await startReceiver({ certificate: authority.issue('localhost') });
-	await poll(() => rest(node, 'PUT', `/v1/vehicles/${ids[0]}`, { token: admin, body: {} }), ({ status }) => status === 201, { what: 'it has its database' });
+	await poll(() => rest(node, 'PUT', `/v1/vehicles/${ids[0]}`, { token: admin, body: {} }), ({ status }) => status < 300, { ms: 30_000, what: 'it has its database' });
 	const create = (url) => rest(node, 'POST', '/v1/webhooks', { token: admin, body: { url, vehicle_ids: [ids[0]] } });
 	for (const host of ['127.0.0.1', '0x7f.1', '10.1.2.3', '169.254.169.254', '[::1]', '[::ffff:127.0.0.1]', '[fd00::1]', '[64:ff9b::7f00:1]'])
 		assert.deepEqual([(await create(`https://${host}:${inside.port}/`)).status, host], [422, host]);
@@ -336,6 +337,39 @@ test('an address that is not public is never connected to', options, async () =>
 	assert.deepEqual([failed.status, failed.response_status, failed.error], ['pending', null, 'the address is not public']);
 	assert.deepEqual([inside.connections, inside.deliveries.items.length], [0, 0]);
 	assert.equal((await node.stop()).code, 0);
+});
+
+test('secrets lie sealed once there is a key, also those from before, and under another one anew; deliveries are signed as ever', options, async () => {
+	const own = await createMigratedDatabase();
+	const keys = [randomBytes(32), randomBytes(32)].map((key) => key.toString('base64'));
+	const begin = (more) => startNode({ broker, database: own, config: { mqtt: { url: 'mqtt://127.0.0.1:1' }, webhooks: { ...webhooks, anywhere: true, ...more } }, isReady: false });
+	const stored = () => own.sql('select secret || coalesce(old_secret, secret) from webhooks');
+	const heard = async (node) => {
+		const n = await wish(ids[0], node);
+		return receiver.until('/sealed', wished(n));
+	};
+	const clear = await begin();
+	await poll(() => rest(clear, 'PUT', `/v1/vehicles/${ids[0]}`, { token: admin, body: {} }), ({ status }) => status < 300, { ms: 30_000, what: 'it has its database' });
+	const { body: hook } = await rest(clear, 'POST', '/v1/webhooks', { token: admin, body: { url: `${receiver.url}/sealed`, vehicle_ids: [ids[0]] } });
+	assert.equal(await stored(), hook.secret + hook.secret);
+	await clear.stop();
+
+	const keyed = await begin({ key: keys[0] });
+	const sealed = await poll(stored, (text) => /^(sealed:[^:]+:[^:]+)\1$/.test(text), { ms: 30_000, what: 'it is sealed' });
+	assert.ok(isSignedBy(hook.secret, await heard(keyed)));
+	const { body: fresh } = await rest(keyed, 'POST', `/v1/webhooks/${hook.id}/rotate`, { token: admin });
+	assert.match(fresh.secret, /^whsec_/);
+	assert.match(await stored(), /^sealed:.*sealed:/);
+	const both = await heard(keyed);
+	assert.ok(isSignedBy(hook.secret, both) && isSignedBy(fresh.secret, both));
+	await keyed.stop();
+
+	const prefix = sealed.slice(0, 'sealed:00000000:'.length);
+	const rekeyed = await begin({ key: keys[1], old_key: keys[0] });
+	await poll(stored, (text) => !text.includes(prefix), { ms: 30_000, what: 'it is sealed anew' });
+	const anew = await heard(rekeyed);
+	assert.ok(isSignedBy(hook.secret, anew) && isSignedBy(fresh.secret, anew));
+	await rekeyed.stop();
 });
 
 test('that one was disabled is told once, though who is to tell it dies before that is committed', options, async () => {

@@ -3,9 +3,11 @@
 #include <check.h>
 #include <libpq-fe.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
+#include "notifier/webhook/seal.h"
 #include "notifier/webhook/signature.h"
 #include "sql/migrate.h"
 #include "tests/servers.h"
@@ -117,6 +119,75 @@ START_TEST(makes_secrets_that_it_can_sign_with)
 	text_free(&text);
 	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
 		ck_assert_msg(!webhook_sign(&text, none[i], "id", 1, "{}") && text.len == 0, "%s", none[i]);
+}
+END_TEST
+
+#define KEY_A "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+#define KEY_B "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8="
+
+static void check_opens(const struct seals *seals, const char *id, const char *stored, const char *expected)
+{
+	char *opened = seals_open(seals, id, stored);
+
+	if (expected)
+		ck_assert_str_eq(opened, expected);
+	else
+		ck_assert_ptr_null(opened);
+	free(opened);
+}
+
+START_TEST(a_secret_is_sealed_for_its_webhook_and_opened_by_its_key_alone)
+{
+	struct seals clear, a, b_after_a, b;
+	const char *stale[3];
+
+	seals_init(&clear, NULL, NULL);
+	seals_init(&a, KEY_A, NULL);
+	seals_init(&b_after_a, KEY_B, KEY_A);
+	seals_init(&b, KEY_B, NULL);
+	char *sealed = seals_close(&a, HOOK, "whsec_AA=="), *again = seals_close(&a, HOOK, "whsec_AA==");
+	ck_assert_ptr_null(strstr(sealed, "whsec"));
+	ck_assert_str_ne(sealed, again);
+	check_opens(&a, HOOK, sealed, "whsec_AA==");
+	check_opens(&a, "019A0000-0000-7000-8000-00000000AAAA", sealed, "whsec_AA==");
+	check_opens(&b_after_a, HOOK, sealed, "whsec_AA==");
+	check_opens(&b, HOOK, sealed, NULL);
+	check_opens(&clear, HOOK, sealed, NULL);
+	check_opens(&a, "019a0000-0000-7000-8000-00000000bbbb", sealed, NULL);
+	check_opens(&a, HOOK, "whsec_AA==", "whsec_AA==");
+	for (size_t i = strlen("sealed:00000000:"); sealed[i]; i++) {
+		char kept = sealed[i];
+		sealed[i] = kept == 'A' ? 'B' : 'A';
+		check_opens(&a, HOOK, sealed, NULL);
+		sealed[i] = '\0';
+		check_opens(&a, HOOK, sealed, NULL);
+		sealed[i] = kept;
+	}
+	free(sealed);
+	free(again);
+	char *plain = seals_close(&clear, HOOK, "whsec_AA==");
+	ck_assert_str_eq(plain, "whsec_AA==");
+	free(plain);
+	seals_stale(&clear, stale);
+	ck_assert_ptr_null(stale[0]);
+	seals_stale(&a, stale);
+	ck_assert_str_eq(stale[0], "whsec_");
+	ck_assert_ptr_null(stale[1]);
+	seals_stale(&b_after_a, stale);
+	ck_assert_str_eq(stale[1], a.now.prefix);
+	ck_assert_ptr_null(stale[2]);
+}
+END_TEST
+
+START_TEST(a_key_is_32_bytes_in_base64)
+{
+	static const char *const none[] = { "",
+		"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg==", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+		"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=A", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd!h8=" };
+
+	ck_assert(seal_key_is_text(KEY_A));
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
+		ck_assert_msg(!seal_key_is_text(none[i]), "%s", none[i]);
 }
 END_TEST
 
@@ -331,6 +402,8 @@ int main(void)
 	tcase_add_checked_fixture(tc, seed, nothing);
 	tcase_add_test(tc, signs_as_the_standard_does);
 	tcase_add_test(tc, makes_secrets_that_it_can_sign_with);
+	tcase_add_test(tc, a_secret_is_sealed_for_its_webhook_and_opened_by_its_key_alone);
+	tcase_add_test(tc, a_key_is_32_bytes_in_base64);
 	tcase_add_test(tc, ids_of_a_moment_are_in_its_order);
 	tcase_add_test(tc, without_a_webhook_nothing_is_looked_at);
 	tcase_add_test(tc, every_event_once);
