@@ -9,9 +9,9 @@ import { fileURLToPath } from 'node:url';
 import mqtt from 'mqtt';
 import { atEnd, build, Child, folder, run } from './children.mjs';
 import { startEjabberd } from './ejabberd.mjs';
-import { adminToken, createDatabase, gatewayPassword, isLong, isSanitized, poll, Record, registerVehicle, rest, sendCommand, startNode, vehicle as makeVehicle, vehicleIds } from './harness.mjs';
+import { adminToken, gatewayPassword, isLong, isSanitized, poll, Record, registerVehicle, rest, sendCommand, startNode, vehicle as makeVehicle, vehicleIds } from './harness.mjs';
 import { Promises } from './oracle.mjs';
-import { migrate } from './servers.mjs';
+import { createMigratedDatabase } from './servers.mjs';
 import { startSmsServer } from './sms.mjs';
 import { connectFleet, Follower, judge, Traffic, untilConnected, untilSettled } from './stream.mjs';
 
@@ -27,9 +27,8 @@ const untilState = (id, state) => poll(() => get(id), (is) => is.state === state
 test('two nodes of ejabberd; Keyfob comes to one, vehicles to the other', options, async () => {
 	const cluster = await startEjabberd(ids);
 	const sms = await startSmsServer('the SMS provider', () => ({ status: 202 }));
-	const database = await createDatabase();
+	const database = await createMigratedDatabase();
 	const broker = cluster.from(A);
-	await migrate(broker.url, database.url);
 	const config = { wake: { providers: ['http'], http: { url: sms.url, body: '{"to":"{msisdn}"}' } } };
 	const node = await startNode({ broker, database, config });
 	Object.assign(parts, { cluster, sms, database, node, nodes: [node, await startNode({ broker, database, config })] });
@@ -259,9 +258,11 @@ test('a killed node: no will of it is told, its sessions are gone, who publishes
 	await cluster.nodes[A].startSurely();
 });
 
-// ---- the tests that were written for another broker
+// ---- tests that were written for another broker
 
-for (const name of ['journey', 'vehicles', 'websocket'])
+test('the nodes end: who reads the same topics would answer for them', options, () => Promise.all(parts.nodes.map((node) => node.stop())));
+
+for (const name of ['journey', 'websocket'])
 	test(`${name}.test.mjs, on this broker`, options, async () => {
 		const home = join(folder, name);
 		mkdirSync(home, { recursive: true });

@@ -4,7 +4,7 @@
 // Each node has the configuration that docs/broker.md shows, with the test's ports in it.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Child, folder, freePort, run } from './children.mjs';
+import { Child, folder, run } from './children.mjs';
 import { poll } from './record.mjs';
 import { gatewayPassword, isListening, vehiclePassword } from './servers.mjs';
 
@@ -13,6 +13,14 @@ const cookie = 'keyfob-tests';
 const patience = 300_000; // Erlang's machine takes its time to start beside others
 let clusters = 0;
 let controls = 0;
+
+// A port where nobody listens, and which the kernel gives to nobody else (those begin at 32768) in the long time until the node listens.
+async function lastingPort() {
+	for (;;) {
+		const port = 20_000 + Math.floor(Math.random() * 12_000);
+		if (!(await isListening(port))) return port;
+	}
+}
 
 class Node {
 	constructor(cluster, letter, port) {
@@ -66,11 +74,11 @@ class Cluster {
 		this.password = vehiclePassword;
 		this.gatewayPasswordFile = join(folder, `${this.name}.password`);
 		writeFileSync(this.gatewayPasswordFile, gatewayPassword, { mode: 0o600 });
-		const names = await freePort();
+		const names = await lastingPort();
 		this.env = { ERL_EPMD_PORT: String(names), ERL_EPMD_ADDRESS: '127.0.0.1', ERL_LIBS: '/usr/lib/x86_64-linux-gnu' };
 		const epmd = new Child(`${this.name}-names`, 'epmd', ['-port', String(names), '-address', '127.0.0.1'], { diesOfIt: true });
 		await epmd.untilUp(() => isListening(names));
-		this.nodes = [new Node(this, 'a', await freePort()), new Node(this, 'b', await freePort())];
+		this.nodes = [new Node(this, 'a', await lastingPort()), new Node(this, 'b', await lastingPort())];
 		this.nodes.forEach((node) => node.prepare());
 		for (const node of this.nodes) await node.startSurely();
 		await this.#join();
