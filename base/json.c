@@ -15,6 +15,12 @@ static void diff_gone(json_t *diff, const json_t *from, const json_t *to);
 static void diff_present(json_t *diff, const json_t *from, const json_t *to);
 static void add_canonical(struct text *out, const json_t *value);
 
+/* Without memory json_loadb() would call a vehicle's answer malformed, and it would be lost. */
+__attribute__((constructor)) static void give_memory(void)
+{
+	json_set_alloc_funcs(memory_raw, free);
+}
+
 /* jansson itself would nest 2048 deep, and every walk over the value recurses: so the depth is counted first.
  * It refuses wrong UTF-8 and U+0000 in strings by itself. */
 json_t *json_read(const char *text, size_t len)

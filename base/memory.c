@@ -20,6 +20,11 @@ void *memory_need(void *what)
 	return what;
 }
 
+void *memory_raw(size_t size)
+{
+	return memory_need(malloc(size ? size : 1));
+}
+
 void *memory_new(size_t size)
 {
 	return memory_need(calloc(1, size ? size : 1));

@@ -7,6 +7,8 @@
 
 #include <stddef.h>
 
+/* As malloc(). For libraries that take an allocator: what they would say of a want of memory could be mistaken for something else. */
+void *memory_raw(size_t size) __attribute__((malloc, returns_nonnull));
 /* Zeroed. */
 void *memory_new(size_t size) __attribute__((malloc, returns_nonnull));
 /* As reallocarray(): `count` elements of `size` bytes; `old` may be NULL. */

@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <cjose/cjose.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,41 @@
 
 #define LEEWAY_US TOKEN_LEEWAY_US
 #define TIME_MAX_S 253402300799.0 /* the last second of the year 9999: RFC 3339 ends there */
+
+/* Without memory these libraries would call a signature wrong, and whoever came with it a stranger. */
+
+static void *take_at(size_t size, const char *file, int line)
+{
+	(void)file, (void)line;
+	return memory_raw(size);
+}
+
+static void *resize_at(void *old, size_t size, const char *file, int line)
+{
+	(void)file, (void)line;
+	if (size)
+		return memory_resize(old, size, 1);
+	free(old);
+	return NULL;
+}
+
+static void release_at(void *old, const char *file, int line)
+{
+	(void)file, (void)line;
+	free(old);
+}
+
+static void *resize(void *old, size_t size)
+{
+	return memory_resize(old, size, 1);
+}
+
+/* Before main(), since OpenSSL takes it only as long as it has not allocated anything. */
+__attribute__((constructor)) static void give_memory(void)
+{
+	CRYPTO_set_mem_functions(take_at, resize_at, release_at);
+	cjose_set_alloc_funcs(memory_raw, resize, free);
+}
 
 struct issuer {
 	char *name, *audience, *subject_prefix;

@@ -89,11 +89,12 @@ static const struct fault *take_head(struct newcomer *n, int fd)
 	ssize_t seen = recv(fd, n->head, HEAD_MAX, MSG_PEEK | MSG_DONTWAIT);
 	const char *end = seen > 0 ? memmem(n->head, (size_t)seen, "\r\n\r\n", 4) : NULL, *why = "";
 
-	if (!end)
+	if (seen >= 0 && !end)
 		return fail(n, &FAULT_MALFORMED_REQUEST, "the head does not end");
-	size_t len = (size_t)(end - n->head) + 4;
-	if (recv(fd, n->head, len, MSG_DONTWAIT) != (ssize_t)len)
-		return fail(n, &FAULT_MALFORMED_REQUEST, "the head cannot be read");
+	size_t len = end ? (size_t)(end - n->head) + 4 : 0;
+	if (!end || recv(fd, n->head, len, MSG_DONTWAIT) !=
+			    (ssize_t)len) /* the door had seen it: it is not the client's fault */
+		return fail(n, &FAULT_OVERLOADED, "the head cannot be read");
 	n->head[len] = '\0';
 	const struct fault *fault = upgrade_read(n->head, len, &n->upgrade, &why);
 	return fault ? fail(n, fault, why) : NULL;
