@@ -161,6 +161,27 @@ export function eventMisfit(event) {
 	return described ? misfit(described, event) : `the type ${event.type} is not described`;
 }
 
+// ---- webhooks
+
+const delivered = files['openapi.yaml'].webhooks.event.post;
+
+// What a webhook's server got: { headers, event }.
+export function deliveryMisfit({ headers, event }) {
+	for (const { name, schema: of } of delivered.parameters) {
+		const why = misfit(of, headers[name] ?? null);
+		if (why) return `the header ${name} is "${headers[name]}": ${why}`;
+	}
+	const content = contentOf(delivered.requestBody.content, headers['content-type'] ?? '');
+	if (!content) return `a body of type "${headers['content-type']}" is not described`;
+	const { subject, seq, type, time, data } = event;
+	return misfit(content.schema, event) ?? eventMisfit({ vehicle_id: subject, seq, type, time, data });
+}
+
+export function checkDelivered(delivery) {
+	const wrong = deliveryMisfit(delivery);
+	if (wrong) fail(`a delivery of ${delivery.event.type}`, wrong, JSON.stringify(delivery));
+}
+
 // ---- WebSocket
 
 const { messages } = files['asyncapi.yaml'].components;

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { answeredMisfit, asyncapi, eventMisfit, exchangeMisfit, follow, misfit, openapi, publishedMisfit } from './descriptions.mjs';
+import { answeredMisfit, asyncapi, deliveryMisfit, eventMisfit, exchangeMisfit, follow, misfit, openapi, publishedMisfit } from './descriptions.mjs';
 
 const source = (path) => readFileSync(fileURLToPath(new URL(`../../${path}`, import.meta.url)), 'utf8');
 
@@ -203,6 +203,17 @@ test('an event, a message and a publish that are not as they are described are f
 	assert.match(answeredMisfit({ ...request, params: {} }, result), /vehicle_id/);
 	assert.match(answeredMisfit(request, { ...result, result: {} }), /required/);
 	assert.match(answeredMisfit(request, { jsonrpc: '2.0', id: 1, error: { code: -1, message: '' } }), /code/);
+	const headers = { 'content-type': 'application/cloudevents+json; charset=utf-8' };
+	for (const { name, schema, example: value } of get('webhooks', 'event', 'post').parameters) {
+		assert.equal(misfit(schema, value), null, name);
+		headers[name] = value;
+	}
+	const event = example('cloud-event');
+	assert.equal(deliveryMisfit({ headers, event }), null);
+	assert.match(deliveryMisfit({ headers: { ...headers, 'webhook-signature': 'v1,none' }, event }), /webhook-signature/);
+	assert.match(deliveryMisfit({ headers: { ...headers, 'content-type': 'application/json' }, event }), /not described/);
+	assert.match(deliveryMisfit({ headers, event: { ...event, extra: 1 } }), /additional/);
+	assert.match(deliveryMisfit({ headers, event: { ...event, data: { state: 'away' } } }), /required/);
 	assert.equal(publishedMisfit('vehicles/V1/commands/accepted', `{"request_id":"${id}"}`), null);
 	assert.equal(publishedMisfit('vehicles/V1/state/desired', ''), null);
 	assert.match(publishedMisfit('vehicles/V1/commands/accepted', '{}'), /request_id/);

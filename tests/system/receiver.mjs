@@ -6,6 +6,7 @@ import { createServer } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import { Webhook } from 'standardwebhooks';
 import { atEnd } from './children.mjs';
+import { checkDelivered } from './descriptions.mjs';
 import { Record } from './record.mjs';
 
 async function read(request) {
@@ -26,6 +27,9 @@ export async function startReceiver({ certificate } = {}) {
 		const id = headers['webhook-id'];
 		attempts.set(id, (attempts.get(id) ?? 0) + 1);
 		const delivery = { path, headers, id, body, event: JSON.parse(body), at: Date.now(), attempt: attempts.get(id) };
+		try {
+			checkDelivered(delivery);
+		} catch {} // the file fails at its end
 		deliveries.push(delivery);
 		const { status = 204, headers: more = {} } = (await made.answers.get(path)?.(delivery)) ?? {};
 		response.writeHead(status, more).end();
