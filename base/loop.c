@@ -113,6 +113,17 @@ int64_t loop_monotonic_ms(const struct loop *loop)
 	return loop_monotonic_us(loop) / 1000;
 }
 
+int64_t loop_next_ms(const struct loop *loop)
+{
+	const struct loop_timer *first = timer_heap_first(&loop->timers);
+	if (!list_is_empty(&loop->soons))
+		return 0;
+	if (!first)
+		return NEVER_MS;
+	int64_t left_us = first->due_ms * 1000 - loop->passed_us;
+	return left_us > 0 ? (left_us + 999) / 1000 : 0;
+}
+
 /* timers */
 
 void loop_timer_init(struct loop *loop, struct loop_timer *timer, void (*on_due)(struct loop_timer *))
@@ -268,6 +279,12 @@ void loop_advance(struct loop *loop, int64_t ms)
 		drain_soons(loop);
 	}
 	loop->passed_us = end_us;
+}
+
+void loop_stall(struct loop *loop, int64_t ms)
+{
+	assert(loop->kind == LOOP_VIRTUAL);
+	loop->passed_us += ms * 1000;
 }
 
 void loop_jump_wall_clock(struct loop *loop, int64_t us)

@@ -44,6 +44,8 @@ uv_loop_t *loop_uv(struct loop *);		/* NULL for a virtual loop */
 int64_t loop_unix_us(const struct loop *);	/* wall clock, microseconds since 1970; may jump */
 int64_t loop_monotonic_ms(const struct loop *); /* never jumps */
 int64_t loop_monotonic_us(const struct loop *);
+/* Virtual loops: milliseconds until something is due, 0 at once, INT64_MAX never. */
+int64_t loop_next_ms(const struct loop *);
 
 /* changing */
 /* Real loops: until loop_stop() was called, the last handle is closed and no deferred call is left.
@@ -53,6 +55,8 @@ void loop_run(struct loop *);
 void loop_stop(struct loop *);
 /* Virtual loops: runs what is due, in order, until `ms` milliseconds have passed. */
 void loop_advance(struct loop *, int64_t ms);
+/* Virtual loops: `ms` milliseconds pass and nothing runs, as for a process that was stopped. */
+void loop_stall(struct loop *, int64_t ms);
 /* Virtual loops: jumps the wall clock alone. */
 void loop_jump_wall_clock(struct loop *, int64_t us);
 

@@ -56,18 +56,6 @@ const struct fault FAULT_STATEMENT = {
 	.user_message = "Something went wrong.",
 };
 
-/* Without statistics a join with unnest() becomes a hash join over the whole table, and locks rows in an order of
- * its own; a nested loop is the only plan that is both fast and free of deadlocks. A plan that was made while a table was
- * empty reads it whole for as long as the connection lives, unless it may not; and compiling a plan takes longer than
- * any of ours runs. */
-static const struct db_statement SETTINGS = {
-	.name = "keyfob_settings",
-	.text = "select set_config(name, value, false) from (values ('plan_cache_mode', 'force_generic_plan'),"
-		" ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('enable_seqscan', 'off'), ('jit', 'off'),"
-		" ('statement_timeout', '30s'), ('synchronous_commit', 'on'), ('timezone', 'UTC')) as setting (name, "
-		"value)",
-};
-
 static const struct db_statement SESSION = { .name = "keyfob_session", .text = WITNESS_BEGUN };
 
 static const struct db_statement SCHEMA = {
@@ -286,7 +274,7 @@ enum { SETTINGS_STEP, SESSION_STEP, SCHEMA_STEP };
 static void set_up(struct db *db)
 {
 	struct db_unit *unit = db_unit_new(db, on_set_up, db);
-	db_unit_add(unit, &SETTINGS);
+	db_unit_add(unit, &UNIT_SETTINGS);
 	db_unit_add(unit, &SESSION);
 	if (db->options.schema)
 		db_unit_add(unit, &SCHEMA);

@@ -13,6 +13,18 @@
 /* libpq's own limit for one statement. */
 #define PARAMS_MAX 65535
 
+/* Without statistics a join with unnest() becomes a hash join over the whole table, and locks rows in an order of
+ * its own; a nested loop is the only plan that is both fast and free of deadlocks. A plan that was made while a table was
+ * empty reads it whole for as long as the connection lives, unless it may not; and compiling a plan takes longer than
+ * any of ours runs. */
+const struct db_statement UNIT_SETTINGS = {
+	.name = "keyfob_settings",
+	.text = "select set_config(name, value, false) from (values ('plan_cache_mode', 'force_generic_plan'),"
+		" ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('enable_seqscan', 'off'), ('jit', 'off'),"
+		" ('statement_timeout', '30s'), ('synchronous_commit', 'on'), ('timezone', 'UTC')) as setting (name, "
+		"value)",
+};
+
 static struct unit_step *add_step(struct db_unit *unit, enum unit_step_kind kind, const struct db_statement *statement);
 static void add_param(struct db_unit *unit, char *text);
 static bool send_step(const struct db_unit *unit, const struct unit_step *step, PGconn *conn);

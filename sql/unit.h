@@ -45,6 +45,9 @@ struct db_unit {
 	char *message;
 };
 
+/* What a connection is set to before it carries units. */
+extern const struct db_statement UNIT_SETTINGS;
+
 /* A step that prepares `statement` on the server instead of running it. */
 void unit_add_prepare(struct db_unit *, const struct db_statement *);
 /* Queues the steps and their Sync in libpq's output buffer; false when the connection takes nothing any more. */

@@ -1,0 +1,33 @@
+/* broker.h - a scripted MQTT 5 broker behind base/mqtt/link.h: sessions, QoS 1 with redelivery, expiry, retained messages, wills, and
+ * the plugin's lifecycle events, over lines that are slow and break.
+ *
+ * A vehicle is a client like a node; its links are made with the world's loop. */
+#ifndef KEYFOB_TESTS_SIM_BROKER_H
+#define KEYFOB_TESTS_SIM_BROKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct mqtt_link;
+struct node;
+
+struct broker_habits {
+	bool says_nobody;	   /* PUBACK 0x10 */
+	unsigned receive_maximum;  /* what it tells a send link */
+	bool retells;		   /* it names who is there when asked, as the mosquitto plugin does */
+	unsigned doubled_permille; /* lifecycle events that come twice */
+	int64_t late_ms;	   /* how long a lifecycle event may take, seldom; 0: they come in order */
+};
+
+void broker_begin(const struct broker_habits *);
+
+/* faults */
+void broker_leave(bool forgets); /* every line breaks; `forgets`: sessions and retained messages, too */
+void broker_return(void);
+/* The lines of a node break: it hears of it, unless it is dead. */
+void broker_lose(struct node *, bool is_dead);
+/* One line breaks, without a DISCONNECT. */
+void broker_break(struct mqtt_link *);
+
+#endif

@@ -1,0 +1,843 @@
+/* database.c - units to PostgreSQL at virtual times.
+ *
+ *   submitted ─ (travels) ─ run: whole, or a statement at a time ─ (travels) ─ told
+ *                            └─ waits for a lock: the others go on, until one of them has ended its transaction
+ *
+ * What travels when the connection is lost was run or not, as chance has it: the caller hears STORAGE_UNKNOWN. A unit is run by
+ * the world's loop and told by its node's: a frozen node does not keep the server from committing. */
+#include "tests/sim/database.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "base/loop.h"
+#include "base/memory.h"
+#include "base/rfc3339.h"
+#include "sql/db.h"
+#include "sql/migrate.h"
+#include "sql/unit.h"
+#include "tests/servers.h"
+#include "tests/sim/chance.h"
+#include "tests/sim/node.h"
+#include "tests/sim/world.h"
+
+#define PIPELINE_MAX 8
+#define COMMIT_TIMEOUT_MS 5000
+#define PAUSE_MS_MIN 100
+#define PAUSE_MS_MAX 5000
+#define PREPARED_MAX 256
+#define STEPWISE_PERMILLE 60
+#define TEMPLATE "sim_template"
+
+const struct fault FAULT_STATEMENT = {
+	.name = "internal",
+	.http = 500,
+	.executed = EXECUTED_NO,
+	.retry = RETRY_NEVER,
+	.title = "the database refused a statement",
+	.user_message = "Something went wrong.",
+};
+
+/* The server's clock in this session: `sim.now` now, `sim.began` when its transaction began. */
+static const struct db_statement CLOCK = {
+	.name = "sim_clock",
+	.text = "select pg_catalog.set_config('sim.now', $1, false), "
+		"pg_catalog.set_config('sim.began', case when $2 then $1 else pg_catalog.current_setting('sim.began') "
+		"end, false)",
+};
+
+/* Before pg_catalog's own, for the schema `public` comes first in this database's path. */
+static const char *const OWN_CLOCK =
+	"create function public.clock_timestamp() returns timestamptz language sql volatile parallel safe as"
+	" $$ select pg_catalog.current_setting('sim.now')::timestamptz $$;"
+	"create function public.now() returns timestamptz language sql stable parallel safe as"
+	" $$ select pg_catalog.current_setting('sim.began')::timestamptz $$;"
+	"create function public.gen_random_uuid() returns uuid language sql volatile as"
+	" $$ select pg_catalog.md5(pg_catalog.random()::text || pg_catalog.random()::text)::uuid $$;";
+
+enum db_state { DB_PAUSING, DB_UP, DB_LOST };
+
+/* A unit on its way there and back. */
+struct trip {
+	struct list node;
+	struct db_unit *unit;
+	int64_t due_ms; /* the world's: when it is run; afterwards, when it is back */
+	const struct fault *verdict;
+};
+
+/* The unit that is being run. */
+struct run {
+	struct trip *trip; /* NULL: none */
+	size_t sent, read; /* steps */
+	bool stepwise, synced, clock_due, failed, blocked;
+};
+
+struct db {
+	struct list node_of_all;
+	struct loop *loop;
+	struct node *node;
+	struct db_options options;
+	enum db_state state;
+	bool has_said_up, is_closing;
+	void (*on_closed)(void *owner);
+	PGconn *conn; /* NULL: none, or lost and not yet heard of */
+	const struct db_statement *prepared[PREPARED_MAX];
+	size_t prepared_count;
+	struct list there, back, refused; /* of struct trip */
+	struct run run;
+	size_t untold;
+	int64_t pause_ms, clock_offset_us;
+	struct loop_timer going;		     /* the world's */
+	struct loop_timer coming, patience, connect; /* the node's */
+	struct loop_soon work;
+};
+
+static struct {
+	struct list all; /* connections, in the order of their making */
+	PGconn *monitor;
+	char url[160];
+	bool is_away;
+	int64_t hangs_until_ms;
+	int64_t last_us;
+	uint64_t sessions;
+} server;
+
+static void on_connect(struct loop_timer *timer);
+static void on_going(struct loop_timer *timer);
+static void on_coming(struct loop_timer *timer);
+static void on_patience(struct loop_timer *timer);
+static void on_work(struct loop_soon *soon);
+static void go_on(struct db *db);
+static void say_down(struct db *db);
+static void disconnect(struct db *db);
+
+/* Making the databases. */
+
+static void must(PGconn *conn, const char *sql)
+{
+	PGresult *result = PQexec(conn, sql);
+	if (PQresultStatus(result) != PGRES_COMMAND_OK && PQresultStatus(result) != PGRES_TUPLES_OK) {
+		fprintf(stderr, "sim: %s: %s", sql, PQerrorMessage(conn));
+		exit(2);
+	}
+	PQclear(result);
+}
+
+static PGconn *connect_to(const char *url)
+{
+	PGconn *conn = PQconnectdb(url);
+	if (PQstatus(conn) != CONNECTION_OK) {
+		fprintf(stderr, "sim: %s", PQerrorMessage(conn));
+		exit(2);
+	}
+	return conn;
+}
+
+static void ignore_notice(void *context, const char *text)
+{
+	(void)context;
+	(void)text;
+}
+
+static void url_of(const struct test_postgres *pg, const char *name, char out[160])
+{
+	snprintf(out, 160, "postgresql://keyfob@/%s?host=%s&port=%d", name, pg->dir, pg->port);
+}
+
+void database_make_template(const struct test_postgres *pg)
+{
+	static const char *const steps[] = {
+		"alter system set autovacuum = off",
+		"alter system set deadlock_timeout = '100ms'",
+		"select pg_reload_conf()",
+		"create database " TEMPLATE,
+		"alter database " TEMPLATE " set search_path = public, pg_catalog",
+	};
+	char url[160], text[RFC3339_SIZE], sql[160];
+	PGconn *conn = connect_to(pg->url);
+
+	for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++)
+		must(conn, steps[i]);
+	rfc3339_write(WORLD_BEGIN_US, text);
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(sql, sizeof(sql), "alter database " TEMPLATE " set sim.%s = '%s'", i ? "now" : "began", text);
+		must(conn, sql);
+	}
+	PQfinish(conn);
+	url_of(pg, TEMPLATE, url);
+	conn = connect_to(url);
+	must(conn, OWN_CLOCK);
+	PQfinish(conn);
+	if (migrate_run(url) != 0)
+		exit(2);
+}
+
+static void set_up(PGconn *conn)
+{
+	char sql[160];
+
+	PQsetNoticeProcessor(conn, ignore_notice, NULL);
+	must(conn, UNIT_SETTINGS.text);
+	snprintf(sql, sizeof(sql), "select setseed(%f)", (double)chance_below(1000000) / 1000000);
+	must(conn, sql);
+}
+
+/* The settings of a database are not copied with it. */
+static void copy_settings(PGconn *conn, const char *name)
+{
+	char sql[256], text[RFC3339_SIZE];
+
+	rfc3339_write(WORLD_BEGIN_US, text);
+	snprintf(sql, sizeof(sql), "alter database %s set search_path = public, pg_catalog", name);
+	must(conn, sql);
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(sql, sizeof(sql), "alter database %s set sim.%s = '%s'", name, i ? "now" : "began", text);
+		must(conn, sql);
+	}
+}
+
+void database_begin(const struct test_postgres *pg, const char *name, uint64_t seed)
+{
+	char sql[256];
+	PGconn *conn = connect_to(pg->url);
+
+	PQsetNoticeProcessor(conn, ignore_notice, NULL);
+	snprintf(sql, sizeof(sql), "drop database if exists %s (force)", name);
+	must(conn, sql);
+	snprintf(sql, sizeof(sql), "create database %s template " TEMPLATE, name);
+	must(conn, sql);
+	copy_settings(conn, name);
+	PQfinish(conn);
+	list_init(&server.all);
+	url_of(pg, name, server.url);
+	server.monitor = connect_to(server.url);
+	set_up(server.monitor);
+	/* what the template has drawn is the same for all */
+	snprintf(sql, sizeof(sql), "update meta set installation = md5('%" PRIu64 "')::uuid", seed);
+	must(server.monitor, sql);
+}
+
+void database_end(void)
+{
+	PQfinish(server.monitor);
+}
+
+const char *database_url(void)
+{
+	return server.url;
+}
+
+/* The world's time, and never the same twice: real transactions are not simultaneous either. */
+static void write_now(char out[RFC3339_SIZE])
+{
+	server.last_us = world_us() > server.last_us ? world_us() : server.last_us + 1;
+	rfc3339_write(server.last_us, out);
+}
+
+PGresult *database_ask(const char *sql)
+{
+	char now[RFC3339_SIZE], clock[160];
+
+	write_now(now);
+	snprintf(clock, sizeof(clock),
+		"select set_config('sim.now', '%s', false), set_config('sim.began', '%s', false)", now, now);
+	must(server.monitor, clock);
+	PGresult *result = PQexec(server.monitor, sql);
+	if (PQresultStatus(result) != PGRES_TUPLES_OK && PQresultStatus(result) != PGRES_COMMAND_OK) {
+		fprintf(stderr, "sim: %s: %s", sql, PQerrorMessage(server.monitor));
+		exit(2);
+	}
+	return result;
+}
+
+/* sql/db.h: making and asking. */
+
+struct db *db_new(struct loop *loop, const struct db_options *options)
+{
+	struct db *db = memory_new(sizeof(*db));
+
+	db->loop = loop;
+	db->node = node_running();
+	db->options = *options;
+	list_init(&db->there);
+	list_init(&db->back);
+	list_init(&db->refused);
+	list_init(&db->node_of_all);
+	list_append(&server.all, &db->node_of_all);
+	loop_timer_init(world_loop(), &db->going, on_going);
+	loop_timer_init(loop, &db->coming, on_coming);
+	loop_timer_init(loop, &db->patience, on_patience);
+	loop_timer_init(loop, &db->connect, on_connect);
+	loop_soon_init(&db->work, on_work);
+	return db;
+}
+
+void db_start(struct db *db)
+{
+	loop_timer_start(&db->connect, chance_delay_ms(5, 200));
+}
+
+static struct trip *trip_of(struct list *node)
+{
+	return container_of(node, struct trip, node);
+}
+
+/* What is first in the pipeline was given up, and still has its place there. */
+static bool is_stuck(const struct db *db)
+{
+	const struct trip *first = !list_is_empty(&db->back)	? trip_of(db->back.next)
+				   : db->run.trip		? db->run.trip
+				   : !list_is_empty(&db->there) ? trip_of(db->there.next)
+								: NULL;
+	return first && first->unit->state == UNIT_TOLD;
+}
+
+bool db_is_up(const struct db *db)
+{
+	return db->state == DB_UP && !is_stuck(db);
+}
+
+bool db_is_silent(const struct db *db)
+{
+	(void)db;
+	return false;
+}
+
+size_t db_in_flight(const struct db *db)
+{
+	return db->untold;
+}
+
+int64_t db_now_us(const struct db *db)
+{
+	return loop_monotonic_us(db->loop) + db->clock_offset_us;
+}
+
+/* Connecting. */
+
+static void start_pause(struct db *db)
+{
+	int64_t longest = 2 * db->pause_ms;
+
+	if (longest < 2 * PAUSE_MS_MIN)
+		longest = 2 * PAUSE_MS_MIN;
+	if (longest > PAUSE_MS_MAX)
+		longest = PAUSE_MS_MAX;
+	db->pause_ms = longest;
+	db->state = DB_PAUSING;
+	if (!db->is_closing)
+		loop_timer_start(&db->connect, chance_between(longest / 2, longest));
+}
+
+static void on_connect(struct loop_timer *timer)
+{
+	struct db *db = container_of(timer, struct db, connect);
+
+	if (server.is_away || node_is_cut_from_database(db->node)) {
+		start_pause(db);
+		return;
+	}
+	db->conn = connect_to(server.url);
+	set_up(db->conn);
+	PQenterPipelineMode(db->conn);
+	db->prepared_count = 0;
+	db->state = DB_UP;
+	db->pause_ms = 0;
+	db->clock_offset_us = world_us() - loop_monotonic_us(db->loop);
+	db->has_said_up = true;
+	if (db->options.on_up)
+		db->options.on_up(db->options.owner, db);
+}
+
+/* Submitting. */
+
+static struct trip *trip_new(struct db_unit *unit)
+{
+	struct trip *trip = memory_new(sizeof(*trip));
+	trip->unit = unit;
+	list_init(&trip->node);
+	return trip;
+}
+
+void db_unit_submit(struct db_unit *unit)
+{
+	struct db *db = unit->db;
+	struct trip *trip = trip_new(unit);
+
+	unit->refusal = !db_is_up(db) || db->is_closing	      ? &FAULT_STORAGE_UNAVAILABLE
+			: db->untold >= db->options.queue_max ? &FAULT_OVERLOADED
+							      : NULL;
+	unit->state = unit->refusal ? UNIT_REFUSED : UNIT_WAITING;
+	unit->deadline_ms = loop_monotonic_ms(db->loop) + COMMIT_TIMEOUT_MS;
+	db->untold++;
+	if (unit->refusal) {
+		list_append(&db->refused, &trip->node);
+		loop_soon_call(db->loop, &db->work);
+		return;
+	}
+	trip->due_ms = world_ms() + chance_delay_ms(1, 30);
+	list_append(&db->there, &trip->node);
+	if (!loop_timer_is_started(&db->going))
+		loop_timer_start(&db->going, trip->due_ms - world_ms());
+	if (!loop_timer_is_started(&db->patience))
+		loop_timer_start(&db->patience, COMMIT_TIMEOUT_MS);
+}
+
+static void tell(struct trip *trip, const struct fault *fault)
+{
+	struct db_unit *unit = trip->unit;
+
+	if (unit->state == UNIT_TOLD)
+		return;
+	unit->state = UNIT_TOLD;
+	unit->db->untold--;
+	unit->on_done(unit, unit->context, fault);
+}
+
+static void end_trip(struct trip *trip)
+{
+	db_unit_free(trip->unit);
+	free(trip);
+}
+
+static void on_work(struct loop_soon *soon)
+{
+	struct db *db = container_of(soon, struct db, work);
+	struct list round;
+
+	list_init(&round);
+	list_append_all(&round, &db->refused);
+	while (!list_is_empty(&round)) {
+		struct trip *trip = trip_of(list_take_first(&round));
+		tell(trip, trip->unit->refusal);
+		end_trip(trip);
+	}
+	if (!db->is_closing || db->untold > 0)
+		return;
+	loop_timer_stop(&db->going);
+	loop_timer_stop(&db->coming);
+	loop_timer_stop(&db->patience);
+	loop_timer_stop(&db->connect);
+	list_remove(&db->node_of_all);
+	if (db->conn)
+		disconnect(db);
+	if (db->run.trip)
+		end_trip(db->run.trip);
+	list_append_all(&db->back, &db->there);
+	while (!list_is_empty(&db->back)) /* what was told early */
+		end_trip(trip_of(list_take_first(&db->back)));
+	if (db->on_closed)
+		db->on_closed(db->options.owner);
+	free(db);
+}
+
+void db_close(struct db *db, void (*on_closed)(void *owner))
+{
+	db->is_closing = true;
+	db->on_closed = on_closed;
+	loop_soon_call(db->loop, &db->work);
+}
+
+/* Patience: a unit without answer is unknown, and the link is down until the answer has come. */
+
+static void look_at_stuck(struct db *db)
+{
+	if (db->state != DB_UP || db->has_said_up == !is_stuck(db))
+		return;
+	db->has_said_up = !db->has_said_up;
+	if (db->is_closing)
+		return;
+	if (db->has_said_up)
+		db->options.on_up(db->options.owner, db);
+	else
+		db->options.on_down(db->options.owner, db);
+}
+
+static void lose_patience(struct db *db, struct trip *trip, int64_t now_ms)
+{
+	if (trip && trip->unit->state != UNIT_TOLD && trip->unit->deadline_ms <= now_ms)
+		tell(trip, &FAULT_STORAGE_UNKNOWN);
+	(void)db;
+}
+
+static void on_patience(struct loop_timer *timer)
+{
+	struct db *db = container_of(timer, struct db, patience);
+	int64_t now_ms = loop_monotonic_ms(db->loop);
+
+	list_for_each (back, &db->back)
+		lose_patience(db, trip_of(back), now_ms);
+	lose_patience(db, db->run.trip, now_ms);
+	list_for_each (there, &db->there)
+		lose_patience(db, trip_of(there), now_ms);
+	look_at_stuck(db);
+	if (db->untold > 0)
+		loop_timer_start(timer, 500);
+	if (db->is_closing)
+		loop_soon_call(db->loop, &db->work);
+}
+
+/* Running. */
+
+static bool is_session_blocked(PGconn *conn)
+{
+	char sql[96];
+	snprintf(sql, sizeof(sql), "select cardinality(pg_blocking_pids(%d)) > 0", PQbackendPID(conn));
+	PGresult *result = PQexec(server.monitor, sql);
+	bool is_blocked = PQntuples(result) == 1 && PQgetvalue(result, 0, 0)[0] == 't';
+	PQclear(result);
+	return is_blocked;
+}
+
+/* False: it waits for a lock that another unit holds. */
+static bool wait_for_input(PGconn *conn)
+{
+	while (PQisBusy(conn)) {
+		struct pollfd polled = { .fd = PQsocket(conn), .events = POLLIN };
+		if (poll(&polled, 1, 3) > 0)
+			PQconsumeInput(conn);
+		else if (is_session_blocked(conn))
+			return false;
+	}
+	return true;
+}
+
+static bool is_prepared(const struct db *db, const struct db_statement *statement)
+{
+	for (size_t i = 0; i < db->prepared_count; i++)
+		if (db->prepared[i] == statement)
+			return true;
+	return false;
+}
+
+static void prepare(struct db *db, const struct db_statement *statement)
+{
+	if (is_prepared(db, statement))
+		return;
+	assert(db->prepared_count < PREPARED_MAX);
+	db->prepared[db->prepared_count++] = statement;
+	PQsendPrepare(db->conn, statement->name, statement->text, 0, NULL);
+	PQpipelineSync(db->conn);
+	for (;;) {
+		PGresult *result = PQgetResult(db->conn);
+		ExecStatusType status = PQresultStatus(result);
+		if (status == PGRES_FATAL_ERROR && result)
+			world_fail("statement", "%s cannot be prepared: %s", statement->name,
+				PQresultErrorMessage(result));
+		bool is_over = result && status == PGRES_PIPELINE_SYNC;
+		PQclear(result);
+		if (is_over)
+			return;
+	}
+}
+
+static void send_clock(struct db *db)
+{
+	char now[RFC3339_SIZE];
+	const char *params[] = { now, db->run.sent == 0 ? "t" : "f" };
+
+	write_now(now);
+	PQsendQueryPrepared(db->conn, CLOCK.name, 2, params, NULL, NULL, 0);
+	db->run.clock_due = true;
+}
+
+static void send_step(struct db *db, const struct db_unit *unit, const struct unit_step *step)
+{
+	const char *const *params = step->param_count ? (const char *const *)unit->params + step->first_param : NULL;
+	PQsendQueryPrepared(db->conn, step->statement->name, (int)step->param_count, params, NULL, NULL, 0);
+}
+
+/* The next statement with its clock, or all that are left; the end of the transaction goes along with the last. */
+static void send_on(struct db *db)
+{
+	struct run *run = &db->run;
+	struct db_unit *unit = run->trip->unit;
+	bool is_last = !run->stepwise || run->failed || run->sent + 1 >= unit->step_count;
+
+	if (!run->failed && run->sent < unit->step_count) {
+		send_clock(db);
+		do
+			send_step(db, unit, &unit->steps[run->sent++]);
+		while (!run->stepwise && run->sent < unit->step_count);
+	}
+	if (is_last) {
+		PQpipelineSync(db->conn);
+		run->synced = true;
+	} else {
+		PQsendFlushRequest(db->conn);
+	}
+	PQflush(db->conn);
+}
+
+/* False: the unit waits for a lock. True: what was sent is done; with its Sync the unit is. */
+static bool collect(struct db *db)
+{
+	struct run *run = &db->run;
+	struct db_unit *unit = run->trip->unit;
+
+	while (run->read < run->sent || run->clock_due || run->synced) {
+		if (!wait_for_input(db->conn))
+			return false;
+		PGresult *result = PQgetResult(db->conn);
+		if (!result)
+			continue;
+		ExecStatusType status = PQresultStatus(result);
+		if (status == PGRES_PIPELINE_SYNC) {
+			PQclear(result);
+			run->synced = false;
+			return true;
+		}
+		if (status == PGRES_FATAL_ERROR) {
+			unit_take_error(unit, result);
+			run->failed = true;
+		}
+		bool is_good = status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
+		if (run->clock_due) {
+			run->clock_due = false;
+			PQclear(result);
+		} else if (run->read == run->sent) { /* the commit itself was refused */
+			PQclear(result);
+		} else {
+			run->read++;
+			if (is_good && !run->failed)
+				unit_take_result(unit, result);
+			else
+				PQclear(result);
+		}
+	}
+	return true;
+}
+
+static bool is_any_open(const struct db *but)
+{
+	list_for_each (node, &server.all) {
+		const struct db *db = container_of(node, struct db, node_of_all);
+		if (db != but && db->run.trip)
+			return true;
+	}
+	return false;
+}
+
+static void begin(struct db *db, struct trip *trip, bool may_step)
+{
+	struct db_unit *unit = trip->unit;
+
+	db->run = (struct run){ .trip = trip };
+	if (getenv("SIM_UNITS")) { fprintf(stderr, "UNIT"); for (size_t z = 0; z < unit->step_count; z++) fprintf(stderr, " %s", unit->steps[z].statement->name); fprintf(stderr, "\n"); }
+	prepare(db, &CLOCK);
+	for (size_t i = 0; i < unit->step_count; i++)
+		prepare(db, unit->steps[i].statement);
+	db->run.stepwise = may_step && unit->step_count > 1 && (is_any_open(db) || chance_of(STEPWISE_PERMILLE));
+}
+
+static const struct fault *verdict_of(const struct db_unit *unit)
+{
+	return unit->sqlstate[0] ? &FAULT_STATEMENT : NULL;
+}
+
+static void note_refusal(const struct db *db, const struct db_unit *unit)
+{
+	if (!unit->sqlstate[0])
+		return;
+	world_note("node %zu: the database refused %s: %s %s", node_index(db->node),
+		unit->refused_step < unit->step_count ? unit->steps[unit->refused_step].statement->name : "commit",
+		unit->sqlstate, unit->message);
+	if (strcmp(unit->sqlstate, "40P01") == 0)
+		world_fail("S16", "a deadlock: %s", unit->message);
+	else if (strcmp(unit->sqlstate, "KF001") != 0)
+		world_fail("statement", "%s: %s %s",
+			unit->refused_step < unit->step_count ? unit->steps[unit->refused_step].statement->name
+							      : "commit",
+			unit->sqlstate, unit->message);
+}
+
+/* Whoever waits for what this one held. */
+static void wake_blocked(void)
+{
+	list_for_each_safe (node, &server.all) {
+		struct db *db = container_of(node, struct db, node_of_all);
+		if (db->run.trip && db->run.blocked)
+			go_on(db);
+	}
+}
+
+static void finish(struct db *db)
+{
+	struct trip *trip = db->run.trip;
+
+	db->run.trip = NULL;
+	trip->verdict = verdict_of(trip->unit);
+	note_refusal(db, trip->unit);
+	trip->due_ms = world_ms() + chance_delay_ms(1, 30);
+	list_append(&db->back, &trip->node);
+	if (!loop_timer_is_started(&db->coming))
+		loop_timer_start(&db->coming, trip->due_ms - world_ms());
+	wake_blocked();
+	if (!list_is_empty(&db->there) && !loop_timer_is_started(&db->going))
+		loop_timer_start(&db->going, trip_of(db->there.next)->due_ms - world_ms());
+}
+
+/* What was sent is read; then the next statement's time has to come. */
+static void go_on(struct db *db)
+{
+	struct run *run = &db->run;
+	size_t synced = run->synced;
+
+	run->blocked = !collect(db);
+	if (run->blocked)
+		world_note("node %zu: a unit waits for a lock in %s", node_index(db->node),
+			run->trip->unit->steps[run->read < run->trip->unit->step_count ? run->read : 0]
+				.statement->name);
+	else if (synced)
+		finish(db);
+	else
+		loop_timer_start(&db->going, chance_delay_ms(2, 40));
+}
+
+static void on_going(struct loop_timer *timer)
+{
+	struct db *db = container_of(timer, struct db, going);
+
+	if (!db->conn || db->run.blocked)
+		return;
+	if (!db->run.trip && server.hangs_until_ms > world_ms()) {
+		loop_timer_start(timer, server.hangs_until_ms - world_ms());
+		return;
+	}
+	if (!db->run.trip) {
+		if (list_is_empty(&db->there))
+			return;
+		struct trip *trip = trip_of(db->there.next);
+		if (trip->due_ms > world_ms()) {
+			loop_timer_start(timer, trip->due_ms - world_ms());
+			return;
+		}
+		list_remove(&trip->node);
+		begin(db, trip, true);
+	}
+	send_on(db);
+	go_on(db);
+}
+
+static void on_coming(struct loop_timer *timer)
+{
+	struct db *db = container_of(timer, struct db, coming);
+
+	if (db->state == DB_LOST) {
+		struct list lost;
+		list_init(&lost);
+		list_append_all(&lost, &db->back);
+		list_append_all(&lost, &db->there);
+		db->state = DB_PAUSING;
+		for (size_t place = 0; !list_is_empty(&lost); place++) {
+			struct trip *trip = trip_of(list_take_first(&lost));
+			tell(trip, place < PIPELINE_MAX ? &FAULT_STORAGE_UNKNOWN : &FAULT_STORAGE_UNAVAILABLE);
+			end_trip(trip);
+		}
+		say_down(db);
+		start_pause(db);
+	} else if (!list_is_empty(&db->back)) {
+		struct trip *trip = trip_of(db->back.next);
+		if (trip->due_ms > world_ms()) {
+			loop_timer_start(timer, trip->due_ms - world_ms());
+			return;
+		}
+		list_remove(&trip->node);
+		tell(trip, trip->verdict);
+		end_trip(trip);
+		look_at_stuck(db);
+		if (!list_is_empty(&db->back) && !loop_timer_is_started(timer))
+			loop_timer_start(timer, trip_of(db->back.next)->due_ms - world_ms());
+	}
+	if (db->is_closing)
+		loop_soon_call(db->loop, &db->work);
+}
+
+static void say_down(struct db *db)
+{
+	if (!db->has_said_up)
+		return;
+	db->has_said_up = false;
+	if (!db->is_closing && db->options.on_down)
+		db->options.on_down(db->options.owner, db);
+}
+
+/* Losing. */
+
+/* The server may take a moment to see that a client is gone; the world waits for that, so that locks are free at a certain time. */
+static void disconnect(struct db *db)
+{
+	char sql[96];
+
+	snprintf(sql, sizeof(sql), "select pg_terminate_backend(%d, 10000)", PQbackendPID(db->conn));
+	PQclear(PQexec(server.monitor, sql));
+	PQfinish(db->conn);
+	db->conn = NULL;
+}
+
+/* What was sent may still be read by the server before it sees the end. */
+static void run_some(struct db *db)
+{
+	int64_t count = chance_of(500) ? chance_below(PIPELINE_MAX + 1) : 0;
+
+	while (count-- > 0 && !list_is_empty(&db->there) && !db->run.trip && !is_any_open(db)) {
+		struct trip *trip = trip_of(list_take_first(&db->there));
+		begin(db, trip, false);
+		send_on(db);
+		collect(db);
+		db->run.trip = NULL;
+		list_append(&db->back, &trip->node);
+	}
+}
+
+static void lose(struct db *db, bool is_dead)
+{
+	if (db->conn) {
+		run_some(db);
+		disconnect(db);
+	}
+	if (db->run.trip)
+		list_append(&db->back, &db->run.trip->node); /* nothing of it was done */
+	db->run = (struct run){ 0 };
+	loop_timer_stop(&db->going);
+	if (is_dead)
+		list_remove(&db->node_of_all);
+	else if (db->state == DB_UP) {
+		db->state = DB_LOST;
+		loop_timer_start(&db->coming, chance_delay_ms(5, 1000));
+	}
+}
+
+void database_lose(struct node *node, bool is_dead)
+{
+	list_for_each_safe (one, &server.all) {
+		struct db *db = container_of(one, struct db, node_of_all);
+		if (db->node == node)
+			lose(db, is_dead);
+	}
+	wake_blocked();
+}
+
+void database_leave(bool crashed)
+{
+	server.is_away = true;
+	list_for_each_safe (one, &server.all)
+		lose(container_of(one, struct db, node_of_all), false);
+	if (crashed)
+		PQclear(database_ask("truncate interest"));
+}
+
+void database_return(void)
+{
+	server.is_away = false;
+}
+
+void database_hang(int64_t ms)
+{
+	server.hangs_until_ms = world_ms() + ms;
+}

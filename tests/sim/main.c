@@ -1,0 +1,271 @@
+/* main.c - keyfob-sim: runs seeds, each in a process of its own, on one PostgreSQL.
+ *
+ *   keyfob-sim [--seed N | --seeds N,N,… ] [--seconds N] [--minutes N] [--trace FILE] [--length N] [--verbose]
+ *
+ * --seed N: that one, and nothing else. --seeds: those. --seconds, --minutes: then new ones for so long. --length: virtual minutes of
+ * a run (10). --twice: the first one runs again, and must leave the same trace. Ends with 1 when a seed has failed. */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "tests/servers.h"
+#include "tests/sim/app.h"
+#include "tests/sim/broker.h"
+#include "tests/sim/chance.h"
+#include "tests/sim/database.h"
+#include "tests/sim/faults.h"
+#include "tests/sim/node.h"
+#include "tests/sim/record.h"
+#include "tests/sim/vehicle.h"
+#include "tests/sim/world.h"
+
+#define SEEDS_MAX 64
+#define LOOK_MS 5000
+#define CALM_MS 200000 /* the longest life of a command, its time-out, and the recovery from what was last */
+#define RUN_SECONDS_MAX 1800
+
+struct order {
+	uint64_t seeds[SEEDS_MAX];
+	size_t count;
+	int64_t seconds, minutes; /* new ones for so long; how long one lives, virtually */
+	const char *trace;
+	bool twice, verbose;
+};
+
+static struct test_postgres postgres;
+
+/* What a seed decides before anything happens. */
+struct shape {
+	size_t nodes, vehicles, apps;
+	int64_t app_pace_ms, fault_pace_ms;
+	struct broker_habits broker;
+};
+
+static struct shape shape_of(void)
+{
+	bool is_aws = chance_of(300);
+
+	return (struct shape){
+		.nodes = (size_t)chance_between(1, 3),
+		.vehicles = (size_t)chance_between(1, 8),
+		.apps = (size_t)chance_between(1, 6),
+		.app_pace_ms = chance_between(1000, 8000),
+		.fault_pace_ms = chance_of(100) ? 0 : chance_between(4000, 30000),
+		.broker = {
+			.says_nobody = chance_of(700),
+			.retells = !is_aws,
+			.receive_maximum = chance_of(300) ? 4 : 1024,
+			.doubled_permille = is_aws ? 100 : 0,
+			.late_ms = is_aws ? 4000 : 0,
+		},
+	};
+}
+
+static void make_vehicles(void)
+{
+	char sql[512];
+
+	for (size_t v = 0; v < vehicles_count(); v++) {
+		const char *id = vehicle_id(v);
+		snprintf(sql, sizeof(sql),
+			"insert into vehicles (vehicle_id, msisdn) values ('%s', '+4915100000%03zu');"
+			"insert into vehicle_heads (vehicle_id) values ('%s');"
+			"insert into grants (object_kind, object_id, subject, role, granted_by)"
+			" select 'vehicle', '%s', 'app-' || n, 'driver', 'sim' from generate_series(0, 15) n",
+			id, v, id, id);
+		PQclear(database_ask(sql));
+	}
+}
+
+static void live(const struct shape *shape, int64_t minutes)
+{
+	for (size_t i = 0; i < nodes_count(); i++)
+		node_start(node_at(i));
+	faults_begin(shape->fault_pace_ms, shape->broker.retells);
+	for (int64_t ms = 0; ms < minutes * 60000; ms += LOOK_MS) {
+		world_run(LOOK_MS);
+		record_look(false);
+	}
+	world_note("calm");
+	faults_end();
+	apps_calm();
+	vehicles_calm();
+	world_run(CALM_MS);
+	apps_judge();
+	record_judge();
+}
+
+/* In a process of its own. */
+static int run(uint64_t seed, const struct order *order, FILE *trace)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "sim_%d", (int)getpid());
+	json_object_seed(1);
+	chance_seed(seed);
+	struct shape shape = shape_of();
+	log_configure(order->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, LOG_FORMAT_LOGFMT);
+	world_begin(trace);
+	world_note(
+		"seed %" PRIu64 ": %zu nodes, %zu vehicles, %zu apps", seed, shape.nodes, shape.vehicles, shape.apps);
+	database_begin(&postgres, name, seed);
+	record_begin(shape.broker.late_ms + 1500);
+	broker_begin(&shape.broker);
+	nodes_begin(shape.nodes, database_url());
+	vehicles_begin(shape.vehicles);
+	apps_begin(shape.apps, shape.app_pace_ms);
+	make_vehicles();
+	live(&shape, order->minutes);
+	if (trace)
+		fclose(trace);
+	printf("  seed %-12" PRIu64 " %016" PRIx64 "  %zu nodes, %zu vehicles, %zu apps; ", seed, world_digest(),
+		shape.nodes, shape.vehicles, shape.apps);
+	record_write(stdout);
+	printf("\n");
+	fflush(stdout);
+	database_end();
+	return world_failures() > 0;
+}
+
+static void drop(pid_t pid)
+{
+	char sql[96];
+	snprintf(sql, sizeof(sql), "drop database if exists sim_%d (force)", (int)pid);
+	test_postgres_ask(&postgres, sql);
+}
+
+/* True: it held. */
+static bool run_apart(uint64_t seed, const struct order *order, const char *trace)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		FILE *out = trace ? fopen(trace, "we") : NULL;
+		alarm(RUN_SECONDS_MAX);
+		_exit(run(seed, order, out));
+	}
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	drop(pid);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return true;
+	if (WIFSIGNALED(status))
+		printf("  seed %" PRIu64 " ended by signal %d\n", seed, WTERMSIG(status));
+	printf("  seed %" PRIu64 " FAILED; again: ./dev sim --seed %" PRIu64 " --length %" PRId64 " --trace FILE\n",
+		seed, seed, order->minutes);
+	fflush(stdout);
+	return false;
+}
+
+static bool are_equal(const char *one, const char *other)
+{
+	FILE *a = fopen(one, "re"), *b = fopen(other, "re");
+	int x = 0, y = 0;
+
+	while (a && b && x == y && x != EOF) {
+		x = getc(a);
+		y = getc(b);
+	}
+	bool equal = a && b && x == y;
+	if (a)
+		fclose(a);
+	if (b)
+		fclose(b);
+	return equal;
+}
+
+/* A seed replays exactly: two runs of it leave the same trace, byte by byte. */
+static bool replays(uint64_t seed, const struct order *order)
+{
+	char one[64], other[64];
+
+	snprintf(one, sizeof(one), "%s/one", postgres.dir);
+	snprintf(other, sizeof(other), "%s/other", postgres.dir);
+	bool held = run_apart(seed, order, one);
+	held = run_apart(seed, order, other) && held;
+	bool equal = are_equal(one, other);
+	if (!equal)
+		printf("  seed %" PRIu64 " does not replay: its two traces differ\n", seed);
+	remove(one);
+	remove(other);
+	return held && equal;
+}
+
+static int64_t now_s(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+static uint64_t new_seed(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void read_order(int argc, char **argv, struct order *order)
+{
+	static const struct option options[] = { { "seed", 1, NULL, 's' }, { "seeds", 1, NULL, 's' },
+		{ "seconds", 1, NULL, 't' }, { "minutes", 1, NULL, 'm' }, { "trace", 1, NULL, 'T' },
+		{ "length", 1, NULL, 'l' }, { "twice", 0, NULL, '2' }, { "verbose", 0, NULL, 'v' }, { 0 } };
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == 's')
+			for (char *at = strtok(optarg, ","); at && order->count < SEEDS_MAX; at = strtok(NULL, ","))
+				order->seeds[order->count++] = strtoull(at, NULL, 10);
+		else if (c == 't')
+			order->seconds = atoll(optarg);
+		else if (c == 'm')
+			order->seconds = 60 * atoll(optarg);
+		else if (c == 'T')
+			order->trace = optarg;
+		else if (c == 'l')
+			order->minutes = atoll(optarg);
+		else if (c == '2')
+			order->twice = true;
+		else if (c == 'v')
+			order->verbose = true;
+		else
+			exit(2);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct order order = { .minutes = 10 };
+	unsigned good = 0, bad = 0;
+
+	read_order(argc, argv, &order);
+	log_configure(LOG_LEVEL_WARN, LOG_FORMAT_LOGFMT);
+	test_postgres_start(&postgres);
+	database_make_template(&postgres);
+	int64_t began_s = now_s();
+	for (size_t i = 0; i < order.count; i++) {
+		bool held = i == 0 && order.twice ? replays(order.seeds[i], &order)
+						  : run_apart(order.seeds[i], &order, order.trace);
+		good += held;
+		bad += !held;
+	}
+	while (now_s() - began_s < order.seconds) {
+		bool held = run_apart(new_seed(), &order, order.trace);
+		good += held;
+		bad += !held;
+	}
+	printf("  %u seeds held, %u did not; %" PRId64 " virtual minutes in %" PRId64 " s\n", good, bad,
+		(int64_t)(good + bad) * (order.minutes + CALM_MS / 60000), now_s() - began_s);
+	test_postgres_end(&postgres);
+	return bad > 0;
+}

@@ -1,0 +1,21 @@
+/* vehicle.h - simulated vehicles: each is asleep, away or connected, does each command once (unless it is one that cannot tell), says
+ * so until that is accepted, and wakes when its SMS comes. */
+#ifndef KEYFOB_TESTS_SIM_VEHICLE_H
+#define KEYFOB_TESTS_SIM_VEHICLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct vehicle;
+
+void vehicles_begin(size_t count);
+size_t vehicles_count(void);
+const char *vehicle_id(size_t index);
+/* Its SMS has come. */
+void vehicle_wake(const char *vehicle_id);
+/* The line breaks, or the vehicle loses its memory of what it has done and accepted. */
+void vehicle_break(size_t index);
+/* From now on every vehicle stays connected, answers at once and sleeps no more: the run ends. */
+void vehicles_calm(void);
+
+#endif
