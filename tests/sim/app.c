@@ -152,7 +152,7 @@ static void on_next(struct loop_timer *timer)
 		snprintf(w->vehicle_id, sizeof(w->vehicle_id), "%s",
 			vehicle_id((size_t)chance_below((int64_t)vehicles_count())));
 		w->name = names[chance_below(sizeof(names) / sizeof(*names))];
-		w->ttl_s = (int)chance_between(2, chance_of(200) ? 120 : 30);
+		w->ttl_s = (int)chance_between(2, chance_of(200) ? 60 : 30);
 		w->timeout_s = (int)chance_between(2, 20);
 		w->wait_s = chance_of(300) ? (int)chance_between(1, 5) : 0;
 		w->wake = chance_of(700);

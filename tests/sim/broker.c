@@ -61,6 +61,7 @@ struct parcel {
 	int64_t due_ms; /* the world's */
 	int number; /* PUBLISH, PUBACK: the message id; MESSAGE, ACK: the delivery's; CONNACK: whether the session was there */
 	int reason, qos;
+	unsigned line; /* of which connection: what is left of one that is lost says nothing to the next */
 	bool retain;
 	char *text; /* SUBSCRIBE: the filter; LOST: why */
 	struct letter *letter;
@@ -102,7 +103,8 @@ struct mqtt_link {
 	struct mqtt_link_options options;
 	char client_id[128], will_topic[256], will_payload[64];
 	enum link_state state;
-	bool is_open; /* it has a line */
+	bool is_open;		  /* it has a line */
+	unsigned line, read_line; /* which, as the client counts; the last whose CONNECT the broker has read */
 	bool is_held, is_dead;
 	struct session *session;	  /* the broker's, once CONNECT has come */
 	struct list to_broker, to_client; /* of struct parcel */
@@ -254,12 +256,16 @@ static int64_t travel_ms(const struct mqtt_link *l)
 
 static struct parcel *to_broker(struct mqtt_link *l, enum parcel_kind kind)
 {
-	return post(&l->to_broker, &l->reading, kind, travel_ms(l));
+	struct parcel *p = post(&l->to_broker, &l->reading, kind, travel_ms(l));
+	p->line = l->line;
+	return p;
 }
 
 static struct parcel *to_client(struct mqtt_link *l, enum parcel_kind kind)
 {
-	return post(&l->to_client, &l->hearing, kind, travel_ms(l));
+	struct parcel *p = post(&l->to_client, &l->hearing, kind, travel_ms(l));
+	p->line = kind == LOST ? l->line : l->read_line;
+	return p;
 }
 
 /* The client. */
@@ -302,6 +308,7 @@ static void open_line(struct mqtt_link *l)
 		return;
 	}
 	l->is_open = true;
+	l->line++;
 	l->subscribes = 0;
 	l->unacknowledged = 0;
 	to_broker(l, CONNECT);
@@ -545,7 +552,10 @@ static void on_hearing(struct loop_timer *timer)
 		loop_timer_start(timer, SILENCE_LOOK_MS);
 		return;
 	}
-	if (l->options.feed && p->kind == MESSAGE) {
+	if (p->line != l->line || (p->kind != LOST && !l->is_open)) {
+		list_remove(&p->node);
+		parcel_free(p);
+	} else if (l->options.feed && p->kind == MESSAGE) {
 		hear_batch(l);
 	} else {
 		list_remove(&p->node);
@@ -603,8 +613,6 @@ static void end_line(struct mqtt_link *l, const char *reason, bool in_order)
 {
 	struct session *s = l->session;
 
-	throw_away(&l->to_broker);
-	loop_timer_stop(&l->reading);
 	l->session = NULL;
 	if (l->state == CLOSING || l->is_dead) {
 		l->is_open = false;
@@ -818,8 +826,11 @@ static void on_publish(struct mqtt_link *l, struct parcel *p)
 
 static void read_parcel(struct mqtt_link *l, struct parcel *p)
 {
-	if (p->kind == CONNECT)
+	if (p->kind == CONNECT) {
+		l->read_line = p->line;
 		on_connect(l);
+	} else if (p->line != l->read_line)
+		return;
 	else if (p->kind == LOST)
 		end_line(l, "CONNECTION_LOST", false);
 	else if (!l->session)

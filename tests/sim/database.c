@@ -23,6 +23,7 @@
 #include "sql/unit.h"
 #include "tests/servers.h"
 #include "tests/sim/chance.h"
+#include "tests/sim/memo.h"
 #include "tests/sim/node.h"
 #include "tests/sim/world.h"
 
@@ -31,7 +32,6 @@
 #define PAUSE_MS_MIN 100
 #define PAUSE_MS_MAX 5000
 #define PREPARED_MAX 256
-#define STEPWISE_PERMILLE 60
 #define TEMPLATE "sim_template"
 
 const struct fault FAULT_STATEMENT = {
@@ -70,6 +70,15 @@ struct trip {
 	const struct fault *verdict;
 };
 
+/* A session of the server. One that was lost in good order, for the server, waits for the next who connects: what it has prepared is
+ * what makes a new one dear. */
+struct session {
+	struct list node;
+	PGconn *conn;
+	const struct db_statement *prepared[PREPARED_MAX];
+	size_t prepared_count;
+};
+
 /* The unit that is being run. */
 struct run {
 	struct trip *trip; /* NULL: none */
@@ -85,9 +94,7 @@ struct db {
 	enum db_state state;
 	bool has_said_up, is_closing;
 	void (*on_closed)(void *owner);
-	PGconn *conn; /* NULL: none, or lost and not yet heard of */
-	const struct db_statement *prepared[PREPARED_MAX];
-	size_t prepared_count;
+	struct session *session;	  /* NULL: none, or lost and not yet heard of */
 	struct list there, back, refused; /* of struct trip */
 	struct run run;
 	size_t untold;
@@ -98,13 +105,14 @@ struct db {
 };
 
 static struct {
-	struct list all; /* connections, in the order of their making */
+	struct list all;  /* connections, in the order of their making */
+	struct list idle; /* of struct session */
 	PGconn *monitor;
 	char url[160];
 	bool is_away;
 	int64_t hangs_until_ms;
+	unsigned stepwise_permille;
 	int64_t last_us;
-	uint64_t sessions;
 } server;
 
 static void on_connect(struct loop_timer *timer);
@@ -201,7 +209,7 @@ static void copy_settings(PGconn *conn, const char *name)
 	}
 }
 
-void database_begin(const struct test_postgres *pg, const char *name, uint64_t seed)
+void database_begin(const struct test_postgres *pg, const char *name, uint64_t seed, unsigned stepwise_permille)
 {
 	char sql[256];
 	PGconn *conn = connect_to(pg->url);
@@ -214,6 +222,8 @@ void database_begin(const struct test_postgres *pg, const char *name, uint64_t s
 	copy_settings(conn, name);
 	PQfinish(conn);
 	list_init(&server.all);
+	list_init(&server.idle);
+	server.stepwise_permille = stepwise_permille;
 	url_of(pg, name, server.url);
 	server.monitor = connect_to(server.url);
 	set_up(server.monitor);
@@ -334,6 +344,18 @@ static void start_pause(struct db *db)
 		loop_timer_start(&db->connect, chance_between(longest / 2, longest));
 }
 
+static struct session *some_session(void)
+{
+	if (!list_is_empty(&server.idle))
+		return container_of(list_take_first(&server.idle), struct session, node);
+	struct session *s = memory_new(sizeof(*s));
+	list_init(&s->node);
+	s->conn = connect_to(server.url);
+	set_up(s->conn);
+	PQenterPipelineMode(s->conn);
+	return s;
+}
+
 static void on_connect(struct loop_timer *timer)
 {
 	struct db *db = container_of(timer, struct db, connect);
@@ -342,10 +364,7 @@ static void on_connect(struct loop_timer *timer)
 		start_pause(db);
 		return;
 	}
-	db->conn = connect_to(server.url);
-	set_up(db->conn);
-	PQenterPipelineMode(db->conn);
-	db->prepared_count = 0;
+	db->session = some_session();
 	db->state = DB_UP;
 	db->pause_ms = 0;
 	db->clock_offset_us = world_us() - loop_monotonic_us(db->loop);
@@ -424,7 +443,7 @@ static void on_work(struct loop_soon *soon)
 	loop_timer_stop(&db->patience);
 	loop_timer_stop(&db->connect);
 	list_remove(&db->node_of_all);
-	if (db->conn)
+	if (db->session)
 		disconnect(db);
 	if (db->run.trip)
 		end_trip(db->run.trip);
@@ -507,32 +526,39 @@ static bool wait_for_input(PGconn *conn)
 	return true;
 }
 
-static bool is_prepared(const struct db *db, const struct db_statement *statement)
+static bool is_prepared(const struct session *s, const struct db_statement *statement)
 {
-	for (size_t i = 0; i < db->prepared_count; i++)
-		if (db->prepared[i] == statement)
+	for (size_t i = 0; i < s->prepared_count; i++)
+		if (s->prepared[i] == statement)
 			return true;
 	return false;
 }
 
-static void prepare(struct db *db, const struct db_statement *statement)
+static bool send_prepare(struct session *s, const struct db_statement *statement)
 {
-	if (is_prepared(db, statement))
-		return;
-	assert(db->prepared_count < PREPARED_MAX);
-	db->prepared[db->prepared_count++] = statement;
-	PQsendPrepare(db->conn, statement->name, statement->text, 0, NULL);
-	PQpipelineSync(db->conn);
-	for (;;) {
-		PGresult *result = PQgetResult(db->conn);
-		ExecStatusType status = PQresultStatus(result);
-		if (status == PGRES_FATAL_ERROR && result)
-			world_fail("statement", "%s cannot be prepared: %s", statement->name,
-				PQresultErrorMessage(result));
-		bool is_over = result && status == PGRES_PIPELINE_SYNC;
+	if (is_prepared(s, statement))
+		return false;
+	assert(s->prepared_count < PREPARED_MAX);
+	s->prepared[s->prepared_count++] = statement;
+	PQsendPrepare(s->conn, statement->name, statement->text, 0, NULL);
+	return true;
+}
+
+/* What a unit runs, before it begins. */
+static void prepare(struct session *s, const struct db_unit *unit)
+{
+	bool is_over = !send_prepare(s, &CLOCK);
+
+	for (size_t i = 0; i < unit->step_count; i++)
+		is_over = !send_prepare(s, unit->steps[i].statement) && is_over;
+	if (!is_over)
+		PQpipelineSync(s->conn);
+	while (!is_over) {
+		PGresult *result = PQgetResult(s->conn);
+		if (result && PQresultStatus(result) == PGRES_FATAL_ERROR)
+			world_fail("statement", "it cannot be prepared: %s", PQresultErrorMessage(result));
+		is_over = result && PQresultStatus(result) == PGRES_PIPELINE_SYNC;
 		PQclear(result);
-		if (is_over)
-			return;
 	}
 }
 
@@ -542,14 +568,14 @@ static void send_clock(struct db *db)
 	const char *params[] = { now, db->run.sent == 0 ? "t" : "f" };
 
 	write_now(now);
-	PQsendQueryPrepared(db->conn, CLOCK.name, 2, params, NULL, NULL, 0);
+	PQsendQueryPrepared(db->session->conn, CLOCK.name, 2, params, NULL, NULL, 0);
 	db->run.clock_due = true;
 }
 
 static void send_step(struct db *db, const struct db_unit *unit, const struct unit_step *step)
 {
 	const char *const *params = step->param_count ? (const char *const *)unit->params + step->first_param : NULL;
-	PQsendQueryPrepared(db->conn, step->statement->name, (int)step->param_count, params, NULL, NULL, 0);
+	PQsendQueryPrepared(db->session->conn, step->statement->name, (int)step->param_count, params, NULL, NULL, 0);
 }
 
 /* The next statement with its clock, or all that are left; the end of the transaction goes along with the last. */
@@ -566,12 +592,12 @@ static void send_on(struct db *db)
 		while (!run->stepwise && run->sent < unit->step_count);
 	}
 	if (is_last) {
-		PQpipelineSync(db->conn);
+		PQpipelineSync(db->session->conn);
 		run->synced = true;
 	} else {
-		PQsendFlushRequest(db->conn);
+		PQsendFlushRequest(db->session->conn);
 	}
-	PQflush(db->conn);
+	PQflush(db->session->conn);
 }
 
 /* False: the unit waits for a lock. True: what was sent is done; with its Sync the unit is. */
@@ -581,9 +607,9 @@ static bool collect(struct db *db)
 	struct db_unit *unit = run->trip->unit;
 
 	while (run->read < run->sent || run->clock_due || run->synced) {
-		if (!wait_for_input(db->conn))
+		if (!wait_for_input(db->session->conn))
 			return false;
-		PGresult *result = PQgetResult(db->conn);
+		PGresult *result = PQgetResult(db->session->conn);
 		if (!result)
 			continue;
 		ExecStatusType status = PQresultStatus(result);
@@ -628,11 +654,9 @@ static void begin(struct db *db, struct trip *trip, bool may_step)
 	struct db_unit *unit = trip->unit;
 
 	db->run = (struct run){ .trip = trip };
-	if (getenv("SIM_UNITS")) { fprintf(stderr, "UNIT"); for (size_t z = 0; z < unit->step_count; z++) fprintf(stderr, " %s", unit->steps[z].statement->name); fprintf(stderr, "\n"); }
-	prepare(db, &CLOCK);
-	for (size_t i = 0; i < unit->step_count; i++)
-		prepare(db, unit->steps[i].statement);
-	db->run.stepwise = may_step && unit->step_count > 1 && (is_any_open(db) || chance_of(STEPWISE_PERMILLE));
+	prepare(db->session, unit);
+	db->run.stepwise = may_step && !memo_is_look(unit) && unit->step_count > 1 &&
+			   (is_any_open(db) || chance_of(server.stepwise_permille));
 }
 
 static const struct fault *verdict_of(const struct db_unit *unit)
@@ -671,6 +695,7 @@ static void finish(struct db *db)
 	struct trip *trip = db->run.trip;
 
 	db->run.trip = NULL;
+	memo_note(trip->unit);
 	trip->verdict = verdict_of(trip->unit);
 	note_refusal(db, trip->unit);
 	trip->due_ms = world_ms() + chance_delay_ms(1, 30);
@@ -696,14 +721,25 @@ static void go_on(struct db *db)
 	else if (synced)
 		finish(db);
 	else
-		loop_timer_start(&db->going, chance_delay_ms(2, 40));
+		loop_timer_start(&db->going, chance_delay_ms(5, 30));
+}
+
+/* Its moment passes as if it had run. */
+static bool is_remembered(struct db_unit *unit)
+{
+	char now[RFC3339_SIZE];
+
+	if (!memo_is_look(unit) || !memo_answer(unit))
+		return false;
+	write_now(now);
+	return true;
 }
 
 static void on_going(struct loop_timer *timer)
 {
 	struct db *db = container_of(timer, struct db, going);
 
-	if (!db->conn || db->run.blocked)
+	if (!db->session || db->run.blocked)
 		return;
 	if (!db->run.trip && server.hangs_until_ms > world_ms()) {
 		loop_timer_start(timer, server.hangs_until_ms - world_ms());
@@ -718,6 +754,11 @@ static void on_going(struct loop_timer *timer)
 			return;
 		}
 		list_remove(&trip->node);
+		if (is_remembered(trip->unit)) {
+			db->run.trip = trip;
+			finish(db);
+			return;
+		}
 		begin(db, trip, true);
 	}
 	send_on(db);
@@ -769,15 +810,22 @@ static void say_down(struct db *db)
 
 /* Losing. */
 
-/* The server may take a moment to see that a client is gone; the world waits for that, so that locks are free at a certain time. */
+/* Where a transaction is open the session ends. The server may take a moment to see that; the world waits for it, so that locks are
+ * free at a certain time. */
 static void disconnect(struct db *db)
 {
+	struct session *s = db->session;
 	char sql[96];
 
-	snprintf(sql, sizeof(sql), "select pg_terminate_backend(%d, 10000)", PQbackendPID(db->conn));
+	db->session = NULL;
+	if (!db->run.trip) {
+		list_append(&server.idle, &s->node);
+		return;
+	}
+	snprintf(sql, sizeof(sql), "select pg_terminate_backend(%d, 10000)", PQbackendPID(s->conn));
 	PQclear(PQexec(server.monitor, sql));
-	PQfinish(db->conn);
-	db->conn = NULL;
+	PQfinish(s->conn);
+	free(s);
 }
 
 /* What was sent may still be read by the server before it sees the end. */
@@ -790,6 +838,7 @@ static void run_some(struct db *db)
 		begin(db, trip, false);
 		send_on(db);
 		collect(db);
+		memo_note(trip->unit);
 		db->run.trip = NULL;
 		list_append(&db->back, &trip->node);
 	}
@@ -797,7 +846,7 @@ static void run_some(struct db *db)
 
 static void lose(struct db *db, bool is_dead)
 {
-	if (db->conn) {
+	if (db->session) {
 		run_some(db);
 		disconnect(db);
 	}
@@ -829,7 +878,7 @@ void database_leave(bool crashed)
 	list_for_each_safe (one, &server.all)
 		lose(container_of(one, struct db, node_of_all), false);
 	if (crashed)
-		PQclear(database_ask("truncate interest"));
+		PQclear(database_ask("truncate interest")); /* which no look reads */
 }
 
 void database_return(void)

@@ -16,8 +16,8 @@ struct test_postgres;
 
 /* Before any run: the database that each run has a copy of. */
 void database_make_template(const struct test_postgres *);
-/* A run's own database, and the connection by which the oracles ask; `name` is eaten by database_drop(). */
-void database_begin(const struct test_postgres *, const char *name, uint64_t seed);
+/* A run's own database, and the connection by which the oracles ask. So many units are run a statement at a time. */
+void database_begin(const struct test_postgres *, const char *name, uint64_t seed, unsigned stepwise_permille);
 void database_end(void);
 const char *database_url(void);
 /* Asks at the world's present time; the caller clears the result, which has rows or none. */

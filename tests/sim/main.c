@@ -1,9 +1,13 @@
-/* main.c - keyfob-sim: runs seeds, each in a process of its own, on one PostgreSQL.
+/* main.c - keyfob-sim: runs seeds, each in a process of its own, on one PostgreSQL. Ends with 1 when one has failed.
  *
- *   keyfob-sim [--seed N | --seeds N,N,… ] [--seconds N] [--minutes N] [--trace FILE] [--length N] [--verbose]
- *
- * --seed N: that one, and nothing else. --seeds: those. --seconds, --minutes: then new ones for so long. --length: virtual minutes of
- * a run (10). --twice: the first one runs again, and must leave the same trace. Ends with 1 when a seed has failed. */
+ *   --seed N, --seeds N,N…   these
+ *   --seconds N, --minutes N then new ones for so long (a minute, if nothing is said)
+ *   --length N               virtual minutes of a run (10), before it is healed and calm
+ *   --jobs N                 so many at once (2)
+ *   --twice                  the first one runs twice, and must leave the same trace; --no-memo: the second time without the memo
+ *   --trace FILE             what happens
+ *   --counts FILE            how many held, and how many did not
+ *   --verbose                the nodes' own log */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -23,22 +27,24 @@
 #include "tests/sim/chance.h"
 #include "tests/sim/database.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/memo.h"
 #include "tests/sim/node.h"
 #include "tests/sim/record.h"
 #include "tests/sim/vehicle.h"
 #include "tests/sim/world.h"
 
 #define SEEDS_MAX 64
+#define JOBS_MAX 16
 #define LOOK_MS 5000
-#define CALM_MS 200000 /* the longest life of a command, its time-out, and the recovery from what was last */
+#define CALM_MS 110000 /* the longest life of a command, its time-out, and the recovery from what was last */
 #define RUN_SECONDS_MAX 1800
 
 struct order {
 	uint64_t seeds[SEEDS_MAX];
-	size_t count;
+	size_t count, jobs;
 	int64_t seconds, minutes; /* new ones for so long; how long one lives, virtually */
-	const char *trace;
-	bool twice, verbose;
+	const char *trace, *counts;
+	bool twice, asks_all, verbose;
 };
 
 static struct test_postgres postgres;
@@ -47,6 +53,7 @@ static struct test_postgres postgres;
 struct shape {
 	size_t nodes, vehicles, apps;
 	int64_t app_pace_ms, fault_pace_ms;
+	unsigned stepwise_permille;
 	struct broker_habits broker;
 };
 
@@ -60,6 +67,7 @@ static struct shape shape_of(void)
 		.apps = (size_t)chance_between(1, 6),
 		.app_pace_ms = chance_between(1000, 8000),
 		.fault_pace_ms = chance_of(100) ? 0 : chance_between(4000, 30000),
+		.stepwise_permille = chance_of(500) ? 30 : 500,
 		.broker = {
 			.says_nobody = chance_of(700),
 			.retells = !is_aws,
@@ -117,7 +125,7 @@ static int run(uint64_t seed, const struct order *order, FILE *trace)
 	world_begin(trace);
 	world_note(
 		"seed %" PRIu64 ": %zu nodes, %zu vehicles, %zu apps", seed, shape.nodes, shape.vehicles, shape.apps);
-	database_begin(&postgres, name, seed);
+	database_begin(&postgres, name, seed, shape.stepwise_permille);
 	record_begin(shape.broker.late_ms + 1500);
 	broker_begin(&shape.broker);
 	nodes_begin(shape.nodes, database_url());
@@ -143,28 +151,60 @@ static void drop(pid_t pid)
 	test_postgres_ask(&postgres, sql);
 }
 
-/* True: it held. */
-static bool run_apart(uint64_t seed, const struct order *order, const char *trace)
-{
-	int status;
-	pid_t pid = fork();
+static struct {
+	pid_t pid; /* 0: free */
+	uint64_t seed;
+} places[JOBS_MAX];
+static size_t running;
+static unsigned good, bad;
 
-	if (pid == 0) {
-		FILE *out = trace ? fopen(trace, "we") : NULL;
-		alarm(RUN_SECONDS_MAX);
-		_exit(run(seed, order, out));
-	}
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	drop(pid);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return true;
+static void begin_run(uint64_t seed, const struct order *order, const char *trace)
+{
+	size_t i = 0;
+
+	while (places[i].pid)
+		i++;
+	places[i].seed = seed;
+	places[i].pid = fork();
+	running++;
+	if (places[i].pid != 0)
+		return;
+	FILE *out = trace ? fopen(trace, "we") : NULL;
+	alarm(RUN_SECONDS_MAX);
+	_exit(run(seed, order, out));
+}
+
+static void judge_run(uint64_t seed, int status, const struct order *order)
+{
+	bool held = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+
+	good += held;
+	bad += !held;
 	if (WIFSIGNALED(status))
 		printf("  seed %" PRIu64 " ended by signal %d\n", seed, WTERMSIG(status));
-	printf("  seed %" PRIu64 " FAILED; again: ./dev sim --seed %" PRIu64 " --length %" PRId64 " --trace FILE\n",
-		seed, seed, order->minutes);
+	if (!held)
+		printf("  seed %" PRIu64 " FAILED; again: ./dev sim --seed %" PRIu64 " --length %" PRId64
+		       " --trace FILE\n",
+			seed, seed, order->minutes);
 	fflush(stdout);
-	return false;
+}
+
+/* One that is over, or all. */
+static void await_runs(const struct order *order, size_t left)
+{
+	int status;
+
+	while (running > left) {
+		pid_t pid = waitpid(-1, &status, 0);
+		for (size_t i = 0; i < JOBS_MAX; i++) {
+			if (pid <= 0 || places[i].pid != pid)
+				continue;
+			places[i].pid = 0;
+			running--;
+			drop(pid);
+			judge_run(places[i].seed, status, order);
+		}
+	}
 }
 
 static bool are_equal(const char *one, const char *other)
@@ -185,20 +225,23 @@ static bool are_equal(const char *one, const char *other)
 }
 
 /* A seed replays exactly: two runs of it leave the same trace, byte by byte. */
-static bool replays(uint64_t seed, const struct order *order)
+static void replay(uint64_t seed, const struct order *order)
 {
 	char one[64], other[64];
 
 	snprintf(one, sizeof(one), "%s/one", postgres.dir);
 	snprintf(other, sizeof(other), "%s/other", postgres.dir);
-	bool held = run_apart(seed, order, one);
-	held = run_apart(seed, order, other) && held;
-	bool equal = are_equal(one, other);
-	if (!equal)
+	begin_run(seed, order, one);
+	memo_use(!order->asks_all);
+	begin_run(seed, order, other);
+	memo_use(true);
+	await_runs(order, 0);
+	if (!are_equal(one, other)) {
 		printf("  seed %" PRIu64 " does not replay: its two traces differ\n", seed);
+		bad++;
+	}
 	remove(one);
 	remove(other);
-	return held && equal;
 }
 
 static int64_t now_s(void)
@@ -210,16 +253,21 @@ static int64_t now_s(void)
 
 static uint64_t new_seed(void)
 {
+	static uint64_t last;
 	struct timespec now;
+
 	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	uint64_t seed = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	last = seed > last ? seed : last + 1;
+	return last;
 }
 
 static void read_order(int argc, char **argv, struct order *order)
 {
 	static const struct option options[] = { { "seed", 1, NULL, 's' }, { "seeds", 1, NULL, 's' },
 		{ "seconds", 1, NULL, 't' }, { "minutes", 1, NULL, 'm' }, { "trace", 1, NULL, 'T' },
-		{ "length", 1, NULL, 'l' }, { "twice", 0, NULL, '2' }, { "verbose", 0, NULL, 'v' }, { 0 } };
+		{ "length", 1, NULL, 'l' }, { "counts", 1, NULL, 'c' }, { "jobs", 1, NULL, 'j' },
+		{ "twice", 0, NULL, '2' }, { "no-memo", 0, NULL, 'n' }, { "verbose", 0, NULL, 'v' }, { 0 } };
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -234,6 +282,12 @@ static void read_order(int argc, char **argv, struct order *order)
 			order->trace = optarg;
 		else if (c == 'l')
 			order->minutes = atoll(optarg);
+		else if (c == 'j')
+			order->jobs = (size_t)atoll(optarg);
+		else if (c == 'c')
+			order->counts = optarg;
+		else if (c == 'n')
+			order->asks_all = true;
 		else if (c == '2')
 			order->twice = true;
 		else if (c == 'v')
@@ -243,29 +297,43 @@ static void read_order(int argc, char **argv, struct order *order)
 	}
 }
 
+static void write_counts(const char *file)
+{
+	FILE *out = fopen(file, "we");
+	if (!out || fprintf(out, "%u %u\n", good, bad) < 0 || fclose(out) != 0)
+		perror(file);
+}
+
 int main(int argc, char **argv)
 {
-	struct order order = { .minutes = 10 };
-	unsigned good = 0, bad = 0;
+	struct order order = { .minutes = 10, .jobs = 2 };
 
 	read_order(argc, argv, &order);
 	log_configure(LOG_LEVEL_WARN, LOG_FORMAT_LOGFMT);
+	if (order.jobs < 1 || order.jobs > JOBS_MAX || order.minutes < 1)
+		exit(2);
 	test_postgres_start(&postgres);
 	database_make_template(&postgres);
 	int64_t began_s = now_s();
+	if (order.count == 0 && order.seconds == 0)
+		order.seconds = 60;
 	for (size_t i = 0; i < order.count; i++) {
-		bool held = i == 0 && order.twice ? replays(order.seeds[i], &order)
-						  : run_apart(order.seeds[i], &order, order.trace);
-		good += held;
-		bad += !held;
+		if (i == 0 && order.twice) {
+			replay(order.seeds[i], &order);
+			continue;
+		}
+		await_runs(&order, order.jobs - 1);
+		begin_run(order.seeds[i], &order, order.trace);
 	}
-	while (now_s() - began_s < order.seconds) {
-		bool held = run_apart(new_seed(), &order, order.trace);
-		good += held;
-		bad += !held;
+	for (int64_t new_s = now_s(); now_s() - new_s < order.seconds;) {
+		await_runs(&order, order.jobs - 1);
+		begin_run(new_seed(), &order, order.trace);
 	}
+	await_runs(&order, 0);
 	printf("  %u seeds held, %u did not; %" PRId64 " virtual minutes in %" PRId64 " s\n", good, bad,
-		(int64_t)(good + bad) * (order.minutes + CALM_MS / 60000), now_s() - began_s);
+		(int64_t)(good + bad) * (order.minutes * 60000 + CALM_MS) / 60000, now_s() - began_s);
+	if (order.counts)
+		write_counts(order.counts);
 	test_postgres_end(&postgres);
 	return bad > 0;
 }

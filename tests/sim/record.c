@@ -19,7 +19,7 @@
 #define DAILY_BUDGET 20
 #define PROMPT_MS 2000	  /* L1 */
 #define RECOVERY_MS 10000 /* L4 */
-#define TOLD_MS 2000	  /* L3, and a second for units that go a statement at a time */
+#define TOLD_MS 3000	  /* L3, and what two units take that go a statement at a time */
 #define TRAVEL_MS 2000	  /* the longest way from the broker to a vehicle */
 #define EVENTS_MAX 40000
 #define PRESENCES_MAX 4000
@@ -104,6 +104,13 @@ static struct history *history_of(const char *vehicle_id)
 	h->last_sms_ms = -MIN_INTERVAL_MS;
 	HASH_ADD_STR(all.histories, vehicle_id, h);
 	return h;
+}
+
+static bool is_among(const char *word, const char *words)
+{
+	char pattern[40];
+	snprintf(pattern, sizeof(pattern), " %s ", word);
+	return strstr(words, pattern) != NULL;
 }
 
 /* Faults. */
@@ -210,6 +217,20 @@ void record_executed(const char *vehicle_id, const char *id)
 	world_note("%s: does %s", vehicle_id, id);
 	seen_of(id)->executed++;
 	all.executed++;
+}
+
+/* Durable before told. */
+void record_accepted(const char *vehicle_id, const char *id)
+{
+	char sql[128];
+
+	world_note("%s: its answer to %s is accepted", vehicle_id, id);
+	snprintf(sql, sizeof(sql), "select status::text from commands where id = '%s'", id);
+	PGresult *rows = database_ask(sql);
+	if (PQntuples(rows) != 1 || !is_among(PQgetvalue(rows, 0, 0), " succeeded failed rejected "))
+		world_fail("S12", "%s was told that its answer to %s is accepted, and it is %s", vehicle_id, id,
+			PQntuples(rows) ? PQgetvalue(rows, 0, 0) : "not there");
+	PQclear(rows);
 }
 
 void record_rejected(const char *vehicle_id, const char *id, const char *code)
@@ -325,13 +346,6 @@ void record_told(const char *app, const char *vehicle_id, int64_t seq, int64_t a
 static int64_t number_at(const PGresult *rows, int row, int column)
 {
 	return strtoll(PQgetvalue(rows, row, column), NULL, 10);
-}
-
-static bool is_among(const char *word, const char *words)
-{
-	char pattern[40];
-	snprintf(pattern, sizeof(pattern), " %s ", word);
-	return strstr(words, pattern) != NULL;
 }
 
 static bool is_final(const char *status)

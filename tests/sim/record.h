@@ -1,7 +1,7 @@
 /* record.h - what was seen outside the nodes, and what of it must not be.
  *
  * Whoever sees something tells it here as it happens; what can be judged at once is. record_judge() reads the database in
- * the end and judges the rest. The rules' names are those of docs/testing.md. */
+ * the end and judges the rest. The rules' names are those of docs/simulator.md. */
 #ifndef KEYFOB_TESTS_SIM_RECORD_H
 #define KEYFOB_TESTS_SIM_RECORD_H
 
@@ -19,6 +19,8 @@ void record_presence(const char *vehicle_id, bool is_there);
 /* vehicles */
 void record_received(const char *vehicle_id, const char *id, int64_t expires_us, bool is_qos0);
 void record_executed(const char *vehicle_id, const char *id);
+/* The vehicle was told that its last word on this command is on record. */
+void record_accepted(const char *vehicle_id, const char *id);
 void record_rejected(const char *vehicle_id, const char *id, const char *code);
 void record_report(const char *vehicle_id, int64_t version);
 void record_sms(const char *vehicle_id, bool is_taken);

@@ -40,7 +40,8 @@ struct job {
 	char id[40], response_topic[TOPIC_SIZE];
 	const char *verdict; /* what it answers in the end */
 	int64_t latency_ms;
-	unsigned progress; /* how often it says first that it is still at it */
+	unsigned progress;  /* how often it says first that it is still at it */
+	bool said_progress; /* then an `accepted` may be of that */
 	bool is_done, is_accepted, is_silent;
 };
 
@@ -235,6 +236,7 @@ static void on_job(struct loop_timer *timer)
 
 	if (j->progress > 0) {
 		j->progress--;
+		j->said_progress = true;
 		answer(j, "in_progress");
 		loop_timer_start(timer, chance_between(500, 4000));
 		return;
@@ -277,6 +279,8 @@ static void on_verdict(struct vehicle *v, const json_t *body, bool is_accepted)
 		record_rejected(v->id, id ? id : "", code ? code : "");
 	if (!j || !j->is_done)
 		return;
+	if (is_accepted && !j->said_progress)
+		record_accepted(v->id, id);
 	j->is_accepted = true;
 	loop_timer_stop(&j->timer);
 }

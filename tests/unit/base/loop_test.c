@@ -184,6 +184,28 @@ START_TEST(jumps_the_wall_clock_alone)
 }
 END_TEST
 
+START_TEST(stands_still_while_time_passes)
+{
+	struct alarm_clock a = clock_named('a');
+	struct chore chore = { .name = 'c' };
+	ck_assert_int_eq(loop_next_ms(loop), INT64_MAX);
+	loop_timer_start(&a.timer, 30);
+	ck_assert_int_eq(loop_next_ms(loop), 30);
+	loop_stall(loop, 100);
+	ck_assert_str_eq(story, "");
+	ck_assert_int_eq(loop_next_ms(loop), 0);
+	ck_assert_int_eq(loop_unix_us(loop), BEGAN_US + 100000);
+	loop_advance(loop, 1);
+	ck_assert_str_eq(story, "a");
+	ck_assert_int_eq(a.rang_ms, 100);
+	loop_soon_init(&chore.soon, run_chore);
+	loop_soon_call(loop, &chore.soon);
+	ck_assert_int_eq(loop_next_ms(loop), 0);
+	loop_advance(loop, 0);
+	ck_assert_str_eq(story, "ac");
+}
+END_TEST
+
 START_TEST(forgets_what_is_asked_for_when_it_is_freed)
 {
 	struct loop *short_lived = loop_new_virtual(0);
@@ -402,6 +424,7 @@ static TCase *virtual_tests(void)
 	tcase_add_test(tests, defers_a_call_until_the_asking_one_is_over);
 	tcase_add_test(tests, never_runs_a_cancelled_call);
 	tcase_add_test(tests, jumps_the_wall_clock_alone);
+	tcase_add_test(tests, stands_still_while_time_passes);
 	tcase_add_test(tests, forgets_what_is_asked_for_when_it_is_freed);
 	tcase_add_loop_test(tests, agrees_with_the_simplest_model, 0, 8);
 	return tests;

@@ -1,0 +1,22 @@
+/* memo.h - what need not be asked again: nodes look for work several times a second, and mostly nothing was written since.
+ *
+ * A unit of looks alone is answered as the last time, until a transaction has written something that they read, or a moment has
+ * come that was due then. The answers are those that the server would give: a run with and one without the memo leave the same
+ * trace (keyfob-sim --twice sees to it). */
+#ifndef KEYFOB_TESTS_SIM_MEMO_H
+#define KEYFOB_TESTS_SIM_MEMO_H
+
+#include <stdbool.h>
+
+struct db_unit;
+
+/* `yes` is the default. */
+void memo_use(bool yes);
+/* Whether the unit only looks. */
+bool memo_is_look(const struct db_unit *);
+/* True: its results are in the unit, as if it had run. */
+bool memo_answer(struct db_unit *);
+/* It has run. */
+void memo_note(const struct db_unit *);
+
+#endif
