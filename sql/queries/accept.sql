@@ -1,17 +1,20 @@
 -- Accepts commands, at most one of a vehicle: checks the grant, the idempotency key and the queue, inserts the
 -- command with its event. A row for each input: its number, the outcome, and the command. Where the vehicle is there and
 -- nothing earlier of it may go out, the new command is claimed as it is inserted, as settle_commands() would, for a worker that can publish
--- (null: none can): then the row has what is to be published.
+-- (null: none can): then the row has what is to be published. Where the vehicle is away, it is inserted as waiting, and knows of the
+-- wake-up that is under way or was refused.
 with i as materialized (
 	select * from unnest($1::uuid[], $2::text[], $3::text[], $4::bool[], $5::int[], $6::text[], $7::text[],
 	                     $8::text[], $9::text[], $10::text[], $11::int[], $12::int[], $13::bool[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $20::text[], $21::text[])
 		with ordinality as i(id, vehicle_id, subject, admin, needs, key, fingerprint,
 		                     name, params, sealed_params, ttl, timeout, wake, redelivery, catalog, traceparent, feed, publisher, address, tracestate, n)
 ), seen as materialized (
-	select i.*, v.vehicle_id is not null as exists, v.fleet_id, v.protocol, h.seq as head_seq, h.reachable, h.since, h.verifying, audience(h) as audience,
+	select i.*, v.vehicle_id is not null as exists, v.fleet_id, v.protocol, h.seq as head_seq, h.reachable, h.since, h.reason, h.verifying, audience(h) as audience,
 		k.subject is not null as keyed, k.fingerprint as key_fingerprint,
 		k.batch_id is not null and k.created_at > now() - interval '24 hours' as of_batch,
-		case when i.admin then 3 else grant_rank(i.subject, i.vehicle_id, v.fleet_id) end as rank,
+		case when i.admin then 3 else g.rank end as rank,
+		case when i.wake and not h.reachable then (select a.step from absences a where a.vehicle_id = i.vehicle_id
+			and (a.due_at is not null or a.refused = 'NO_MSISDN' and v.msisdn is null)) end as wakeup,
 		(select c from commands c where c.vehicle_id = k.vehicle_id and c.id = k.command_id and k.created_at > now() - interval '24 hours') as earlier,
 		q.queued, q.returns,
 		i.publisher is not null and f.subscribed and h.reachable and h.claim_id is null
@@ -21,6 +24,7 @@ with i as materialized (
 	left join vehicle_heads h on h.vehicle_id = i.vehicle_id
 	left join leases f on f.name = 'feed/' || case v.protocol when 'keyfob' then i.feed else v.protocol end
 	left join idempotency k on k.subject = i.subject and k.key = i.key
+	cross join lateral grant_ranks(i.subject, i.vehicle_id, v.fleet_id) g
 	cross join lateral (
 		select count(*) filter (where o.status <> 'sent') as queued, bool_or(o.status = 'sent' and o.flight = 'out' and o.redelivery <> 'never'
 			and o.publish_session is distinct from audience(h)) as returns
@@ -29,6 +33,7 @@ with i as materialized (
 	) q
 ), judged as materialized (
 	select j.*, j.at + make_interval(secs => j.ttl) as expires_at,
+		case when j.reachable then 'accepted' else 'waiting' end::command_status as status,
 		case when j.outcome = 'created' and j.hears and j.queued = 0 and j.returns is not true and j.ttl > 1 then 'claimed' else 'none' end::command_flight as flight
 	from (
 		select s.*, clock_timestamp() as at, case
@@ -41,29 +46,35 @@ with i as materialized (
 		from seen s
 	) j
 ), made as (
-	insert into commands as c (vehicle_id, id, flight, name, params, sealed_params, issued_by, wake, redelivery, catalog, traceparent, tracestate,
+	insert into commands as c (vehicle_id, id, status, flight, name, params, sealed_params, issued_by, wake, redelivery, catalog, traceparent, tracestate,
 		accepted_seq, attempts, publish_session, timeout_seconds, timeline, created_at, expires_at, updated_at, due_at)
-	select j.vehicle_id, j.id, j.flight,
+	select j.vehicle_id, j.id, j.status, j.flight,
 		j.name, j.params::json, j.sealed_params, j.subject, j.wake, j.redelivery, j.catalog::json, j.traceparent, j.tracestate,
 		j.head_seq + 1, (j.flight = 'claimed')::integer, case when j.flight = 'claimed' then j.audience end, j.timeout,
 		step('accepted', jsonb_build_object('by', j.subject, 'ttl_seconds', j.ttl))
 			|| step('reachability', jsonb_build_object('state', case when j.reachable then 'connected' else 'disconnected' end,
 			                                           'since', rfc3339(j.since), 'verifying', j.verifying))
-			|| case when j.flight = 'claimed' then step('claimed', jsonb_build_object('worker', j.publisher, 'attempt', 1)) else '[]' end,
-		j.at, j.expires_at, j.at, command_due('accepted', j.flight, j.at, j.expires_at, null, j.timeout)
+			|| case when j.flight = 'claimed' then step('claimed', jsonb_build_object('worker', j.publisher, 'attempt', 1)) else '[]' end
+			|| case when j.wakeup is not null then step('wakeup', j.wakeup) else '[]' end
+			|| case when j.status = 'waiting' then step('reachability', jsonb_build_object('state', 'disconnected', 'since', rfc3339(j.since), 'reason', j.reason)) else '[]' end,
+		j.at, j.expires_at, j.at, command_due(j.status, j.flight, j.at, j.expires_at, null, j.timeout)
 	from judged j where j.outcome = 'created'
-	returning c.vehicle_id, c.id, c.accepted_seq, command_json_accepted(c) as data
+	returning c.vehicle_id, c.id, c.accepted_seq, command_json_accepted(c) as data, case when c.status = 'waiting' then command_json(c) end as waits
 ), told as (
 	insert into events (vehicle_id, seq, at, type, data, fleet_id)
-	select m.vehicle_id, m.accepted_seq, clock_timestamp(), 'command.updated', m.data, v.fleet_id
+	select m.vehicle_id, m.accepted_seq + e.k, clock_timestamp(), 'command.updated', e.data, v.fleet_id
 	from made m join vehicles v on v.vehicle_id = m.vehicle_id
+		cross join lateral (values (0, m.data), (1, m.waits)) as e(k, data)
+	where e.data is not null
 ), raised as (
-	update vehicle_heads h set seq = j.head_seq + 1,
+	update vehicle_heads h set seq = j.head_seq + case j.status when 'waiting' then 2 else 1 end,
 		claim_id = case when j.flight = 'claimed' then j.id else h.claim_id end,
 		claim_worker = case when j.flight = 'claimed' then j.publisher else h.claim_worker end,
 		claim_attempt = case when j.flight = 'claimed' then 1 else h.claim_attempt end,
 		claim_session = case when j.flight = 'claimed' then j.audience else h.claim_session end
 	from judged j where j.outcome = 'created' and h.vehicle_id = j.vehicle_id
+), joined as (
+	update absences a set seen_seq = j.head_seq + 1 from judged j where j.outcome = 'created' and j.wakeup is not null and a.vehicle_id = j.vehicle_id
 ), keyed as (
 	-- a key whose command never came about, or whose day is over, belongs to the new command
 	update idempotency k set command_id = j.id, batch_id = null, vehicle_id = j.vehicle_id, fingerprint = j.fingerprint, created_at = now()

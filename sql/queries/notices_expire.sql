@@ -1,2 +1,2 @@
 -- Notices whose time is over are none any more.
-delete from notices where expires_at <= clock_timestamp()
+delete from notices where expires_at <= now()
