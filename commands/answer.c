@@ -143,6 +143,14 @@ static char *write_steps(const struct answer *a)
 	return text_take(&out);
 }
 
+/* Or has it wait for this answer, should it come before the transaction does. */
+static void take_puback(struct answer *a)
+{
+	a->puback = dispatch_carry(a->flow->dispatch, a->response.id);
+	if (!a->puback)
+		dispatch_await(a->flow->dispatch, a->response.id);
+}
+
 static void submit(struct answer *a, const struct batch_fence *fence)
 {
 	a->steps = write_steps(a);
@@ -154,8 +162,10 @@ static void submit(struct answer *a, const struct batch_fence *fence)
 	};
 	list_init(&a->item.node);
 	const struct fault *fault = batch_submit(a->flow->batch, &a->item);
-	if (!fault)
+	if (!fault) {
+		take_puback(a);
 		return;
+	}
 	receipt_close(a->receipt, fault);
 	answer_free_one(a);
 }
@@ -165,7 +175,7 @@ static struct answer *answer_of(struct batch_item *item)
 	return container_of(item, struct answer, item);
 }
 
-/* The PUBACK's steps come first. Asked for as late as can be: it may have come after the answer. */
+/* The PUBACK's steps come first. Asked for once more as late as can be: it may have come after the answer. */
 static void add_steps(struct db_array *array, struct answer *a)
 {
 	if (!a->puback)
@@ -248,6 +258,8 @@ static void on_applied(struct batch_item *item, const struct fault *fault)
 		FAILPOINT("answer.committed");
 	if (a->puback)
 		dispatch_carried(a->flow->dispatch, a->response.id, !fault && a->applied);
+	else
+		dispatch_answered(a->flow->dispatch, a->response.id);
 	if (!fault && a->applied)
 		metric_observe(METRIC_VERDICT_SECONDS, loop_monotonic_us(a->flow->loop) - a->read_us);
 	log_applied(a, fault);

@@ -8,8 +8,8 @@
  *                      └─ not sent (link down, too late) ── release
  *
  * Each verdict is an item of the puback or the failure stage; one that could not be recorded is submitted again until it is. A good
- * PUBACK waits a little: the answer mostly follows at once, and takes it along if it comes to this worker. Else at least it does
- * not find the vehicle's head locked until the PUBACK's own commit is over. */
+ * PUBACK waits a little: the answer mostly follows at once, and takes it along if it comes to this worker, even when it finds the PUBACK
+ * waiting for a transaction. Else at least it does not find the vehicle's head locked until the PUBACK's own commit is over. */
 #include "commands/dispatch.h"
 
 #include <assert.h>
@@ -55,6 +55,8 @@ struct flight {
 	struct batch_item item;
 	struct list node;	 /* while its verdict waits for the answer, or to be submitted again */
 	bool is_waiting;	 /* for the answer */
+	bool is_answered;	 /* the answer waits for its transaction, and carries the PUBACK if it can */
+	bool is_carried;	 /* by the answer */
 	struct loop_timer pause; /* after a refusal */
 };
 
@@ -162,11 +164,16 @@ size_t dispatch_in_hand(const struct dispatch *d)
 	return HASH_COUNT(d->flights);
 }
 
-bool dispatch_has(const struct dispatch *d, const char *command_id)
+static struct flight *flight_find(const struct dispatch *d, const char *command_id)
 {
 	struct flight *f;
 	HASH_FIND_STR(d->flights, command_id, f);
-	return f != NULL;
+	return f;
+}
+
+bool dispatch_has(const struct dispatch *d, const char *command_id)
+{
+	return flight_find(d, command_id) != NULL;
 }
 
 static bool can_publish(const struct dispatch *d)
@@ -448,32 +455,57 @@ static void on_patience(struct loop_timer *timer)
 {
 	struct dispatch *d = container_of(timer, struct dispatch, patience);
 
-	while (!list_is_empty(&d->acknowledged))
-		record(container_of(list_take_first(&d->acknowledged), struct flight, node));
+	while (!list_is_empty(&d->acknowledged)) {
+		struct flight *f = container_of(list_take_first(&d->acknowledged), struct flight, node);
+		if (!f->is_answered)
+			record(f);
+	}
+}
+
+void dispatch_await(struct dispatch *d, const char *command_id)
+{
+	struct flight *f = flight_find(d, command_id);
+	if (f)
+		f->is_answered = true;
 }
 
 const char *dispatch_carry(struct dispatch *d, const char *command_id)
 {
-	struct flight *f;
+	struct flight *f = flight_find(d, command_id);
 
-	HASH_FIND_STR(d->flights, command_id, f);
-	if (!f || !f->is_waiting)
+	if (!f || !f->verdict || !is_good(f) || f->is_carried)
+		return NULL;
+	if (!f->is_waiting && !batch_withdraw(d->batch, &f->item))
 		return NULL;
 	f->is_waiting = false;
+	f->is_carried = true;
 	list_remove(&f->node);
 	return f->steps;
 }
 
 void dispatch_carried(struct dispatch *d, const char *command_id, bool written)
 {
-	struct flight *f;
+	struct flight *f = flight_find(d, command_id);
 
-	HASH_FIND_STR(d->flights, command_id, f);
-	assert(f && !f->is_waiting);
+	assert(f && f->is_carried);
+	f->is_answered = f->is_carried = false;
 	if (written)
 		flight_free(f);
 	else
 		record(f);
+}
+
+void dispatch_answered(struct dispatch *d, const char *command_id)
+{
+	struct flight *f = flight_find(d, command_id);
+
+	if (!f || f->is_carried)
+		return;
+	f->is_answered = false;
+	if (f->is_waiting) {
+		list_remove(&f->node);
+		record(f);
+	}
 }
 
 /* The verdicts, into the database. */

@@ -60,10 +60,14 @@ const char *dispatch_publisher(const struct dispatch *, const char *vehicle_id);
 void dispatch_take(struct dispatch *, const struct claim *);
 /* Publishes a claim, whoever made it. */
 void dispatch_publish(struct dispatch *, const struct claim *);
+/* Its answer is here, and waits for a transaction: so does a good PUBACK of this command, until dispatch_carried() or, where
+ * the transaction was over before the PUBACK came, dispatch_answered(). */
+void dispatch_await(struct dispatch *, const char *command_id);
 /* A good PUBACK of this command that no transaction has yet: the steps of the timeline (a JSON array, borrowed), to be
  * written along with its answer; NULL: none. Then dispatch_carried() says whether it was. */
 const char *dispatch_carry(struct dispatch *, const char *command_id);
 void dispatch_carried(struct dispatch *, const char *command_id, bool written);
+void dispatch_answered(struct dispatch *, const char *command_id);
 /* A vehicle has answered: measures how long that took, where the publish was one of this worker's last ones. */
 void dispatch_measure(struct dispatch *, const char *command_id);
 

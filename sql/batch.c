@@ -86,6 +86,7 @@ struct batch_cut {
 static void on_soon(struct loop_soon *soon);
 static struct batch_cut *take(struct batch *batch, struct list *refused);
 static bool take_quota(struct batch *batch, const struct batch_item *item);
+static void leave(struct batch *batch, struct batch_item *item);
 static void place(struct batch_cut *cut, struct list *taken);
 static void list_vehicles(struct batch_cut *cut);
 static void send(struct batch_cut *cut);
@@ -167,6 +168,7 @@ const struct fault *batch_submit(struct batch *batch, struct batch_item *item)
 		return &FAULT_OVERLOADED;
 	item->retried = false;
 	item->since_ms = loop_monotonic_ms(batch->loop);
+	item->is_waiting = true;
 	list_append(&batch->waiting, &item->node);
 	batch->waiting_count++;
 	if (!batch->unseen)
@@ -174,6 +176,16 @@ const struct fault *batch_submit(struct batch *batch, struct batch_item *item)
 	if (!batch->in_flight)
 		loop_soon_call(batch->loop, &batch->soon);
 	return NULL;
+}
+
+bool batch_withdraw(struct batch *batch, struct batch_item *item)
+{
+	if (!item->is_waiting)
+		return false;
+	if (batch->unseen == item)
+		batch->unseen = item->node.next != &batch->waiting ? item_of(item->node.next) : NULL;
+	leave(batch, item);
+	return true;
 }
 
 static void on_soon(struct loop_soon *soon)
@@ -206,11 +218,17 @@ static size_t stage_index(const struct batch *batch, const struct batch_stage *s
 	return i;
 }
 
-static void move(struct batch *batch, struct batch_item *item, struct list *to)
+static void leave(struct batch *batch, struct batch_item *item)
 {
 	list_remove(&item->node);
-	list_append(to, &item->node);
+	item->is_waiting = false;
 	batch->waiting_count--;
+}
+
+static void move(struct batch *batch, struct batch_item *item, struct list *to)
+{
+	leave(batch, item);
+	list_append(to, &item->node);
 }
 
 /* The first for which there is room, and on the way to `refused` who has waited for too long. What is passed over keeps its place. */
@@ -512,6 +530,7 @@ static void retry(struct batch_cut *cut, const char *lost)
 			item->on_done(item, &FAULT_STORAGE_UNAVAILABLE);
 		} else {
 			item->retried = item->retried || !lost;
+			item->is_waiting = true;
 			list_append(&again, &item->node);
 			batch->waiting_count++;
 		}

@@ -38,6 +38,7 @@ struct batch_item {
 	void (*on_done)(struct batch_item *, const struct fault *); /* NULL: done */
 	size_t number;	  /* its place in the round, for stages that match rows to items */
 	int64_t since_ms; /* monotonic: since when it waits */
+	bool is_waiting;  /* in no transaction yet */
 	bool retried;
 	bool is_impatient; /* one that has waited for five seconds hears FAULT_OVERLOADED in place of being taken along */
 };
@@ -93,5 +94,7 @@ size_t batch_cut_vehicles(const struct batch_cut *, const char *const **ret_ids)
 /* changing: the item must have stage, vehicle_id and on_done. FAULT_OVERLOADED when there is no room, FAULT_STORAGE_UNAVAILABLE
  * while the database is away (then the item was not taken and on_done is not called); else NULL. */
 const struct fault *batch_submit(struct batch *, struct batch_item *);
+/* Takes an item back: on_done is not called. False: it was not submitted, or is in a transaction by now. */
+bool batch_withdraw(struct batch *, struct batch_item *);
 
 #endif

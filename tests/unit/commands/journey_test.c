@@ -442,6 +442,83 @@ START_TEST(answer_takes_the_puback_along)
 }
 END_TEST
 
+static void on_pause_over(struct loop_timer *timer)
+{
+	(void)timer;
+	turned = true;
+}
+
+/* Longer than a PUBACK waits for an answer. */
+static void let_patience_end(void)
+{
+	struct loop_timer pause;
+
+	turned = false;
+	loop_timer_init(w.loop, &pause, on_pause_over);
+	loop_timer_start(&pause, 50);
+	pump_until(is_turned);
+}
+
+static void receive_answer(const char *id, struct receipt *receipt)
+{
+	char topic[TOPIC_SIZE], payload[128];
+
+	topic_response(VEHICLE, topic);
+	snprintf(payload, sizeof(payload), "{\"request_id\":\"%s\",\"status\":\"succeeded\"}", id);
+	receipt_init(receipt, on_settled);
+	answer_receive(w.answer, NULL,
+		&(struct mqtt_message){ .topic = topic, .payload = payload, .len = strlen(payload) }, receipt);
+	receipt_close(receipt, NULL);
+}
+
+/* Both come while another transaction is under way, and then leave together, as one change: told with one time. */
+static void assert_taken_along(bool puback_first)
+{
+	struct accept first = draft(), second = draft();
+	struct receipt receipt;
+
+	accept_now(&first);
+	free(first.command);
+	pump_until(one_published);
+	ask("begin; select from vehicle_heads for update");
+	done = false;
+	ck_assert_ptr_null(accept_submit(w.accept, &second));
+	let_patience_end();
+	ck_assert(!done);
+	if (!puback_first)
+		receive_answer(first.id, &receipt);
+	dispatch_on_puback(w.dispatch, w.published[0].mid, 0);
+	let_patience_end();
+	if (puback_first)
+		receive_answer(first.id, &receipt);
+	ask("commit");
+	pump_until(is_done);
+	free(second.command);
+	done = false;
+	pump_until(is_done);
+	char sql[256];
+	snprintf(sql, sizeof(sql),
+		"select string_agg(data->>'status', ' ' order by seq) || count(distinct at) from events where data->>'id' = '%s'",
+		first.id);
+	ck_assert_str_eq(ask(sql), "accepted sent succeeded2");
+	snprintf(sql, sizeof(sql),
+		"select string_agg(s->>'step', ' ') from commands c, jsonb_array_elements(timeline) s where c.id = '%s'",
+		first.id);
+	ck_assert_str_eq(ask(sql), "accepted reachability claimed published puback answer");
+}
+
+START_TEST(answer_takes_along_a_puback_that_waits_for_a_transaction)
+{
+	assert_taken_along(true);
+}
+END_TEST
+
+START_TEST(puback_waits_for_an_answer_that_waits_for_a_transaction)
+{
+	assert_taken_along(false);
+}
+END_TEST
+
 /* The reader of the vehicle's answers. */
 static struct {
 	bool has_left;
@@ -987,6 +1064,8 @@ int main(void)
 	tcase_add_test(tc, aws_vehicle_hears_and_says_what_it_knows);
 	tcase_add_test(tc, aws_vehicle_waits_for_its_own_feed);
 	tcase_add_test(tc, answer_overtakes_the_puback);
+	tcase_add_test(tc, answer_takes_along_a_puback_that_waits_for_a_transaction);
+	tcase_add_test(tc, puback_waits_for_an_answer_that_waits_for_a_transaction);
 	tcase_add_test(tc, claim_goes_to_who_hears_the_answer);
 	tcase_add_test(tc, who_claimed_publishes_when_the_reader_has_left);
 	tcase_add_test(tc, a_new_command_is_claimed_at_once_only_when_nothing_is_before_it);
