@@ -36,6 +36,7 @@
 #define MID_COUNT 65536
 #define RECORD_RETRY_MS 200
 #define PATIENCE_MS 5	/* a vehicle at hand has answered by then */
+#define BUSY_FACTOR 10	/* so much longer while transactions follow one another: all else takes longer then, too */
 #define REFUSED_MS 1000 /* how long a claim is kept that broker or link refused, before it is offered again */
 #define REASON_NO_MATCHING_SUBSCRIBERS 0x10 /* MQTT 5 §3.4.2.1 */
 #define REASON_ERROR 0x80		    /* and above */
@@ -49,8 +50,8 @@ struct flight {
 	char trace_id[TRACE_ID_SIZE]; /* "": none */
 	int attempt, mid;	      /* mid 0: not with the broker */
 	uint32_t expiry_s;
-	int64_t published_us;
-	const char *verdict; /* NULL: awaited */
+	int64_t published_us, acknowledged_ms; /* the latter monotonic */
+	const char *verdict;		       /* NULL: awaited */
 	char *steps;
 	struct batch_item item;
 	struct list node;	 /* while its verdict waits for the answer, or to be submitted again */
@@ -446,9 +447,16 @@ static void wait_for_answer(struct flight *f)
 	struct dispatch *d = f->dispatch;
 
 	f->is_waiting = true;
+	f->acknowledged_ms = loop_monotonic_ms(d->loop);
 	list_append(&d->acknowledged, &f->node);
 	if (!loop_timer_is_started(&d->patience))
 		loop_timer_start(&d->patience, d->patience_ms);
+}
+
+static bool may_wait_on(const struct dispatch *d, const struct flight *f)
+{
+	int64_t waited_ms = loop_monotonic_ms(d->loop) - f->acknowledged_ms;
+	return !batch_is_idle(d->batch) && waited_ms < (int64_t)BUSY_FACTOR * d->patience_ms;
 }
 
 static void on_patience(struct loop_timer *timer)
@@ -456,7 +464,12 @@ static void on_patience(struct loop_timer *timer)
 	struct dispatch *d = container_of(timer, struct dispatch, patience);
 
 	while (!list_is_empty(&d->acknowledged)) {
-		struct flight *f = container_of(list_take_first(&d->acknowledged), struct flight, node);
+		struct flight *f = container_of(d->acknowledged.next, struct flight, node);
+		if (may_wait_on(d, f)) {
+			loop_timer_start(&d->patience, d->patience_ms);
+			return;
+		}
+		list_remove(&f->node);
 		if (!f->is_answered)
 			record(f);
 	}

@@ -498,11 +498,13 @@ static void assert_taken_along(bool puback_first)
 	pump_until(is_done);
 	char sql[256];
 	snprintf(sql, sizeof(sql),
-		"select string_agg(data->>'status', ' ' order by seq) || count(distinct at) from events where data->>'id' = '%s'",
+		"select string_agg(data->>'status', ' ' order by seq) || count(distinct at) from events where "
+		"data->>'id' = '%s'",
 		first.id);
 	ck_assert_str_eq(ask(sql), "accepted sent succeeded2");
 	snprintf(sql, sizeof(sql),
-		"select string_agg(s->>'step', ' ') from commands c, jsonb_array_elements(timeline) s where c.id = '%s'",
+		"select string_agg(s->>'step', ' ') from commands c, jsonb_array_elements(timeline) s where c.id = "
+		"'%s'",
 		first.id);
 	ck_assert_str_eq(ask(sql), "accepted reachability claimed published puback answer");
 }
