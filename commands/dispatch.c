@@ -35,9 +35,11 @@
 
 #define MID_COUNT 65536
 #define RECORD_RETRY_MS 200
-#define PATIENCE_MS 5	/* a vehicle at hand has answered by then */
-#define BUSY_FACTOR 10	/* so much longer while transactions follow one another: all else takes longer then, too */
-#define REFUSED_MS 1000 /* how long a claim is kept that broker or link refused, before it is offered again */
+#define PATIENCE_MS 5 /* a vehicle at hand has answered by then */
+#define BUSY_TRANSACTIONS                                                                                              \
+	4 /* so many it lets pass while they follow one another: what vehicles say takes longer then, too */
+#define BUSY_PATIENCE_MS 500 /* at most */
+#define REFUSED_MS 1000	     /* how long a claim is kept that broker or link refused, before it is offered again */
 #define REASON_NO_MATCHING_SUBSCRIBERS 0x10 /* MQTT 5 §3.4.2.1 */
 #define REASON_ERROR 0x80		    /* and above */
 #define RECENT_COUNT 4096		    /* publishes whose answers are measured; a power of two */
@@ -456,7 +458,11 @@ static void wait_for_answer(struct flight *f)
 static bool may_wait_on(const struct dispatch *d, const struct flight *f)
 {
 	int64_t waited_ms = loop_monotonic_ms(d->loop) - f->acknowledged_ms;
-	return !batch_is_idle(d->batch) && waited_ms < (int64_t)BUSY_FACTOR * d->patience_ms;
+	int64_t busy_ms = BUSY_TRANSACTIONS * batch_pace_ms(d->batch);
+
+	if (busy_ms > BUSY_PATIENCE_MS)
+		busy_ms = BUSY_PATIENCE_MS;
+	return !batch_is_idle(d->batch) && waited_ms < busy_ms;
 }
 
 static void on_patience(struct loop_timer *timer)

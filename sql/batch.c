@@ -46,6 +46,7 @@ struct batch {
 	struct quota *quotas;	   /* by hash of the vehicle; at most half full */
 	size_t quota_count;	   /* a power of two */
 	struct batch_cut *in_flight;
+	int64_t pace_us; /* from sending to the verdict, of the last transaction */
 	struct loop_soon soon;
 };
 
@@ -151,6 +152,11 @@ static int64_t waited_ms(const struct batch *batch, const struct batch_item *ite
 bool batch_is_late(const struct batch *batch)
 {
 	return batch->unseen && waited_ms(batch, batch->unseen) > LATE_MS;
+}
+
+int64_t batch_pace_ms(const struct batch *batch)
+{
+	return batch->pace_us / 1000;
 }
 
 size_t batch_cut_vehicles(const struct batch_cut *cut, const char *const **ret_ids)
@@ -451,10 +457,11 @@ static void on_done(struct db_unit *unit, void *context, const struct fault *fau
 	struct batch_cut *cut = context;
 	struct batch *batch = cut->batch;
 
+	batch->pace_us = loop_monotonic_us(batch->loop) - cut->sent_us;
 	if (!fault) {
 		metric_add(METRIC_BATCHES, 1);
 		metric_add(METRIC_BATCH_ITEMS, (int64_t)cut->count);
-		metric_observe(METRIC_COMMIT_SECONDS, loop_monotonic_us(batch->loop) - cut->sent_us);
+		metric_observe(METRIC_COMMIT_SECONDS, batch->pace_us);
 		read_all(cut, unit);
 		tell_all(cut, NULL);
 	} else {

@@ -88,6 +88,8 @@ bool batch_has_room(const struct batch *);
 /* What no transaction had room for yet has waited for two seconds: the database is slower than what comes, and whoever can be told
  * to come later should be. What is held up only by how much its own vehicle sends does not count. */
 bool batch_is_late(const struct batch *);
+/* How long the last transaction took. */
+int64_t batch_pace_ms(const struct batch *);
 /* The vehicles of a cut, ascending by strcmp(), each once. */
 size_t batch_cut_vehicles(const struct batch_cut *, const char *const **ret_ids);
 

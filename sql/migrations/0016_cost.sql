@@ -26,7 +26,7 @@ create or replace trigger commands_guard_insert before insert on commands for ea
 	when (not (new.status = 'accepted' and new.flight in ('none', 'claimed') or new.status = 'waiting' and new.flight = 'none'))
 	execute function command_guard_insert();
 
--- Who begins or ends to watch goes by the key; by this index the end of a thousand watches read the worker's rows a thousand times.
+-- Who begins or ends to watch goes by the key; the rest of a worker that is gone can be looked for.
 drop index interest_worker;
 
 -- S6, as before: no change but those of the table, whoever asks. The table's rows are written into the function, since a look at
