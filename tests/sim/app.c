@@ -36,7 +36,7 @@ struct place {
 };
 
 struct app {
-	char name[16];
+	char name[32];
 	struct caller caller;
 	struct loop_timer next, look;
 	struct place places[VEHICLES_MAX];

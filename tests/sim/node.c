@@ -26,7 +26,7 @@ enum node_state { DOWN, UP, DRAINING };
 
 struct node {
 	size_t index;
-	char name[16];
+	char name[32];
 	unsigned life;
 	enum node_state state;
 	bool is_frozen, has_no_database, has_no_broker;

@@ -23,7 +23,7 @@
 #define RESEND_MS 2000
 
 struct vehicle {
-	char id[16], feed[FEED_NAME_SIZE];
+	char id[32], feed[FEED_NAME_SIZE];
 	bool is_forgetful;  /* it cannot tell a repeated request from a new one, and subscribes with QoS 0 */
 	bool keeps_session; /* at the broker, while it is away */
 	bool is_up;
