@@ -8,8 +8,8 @@
  *                      └─ not sent (link down, too late) ── release
  *
  * Each verdict is an item of the puback or the failure stage; one that could not be recorded is submitted again until it is. A good
- * PUBACK waits a little: the answer mostly follows at once, and takes it along if it comes to this worker, even when it finds the PUBACK
- * waiting for a transaction. Else at least it does not find the vehicle's head locked until the PUBACK's own commit is over. */
+ * PUBACK waits a little: the answer mostly follows at once, and takes it along if it comes to this worker, even when the PUBACK waits
+ * for a transaction by then. Else at least it does not find the vehicle's head locked until the PUBACK's own commit is over. */
 #include "commands/dispatch.h"
 
 #include <assert.h>
@@ -35,9 +35,8 @@
 
 #define MID_COUNT 65536
 #define RECORD_RETRY_MS 200
-#define PATIENCE_MS 5 /* a vehicle at hand has answered by then */
-#define BUSY_TRANSACTIONS                                                                                              \
-	4 /* so many it lets pass while they follow one another: what vehicles say takes longer then, too */
+#define PATIENCE_MS 5	     /* a vehicle at hand has answered by then */
+#define BUSY_TRANSACTIONS 4  /* it waits for as long as so many take, while they follow one another */
 #define BUSY_PATIENCE_MS 500 /* at most */
 #define REFUSED_MS 1000	     /* how long a claim is kept that broker or link refused, before it is offered again */
 #define REASON_NO_MATCHING_SUBSCRIBERS 0x10 /* MQTT 5 §3.4.2.1 */
