@@ -758,7 +758,7 @@ static void on_session_gone(void *owner, PGconn *conn)
 {
 	struct db *db = owner;
 	db->successor = conn;
-	lose(db, "another server takes the writes");
+	lose(db, "another server takes the writes, or the answer was lost on its way");
 }
 
 static void break_silence(struct db *db)

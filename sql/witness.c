@@ -1,6 +1,6 @@
 /* witness.c - finds who takes writes, and asks for a session by its process and its beginning.
  *
- *  ask ─ connect ─ question ─┬─ it is there: on_alive
+ *  ask ─ connect ─ question ─┬─ it is there, and at work: on_alive
  *           │          │     └─ it is not: on_gone
  *           │ no       │ no, or 5 s
  *           └──────────┴─ on_nobody                      */
@@ -19,7 +19,11 @@
 
 #define PATIENCE_MS 5000
 
-#define QUESTION "select exists (select from pg_stat_activity where pid = $1::int and backend_start = $2::timestamptz)"
+/* A session that has waited for us for a second has said all that it had to say, and it did not come here: libpq can lose an answer
+ * for want of memory, and a line what was sent. */
+#define QUESTION                                                                                                       \
+	"select exists (select from pg_stat_activity where pid = $1::int and backend_start = $2::timestamptz"          \
+	" and not (state like 'idle%' and state_change < clock_timestamp() - interval '1 s'))"
 
 struct witness {
 	struct loop *loop;

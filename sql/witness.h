@@ -15,8 +15,9 @@ struct witness;
 struct witness_listener {
 	void *owner;
 	void (*on_alive)(void *owner);
-	void (*on_gone)(void *owner, PGconn *); /* it is not there; the connection that says so is the owner's */
-	void (*on_nobody)(void *owner);		/* nobody takes writes, or says a word, now */
+	/* It is not there, or waits for us; the connection that says so is the owner's. */
+	void (*on_gone)(void *owner, PGconn *);
+	void (*on_nobody)(void *owner); /* nobody takes writes, or says a word, now */
 };
 
 struct witness *witness_new(struct loop *, const char *url, const struct witness_listener *);

@@ -477,6 +477,41 @@ START_TEST(silence_is_told_and_ends)
 }
 END_TEST
 
+/* What the server says to us is read here, and so gets lost. */
+static bool steal_answer(void)
+{
+	char bytes[4096];
+	bool stolen = false;
+	for (int fd = 3; fd < 256; fd++) {
+		struct sockaddr_in peer;
+		socklen_t size = sizeof peer;
+		if (getpeername(fd, (struct sockaddr *)&peer, &size) < 0 || peer.sin_family != AF_INET ||
+			ntohs(peer.sin_port) != pg.port)
+			continue;
+		while (recv(fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0)
+			stolen = true;
+	}
+	return stolen;
+}
+
+START_TEST(a_lost_answer_is_not_waited_for)
+{
+	struct heard lost;
+	connect_to(pg.url, 20000);
+	hold_lock();
+	submit(&lost, &WAIT, "42");
+	await(silences == 1);
+	release_lock();
+	while (!steal_answer())
+		continue;
+	await(lost.times);
+	ck_assert_ptr_eq(lost.fault, &FAULT_STORAGE_UNKNOWN);
+	await(ups == 2);
+	ck_assert_ptr_null(ask(&SELF, NULL).fault);
+	ck_assert_int_eq(downs, 1);
+}
+END_TEST
+
 START_TEST(closing_waits_for_answers)
 {
 	struct heard stuck, waiting[10];
@@ -799,6 +834,7 @@ int main(void)
 	tcase_add_test(tcase, full_queue);
 	tcase_add_test(tcase, no_answer_in_time);
 	tcase_add_test(tcase, silence_is_told_and_ends);
+	tcase_add_test(tcase, a_lost_answer_is_not_waited_for);
 	tcase_add_test(tcase, closing_waits_for_answers);
 	tcase_add_test(tcase, closing_at_any_moment);
 	tcase_add_test(tcase, killed_in_flight);
