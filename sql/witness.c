@@ -19,11 +19,11 @@
 
 #define PATIENCE_MS 5000
 
-/* A session that has waited for us for a second has said all that it had to say, and it did not come here: libpq can lose an answer
- * for want of memory, and a line what was sent. */
+/* A session that has waited for us for so long has said all that it had to say, and it did not come here: libpq can lose an answer for
+ * want of memory. Longer than what we sent can be on its way (tcp_user_timeout, sql/connector.c). */
 #define QUESTION                                                                                                       \
 	"select exists (select from pg_stat_activity where pid = $1::int and backend_start = $2::timestamptz"          \
-	" and not (state like 'idle%' and state_change < clock_timestamp() - interval '1 s'))"
+	" and not (state like 'idle%' and state_change < clock_timestamp() - interval '6 s'))"
 
 struct witness {
 	struct loop *loop;
