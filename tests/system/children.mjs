@@ -98,14 +98,28 @@ export async function run(program, args, { env = {}, input } = {}) {
 	return out.trim();
 }
 
-// A port where nobody listens. Taken from the system, so two files at the same time get two.
+// A port of 127.0.0.1 where nobody listens, and which no other file of the run is given: the same of 127.0.0.2 is held until the process ends.
+// From below the range from which the kernel gives ports to clients.
 export async function freePort() {
-	const server = createServer().listen(0, '127.0.0.1');
-	await once(server, 'listening');
-	const { port } = server.address();
-	server.close();
-	await once(server, 'close');
-	return port;
+	for (;;) {
+		const port = 12_000 + Math.floor(Math.random() * 20_000);
+		const held = await listenOn('127.0.0.2', port);
+		const probe = held && (await listenOn('127.0.0.1', port));
+		if (probe) {
+			await new Promise((closed) => probe.close(closed));
+			return port;
+		}
+		held?.close();
+	}
+}
+
+// The server, or null where somebody listens already.
+function listenOn(host, port) {
+	const server = createServer().unref();
+	return new Promise((resolve, reject) => {
+		server.on('error', (error) => (error.code === 'EADDRINUSE' ? resolve(null) : reject(error)));
+		server.listen(port, host, () => resolve(server));
+	});
 }
 
 // A server that ended by itself, or ended badly when it was asked to, fails the file.

@@ -195,12 +195,17 @@ static void hold_lock(void)
 	ask_locker(&HOLD);
 }
 
-static void release_lock(void)
+static void close_locker(void)
 {
-	ask_locker(&RELEASE);
 	db_close(locker, on_closed);
 	await(closes == 1);
 	closes = 0;
+}
+
+static void release_lock(void)
+{
+	ask_locker(&RELEASE);
+	close_locker();
 }
 
 /* ── units ── */
@@ -497,18 +502,25 @@ static bool steal_answer(void)
 START_TEST(a_lost_answer_is_not_waited_for)
 {
 	struct heard lost;
+	char has_answered[128];
 	connect_to(pg.url, 20000);
+	snprintf(has_answered, sizeof has_answered, "select state like 'idle%%' from pg_stat_activity where pid = %s",
+		ask(&SELF, NULL).value);
 	hold_lock();
 	submit(&lost, &WAIT, "42");
 	await(silences == 1);
-	release_lock();
-	while (!steal_answer())
+	/* from here on nothing is read but by steal_answer() */
+	test_postgres_ask(
+		&pg, "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted");
+	while (strcmp(test_postgres_ask(&pg, has_answered), "t") != 0)
 		continue;
+	ck_assert(steal_answer());
 	await(lost.times);
 	ck_assert_ptr_eq(lost.fault, &FAULT_STORAGE_UNKNOWN);
 	await(ups == 2);
 	ck_assert_ptr_null(ask(&SELF, NULL).fault);
 	ck_assert_int_eq(downs, 1);
+	close_locker();
 }
 END_TEST
 
