@@ -74,7 +74,7 @@ static int write_id(const char *webhook_id, unsigned char out[UUID_TEXT_SIZE])
 {
 	int len = 0;
 
-	for (; webhook_id[len] && len < UUID_TEXT_SIZE - 1; len++)
+	for (; len < UUID_TEXT_SIZE - 1 && webhook_id[len]; len++)
 		out[len] = (unsigned char)tolower((unsigned char)webhook_id[len]);
 	return len;
 }
