@@ -157,7 +157,7 @@ START_TEST(a_secret_is_sealed_for_its_webhook_and_opened_by_its_key_alone)
 	check_opens(&a, HOOK, "whsec_AA==", "whsec_AA==");
 	for (size_t i = strlen("sealed:00000000:"); sealed[i]; i++) {
 		char kept = sealed[i];
-		sealed[i] = kept == 'A' ? 'B' : 'A';
+		sealed[i] = kept == 'A' ? 'w' : 'A'; /* not 'B': of the last letter not all bits count */
 		check_opens(&a, HOOK, sealed, NULL);
 		sealed[i] = '\0';
 		check_opens(&a, HOOK, sealed, NULL);
