@@ -537,21 +537,31 @@ static void hear(struct mqtt_link *l, struct parcel *p)
 }
 
 /* A feed link stands still from a batch to its acknowledgement, and does not see the end of its line before. */
+/* The first of what is on its way, once its time has come; NULL: there is none, or the timer looks again. */
+static struct parcel *next_due(const struct mqtt_link *l, const struct list *queue, struct loop_timer *timer)
+{
+	struct parcel *p = list_is_empty(queue) ? NULL : parcel_of(queue->next);
+
+	if (!p)
+		return NULL;
+	if (p->due_ms > world_ms()) {
+		loop_timer_start(timer, p->due_ms - world_ms());
+		return NULL;
+	}
+	if (is_silent(l) && p->kind != LOST) {
+		loop_timer_start(timer, SILENCE_LOOK_MS);
+		return NULL;
+	}
+	return p;
+}
+
 static void on_hearing(struct loop_timer *timer)
 {
 	struct mqtt_link *l = container_of(timer, struct mqtt_link, hearing);
 
-	if (l->is_held || list_is_empty(&l->to_client))
+	struct parcel *p = l->is_held ? NULL : next_due(l, &l->to_client, timer);
+	if (!p)
 		return;
-	struct parcel *p = parcel_of(l->to_client.next);
-	if (p->due_ms > world_ms()) {
-		loop_timer_start(timer, p->due_ms - world_ms());
-		return;
-	}
-	if (is_silent(l) && p->kind != LOST) {
-		loop_timer_start(timer, SILENCE_LOOK_MS);
-		return;
-	}
 	if (p->line != l->line || (p->kind != LOST && !l->is_open)) {
 		list_remove(&p->node);
 		parcel_free(p);
@@ -849,17 +859,9 @@ static void on_reading(struct loop_timer *timer)
 {
 	struct mqtt_link *l = container_of(timer, struct mqtt_link, reading);
 
-	if (list_is_empty(&l->to_broker))
+	struct parcel *p = next_due(l, &l->to_broker, timer);
+	if (!p)
 		return;
-	struct parcel *p = parcel_of(l->to_broker.next);
-	if (p->due_ms > world_ms()) {
-		loop_timer_start(timer, p->due_ms - world_ms());
-		return;
-	}
-	if (is_silent(l) && p->kind != LOST) {
-		loop_timer_start(timer, SILENCE_LOOK_MS);
-		return;
-	}
 	list_remove(&p->node);
 	read_parcel(l, p);
 	parcel_free(p);
