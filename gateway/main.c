@@ -58,7 +58,7 @@ static int act(enum action action, const struct config *config)
 	case CHECK_CONFIG:
 		return EXIT_FINE;
 	default:
-		return node_run(config);
+		node_run(config);
 	}
 }
 

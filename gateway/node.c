@@ -14,6 +14,9 @@
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
 
 #include "base/ids.h"
 #include "base/log.h"
@@ -65,9 +68,10 @@ static void switch_debug(const struct node *node)
 static int wait_for_end(struct node *node, const sigset_t *signals);
 static void look_after_workers(struct node *node);
 static void reload(struct node *node);
-static int stop_workers(struct node *node, int code);
+static void stop_workers(struct node *node, int code);
+static _Noreturn void end(int code);
 
-int node_run(const struct config *config)
+void node_run(const struct config *config)
 {
 	static struct node node; /* the workers look at it until the process ends */
 	sigset_t signals;
@@ -86,8 +90,8 @@ int node_run(const struct config *config)
 	if (prepare(&node) && start_workers(&node))
 		code = wait_for_end(&node, &signals);
 	service_say_stopping();
-	code = stop_workers(&node, code);
-	return code;
+	stop_workers(&node, code);
+	end(code);
 }
 
 /* As many descriptors as the system allows, and a word when they will not do for as many connections as are let in. */
@@ -380,7 +384,7 @@ static void reload(struct node *node)
 	service_say_ready();
 }
 
-static int stop_workers(struct node *node, int code)
+static void stop_workers(struct node *node, int code)
 {
 	struct timespec until;
 
@@ -394,8 +398,16 @@ static int stop_workers(struct node *node, int code)
 		log_error("node", "a worker did not drain in time");
 		_exit(1);
 	}
-	token_trust_free(node->trust); /* no worker asks any more; its thread ends before the libraries' clean-up */
 	if (code == 0)
 		log_info("node", "stopped", LOG_TEXT("node", node->id));
-	return code;
+}
+
+/* Threads are still there: the loops, which stand still, and whoever fetches keys, looks up a name or connects, which can take
+ * long. No library's clean-up may run beside them, nor wait for them. */
+static _Noreturn void end(int code)
+{
+#ifdef __SANITIZE_ADDRESS__
+	__lsan_do_leak_check();
+#endif
+	_exit(code);
 }

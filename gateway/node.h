@@ -7,7 +7,7 @@
 
 struct config;
 
-/* Runs until SIGTERM or SIGINT; the exit code. `config` is borrowed. */
-int node_run(const struct config *config);
+/* Runs until SIGTERM or SIGINT, and ends the process: 0, or 1 where it could not run. `config` is borrowed. */
+_Noreturn void node_run(const struct config *config);
 
 #endif

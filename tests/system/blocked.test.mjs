@@ -1,9 +1,8 @@
 // blocked.test.mjs - a vehicle that is retired or blocked in Keyfob is thrown out of the broker within five seconds, and stays out.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { test } from 'node:test';
 import mqtt from 'mqtt';
-import { adminToken, poll, registerVehicle, rest, startInstallation, token, vehicleIds } from './harness.mjs';
+import { adminToken, poll, registerVehicle, rest, startInstallation, token, untilClosed, vehicleIds } from './harness.mjs';
 
 const ids = vehicleIds(8);
 const { broker, database, node } = await startInstallation({ ids });
@@ -27,7 +26,7 @@ test('a retired vehicle is thrown out and refused, until it is registered anew',
 	await registerVehicle(node, admin, other);
 	const [client, stays] = await Promise.all([connect(id), connect(other)]);
 	client.on('error', () => {});
-	const closed = once(client, 'close');
+	const closed = untilClosed(client);
 	const begun = Date.now();
 	assert.equal((await retire(id)).status, 204);
 	await closed;
@@ -83,7 +82,7 @@ test('a blocked vehicle is thrown out and kept out, by admin or a manager, until
 	const block = (method, by) => rest(node, method, `/v1/vehicles/${id}/block`, { token: by });
 	const client = await connect(id);
 	client.on('error', () => {});
-	const closed = once(client, 'close');
+	const closed = untilClosed(client);
 	assert.equal((await block('PUT', operator)).status, 403);
 	const begun = Date.now();
 	assert.deepEqual((await block('PUT', manager)).body, { vehicle_id: id, blocked: true });

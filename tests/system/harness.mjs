@@ -1,7 +1,7 @@
 // harness.mjs - what a system test needs, in one import. Importing it starts nothing; what is started is ended with the file.
 export { build, folder, isLong, isSanitized, run } from './children.mjs';
 export { makeAuthority } from './certificates.mjs';
-export { poll, Record } from './record.mjs';
+export { poll, Record, untilClosed } from './record.mjs';
 export { adminToken, forgedToken, token } from './tokens.mjs';
 export { createDatabase, gatewayPassword, startBroker, startInstallation, startNode, vehicleIds } from './servers.mjs';
 export { grant, openSocket, openStream, registerVehicle, rest, RpcError, sendCommand } from './apps.mjs';

@@ -13,6 +13,7 @@ import { createInterface } from "node:readline";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import mqtt from "mqtt";
+import { untilClosed } from "./record.mjs";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const build = path.resolve(process.env.KEYFOB_BUILD ?? path.join(here, "../../build"));
@@ -241,7 +242,7 @@ async function isTaken(client, topic, options = {}) {
 }
 
 async function drop(client) {
-	const closed = once(client, "close");
+	const closed = untilClosed(client);
 	client.stream.destroy();
 	await closed;
 }
@@ -549,7 +550,7 @@ describe("lifecycle events", { timeout: SUITE_MS }, () => {
 			const over = ({ ws, ...more }) => (ws ? { protocol: "ws", port: broker.wsPort, ...more } : more);
 			const old = await broker.connect(id, over(first));
 			await watcher.next(id, "connected");
-			const closed = once(old, "close");
+			const closed = untilClosed(old);
 			const taker = await broker.connect(id, over(second));
 			await closed;
 			const gone = await watcher.next(id, "disconnected");
@@ -728,7 +729,7 @@ describe("restart", { timeout: SUITE_MS }, () => {
 		}
 		const last = watcher.of("R2")[0].body.versionNumber;
 		assert.equal(last, ahead + 2, "the clock is behind the file: one more than the last");
-		const closed = once(watcher.client, "close");
+		const closed = untilClosed(watcher.client);
 		await broker.stop();
 		await closed;
 		assert.equal(Number(readFileSync(broker.stateFile, "utf8")), last);
@@ -868,7 +869,7 @@ describe("certificates", { timeout: SUITE_MS }, () => {
 
 		await watcher.isSilentOf("VIN2", async () => {
 			const thief = await broker.connect("VIN2", by("VIN1", { port: identityPort }));
-			const closed = once(thief, "close");
+			const closed = untilClosed(thief);
 			thief.subscribe(request("VIN2"), () => {});
 			await closed;
 		});

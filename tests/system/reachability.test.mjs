@@ -10,7 +10,7 @@ import { after, test } from 'node:test';
 import mqtt from 'mqtt';
 import pg from 'pg';
 import { atEnd } from './children.mjs';
-import { gatewayPassword, isSanitized, poll, Record, startBroker } from './harness.mjs';
+import { gatewayPassword, isSanitized, poll, Record, startBroker, untilClosed } from './harness.mjs';
 import { createMigratedDatabase } from './servers.mjs';
 import { deliver, makeHistory, namesAfter, nextSession, randomFrom, truthAt } from './histories.mjs';
 
@@ -238,7 +238,7 @@ async function liveAtBroker(broker, id, { sessions, random }) {
 		const end = ends(session, k === sessions.length - 1);
 		if (end === 'goodbye') await client.endAsync();
 		if (end === 'cut') {
-			const closed = once(client, 'close');
+			const closed = untilClosed(client);
 			client.stream.destroy();
 			await closed;
 		}

@@ -55,3 +55,9 @@ export async function poll(ask, is, { ms = 10_000, every = 25, what = is.toStrin
 		await new Promise((resolve) => setTimeout(resolve, every));
 	}
 }
+
+// The connection of an mqtt client is over, however it ended: events.once() would take an ECONNRESET for a failure of its own.
+export function untilClosed(client) {
+	client.on('error', () => {});
+	return new Promise((resolve) => client.once('close', resolve));
+}

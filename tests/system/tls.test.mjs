@@ -1,14 +1,14 @@
 // tls.test.mjs - TLS on every line: apps to the node, the node to broker and database, vehicles to the broker; and SIGHUP.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, copyFileSync, mkdirSync, openSync, readFileSync, readdirSync, readlinkSync, renameSync, writeFileSync } from 'node:fs';
 import https from 'node:https';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
-import { connect as connectPlain } from 'node:net';
+import { connect as connectPlain, createServer } from 'node:net';
 import {
-	adminToken, build, connectVehicle, folder, grant, makeAuthority, openSocket, poll, registerVehicle, run, startInstallation, startNode, token, vehicle,
+	adminToken, build, connectVehicle, folder, grant, makeAuthority, openSocket, poll, registerVehicle, run, startInstallation, startNode, token, untilClosed, vehicle,
 	vehicleIds,
 } from './harness.mjs';
 
@@ -354,7 +354,7 @@ test('the certificate of a blocked vehicle is good for nothing', options, async 
 	const car = await connectVehicle(broker, { id: ids[5], tls: authority.issue(ids[5]).options });
 	const { body } = await ask('GET', `/v1/vehicles/${ids[5]}`);
 	assert.equal(body.vehicle_id, ids[5]);
-	const closed = once(car.client, 'close');
+	const closed = untilClosed(car.client);
 	const blocked = await ask('PUT', `/v1/vehicles/${ids[5]}/block`, { headers: { Authorization: `Bearer ${admin}` } });
 	assert.equal(blocked.status, 200);
 	await closed;
@@ -400,3 +400,29 @@ test('a node that is asked to end says 1012, answers who waits, and is gone in t
 	assert.equal((await waits).status, 202);
 	assert.equal((await stopped).code, 0);
 });
+
+// Its key becomes a pipe where nobody writes, so the thread that connects is held amid OpenSSL.
+test('a node does not wait at its end for who still connects to the broker', options, async () => {
+	const refuses = createServer((socket) => socket.on('error', () => {}).destroy()).listen(0, '127.0.0.1').unref();
+	await once(refuses, 'listening');
+	const pipe = join(folder, 'key.pipe');
+	copyFileSync(gateway.key, pipe);
+	const mqtt = { url: `mqtts://127.0.0.1:${refuses.address().port}`, tls: { ...secure.mqtt.tls, key: pipe } };
+	const other = await startNode({ broker, database, isReady: false, config: { mqtt } });
+	await poll(async () => other.child.logText(), (text) => text.includes('message="link is down"'), { what: 'it tries to connect' });
+	await run('mkfifo', [`${pipe}.new`]);
+	const held = openSync(`${pipe}.new`, 'r+');
+	renameSync(`${pipe}.new`, pipe);
+	await poll(() => opened(other.child.pid), (files) => files.includes(pipe), { what: 'it reads the key' });
+	assert.equal((await other.stop()).code, 0);
+	closeSync(held);
+});
+
+const opened = async (pid) =>
+	readdirSync(`/proc/${pid}/fd`).map((fd) => {
+		try {
+			return readlinkSync(`/proc/${pid}/fd/${fd}`);
+		} catch {
+			return ''; // closed meanwhile
+		}
+	});
