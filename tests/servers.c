@@ -79,10 +79,9 @@ static void write_output_to(const char *path)
 	dup2(fd, STDERR_FILENO);
 }
 
-/* `notify` is where systemd would listen for "READY=1"; NULL: nobody does. */
-static pid_t launch(const char *log, const char *notify, const char *const argv[])
+/* As `user`; NULL: as who we are. `notify` is where systemd would listen for "READY=1"; NULL: nobody does. */
+static pid_t launch(const struct passwd *user, const char *log, const char *notify, const char *const argv[])
 {
-	const struct passwd *user = server_user();
 	pid_t pid = fork();
 	if (pid < 0)
 		give_up("fork: %s", strerror(errno));
@@ -167,14 +166,41 @@ static void make_folder(struct test_postgres *pg)
 		give_up("%s: %s", pg->dir, strerror(errno));
 }
 
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+	(void)st, (void)kind, (void)where;
+	return remove(path);
+}
+
+static void copy_cluster(const char *from, const char *to, const char *log)
+{
+	const char *const argv[] = { "/bin/cp", "-a", from, to, NULL };
+	if (wait_for_end(launch(NULL, log, NULL, argv)))
+		give_up_with_log("the cluster could not be copied", log);
+}
+
+void test_postgres_keep(const struct test_postgres *pg, const char *folder)
+{
+	char data[64], log[64];
+	snprintf(data, sizeof data, "%s/data", pg->dir);
+	snprintf(log, sizeof log, "%s/cp.log", pg->dir);
+	nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	copy_cluster(data, folder, log);
+}
+
 static void make_cluster(const struct test_postgres *pg)
 {
 	char log[64], data[64];
+	const char *seed = getenv("KEYFOB_TEST_CLUSTER");
 	snprintf(log, sizeof log, "%s/initdb.log", pg->dir);
 	snprintf(data, sizeof data, "%s/data", pg->dir);
+	if (seed) {
+		copy_cluster(seed, data, log);
+		return;
+	}
 	const char *const argv[] = { POSTGRES_BIN "initdb", "-D", data, "-U", "keyfob", "-A", "trust", "-E", "UTF8",
 		"--locale=C.UTF-8", "--no-sync", "--no-instructions", NULL };
-	if (wait_for_end(launch(log, NULL, argv)))
+	if (wait_for_end(launch(server_user(), log, NULL, argv)))
 		give_up_with_log("initdb failed", log);
 }
 
@@ -197,7 +223,7 @@ void test_postgres_resume(struct test_postgres *pg)
 		"listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "shared_buffers=64MB", "-c",
 		"logging_collector=off", "-c", "jit=off", NULL }; /* as sql/db.c has it for a node */
 	int fd = listen_for_ready(notify);
-	pg->pid = launch(log, notify, argv);
+	pg->pid = launch(server_user(), log, notify, argv);
 	wait_for_ready(fd, pg->pid, log);
 }
 
@@ -209,12 +235,6 @@ void test_postgres_halt(struct test_postgres *pg, int signal)
 	kill(pg->pid, signal);
 	wait_for_end(pg->pid);
 	pg->pid = 0;
-}
-
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *where)
-{
-	(void)st, (void)kind, (void)where;
-	return remove(path);
 }
 
 void test_postgres_end(struct test_postgres *pg)

@@ -10,7 +10,9 @@
 /* A TCP port of 127.0.0.1 that nobody uses at the moment. */
 int test_free_port(void);
 
-/* A cluster of its own, whose commits outlive its crash but not the machine's; the superuser is `keyfob`, who needs no password. */
+/* A cluster of its own, whose commits outlive its crash but not the machine's; the superuser is `keyfob`, who needs no password. A
+ * copy of the one in the folder that the environment's KEYFOB_TEST_CLUSTER names (ctest has cluster.c make it, with all migrations);
+ * new and empty without. */
 struct test_postgres {
 	int port;
 	pid_t pid;     /* 0: halted */
@@ -21,6 +23,8 @@ struct test_postgres {
 void test_postgres_start(struct test_postgres *);
 /* SIGINT: connections are ended in good order; SIGQUIT: as a crash. Returns when the server is gone. */
 void test_postgres_halt(struct test_postgres *, int signal);
+/* What a halted one holds, in place of `folder`: others can be copies of it. */
+void test_postgres_keep(const struct test_postgres *, const char *folder);
 /* On the same port, with the same data. */
 void test_postgres_resume(struct test_postgres *);
 /* Halts it if need be, and removes the data. */

@@ -8,7 +8,7 @@ import { openapi } from './descriptions.mjs';
 import { openConsole, openPage, sendFrom, startSite, webRoot, workOf } from './browser.mjs';
 import { freePort } from './children.mjs';
 import {
-	adminToken, connectVehicle, grant, isSanitized, poll, registerVehicle, rest, sendCommand, startInstallation, startNode, token, vehicle, vehicleIds,
+	adminToken, connectVehicle, grant, isLong, isSanitized, poll, registerVehicle, rest, sendCommand, startInstallation, startNode, token, vehicle, vehicleIds,
 } from './harness.mjs';
 import { startIssuer } from './issuer.mjs';
 import { startLine } from './line.mjs';
@@ -513,16 +513,19 @@ describe('side by side', { concurrency: 4 }, () => {
 		await sendFrom(page, 'Unlock the doors');
 		await isMarked(page, 'Unlock the doors', 'Done');
 		const found = [];
+		// A colour does not depend on the width: two of the four show each of them to axe, all four do with --long.
 		const looks = async (what) => {
 			for (const colorScheme of ['light', 'dark'])
 				for (const width of [1280, 390]) {
 					await page.emulateMedia({ colorScheme });
 					await page.setViewportSize({ width, height: 800 });
-					const broken = await page.evaluate(async () => {
-						const { violations } = await globalThis.axe.run({ resultTypes: ['violations'] });
-						return violations.map(({ id: rule, nodes }) => `${rule}: ${nodes.map(({ html }) => html).join(' ')}`);
-					});
-					found.push(...broken.map((rule) => `${what}, ${colorScheme}, ${width}: ${rule}`));
+					if (isLong || (colorScheme === 'light') === (width === 1280)) {
+						const broken = await page.evaluate(async () => {
+							const { violations } = await globalThis.axe.run({ resultTypes: ['violations'] });
+							return violations.map(({ id: rule, nodes }) => `${rule}: ${nodes.map(({ html }) => html).join(' ')}`);
+						});
+						found.push(...broken.map((rule) => `${what}, ${colorScheme}, ${width}: ${rule}`));
+					}
 					if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)) found.push(`${what} is wider than ${width}`);
 				}
 			await page.setViewportSize({ width: 1280, height: 800 });

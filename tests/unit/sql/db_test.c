@@ -649,6 +649,7 @@ START_TEST(schema_that_is_too_old)
 {
 	struct db_options options = { .url = pg.url, .queue_max = 10, .schema = 2, .on_up = on_up, .on_down = on_down };
 
+	test_postgres_ask(&pg, "drop table if exists schema_migrations");
 	db = db_new(loop, &options);
 	db_start(db);
 	/* Long enough for a second attempt. */

@@ -2,6 +2,7 @@
 #include <check.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@ static char url[128]; /* of a database of the test's own */
 
 static void start_server(void)
 {
+	unsetenv("KEYFOB_TEST_CLUSTER"); /* none of the real migrations */
 	test_postgres_start(&pg);
 }
 
