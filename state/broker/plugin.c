@@ -2,6 +2,7 @@
  *
  * The broker has one thread, and so has the plugin: every callback runs to its end before the next packet. */
 #include "state/broker/blocked.h"
+#include "state/broker/descriptors.h"
 #include "state/broker/event.h"
 #include "state/broker/identity.h"
 #include "state/broker/permission.h"
@@ -76,6 +77,7 @@ int mosquitto_plugin_init(mosquitto_plugin_id_t *id, void **userdata, struct mos
 		if (rc != MOSQ_ERR_SUCCESS)
 			return rc;
 	}
+	descriptors_raise();
 	mosquitto_log_printf(MOSQ_LOG_INFO, "keyfob: lifecycle events below %s, client ids %s-… for %s alone",
 		p->settings.prefix, p->settings.name_space, p->settings.gateway);
 	return MOSQ_ERR_SUCCESS;

@@ -75,8 +75,10 @@ socket_domain ipv4
 		return b;
 	}
 
-	async start() {
-		this.process = spawn("mosquitto", ["-c", this.config], { env, stdio: ["ignore", "ignore", "pipe"] });
+	// `by`: what starts it.
+	async start(...by) {
+		const [program, ...args] = [...by, "mosquitto", "-c", this.config];
+		this.process = spawn(program, args, { env, stdio: ["ignore", "ignore", "pipe"] });
 		running.add(this.process);
 		this.exited = once(this.process, "exit");
 		this.exited.then(() => running.delete(this.process));
@@ -749,6 +751,21 @@ describe("restart", { timeout: SUITE_MS }, () => {
 			await client.endAsync();
 		}
 		await watcher.client.endAsync();
+		await broker.done();
+	});
+
+	test("descriptors are a connection each, and as many as the process may have", async () => {
+		const broker = await Broker.make();
+		await broker.start("prlimit", "--nofile=64:512");
+		await broker.logged(/keyfob: at most 512 descriptors/);
+		const sockets = await Promise.all(Array.from({ length: 100 }, async () => {
+			const socket = connect(broker.port, "127.0.0.1");
+			await once(socket, "connect");
+			return socket;
+		}));
+		const watcher = await broker.connect("keyfob-watcher", { username: "keyfob" }); // it still accepts
+		await watcher.endAsync();
+		for (const socket of sockets) socket.destroy();
 		await broker.done();
 	});
 
