@@ -1,4 +1,4 @@
-/* checkup.c - two questions over a connection of its own: of the server, and of our schema where there is one. */
+/* checkup.c - a few questions over a connection of its own: of the server, and of our schema where there is one. */
 #include "sql/checkup.h"
 
 #include <libpq-fe.h>
@@ -20,6 +20,13 @@
 	" where rolname = current_user and datname = current_database()),"                                             \
 	" (select count(*) from pg_stat_activity where datid is not null and pid <> pg_backend_pid()),"                \
 	" current_user, to_regclass('schema_migrations') is not null"
+/* A server that has just started is not judged by its first seconds. */
+#define TUNING_SQL                                                                                                     \
+	"select current_setting('default_transaction_isolation'),"                                                     \
+	" current_setting('autovacuum')::bool and current_setting('track_counts')::bool,"                              \
+	" pg_size_bytes(current_setting('shared_buffers')), pg_size_bytes(current_setting('max_wal_size')),"           \
+	" (wal_bytes / greatest(extract(epoch from clock_timestamp() - stats_reset), 60)"                              \
+	" * extract(epoch from current_setting('checkpoint_timeout')::interval))::bigint from pg_stat_wal"
 #define CLOCK_SQL "select (extract(epoch from clock_timestamp()) * 1000000)::bigint"
 /* What service_grant() gives, and what it takes back: audit, schema_migrations and lifecycle are read, audit is added to. */
 #define SCHEMA_SQL                                                                                                     \
@@ -33,7 +40,8 @@
 	" (select rolsuper from pg_roles where rolname = current_user)"                                                \
 	" or exists (select from tables where pg_has_role(relowner, 'usage'))"                                         \
 	" or has_schema_privilege(current_schema(), 'create'),"                                                        \
-	" (select count(*) from barred), (select relname from barred limit 1)"
+	" (select count(*) from barred), (select relname from barred limit 1), "                                       \
+	"pg_total_relation_size('vehicle_heads')"
 
 static int64_t now_us(void)
 {
@@ -61,6 +69,11 @@ static int number_at(const PGresult *r, int column)
 	return atoi(PQgetvalue(r, 0, column));
 }
 
+static int64_t bytes_at(const PGresult *r, int column)
+{
+	return strtoll(PQgetvalue(r, 0, column), NULL, 10);
+}
+
 static bool truth_at(const PGresult *r, int column)
 {
 	return *PQgetvalue(r, 0, column) == 't';
@@ -81,6 +94,21 @@ static bool read_server(PGconn *conn, struct checkup *c, bool *ret_has_schema, c
 	c->connections = number_at(r, 6);
 	snprintf(c->role, sizeof(c->role), "%s", PQgetvalue(r, 0, 7));
 	*ret_has_schema = truth_at(r, 8);
+	PQclear(r);
+	return true;
+}
+
+static bool read_tuning(PGconn *conn, struct checkup *c, char *ret_why, size_t why_size)
+{
+	PGresult *r = ask(conn, TUNING_SQL, ret_why, why_size);
+
+	if (!r)
+		return false;
+	snprintf(c->isolation, sizeof(c->isolation), "%s", PQgetvalue(r, 0, 0));
+	c->autovacuum = truth_at(r, 1);
+	c->shared_buffers_bytes = bytes_at(r, 2);
+	c->max_wal_bytes = bytes_at(r, 3);
+	c->wal_bytes = bytes_at(r, 4);
 	PQclear(r);
 	return true;
 }
@@ -109,6 +137,7 @@ static bool read_schema(PGconn *conn, struct checkup *c, char *ret_why, size_t w
 	c->may_change_schema = truth_at(r, 1);
 	c->unreadable = number_at(r, 2);
 	snprintf(c->unreadable_one, sizeof(c->unreadable_one), "%s", PQgetvalue(r, 0, 3));
+	c->heads_bytes = bytes_at(r, 4);
 	PQclear(r);
 	return true;
 }
@@ -122,7 +151,7 @@ bool checkup_read(const char *database_url, struct checkup *ret, char *ret_why, 
 	if (!conn)
 		return false;
 	bool fine = read_server(conn, ret, &has_schema, ret_why, why_size) &&
-		    read_clock(conn, ret, ret_why, why_size) &&
+		    read_tuning(conn, ret, ret_why, why_size) && read_clock(conn, ret, ret_why, why_size) &&
 		    (!has_schema || read_schema(conn, ret, ret_why, why_size));
 	PQfinish(conn);
 	return fine;

@@ -15,11 +15,16 @@ struct checkup {
 	int64_t clock_offset_us; /* the server's clock minus ours */
 	int64_t clock_trip_us;	 /* how long it took to ask: the offset is as exact as half of that */
 	char role[64];
+	char isolation[32]; /* what the role's transactions begin with */
+	bool autovacuum;    /* and the counters that it goes by */
+	int64_t shared_buffers_bytes, max_wal_bytes;
+	int64_t wal_bytes; /* written between two checkpoints by the clock, in the mean since the server counts */
 
 	int schema;		 /* the newest migration that was applied; 0: there is no schema of ours */
 	bool may_change_schema;	 /* the role is a superuser, owns tables, or may make some */
 	int unreadable;		 /* tables that the role may not use as the service has to */
 	char unreadable_one[64]; /* one of them */
+	int64_t heads_bytes;	 /* vehicle_heads and its indices: what every command and report touches */
 };
 
 /* False: `ret_why` is a sentence without a password in it. */

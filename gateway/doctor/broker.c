@@ -4,7 +4,7 @@
  *                                                                                                     └─ taken: nothing does
  *
  * Each host of mqtt.url is visited. The plugin lets nobody publish below the prefix, the gateway no more than others, and the gateway everywhere else (docs/broker.md):
- * that shows it without asking it anything, and nobody hears what is published here. */
+ * that shows it without asking it anything, and nobody hears what is published here. Where it does, habits.c looks further. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +30,7 @@ struct visit {
 	struct patient *patient;
 	enum step step;
 	struct mqtt_broker broker; /* one host of it */
+	bool is_sound;		   /* what is asked of it besides may be looked at */
 	char filter[300], own[300], denied[300];
 };
 
@@ -113,7 +114,8 @@ static void on_puback(void *owner, struct mqtt_link *link, int mid, int reason)
 		report_own(v, link, reason);
 		return;
 	}
-	if (reason == NOT_AUTHORIZED)
+	v->is_sound = reason == NOT_AUTHORIZED;
+	if (v->is_sound)
 		find(v->patient->report, "lifecycle", VERDICT_OK, "", "the plugin keeps watch over %s", prefix);
 	else
 		find(v->patient->report, "lifecycle", VERDICT_FAILED,
@@ -191,6 +193,8 @@ static void visit(struct patient *p, const struct mqtt_broker *at)
 	link_start(v.link);
 	loop_run(v.loop);
 	loop_free(v.loop);
+	if (v.is_sound)
+		check_habits(p, &v.broker);
 }
 
 void check_broker(struct patient *p)

@@ -1,5 +1,6 @@
 /* database.c - PostgreSQL, as a node needs it, and our clock against its. */
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -73,6 +74,36 @@ static void check_durability(struct patient *p, const struct checkup *c)
 			p->config->database.synchronous ? ", and on the standby's" : "");
 }
 
+#define MB(bytes) ((long long)((bytes) >> 20))
+#define WAL_PEAK 3 /* the busy hour to the mean */
+
+/* docs/operations.md says what each is for. What goes by the fleet is held against the fleet that is there. */
+static void check_tuning(struct patient *p, const struct checkup *c)
+{
+	size_t warnings = report_count(p->report);
+
+	if (strcmp(c->isolation, "read committed") != 0)
+		find(p->report, "tuning", VERDICT_FAILED, "alter role ROLE reset default_transaction_isolation",
+			"default_transaction_isolation is %s: who waits for a vehicle's lock fails", c->isolation);
+	if (!c->autovacuum)
+		find(p->report, "tuning", VERDICT_WARNING, "autovacuum = on and track_counts = on, in postgresql.conf",
+			"autovacuum is off: tables grow, and plans go by tables as they once were");
+	if (c->heads_bytes > c->shared_buffers_bytes)
+		find(p->report, "tuning", VERDICT_WARNING, "a quarter of the machine's memory, in postgresql.conf",
+			"shared_buffers is %lld MB, and vehicle_heads alone, which every command touches, has %lld MB",
+			MB(c->shared_buffers_bytes), MB(c->heads_bytes));
+	if (c->wal_bytes * WAL_PEAK > c->max_wal_bytes)
+		find(p->report, "tuning", VERDICT_WARNING,
+			"raise it in postgresql.conf: `keyfob capacity` says to what",
+			"max_wal_size is %lld MB, and %lld MB are written in a checkpoint_timeout, in the mean: "
+			"checkpoints "
+			"follow each other, and pages are written whole after each",
+			MB(c->max_wal_bytes), MB(c->wal_bytes));
+	if (report_count(p->report) == warnings)
+		find(p->report, "tuning", VERDICT_OK, "", "shared_buffers %lld MB, max_wal_size %lld MB",
+			MB(c->shared_buffers_bytes), MB(c->max_wal_bytes));
+}
+
 static void check_connections(struct patient *p, const struct checkup *c)
 {
 	int needed = 2 * (int)config_workers(p->config) + 2; /* the census has one, and so have webhooks */
@@ -129,5 +160,6 @@ void check_database(struct patient *p)
 	check_role(p, &c);
 	check_durability(p, &c);
 	check_connections(p, &c);
+	check_tuning(p, &c);
 	check_clock(p, &c);
 }

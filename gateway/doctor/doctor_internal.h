@@ -7,6 +7,7 @@
 #include "gateway/doctor/doctor.h"
 
 struct config;
+struct mqtt_broker;
 struct report;
 
 struct patient {
@@ -29,5 +30,7 @@ void check_ports(struct patient *);
 void check_issuers(struct patient *);
 void check_database(struct patient *);
 void check_broker(struct patient *);
+/* of one host, where the plugin keeps watch; part of check_broker() */
+void check_habits(struct patient *, const struct mqtt_broker *);
 
 #endif

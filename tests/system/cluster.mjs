@@ -15,7 +15,8 @@ const options = ['fsync=off', 'shared_buffers=64MB', 'max_connections=200', 'lis
 let servers = 0;
 
 class Server {
-	constructor(home, port) {
+	constructor(home, port, more = []) {
+		this.more = more;
 		this.name = `postgres-${++servers}`;
 		this.port = port;
 		this.home = home;
@@ -35,7 +36,7 @@ class Server {
 	}
 
 	async start() {
-		const args = ['-D', this.data, '-p', this.port, '-k', this.home, ...options.flatMap((option) => ['-c', option])];
+		const args = ['-D', this.data, '-p', this.port, '-k', this.home, ...[...options, ...this.more].flatMap((option) => ['-c', option])];
 		// The change of user clears what the kernel was asked for: it is asked again.
 		this.child = new Child(this.name, 'setpriv', [...asPostgres, 'setpriv', '--pdeathsig', 'QUIT', '--', `${bin}/postgres`, ...args.map(String)], { ending: 'SIGINT' });
 		await this.child.untilUp(() => this.ask('select 1').then(() => true, () => false), 30_000);
@@ -136,14 +137,27 @@ class Cluster {
 	}
 }
 
+async function makeHome() {
+	const home = mkdtempSync(join(tmpdir(), 'keyfob-cluster-'));
+	if (isRoot) await run('chown', ['postgres', home]);
+	process.on('exit', () => rmSync(home, { recursive: true, force: true })); // when the servers are gone, too
+	return home;
+}
+
+// One alone, with settings that do not change afterwards ("shared_buffers=1MB").
+export async function startServer(settings) {
+	const server = new Server(await makeHome(), await freePort(), settings);
+	await server.make();
+	await server.start();
+	return server;
+}
+
 // A primary with an empty database `keyfob`, and its synchronous standby.
 export async function startCluster() {
 	const cluster = new Cluster();
-	const home = mkdtempSync(join(tmpdir(), 'keyfob-cluster-'));
-	if (isRoot) await run('chown', ['postgres', home]);
+	const home = await makeHome();
 	cluster.first = 0;
 	cluster.servers = [new Server(home, await freePort()), new Server(home, await freePort())];
-	process.on('exit', () => rmSync(home, { recursive: true, force: true })); // when the servers are gone, too
 	await cluster.primary.make();
 	await cluster.primary.start();
 	await cluster.primary.ask('create role keyfob login');

@@ -5,12 +5,14 @@ import { chmodSync, copyFileSync, readFileSync, utimesSync, writeFileSync } from
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { atEnd, build, folder, freePort, isSanitized } from './children.mjs';
+import { atEnd, build, folder, freePort, isSanitized, run } from './children.mjs';
+import { startServer } from './cluster.mjs';
 import { makeAuthority, startBroker, startNode } from './harness.mjs';
 import { createDatabase, createMigratedDatabase, prepareNode } from './servers.mjs';
 
 const [broker, database] = await Promise.all([startBroker({ ids: [] }), createMigratedDatabase()]);
 const service = await serviceRole('serves');
+const everSaid = []; // every finding of this file's doctors
 const plain = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('KEYFOB_'))); // those of the tests are no settings
 
 // A role that serves and does not own: its URL.
@@ -38,7 +40,9 @@ async function doctor(file, { before = [], env = {} } = {}) {
 	let out = '';
 	child.stdout.on('data', (chunk) => (out += chunk));
 	const code = await new Promise((done) => child.on('close', done));
-	return { code, ...JSON.parse(out) };
+	const report = { code, ...JSON.parse(out) };
+	for (const one of report.checks) everSaid.push(one);
+	return report;
 }
 
 // What it says of one check: the worst, as [verdict, "found - advice"].
@@ -47,6 +51,12 @@ function said({ checks }, check) {
 	const [worst] = checks.filter((one) => one.check === check).sort((a, b) => order.indexOf(b.verdict) - order.indexOf(a.verdict));
 	assert.ok(worst, `there is no check ${check} in ${JSON.stringify(checks)}`);
 	return [worst.verdict, `${worst.found} - ${worst.advice}`];
+}
+
+// Among other things of this check.
+function says({ checks }, check, pattern) {
+	const texts = checks.filter((one) => one.check === check).map(({ verdict, found, advice }) => `${verdict}: ${found} - ${advice}`);
+	assert.ok(texts.some((text) => pattern.test(text)), texts.join('\n'));
 }
 
 // One thing is broken, by the configuration or around the doctor; it is found, and so is what to do.
@@ -63,14 +73,14 @@ test('a sound installation has nothing that failed, before its node runs and whi
 	const node = await prepareNode({ broker, database: service });
 	const before = await doctor(node.file);
 	assert.equal(before.code, 0, JSON.stringify(before.checks));
-	// The tests' PostgreSQL has fsync off; the kernel and the descriptors are this machine's.
-	const owns = ['durability', 'kernel', 'descriptors'];
+	// The tests' PostgreSQL has fsync off and writes what all tests write; the kernel and the descriptors are this machine's.
+	const owns = ['durability', 'tuning', 'kernel', 'descriptors'];
 	assert.deepEqual(before.checks.filter(({ check, verdict }) => verdict !== 'ok' && !owns.includes(check)), []);
 	assert.match(said(before, 'durability')[1], /fsync is off/);
 	const names = new Set(before.checks.map(({ check }) => check));
 	assert.deepEqual(
 		[...names],
-		['configuration', 'secrets', 'descriptors', 'kernel', 'node', 'ports', 'issuers', 'database', 'schema', 'role', 'durability', 'connections', 'clock', 'broker', 'lifecycle'],
+		['configuration', 'secrets', 'descriptors', 'kernel', 'node', 'ports', 'issuers', 'database', 'schema', 'role', 'durability', 'connections', 'tuning', 'clock', 'broker', 'lifecycle'],
 	);
 	assert.match(said(before, 'ports')[1], /is free/);
 	const running = await startNode({ broker, database: service });
@@ -119,11 +129,13 @@ test('the machine: certificate, descriptors, the kernel', async () => {
 	await finds('certificate', 'warning', /is good for 4\d hours more - put a new one/, { file });
 	await finds('descriptors', 'warning', /LimitNOFILE=/, { config: {}, before: ['prlimit', '--nofile=2000:2000'] });
 	const asRoot = process.getuid() === 0 ? [] : ['--map-root-user']; // which a chroot does not allow
-	const narrow = 'echo 128 >/proc/sys/net/core/somaxconn && exec "$@"';
-	await finds('kernel', 'warning', /net\.core\.somaxconn is 128.* - sysctl -w net\.core\.somaxconn=1024/, {
-		config: {},
-		before: ['unshare', ...asRoot, '--net', 'sh', '-c', narrow, 'sh'],
-	});
+	for (const [name, path] of [['net.core.somaxconn', 'core/somaxconn'], ['net.ipv4.tcp_max_syn_backlog', 'ipv4/tcp_max_syn_backlog']]) {
+		const narrow = `echo 4096 >/proc/sys/net/core/somaxconn; echo 4096 >/proc/sys/net/ipv4/tcp_max_syn_backlog; echo 128 >/proc/sys/net/${path} && exec "$@"`;
+		await finds('kernel', 'warning', new RegExp(`${name} is 128.* - sysctl -w ${name}=1024`), {
+			config: {},
+			before: ['unshare', ...asRoot, '--net', 'sh', '-c', narrow, 'sh'],
+		});
+	}
 });
 
 test('the clock', { skip: isSanitized && 'libfaketime has to be loaded first, and so has the sanitizer' }, async () => {
@@ -168,6 +180,31 @@ test('the database', async () => {
 	await finds('durability', 'failed', /synchronous_standby_names is empty/, { config: { database: { synchronous: true } } });
 });
 
+// A cluster of its own: what is broken is the server's.
+test('how the database is tuned', async () => {
+	const cluster = await startServer(['shared_buffers=1MB', 'fsync=on']);
+	await cluster.set('autovacuum', 'off');
+	await cluster.set('max_wal_size', '32MB');
+	await cluster.ask('create database tuned');
+	const url = `${cluster.adminUrl}/tuned`;
+	const file = await configuration({}, { database: { url } });
+	await run(join(build, 'bin/keyfobd'), ['--config', file, '--migrate'], { env: plain });
+	const unfilled = await doctor(file);
+	assert.match(said(unfilled, 'tuning')[1], /autovacuum is off.* - autovacuum = on and track_counts = on/);
+	await cluster.ask(`insert into vehicle_heads (vehicle_id) select 'TUNED' || n from generate_series(1, 20000) n`, 'tuned');
+	await cluster.set('full_page_writes', 'off');
+	const untuned = await doctor(file);
+	says(untuned, 'tuning', /^warning: shared_buffers is 1 MB, and vehicle_heads alone.* \d+ MB - a quarter/);
+	says(untuned, 'tuning', /^warning: max_wal_size is 32 MB, and \d+ MB are written/);
+	says(untuned, 'durability', /^warning: full_page_writes is off/);
+	await cluster.ask('truncate vehicle_heads cascade', 'tuned');
+	await cluster.set('autovacuum', 'on');
+	await cluster.set('max_wal_size', '64GB');
+	await finds('tuning', 'ok', /shared_buffers 1 MB, max_wal_size 65536 MB/, { file });
+	await cluster.ask(`alter database tuned set default_transaction_isolation = 'repeatable read'`);
+	await finds('tuning', 'failed', /default_transaction_isolation is repeatable read: .* - alter role/, { file });
+});
+
 test('a schema of another version', async () => {
 	const other = await createMigratedDatabase();
 	await other.sql(`insert into schema_migrations (version, name) values (9999, 'later')`);
@@ -187,6 +224,13 @@ test('the broker, and what keeps watch over it', async () => {
 	await finds('lifecycle', 'ok', /may be read/, { config: { lifecycle: { source: 'emqx' } } });
 	const narrow = await startBroker({ ids: [], configure: (lines) => [...without(/^max_/)(lines), 'max_inflight_messages 20'] });
 	await finds('broker', 'warning', /it takes 20 unacknowledged messages.* - max_inflight_messages 512/, { options: { broker: narrow } });
+	const small = await startBroker({ ids: [], configure: (lines) => [...lines, 'message_size_limit 65536', 'retain_available false'] });
+	const refused = await finds('broker', 'warning', /keeps no retained messages.* - retain_available true/, { options: { broker: small } });
+	says(refused, 'broker', /^warning: it refuses a message of 128 KiB.* - message_size_limit 262144/);
+	const forgetful = await startBroker({ ids: [], configure: (lines) => without(/^max_queued/)(lines) });
+	await finds('broker', 'warning', /of 2200 messages that waited for a reader \d+ came.* - max_queued_messages 1000000/, { options: { broker: forgetful } });
+	const slow = await startBroker({ ids: [], configure: without(/^set_tcp_nodelay/) });
+	await finds('broker', 'warning', /its second packet waits \d\d ms .* - set_tcp_nodelay true/, { options: { broker: slow } });
 	const acl = join(folder, 'deaf.acl');
 	writeFileSync(acl, 'topic write #\n', { mode: 0o600 });
 	const deaf = await startBroker({ ids: [], configure: (lines) => [...without(/^plugin/)(lines), `acl_file ${acl}`] });
@@ -198,4 +242,26 @@ test('a node that runs and lacks its broker', async () => {
 	const node = await startNode({ broker: lone, database: service });
 	await lone.stop();
 	await finds('node', 'failed', /it runs, but: broker unavailable/, { file: node.file });
+});
+
+// ---- last: what the manual says of it, beside what was heard
+
+const manual = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8');
+
+// The first column of the tables below a heading, what stands in it in backquotes.
+function namesBelow(heading) {
+	const [section] = manual.slice(manual.indexOf(`\n## ${heading}\n`) + 1).split('\n## ').slice(0, 1);
+	const cells = section.split('\n').filter((line) => line.startsWith('| `')).map((line) => line.split(' | ')[0]);
+	return cells.flatMap((cell) => [...cell.matchAll(/`([^`]+)`/g)].map(([, name]) => name));
+}
+
+test('the manual names each check, and no other', () => {
+	assert.deepEqual([...new Set(everSaid.map(({ check }) => check))].sort(), namesBelow('keyfob doctor').sort());
+});
+
+test('each setting that the manual asks to tune is one that the doctor speaks of', () => {
+	const settings = namesBelow('Tuning');
+	assert.ok(settings.length > 12, settings.join());
+	const texts = everSaid.filter(({ verdict }) => verdict !== 'ok').map(({ found, advice }) => `${found} ${advice}`);
+	assert.deepEqual(settings.filter((name) => !texts.some((text) => text.includes(name))), []);
 });
