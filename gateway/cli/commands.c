@@ -33,6 +33,7 @@ const struct cli_command *const CLI_COMMANDS[] = {
 	&CMD_TOKEN_INIT,
 	&CMD_TOKEN_MINT,
 	&CMD_DOCTOR,
+	&CMD_CAPACITY,
 	&CMD_COMPLETION,
 };
 const size_t CLI_COMMAND_COUNT = sizeof(CLI_COMMANDS) / sizeof(CLI_COMMANDS[0]);

@@ -377,3 +377,34 @@ test('the manual pages are well written, and know every option that --help knows
 	for (const word of ['send', 'token mint', 'doctor', 'fleets']) assert.match(page, new RegExp(`^ +keyfob ${word}( |$)`, 'm'));
 	assert.match((await shown('keyfob.yaml.5')).out, /^ +http\.tls\.certificate$/m);
 });
+
+test('docs/capacity.md shows what `keyfob capacity` says', async () => {
+	const page = readFileSync(fileURLToPath(new URL('../../docs/capacity.md', import.meta.url)), 'utf8');
+	const shown = [...page.matchAll(/```\n\$ keyfob (capacity[^\n]*)\n([^`]*)```/g)];
+	assert.ok(shown.length >= 5, 'where are they?');
+	for (const [, words, text] of shown) assert.equal((await keyfob(null, words.split(' '))).out, text, words);
+});
+
+test('capacity reckons with what is said, and refuses what makes no sense', async () => {
+	const figures = async (...words) => {
+		const { code, out } = await keyfob(null, ['-o', 'json', 'capacity', 'peak=1', ...words]);
+		assert.equal(code, 0);
+		return JSON.parse(out).map(({ figures }) => figures);
+	};
+	const [small, large] = await figures('vehicles=86400,864k', 'commands=10', 'away=0.5', 'reports=0');
+	const busiest = 'in a second of the busiest hour';
+	assert.deepEqual([small, large].map((one) => one[busiest].commands.value), [10, 100]);
+	assert.equal(small[busiest]['… to one that is away'].value, 5);
+	assert.equal(small[busiest]['state reports'].value, 0);
+	const bound = 'installations, by what bounds them';
+	const [quick] = await figures('vehicles=864k', 'commands=10', 'away=0.5', 'reports=0', 'broker_cores=10');
+	assert.ok(Math.abs(quick[bound]["the broker's cores"].value * 10 - large[bound]["the broker's cores"].value) < 1e-9);
+	const [many] = await figures('vehicles=100M');
+	const worst = Math.max(...Object.entries(many[bound]).filter(([name]) => name !== 'so many').map(([, { value }]) => value));
+	assert.equal(many[bound]['so many'].value, Math.ceil(worst));
+	for (const word of ['vehicles', 'vehicles=', 'vehicles=many', 'vehicles=-1', 'vehicles=1,2,3,4,5,6,7,8,9', 'busy=0', 'planets=1']) {
+		const { code, err } = await keyfob(null, ['capacity', word]);
+		assert.equal(code, 2, word);
+		assert.match(err, /is not name=number/);
+	}
+});
