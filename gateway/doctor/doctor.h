@@ -1,6 +1,6 @@
 /* doctor.h - looks at everything that a node leans on, and says of each what is wrong and what to do.
  *
- * Blocking, in a program of its own. It changes nothing: what it publishes is denied or goes to nobody, what it binds it lets go. */
+ * Blocking, in a program of its own. It changes nothing: what it publishes is denied or goes to nobody else, what it binds it lets go. */
 #ifndef KEYFOB_GATEWAY_DOCTOR_DOCTOR_H
 #define KEYFOB_GATEWAY_DOCTOR_DOCTOR_H
 

@@ -1,6 +1,6 @@
 /* habits.c - how a mosquitto treats messages: what its configuration says of it cannot be asked, so it is given some.
  *
- * sender ─ a message to itself, ROUNDS times ─ a large one ─ FILL to the reader, which does not read ─ the end, until it is read ─ as many? */
+ * sender ─ a message to itself, ROUNDS times ─ a large one ─ FILL to the reader, which stands still ─ the end, again and again ─ it has been read: as many? */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -172,9 +172,7 @@ static void finish(struct habits *h)
 {
 	if (h->came < FILL)
 		find(h->patient->report, "broker", VERDICT_WARNING, "max_queued_messages 1000000, in mosquitto.conf",
-			"of %d messages that waited for a reader %u came: it drops answers and lifecycle events when "
-			"there "
-			"are many",
+			"of %d messages that waited for a reader %u came: answers and lifecycle events are dropped",
 			FILL, h->came);
 	leave(h);
 }
@@ -189,12 +187,13 @@ static void on_reader_batch(void *owner, struct mqtt_link *link, const struct mq
 			h->came++;
 		ended |= messages[i].len > 0;
 	}
-	if (h->step != DRAINING)
+	if (h->step != DRAINING) {
 		h->holds = true;
-	else if (ended)
+		return;
+	}
+	link_acknowledge(link);
+	if (ended)
 		finish(h);
-	else
-		link_acknowledge(link);
 }
 
 static void on_puback(void *owner, struct mqtt_link *link, int mid, int reason)
