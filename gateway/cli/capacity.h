@@ -29,6 +29,7 @@ extern const struct cost CAPACITY_COSTS[];
 /* A line of the answer. */
 struct figure {
 	const char *part; /* what stands above it and those that follow; NULL: the same as before */
+	const char *key;  /* in JSON, its unit with it */
 	const char *name, *unit;
 	double value;
 	int digits; /* behind the point */

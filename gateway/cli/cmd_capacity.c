@@ -124,25 +124,34 @@ static json_t *fleet_json(const struct fleet *f)
 {
 	struct figure figures[FIGURES_MAX];
 	size_t count = fleet_figures(f, figures);
-	json_t *assumed = json_object(), *parts = json_object(), *part = NULL;
+	json_t *assumed = json_object(), *reckoned = json_object();
 
 	for (const struct assumption *a = CAPACITY_ASSUMPTIONS; a->name; a++)
 		json_object_set_new(assumed, a->name, json_real(fleet_value(f, a)));
-	for (size_t i = 0; i < count; i++) {
-		if (figures[i].part)
-			json_object_set_new(parts, figures[i].part, part = json_object());
-		json_object_set_new(part, figures[i].name,
-			json_pack("{s:f, s:s}", "value", figures[i].value, "unit", figures[i].unit));
-	}
-	return memory_need(json_pack("{s:o, s:o}", "assumed", assumed, "figures", parts));
+	for (size_t i = 0; i < count; i++)
+		json_object_set_new(reckoned, figures[i].key, json_real(figures[i].value));
+	return memory_need(json_pack("{s:o, s:o}", "assumed", assumed, "reckoned", reckoned));
 }
 
+static json_t *costs_json(void)
+{
+	json_t *costs = json_array();
+
+	for (const struct cost *c = CAPACITY_COSTS; c->what; c++)
+		json_array_append_new(costs, json_pack("{s:s, s:f, s:f, s:f, s:f, s:f}", "what", c->what, "database_us",
+						     c->database_us, "node_us", c->node_us, "broker_us", c->broker_us,
+						     "wal_bytes", c->wal_bytes, "bytes", c->bytes));
+	return costs;
+}
+
+/* All of it, whatever was asked for. */
 static void print_all_json(const struct fleets *fleets)
 {
-	json_auto_t *all = json_array();
+	json_t *list = json_array();
 
 	for (size_t i = 0; i < fleets->count; i++)
-		json_array_append_new(all, fleet_json(&fleets->of[i]));
+		json_array_append_new(list, fleet_json(&fleets->of[i]));
+	json_auto_t *all = memory_need(json_pack("{s:o, s:o}", "fleets", list, "costs", costs_json()));
 	print_json(all);
 }
 
@@ -155,12 +164,12 @@ static int run(struct cli *cli, const struct invocation *inv)
 	for (size_t i = 0; i < inv->word_count; i++)
 		if (!take(&fleets, inv->words[i]))
 			return refuse(inv->words[i]);
-	if (option_is_given(inv, "--costs"))
+	if (cli->json)
+		print_all_json(&fleets);
+	else if (option_is_given(inv, "--costs"))
 		print_costs();
 	else if (option_is_given(inv, "--assumptions"))
 		print_assumptions(&fleets.of[0]);
-	else if (cli->json)
-		print_all_json(&fleets);
 	else
 		print_figures(&fleets);
 	return CLI_FINE;

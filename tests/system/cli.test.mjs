@@ -389,19 +389,17 @@ test('capacity reckons with what is said, and refuses what makes no sense', asyn
 	const figures = async (...words) => {
 		const { code, out } = await keyfob(null, ['-o', 'json', 'capacity', 'peak=1', ...words]);
 		assert.equal(code, 0);
-		return JSON.parse(out).map(({ figures }) => figures);
+		return JSON.parse(out).fleets.map(({ reckoned }) => reckoned);
 	};
 	const [small, large] = await figures('vehicles=86400,864k', 'commands=10', 'away=0.5', 'reports=0');
-	const busiest = 'in a second of the busiest hour';
-	assert.deepEqual([small, large].map((one) => one[busiest].commands.value), [10, 100]);
-	assert.equal(small[busiest]['… to one that is away'].value, 5);
-	assert.equal(small[busiest]['state reports'].value, 0);
-	const bound = 'installations, by what bounds them';
+	assert.deepEqual([small, large].map((one) => one.commands_per_s), [10, 100]);
+	assert.equal(small.awaited_per_s, 5);
+	assert.equal(small.reports_per_s, 0);
 	const [quick] = await figures('vehicles=864k', 'commands=10', 'away=0.5', 'reports=0', 'broker_cores=10');
-	assert.ok(Math.abs(quick[bound]["the broker's cores"].value * 10 - large[bound]["the broker's cores"].value) < 1e-9);
+	assert.ok(Math.abs(quick.by_broker_cores * 10 - large.by_broker_cores) < 1e-9);
 	const [many] = await figures('vehicles=100M');
-	const worst = Math.max(...Object.entries(many[bound]).filter(([name]) => name !== 'so many').map(([, { value }]) => value));
-	assert.equal(many[bound]['so many'].value, Math.ceil(worst));
+	const bounds = Object.entries(many).filter(([name]) => name.startsWith('by_'));
+	assert.equal(many.installations, Math.ceil(Math.max(...bounds.map(([, value]) => value))));
 	for (const word of ['vehicles', 'vehicles=', 'vehicles=many', 'vehicles=-1', 'vehicles=1,2,3,4,5,6,7,8,9', 'busy=0', 'planets=1']) {
 		const { code, err } = await keyfob(null, ['capacity', word]);
 		assert.equal(code, 2, word);
