@@ -37,12 +37,14 @@ const struct assumption CAPACITY_ASSUMPTIONS[] = {
 
 static double *value_of(struct fleet *f, const struct assumption *a)
 {
-	return (double *)((char *)f + a->offset);
+	return (void *)((char *)f + a->offset);
 }
 
 double fleet_value(const struct fleet *f, const struct assumption *a)
 {
-	return *(const double *)((const char *)f + a->offset);
+	const double *value = (const void *)((const char *)f + a->offset);
+
+	return *value;
 }
 
 void fleet_assume(struct fleet *f)
