@@ -1,5 +1,5 @@
 // costs.mjs - what one command, report, coming and going, or idle app costs: the constants of `keyfob capacity`. It measures at
-// what `./dev bench --stay` has set up, from a second shell, in about two minutes; a line for each number.
+// what `./dev bench --stay` has set up, from a second shell, in about two minutes, with the packages of tests/system; a line for each number.
 //
 // CPU and WAL are the servers' while so many of a kind were done, less what they take while nothing is.
 import { execFileSync, spawn } from 'node:child_process';
@@ -148,7 +148,7 @@ async function comings(count) {
 	appendFileSync(`${run}/mosquitto/passwords`, readFileSync(`${run}/more`));
 	process.kill(servers.mosquitto, 'SIGHUP');
 	await db.query(`with id as (select 'COST' || lpad(n::text, 5, '0') as vehicle_id from generate_series(1, ${count}) n),
-		v as (insert into vehicles (vehicle_id) select vehicle_id from id) insert into vehicle_heads (vehicle_id) select vehicle_id from id on conflict do nothing`);
+		v as (insert into vehicles (vehicle_id) select vehicle_id from id on conflict do nothing) insert into vehicle_heads (vehicle_id) select vehicle_id from id on conflict do nothing`);
 	const there = () => ask("select count(*) from vehicle_heads where vehicle_id like 'COST%' and reachable").then(Number);
 	const before = residentKb(servers.mosquitto);
 	let fleet;
