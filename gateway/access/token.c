@@ -439,16 +439,37 @@ static bool has_control_character(const char *text)
 	return false;
 }
 
+static bool begins_with(const char *text, const char *beginning)
+{
+	return strncmp(text, beginning, strlen(beginning)) == 0;
+}
+
+/* Prefixes differ, but one may begin with another, and "" is the beginning of all: under the shorter one nobody
+ * is let in by a name of the longer one's. */
+static bool is_of_another_issuer(const struct token_trust *t, size_t issuer, const char *subject)
+{
+	const char *own = t->issuers[issuer].subject_prefix;
+	for (size_t i = 0; i < t->count; i++) {
+		const char *prefix = t->issuers[i].subject_prefix;
+		if (strlen(prefix) > strlen(own) && begins_with(subject, prefix))
+			return true;
+	}
+	return false;
+}
+
 static const char *read_subject(struct reading *r)
 {
-	const char *prefix = r->verifier->trust->issuers[r->issuer].subject_prefix;
+	const struct token_trust *t = r->verifier->trust;
+	const char *prefix = t->issuers[r->issuer].subject_prefix;
 	const char *sub = json_text_at(r->claims, "sub");
 	if (!sub || !*sub)
 		return "the token has no sub";
 	if (has_control_character(sub))
 		return "the token's sub has a control character";
 	int len = snprintf(r->caller.subject, SUBJECT_SIZE, "%s%s", prefix, sub);
-	return len < SUBJECT_SIZE ? NULL : "the token's sub is too long";
+	if (len >= SUBJECT_SIZE)
+		return "the token's sub is too long";
+	return is_of_another_issuer(t, r->issuer, r->caller.subject) ? "the token's sub is of another issuer's" : NULL;
 }
 
 /* RFC 8693 §4.2: names parted by spaces. */

@@ -213,12 +213,17 @@ static void drop_keys(void)
 	unlink(keys_file);
 }
 
-static void trust_open(const struct token_issuer *issuer)
+static void trust_open_all(const struct token_issuer *issuers, size_t count)
 {
 	char why[256] = "";
-	trust = token_trust_new(issuer, 1, why, sizeof(why));
+	trust = token_trust_new(issuers, count, why, sizeof(why));
 	ck_assert_msg(trust != NULL, "%s", why);
 	verifier = verifier_new(trust);
+}
+
+static void trust_open(const struct token_issuer *issuer)
+{
+	trust_open_all(issuer, 1);
 }
 
 static void trust_close(void)
@@ -384,6 +389,59 @@ START_TEST(a_subject_is_required_and_fits)
 	ck_assert_str_eq(verdict_of_claims(claims), "");
 	snprintf(claims, sizeof(claims), "{" ISS AUD EXP ",\"sub\":\"%.252s\"}", sub);
 	ck_assert_str_eq(verdict_of_claims(claims), "the token's sub is too long");
+}
+END_TEST
+
+/* Each issuer says who its own subjects are, and no other's, however their prefixes begin. */
+START_TEST(an_issuer_speaks_of_its_own_subjects_alone)
+{
+	const char *others = "the token's sub is of another issuer's";
+	trust_close();
+	trust_open_all((const struct token_issuer[]){
+			       { "https://a.test", "keyfob", keys_file, NULL, "", SCOPES_ALL },
+			       { "https://b.test", "keyfob", keys_file, NULL, "b:", SCOPES_ALL },
+			       { "https://c.test", "keyfob", keys_file, NULL, "b:c:", SCOPES_ALL },
+		       },
+		3);
+	static const struct {
+		const char *issuer, *sub, *subject; /* NULL: refused */
+	} cases[] = {
+		{ "a", "alice", "alice" },
+		{ "a", "b", "b" },
+		{ "a", "b:alice", NULL },
+		{ "a", "b:c:alice", NULL },
+		{ "b", "alice", "b:alice" },
+		{ "b", "c:alice", NULL },
+		{ "b", "b:alice", "b:b:alice" },
+		{ "c", "alice", "b:c:alice" },
+		{ "c", "c:alice", "b:c:c:alice" },
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char claims[256];
+		snprintf(claims, sizeof(claims), "{\"iss\":\"https://%s.test\",\"sub\":\"%s\"," AUD EXP "}",
+			cases[i].issuer, cases[i].sub);
+		if (cases[i].subject)
+			ck_assert_str_eq(good(token_signed(ec, HEADER_ES, claims)).subject, cases[i].subject);
+		else
+			ck_assert_str_eq(verdict_of_claims(claims), others);
+	}
+}
+END_TEST
+
+/* RFC 7797 §6: b64 without crit is none of it; a token in a token is no claims; nor is what says a thing twice. */
+START_TEST(two_readers_of_a_token_would_read_the_same)
+{
+	char *inner = token_signed(ec, HEADER_ES, CLAIMS);
+	ck_assert_str_eq(verdict_of_claims(inner), "the token's claims are no JSON object");
+	free(inner);
+	ck_assert_str_eq(verdict_of_claims("{" ISS AUD SUB "\"sub\":\"bob\"," EXP "}"), "the token's claims are no JSON object");
+	ck_assert_str_eq(verdict_of_claims("{" ISS AUD SUB EXP ",\"scope\":\"a\",\"sc\\u006fpe\":\"keyfob:admin\"}"),
+		"the token's claims are no JSON object");
+	ck_assert_str_ne(verdict_of_header("{\"alg\":\"ES256\",\"kid\":\"e1\",\"b64\":false,\"crit\":[\"b64\"]}"), "");
+	char *begin = joined("eyJhbGciOiJFUzI1NiIsImtpZCI6ImUxIiwiYjY0IjpmYWxzZX0", CLAIMS); /* "b64": false */
+	unsigned char signature[256];
+	size_t len = ecdsa_flatten(signature, sign_raw(ec, false, begin, signature, sizeof(signature)));
+	ck_assert_str_eq(verdict(token_end(begin, signature, len)), "the token is no compact JWS");
 }
 END_TEST
 
@@ -564,6 +622,8 @@ int main(void)
 		issuer_and_audience_must_be_ours,
 		times_count_with_thirty_seconds,
 		a_subject_is_required_and_fits,
+		an_issuer_speaks_of_its_own_subjects_alone,
+		two_readers_of_a_token_would_read_the_same,
 		scopes_in_all_their_forms,
 		what_is_no_token_is_refused,
 		huge_tokens_are_refused,
