@@ -21,11 +21,11 @@ struct field {
 /* What may be there once, or not at all; and how much of everything. */
 struct tally {
 	size_t lines, hosts, lengths, encodings;
-	bool host_needed;
+	bool is_old; /* HTTP/1.0: without Host, and without an encoding (RFC 9112 §6.1) */
 };
 
 static const char *check_line(const struct line *line, struct tally *tally);
-static const char *check_request_line(const struct line *line, bool *ret_host_needed);
+static const char *check_request_line(const struct line *line, bool *ret_old);
 static const char *check_tally(const struct tally *tally);
 static const char *check_beginning(const char *text, size_t len);
 static const char *check_field(const struct line *line, struct tally *tally);
@@ -44,17 +44,17 @@ static bool line_take(const char **at, const char *end, struct line *ret, bool *
 	return true;
 }
 
-const char *head_check(const char *text, size_t len, size_t *ret_len)
+const char *head_check(const char *text, size_t len, struct head *ret)
 {
 	const char *at = text, *end = text + len, *wrong = NULL;
 	struct tally tally = { 0 };
 	struct line line;
 	bool bare;
 
-	*ret_len = 0;
+	*ret = (struct head){ 0 };
 	while (!wrong && line_take(&at, end, &line, &bare)) {
 		if (!bare && line.len == 0 && tally.lines > 0) {
-			*ret_len = (size_t)(at - text);
+			*ret = (struct head){ .len = (size_t)(at - text), .is_chunked = tally.encodings > 0 };
 			return check_tally(&tally);
 		}
 		wrong = bare ? "a line ends with a bare LF" : check_line(&line, &tally);
@@ -65,7 +65,7 @@ const char *head_check(const char *text, size_t len, size_t *ret_len)
 static const char *check_line(const struct line *line, struct tally *tally)
 {
 	if (tally->lines++ == 0)
-		return check_request_line(line, &tally->host_needed);
+		return check_request_line(line, &tally->is_old);
 	return tally->lines > FIELDS_MAX + 1 ? "there are more than 100 fields" : check_field(line, tally);
 }
 
@@ -73,9 +73,11 @@ static const char *check_tally(const struct tally *tally)
 {
 	if (tally->lengths + tally->encodings > 1)
 		return "the body's length is given twice";
+	if (tally->encodings > 0 && tally->is_old)
+		return "HTTP/1.0 has no Transfer-Encoding";
 	if (tally->hosts > 1)
 		return "there are two Hosts";
-	return tally->hosts == 0 && tally->host_needed ? "there is no Host" : NULL;
+	return tally->hosts == 0 && !tally->is_old ? "there is no Host" : NULL;
 }
 
 static bool is_token(const struct line *text)
@@ -138,7 +140,7 @@ static bool names_no_host(const struct line *target)
 }
 
 /* METHOD SP target SP HTTP/1.x: a second reader must find the same three. */
-static const char *check_request_line(const struct line *line, bool *ret_host_needed)
+static const char *check_request_line(const struct line *line, bool *ret_old)
 {
 	const char *space = memchr(line->text, ' ', line->len), *last = memrchr(line->text, ' ', line->len);
 
@@ -153,7 +155,7 @@ static const char *check_request_line(const struct line *line, bool *ret_host_ne
 	if (version.len != 8 || memcmp(version.text, "HTTP/1.", 7) != 0 || version.text[7] < '0' ||
 		version.text[7] > '9')
 		return "the version is not HTTP/1.1";
-	*ret_host_needed = version.text[7] != '0';
+	*ret_old = version.text[7] == '0';
 	return NULL;
 }
 
@@ -275,11 +277,11 @@ bool head_asks_websocket(const char *text, size_t len)
 {
 	const char *at = text, *end = text + len;
 	bool upgrade = false, body = false, bare;
-	size_t head_len;
+	struct head head;
 	struct line line = { 0 };
 	struct field field;
 
-	if (!head_may_ask_websocket(text, len) || head_check(text, len, &head_len) || head_len == 0)
+	if (!head_may_ask_websocket(text, len) || head_check(text, len, &head) || head.len == 0)
 		return false;
 	line_take(&at, end, &line, &bare);
 	if (memcmp(line.text + line.len - 8, "HTTP/1.0", 8) == 0) /* RFC 9110 §7.8: there Upgrade means nothing */

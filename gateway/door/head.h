@@ -10,9 +10,13 @@
 
 #define HEAD_MAX (16 * 1024)
 
-/* NULL: nothing is wrong with it as far as it goes, and `*ret_len` is its length with its empty line, 0 while that has not
- * come; else a sentence that says what is wrong. */
-const char *head_check(const char *text, size_t len, size_t *ret_len);
+struct head {
+	size_t len;	 /* with its empty line; 0: that has not come */
+	bool is_chunked; /* the body behind it (chunks.h) */
+};
+
+/* NULL: nothing is wrong with it as far as it goes; else a sentence that says what is wrong. */
+const char *head_check(const char *text, size_t len, struct head *ret);
 /* Makes a well-formed head's absolute-form target the origin-form that it stands for (RFC 9112 §3.2.2), in the `len` bytes at
  * `text`, which may go on behind the head. Returns by how much they are fewer now. */
 size_t head_to_origin_form(char *text, size_t len);

@@ -1,6 +1,8 @@
-/* connection.c - one connection between its socket and h2o, which hears one request at a time and no head that head.h refuses.
+/* connection.c - one connection between its socket and h2o, which hears one request at a time, and no head or chunked body that
+ * head.h or chunks.h refuses.
  *
- *   bytes ─ a whole head ─┬─ well formed ─ h2o: body ─ handlers ─ answered ─ the next head
+ *   bytes ─ a whole head ─┬─ well formed ─ h2o: body ─┬─ handlers ─ answered ─ the next head
+ *                         │                           └─ a chunk that is not: h2o hears one that it refuses, too ─┐
  *                         └─ not ─ h2o hears another in its place, and answers that with 400 and why ─ lingers, closed
  *
  * By itself h2o takes what two readers could read differently, and what it cannot parse it answers in plain text. So libuv's
@@ -16,11 +18,13 @@
 #include "base/loop.h"
 #include "base/memory.h"
 #include "base/metrics.h"
+#include "gateway/door/chunks.h"
 #include "gateway/door/head.h"
 #include "gateway/http/http_internal.h"
 
 /* What h2o hears in the place of what it must not. It is HTTP/1.0, which ends with its answer. */
 static const char REFUSED[] = "REFUSED /v1 HTTP/1.0\r\n\r\n";
+static const char REFUSED_CHUNK[] = "refused";
 
 struct http_connection {
 	uv_tcp_t tcp;
@@ -29,9 +33,10 @@ struct http_connection {
 	h2o_socket_t *socket; /* h2o's */
 	h2o_socket_t ear;     /* what came and h2o was not given yet */
 	struct loop_soon next;
-	bool in_request;     /* h2o was given a head, and is not done with it */
-	size_t head_len;     /* of that one */
-	const char *refused; /* why it is another's; NULL: it is the client's own */
+	bool in_request;      /* h2o was given a head, and is not done with it */
+	struct head head;     /* that one */
+	struct chunks chunks; /* of its body */
+	const char *refused;  /* why it is another's; NULL: it is the client's own */
 	void (*on_closed)(const char *peer);
 	char peer[INET6_ADDRSTRLEN];
 };
@@ -40,6 +45,7 @@ static void on_heard(h2o_socket_t *ear, const char *err);
 static void on_next(struct loop_soon *soon);
 static bool take_head(struct http_connection *c);
 static void hand_on(struct http_connection *c);
+static void hand_on_chunks(struct http_connection *c, size_t head_len);
 static void on_socket_closing(void *data);
 static void on_socket_closed(uv_handle_t *handle);
 
@@ -81,7 +87,9 @@ static void on_heard(h2o_socket_t *ear, const char *err)
 {
 	struct http_connection *c = container_of(ear, struct http_connection, ear);
 
-	if (c->in_request)
+	if (c->in_request && c->head.is_chunked)
+		hand_on_chunks(c, 0);
+	else if (c->in_request)
 		hand_on(c);
 	else if (take_head(c) || !err)
 		return;
@@ -102,23 +110,27 @@ static bool take_head(struct http_connection *c)
 {
 	h2o_buffer_t **input = &c->ear.input;
 	size_t size = (*input)->size;
-	const char *wrong = head_check((*input)->bytes, size < HEAD_MAX ? size : HEAD_MAX, &c->head_len);
+	const char *wrong = head_check((*input)->bytes, size < HEAD_MAX ? size : HEAD_MAX, &c->head);
 
-	if (!wrong && c->head_len == 0 && size >= HEAD_MAX)
+	if (!wrong && c->head.len == 0 && size >= HEAD_MAX)
 		wrong = "the head is larger than 16 KiB";
-	if (!wrong && c->head_len == 0)
+	if (!wrong && c->head.len == 0)
 		return false;
 	c->refused = wrong;
 	if (wrong) {
 		replace(input, REFUSED);
-		c->head_len = strlen(REFUSED);
+		c->head = (struct head){ .len = strlen(REFUSED) };
 	} else {
 		size_t fewer = head_to_origin_form((*input)->bytes, size);
 		(*input)->size -= fewer;
-		c->head_len -= fewer;
+		c->head.len -= fewer;
 	}
 	c->in_request = true;
-	hand_on(c);
+	c->chunks = (struct chunks){ 0 };
+	if (c->head.is_chunked)
+		hand_on_chunks(c, c->head.len);
+	else
+		hand_on(c);
 	c->socket->_cb.read(c->socket, NULL);
 	return true;
 }
@@ -147,7 +159,36 @@ static void hand_on(struct http_connection *c)
 	}
 }
 
+static void give(struct http_connection *c, const char *bytes, size_t len)
+{
+	memcpy(h2o_buffer_reserve(&c->socket->input, len).base, bytes, len);
+	c->socket->input->size += len;
+}
+
+/* Of a chunked body, with its head where that has just come. What h2o reads no further than to its end stays in the ear. */
+static void hand_on_chunks(struct http_connection *c, size_t head_len)
+{
+	h2o_buffer_t **heard = &c->ear.input;
+	const char *wrong;
+	size_t len = head_len + chunks_pass(&c->chunks, (*heard)->bytes + head_len, (*heard)->size - head_len, &wrong);
+
+	c->socket->bytes_read = c->ear.bytes_read;
+	give(c, (*heard)->bytes, len);
+	h2o_buffer_consume(heard, len);
+	if (!wrong)
+		return;
+	c->refused = wrong;
+	c->chunks.part = CHUNKS_OVER;
+	give(c, REFUSED_CHUNK, strlen(REFUSED_CHUNK));
+	h2o_buffer_consume(heard, (*heard)->size);
+}
+
 /* Requests, as h2o comes to their handlers. */
+
+const char *http_why_refused(const h2o_req_t *req)
+{
+	return connection_of(req)->refused;
+}
 
 static void on_request_over(void *passage)
 {
@@ -172,7 +213,7 @@ static void take_back(struct http_connection *c, h2o_iovec_t entity)
 {
 	h2o_buffer_t **input = &c->socket->input;
 
-	move(input, entity.base ? (size_t)(entity.base - (*input)->bytes) + entity.len : c->head_len, &c->ear.input);
+	move(input, entity.base ? (size_t)(entity.base - (*input)->bytes) + entity.len : c->head.len, &c->ear.input);
 }
 
 int http_on_any(h2o_handler_t *handler, h2o_req_t *req)

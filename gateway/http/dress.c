@@ -94,7 +94,8 @@ static void dress_refusal(struct http_request *r, h2o_ostream_t **slot)
 {
 	h2o_req_t *req = r->req;
 	const struct fault *fault = fault_of(req->res.status);
-	json_auto_t *problem = api_problem(fault, "", r->request_id, false);
+	const char *why = http_why_refused(req);
+	json_auto_t *problem = api_problem(fault, why ? why : "", r->request_id, false);
 	char *body = memory_need(json_dumps(problem, JSON_COMPACT));
 
 	r->lingers = !req->http1_is_persistent;

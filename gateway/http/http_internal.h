@@ -89,6 +89,8 @@ void http_header(struct http_request *, const char *name, const char *value);
 int http_on_admin(h2o_handler_t *, h2o_req_t *);
 int http_on_request(h2o_handler_t *, h2o_req_t *);
 int http_on_any(h2o_handler_t *, h2o_req_t *);
+/* connection.c: what is wrong with how the request came; NULL: nothing, or h2o knows better. */
+const char *http_why_refused(const h2o_req_t *);
 /* connection.c: h2o is about to close this request's connection; it is to be closed by linger.c instead. */
 void http_linger(h2o_req_t *);
 /* linger.c: takes `fd`. `on_closed` as in http_options; `peer` is borrowed. */
