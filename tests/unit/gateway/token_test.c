@@ -397,11 +397,12 @@ START_TEST(an_issuer_speaks_of_its_own_subjects_alone)
 {
 	const char *others = "the token's sub is of another issuer's";
 	trust_close();
-	trust_open_all((const struct token_issuer[]){
-			       { "https://a.test", "keyfob", keys_file, NULL, "", SCOPES_ALL },
-			       { "https://b.test", "keyfob", keys_file, NULL, "b:", SCOPES_ALL },
-			       { "https://c.test", "keyfob", keys_file, NULL, "b:c:", SCOPES_ALL },
-		       },
+	trust_open_all(
+		(const struct token_issuer[]){
+			{ "https://a.test", "keyfob", keys_file, NULL, "", SCOPES_ALL },
+			{ "https://b.test", "keyfob", keys_file, NULL, "b:", SCOPES_ALL },
+			{ "https://c.test", "keyfob", keys_file, NULL, "b:c:", SCOPES_ALL },
+		},
 		3);
 	static const struct {
 		const char *issuer, *sub, *subject; /* NULL: refused */
@@ -434,7 +435,8 @@ START_TEST(two_readers_of_a_token_would_read_the_same)
 	char *inner = token_signed(ec, HEADER_ES, CLAIMS);
 	ck_assert_str_eq(verdict_of_claims(inner), "the token's claims are no JSON object");
 	free(inner);
-	ck_assert_str_eq(verdict_of_claims("{" ISS AUD SUB "\"sub\":\"bob\"," EXP "}"), "the token's claims are no JSON object");
+	ck_assert_str_eq(
+		verdict_of_claims("{" ISS AUD SUB "\"sub\":\"bob\"," EXP "}"), "the token's claims are no JSON object");
 	ck_assert_str_eq(verdict_of_claims("{" ISS AUD SUB EXP ",\"scope\":\"a\",\"sc\\u006fpe\":\"keyfob:admin\"}"),
 		"the token's claims are no JSON object");
 	ck_assert_str_ne(verdict_of_header("{\"alg\":\"ES256\",\"kid\":\"e1\",\"b64\":false,\"crit\":[\"b64\"]}"), "");
