@@ -62,8 +62,9 @@ const struct fault *cancel_submit(struct cancel_flow *flow, struct cancel *cance
 {
 	cancel->command = NULL;
 	cancel->verdict = NULL;
-	cancel->item =
-		(struct batch_item){ .stage = &flow->stage, .vehicle_id = cancel->vehicle_id, .on_done = on_item_done };
+	cancel->item = (struct batch_item){
+		.stage = &flow->stage, .vehicle_id = cancel->vehicle_id, .fence = cancel->fence, .on_done = on_item_done
+	};
 	list_init(&cancel->item.node);
 	return batch_submit(flow->batch, &cancel->item);
 }

@@ -13,6 +13,7 @@ struct cancel {
 	const char *vehicle_id, *id, *subject;
 	const char *address; /* for the audit table; NULL: unknown */
 	bool admin;
+	const struct batch_fence *fence; /* NULL: none */
 	/* NULL: it is canceled, now or before. VEHICLE_NOT_FOUND, FORBIDDEN, COMMAND_NOT_FOUND, COMMAND_ALREADY_SENT,
 	 * COMMAND_ALREADY_FINAL, or a storage fault. */
 	void (*on_done)(struct cancel *, const struct fault *);

@@ -531,6 +531,7 @@ static void take_back(struct held *h, const char *vehicle_id, const char *comman
 		.subject = h->ended_by,
 		.admin =
 			true, /* who ended the batch had the right to; a right that ended since takes nothing back from that */
+		.fence = &h->fence,
 		.on_done = on_canceled,
 	};
 	const struct fault *refused = cancel_submit(h->owner->options.cancel, &t->cancel);
@@ -567,8 +568,8 @@ static void on_canceled(struct cancel *cancel, const struct fault *fault)
 	free(cancel->command);
 	free(t);
 	h->in_hand--;
-	if (h->phase == LET_GO)
-		free_if_over(h);
+	if (fault == &FAULT_FENCED || h->phase == LET_GO)
+		let_go(h);
 	else if (h->in_hand == 0)
 		loop_timer_start(&h->feed, fault ? TAKE_BACK_MS : 0);
 }

@@ -305,6 +305,26 @@ test('a cancel takes back what has not left, and nothing more is sent', options,
 	assert.equal(items.filter(({ status }) => status === 'canceled').length, after.counts.canceled);
 });
 
+test('who began it is erased amid it: what comes later names nobody, and without a right nothing comes', options, async () => {
+	const body = { name: 'horn.honk', wake: false, ttl_seconds: 3600, filter: 'tag:a', rate: 12 };
+	await database.sql(`insert into grants (object_kind, object_id, subject, role, granted_by) values ('fleet', 'F', 'mayfly', 'operator', 'test')`);
+	const [campaign, trial] = await Promise.all(
+		[await adminToken('campaigner'), await token({ sub: 'mayfly', scope: 'vehicles:read commands:write' })].map(async (who) => (await rest(one, 'POST', '/v1/fleets/F/commands', { token: who, body })).body.id),
+	);
+	for (const id of [campaign, trial]) await until(two, id, ({ counts }) => counts.pending < awake, 'it is amid');
+	const erase = (subject) => rest(two, 'DELETE', `/v1/subjects/${subject}`, { token: admin });
+	for (const subject of ['campaigner', 'mayfly']) assert.equal((await erase(subject)).status, 204);
+	const ended = await until(two, trial, ({ state }) => state !== 'running', 'it has ended');
+	assert.deepEqual([ended.state, ended.reason, ended.issued_by], ['canceled', { code: 'ACCESS_REVOKED' }, 'erased']);
+	assert.ok(ended.counts.skipped > 0, JSON.stringify(ended.counts));
+	const done = await until(two, campaign, ({ state }) => state === 'completed', 'it goes on to its end');
+	assert.equal(done.counts.succeeded, awake, JSON.stringify(done.counts));
+	assertDoneOnce(await commandsOf(one, campaign), ['succeeded']);
+	await poll(() => database.sql('select count(*) from erasures'), (n) => n === '0', { ms: 60_000, what: 'they are erased' });
+	for (const table of ['commands', 'events', 'batches', 'grants', 'idempotency', 'audit', 'actors'])
+		assert.equal(await database.sql(`select count(*) from ${table} x where x::text ~ 'campaigner|mayfly'`), '0', table);
+});
+
 test('kill -9 of the node that feeds it: another carries on, nothing is lost, nothing comes twice', options, async () => {
 	await putToSleep();
 	const { body } = await begin(one, 'F', { params: { note: 'kill' }, rate: 15 });

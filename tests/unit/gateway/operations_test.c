@@ -171,6 +171,7 @@ static void make_batch(void)
  * All began an hour ago; half an hour ago the driver sent a command that waits. */
 static const char seed[] =
 	"delete from retained; delete from notices; delete from notice_spreads; delete from revocations; delete from "
+	"erasures; delete from idempotency; delete from actors; delete from webhooks; delete from "
 	"interest; delete from events; delete from commands; delete from "
 	"vehicle_heads; delete from grants; delete from "
 	"vehicles; "
@@ -1329,6 +1330,108 @@ START_TEST(grants_whose_time_is_over_end)
 }
 END_TEST
 
+/* Erasing somebody. */
+
+/* One look after the other, until none is open. */
+static void erase_to_the_end(void)
+{
+	uint64_t until = uv_hrtime() + SPREAD_NS;
+
+	while (strcmp(ask("select count(*) from erasures"), "0") != 0) {
+		ck_assert_msg(uv_hrtime() < until, "an erasure does not end");
+		revocation_look(w.revocation);
+		uv_run(loop_uv(w.loop), UV_RUN_ONCE);
+	}
+}
+
+/* It knows for whom it has to wait. */
+static bool erasure_was_looked_at(void)
+{
+	return strcmp(ask("select count(until) from erasures"), "1") == 0;
+}
+
+/* Where the name still stands, of those who are called dan. */
+static const char *where_dan_is_named(void)
+{
+	return ask(
+		"select string_agg(distinct t, ' ' order by t) from ("
+		"select 'commands' as t, c::text as x from commands c union all select 'events', e::text from events e "
+		"union all select 'grants', g::text from grants g union all select 'actors', a::text from actors a "
+		"union all select 'keys', k::text from idempotency k union all select 'webhooks', h::text from "
+		"webhooks h "
+		"union all select 'batches', b::text from batches b union all select 'erasures', r::text from erasures "
+		"r"
+		") as all_rows where x ~ '\\mdan\\M'");
+}
+
+START_TEST(who_is_erased_is_named_nowhere)
+{
+	three_commands_of("dan");
+	ask("update grants set granted_by = 'dan' where subject = 'vera'");
+	/* of whoever needs no grant, the last one is claimed at this moment */
+	ask("insert into commands (vehicle_id, id, name, issued_by, wake, redelivery, catalog, accepted_seq, "
+	    "timeout_seconds, "
+	    "timeline, created_at, expires_at, updated_at, due_at) select 'CAR' || n, uuid7_floor(now()), 'as admin ' "
+	    "|| n, 'dan', "
+	    "true, 'on_reconnect', '{}', 9, 20, step('accepted', '{\"by\": \"dan\"}'), now(), now() + interval '1 "
+	    "hour', now(), "
+	    "now() + interval '1 hour' from generate_series(2, 3) n;"
+	    "update commands set flight = 'claimed' where vehicle_id = 'CAR3'");
+	assert_ok("admin", API_SUBJECT_ERASE, "{\"subject\":\"dan\"}");
+	revocation_start(w.revocation);
+	erase_to_the_end();
+	ck_assert_str_eq(where_dan_is_named(), "");
+	ck_assert_str_eq(statuses_of("erased"), "as admin 2 accepted, as admin 3 accepted, driver canceled "
+						"ACCESS_REVOKED, owner canceled ACCESS_REVOKED, "
+						"viewer canceled ACCESS_REVOKED");
+	ck_assert_str_eq(ask("select granted_by from grants where subject = 'vera'"), "erased");
+}
+END_TEST
+
+/* What had begun when the erasure came writes a name that nobody is asked for any more. */
+START_TEST(what_was_under_way_is_erased_too)
+{
+	PGconn *conn = PQconnectdb(postgres.url);
+
+	PQclear(PQexec(conn, "begin"));
+	PQclear(PQexec(conn, "insert into actors (subject, address) values ('dan', '192.0.2.7');"
+			     "insert into idempotency (subject, key, fingerprint, vehicle_id, command_id) values "
+			     "('dan', 'k', 'f', 'CAR1', gen_random_uuid());"
+			     "insert into webhooks (id, subject, is_admin, url, secret) values (gen_random_uuid(), "
+			     "'dan', true, 'https://dan.example', 's');"
+			     "insert into grants (object_kind, object_id, subject, role, granted_by) values ('fleet', "
+			     "'F2', 'dan', 'viewer', 'test')"));
+	assert_ok("admin", API_SUBJECT_ERASE, "{\"subject\":\"dan\"}");
+	revocation_start(w.revocation);
+	pump_until(erasure_was_looked_at);
+	PQclear(PQexec(conn, "insert into commands (vehicle_id, id, name, issued_by, wake, redelivery, catalog, "
+			     "accepted_seq, timeout_seconds, created_at, "
+			     "expires_at, updated_at, due_at) select 'CAR2', uuid7_floor(t), 'late', 'dan', true, "
+			     "'on_reconnect', '{\"role\":\"driver\"}', "
+			     "1, 20, t, t + interval '1 hour', t, t + interval '1 hour' from (values "
+			     "(clock_timestamp())) as v(t); commit"));
+	ck_assert_int_eq(PQtransactionStatus(conn), PQTRANS_IDLE);
+	PQfinish(conn);
+	erase_to_the_end();
+	ck_assert_str_eq(where_dan_is_named(), "");
+	ck_assert_str_eq(ask("select issued_by from commands where name = 'late'"), "erased");
+}
+END_TEST
+
+/* Whoever comes again under the name afterwards is somebody else, and stays. */
+START_TEST(who_comes_after_an_erasure_is_somebody_else)
+{
+	assert_ok("admin", API_SUBJECT_ERASE, "{\"subject\":\"dan\"}");
+	revocation_start(w.revocation);
+	erase_to_the_end();
+	assert_ok("olga", API_GRANT_PUT, "{\"vehicle_id\":\"CAR1\",\"subject\":\"dan\",\"role\":\"driver\"}");
+	three_commands_of("dan");
+	assert_ok("admin", API_SUBJECT_ERASE, "{\"subject\":\"dave\"}");
+	erase_to_the_end();
+	ck_assert_str_eq(where_dan_is_named(), "actors commands events grants");
+}
+END_TEST
+
 START_TEST(moved_vehicle_leaves_its_fleets_people)
 {
 	three_commands_of("otto");
@@ -2131,6 +2234,9 @@ static void add_changes(Suite *suite)
 	tcase_add_test(tc, what_was_being_accepted_is_taken_back_too);
 	tcase_add_test(tc, what_comes_back_from_a_claim_is_taken_back);
 	tcase_add_test(tc, grants_whose_time_is_over_end);
+	tcase_add_test(tc, who_is_erased_is_named_nowhere);
+	tcase_add_test(tc, what_was_under_way_is_erased_too);
+	tcase_add_test(tc, who_comes_after_an_erasure_is_somebody_else);
 	tcase_add_test(tc, moved_vehicle_leaves_its_fleets_people);
 	tcase_add_test(tc, transfer_begins_anew);
 	tcase_add_test(tc, vehicle_is_registered_and_changed);
