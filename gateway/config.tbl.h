@@ -91,8 +91,8 @@ ISSUER("jwks_url", jwks_url, TEXT, "null", 0, 0, &RULE_KEYS_URL, true,
 	"The issuer's public keys by HTTPS; this or `jwks_file`. Fetched again at least once a day, on SIGHUP, and for "
 	"a key id that is not known.")
 ISSUER("subject_prefix", subject_prefix, TEXT, "\"\"", 0, 0, NULL, false,
-	"Put before each token's `sub`; with several issuers all must differ, so that no two share a subject. Where one begins with "
-	"another, tokens of the other with a `sub` that makes a subject of this one's are refused.")
+	"Put before each token's `sub`; with several issuers all must differ, so that no two share a subject. A token whose "
+	"subject begins with a longer one of another issuer's is refused.")
 ISSUER("scopes", scopes, TEXTS, "[\"vehicles:read\", \"commands:write\", \"keyfob:admin\"]", 0, 0, &RULE_SCOPES, false,
 	"The scopes that this issuer may grant; others in its tokens do not count.")
 
