@@ -13,11 +13,16 @@
 #include "gateway/network.h"
 
 #define NODE_MS 3000
+/* A node that has just been started lacks for a moment what it is about to connect to. */
+#define SETTLE_MS 5000
+#define AGAIN_MS 200
 
 struct question {
 	struct loop *loop;
 	struct http_client *client;
 	struct http_call call;
+	struct loop_timer again;
+	int64_t until; /* when what it lacks counts */
 	struct patient *patient;
 	char url[128];
 };
@@ -31,24 +36,26 @@ static void write_url(const struct address *a, char *url, size_t size)
 	snprintf(url, size, "http://%s%s%s:%u/readyz", v6 ? "[" : "", host, v6 ? "]" : "", a->port);
 }
 
-/* {"status":"not_ready","database":"ok","broker":"unavailable",…}: what it lacks. */
-static void report_node(struct patient *p, const json_t *said)
+/* {"status":"not_ready","database":"ok","broker":"unavailable",…}: adds what it lacks. */
+static void add_lacks(const json_t *said, struct text *lacks)
 {
-	struct text lacks = { 0 };
 	const char *what;
 	json_t *how;
 
 	json_object_foreach ((json_t *)(uintptr_t)said, what, how) {
 		if (strcmp(what, "status") != 0 && json_is_string(how) && strcmp(json_string_value(how), "ok") != 0)
-			text_addf(&lacks, "%s%s %s", lacks.len ? ", " : "", what, json_string_value(how));
+			text_addf(lacks, "%s%s %s", lacks->len ? ", " : "", what, json_string_value(how));
 	}
+}
+
+static void report_node(struct patient *p, const struct text *lacks)
+{
 	p->has_node = true;
-	if (lacks.len == 0)
+	if (lacks->len == 0)
 		find(p->report, "node", VERDICT_OK, "", "it runs, and is ready");
 	else
 		find(p->report, "node", VERDICT_FAILED, "what is below, and its log, say why", "it runs, but: %s",
-			lacks.data);
-	text_free(&lacks);
+			lacks->data);
 }
 
 static void on_closed(void *owner)
@@ -60,12 +67,28 @@ static void on_answer(struct http_call *call, const struct http_answer *answer)
 {
 	struct question *q = container_of(call, struct question, call);
 	json_auto_t *said = answer->end == HTTP_ANSWERED ? json_read(answer->body, answer->len) : NULL;
+	bool is_node = json_text_at(said, "node") && json_text_at(said, "database");
+	struct text lacks = { 0 };
 
-	if (json_text_at(said, "node") && json_text_at(said, "database"))
-		report_node(q->patient, said);
-	else
-		find(q->patient->report, "node", VERDICT_OK, "", "none with this configuration runs here");
-	http_client_close(q->client, on_closed, q);
+	if (is_node)
+		add_lacks(said, &lacks);
+	if (lacks.len > 0 && loop_monotonic_ms(q->loop) < q->until) {
+		loop_timer_start(&q->again, AGAIN_MS);
+	} else {
+		if (is_node)
+			report_node(q->patient, &lacks);
+		else
+			find(q->patient->report, "node", VERDICT_OK, "", "none with this configuration runs here");
+		http_client_close(q->client, on_closed, q);
+	}
+	text_free(&lacks);
+}
+
+static void on_again(struct loop_timer *timer)
+{
+	struct question *q = container_of(timer, struct question, again);
+
+	http_client_call(q->client, &q->call);
 }
 
 void check_node(struct patient *p)
@@ -81,6 +104,8 @@ void check_node(struct patient *p)
 	q.call = (struct http_call){
 		.method = "GET", .url = q.url, .timeout_ms = NODE_MS, .answer_max = 4096, .on_done = on_answer
 	};
+	loop_timer_init(q.loop, &q.again, on_again);
+	q.until = loop_monotonic_ms(q.loop) + SETTLE_MS;
 	http_client_call(q.client, &q.call);
 	loop_run(q.loop);
 	loop_free(q.loop);
