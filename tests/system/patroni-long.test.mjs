@@ -81,7 +81,7 @@ test('etcd, two servers under Patroni, two nodes', options, async () => {
 	const store = new Child('etcd', 'setpriv', [...asPostgres, 'setpriv', '--pdeathsig', 'TERM', '--', 'etcd', '--data-dir', join(home, 'etcd'), '--listen-client-urls', at, '--advertise-client-urls', at, '--listen-peer-urls', `http://127.0.0.1:${peer}`], { diesOfIt: true });
 	await store.untilUp(() => fetch(`${at}/health`).then(({ ok }) => ok, () => false), 60_000);
 	const servers = [];
-	for (const [name, host] of [['db1', '127.0.0.2'], ['db2', '127.0.0.3']]) servers.push(new Server(name, host, { port: await freePort(), rest: await freePort(), etcd }));
+	for (const [name, host] of [['db1', '127.0.0.3'], ['db2', '127.0.0.4']]) servers.push(new Server(name, host, { port: await freePort(), rest: await freePort(), etcd }));
 	for (const server of servers) await server.prepare();
 	servers[0].start();
 	await untilPrimary(servers[0]);

@@ -13,18 +13,18 @@ async function migrationsOf(commit) {
 	return new Map(lines.split('\n').filter(Boolean).map((line) => line.split('\t').reverse()).map(([path, what]) => [path, what.split(' ')[2]]));
 }
 
-// The newest version whose migrations are the beginning of ours, and not all of them; or what KEYFOB_VERSION_BEFORE names. null: there
+// The newest version whose migrations are the beginning of ours, none left out, and not all of them; or what KEYFOB_VERSION_BEFORE names. null: there
 // is none here.
 export async function versionBefore() {
 	if (!existsSync(join(root, '.git'))) return null;
 	if (process.env.KEYFOB_VERSION_BEFORE) return git('rev-parse', process.env.KEYFOB_VERSION_BEFORE);
-	const files = readdirSync(join(root, 'sql/migrations')).map((file) => `sql/migrations/${file}`);
+	const files = readdirSync(join(root, 'sql/migrations')).sort().map((file) => `sql/migrations/${file}`);
 	const hashes = (await git('hash-object', ...files)).split('\n');
 	const ours = new Map(files.map((file, i) => [file, hashes[i]]));
 	const changes = (await git('log', '--first-parent', '-m', '--format=%H', '--', 'sql/migrations')).split('\n').filter(Boolean);
 	for (const [i, commit] of changes.entries()) {
 		const theirs = await migrationsOf(commit);
-		const isBeginning = theirs.size > 0 && theirs.size < ours.size && [...theirs].every(([file, hash]) => ours.get(file) === hash);
+		const isBeginning = theirs.size > 0 && theirs.size < ours.size && [...ours].slice(0, theirs.size).every(([file, hash]) => theirs.get(file) === hash);
 		if (isBeginning) return i === 0 ? git('rev-parse', 'HEAD') : git('rev-parse', `${changes[i - 1]}^`);
 	}
 	return null;
