@@ -13,8 +13,8 @@ async function migrationsOf(commit) {
 	return new Map(lines.split('\n').filter(Boolean).map((line) => line.split('\t').reverse()).map(([path, what]) => [path, what.split(' ')[2]]));
 }
 
-// The newest version whose migrations are the beginning of ours, none left out, and not all of them; or what KEYFOB_VERSION_BEFORE names. null: there
-// is none here.
+// The newest version whose migrations are the beginning of ours, none left out, and not all of them; or what KEYFOB_VERSION_BEFORE names.
+// null: there is none here.
 export async function versionBefore() {
 	if (!existsSync(join(root, '.git'))) return null;
 	if (process.env.KEYFOB_VERSION_BEFORE) return git('rev-parse', process.env.KEYFOB_VERSION_BEFORE);
