@@ -9,7 +9,10 @@ with judged as materialized (
 	from (
 		select j.*, rfc3339(j.at) as created, rfc3339(j.expires_at) as expires, rfc3339(j.since) as since_text,
 			case when j.reachable then 'accepted' else 'waiting' end::command_status as status,
-			case when j.outcome = 'created' and j.hears and j.queued = 0 and j.returns is not true and j.ttl > 1 then 'claimed' else 'none' end::command_flight as flight
+			case when j.outcome = 'created' and j.hears and j.queued = 0 and j.ttl > 1
+				and (select true from commands c where c.vehicle_id = j.vehicle_id and c.status = 'sent' and c.flight = 'out' and c.redelivery <> 'never'
+					and c.publish_session is distinct from j.audience
+					and c.id >= (select uuid7_floor(now() - interval '8 days')) order by c.accepted_seq limit 1) is null then 'claimed' else 'none' end::command_flight as flight
 		from (
 			select s.*, s.at + make_interval(secs => s.ttl) as expires_at, case
 				when not s.exists or s.rank = 0 then 'not_found'
@@ -28,7 +31,7 @@ with judged as materialized (
 						and (a.due_at is not null or a.refused = 'NO_MSISDN' and v.msisdn is null)) end as wakeup,
 					case when k.subject is not null then (select c from commands c
 						where c.vehicle_id = k.vehicle_id and c.id = k.command_id and k.created_at > now() - interval '24 hours') end as earlier,
-					q.queued, q.returns,
+					q.queued,
 					i.publisher is not null and f.subscribed and h.reachable and h.claim_id is null
 						and (h.subscribed or coalesce(h.taken_at < clock_timestamp() - interval '1 second', true)) as hears
 				from unnest($1::uuid[], $2::text[], $3::text[], $4::bool[], $5::int[], $6::text[], $7::text[],
@@ -41,11 +44,10 @@ with judged as materialized (
 				left join idempotency k on k.subject = i.subject and k.key = i.key
 				cross join lateral grant_ranks(i.subject, i.vehicle_id, v.fleet_id) g
 				cross join lateral (
-					-- in the order of its index, so that what is over is not read
-					select count(*) filter (where o.status <> 'sent') as queued, bool_or(o.status = 'sent' and o.flight = 'out' and o.redelivery <> 'never'
-						and o.publish_session is distinct from audience(h)) as returns
-					from (select c.status, c.flight, c.redelivery, c.publish_session from commands c where c.vehicle_id = i.vehicle_id and c.status in ('accepted', 'waiting', 'sent')
-					      and c.id >= (select uuid7_floor(now() - interval '8 days')) order by c.accepted_seq offset 0) o
+					-- with order and limit, so that the index of what is open is read, and not the vehicle's history
+					select count(*) as queued from (
+						select from commands c where c.vehicle_id = i.vehicle_id and c.status in ('accepted', 'waiting')
+							and c.id >= (select uuid7_floor(now() - interval '8 days')) order by c.accepted_seq limit $19::int) o
 				) q
 				offset 0
 			) s
