@@ -55,6 +55,7 @@
 #define DRAIN_LOOK_MS 10
 #define SWEEP_MS 60000
 #define RESYNC_GAP_MS 10000
+#define RESYNC_AGAIN_MS 1000
 #define PARTITIONS_EVERY 60 /* sweeps */
 
 enum drain { RUNNING, HANDING_OVER, RECORDING, CLOSING_LINK, CLOSING_DATABASE, DRAINED };
@@ -165,6 +166,7 @@ static void on_installation(struct db_unit *unit, void *context, const struct fa
 static void connect_broker(struct flows *f);
 static void ask_resync(struct flows *f);
 static void on_resync(struct loop_timer *timer);
+static void on_question(void *owner, const char *text);
 static void on_sweep(struct loop_timer *timer);
 static void on_look(struct loop_timer *timer);
 
@@ -696,10 +698,24 @@ static void ask_resync(struct flows *f)
 	}
 	f->resync_due = false;
 	f->resync_asked_ms = now_ms;
-	const char *question = reachability_resync_begin(f->reachability);
-	sender_publish(
-		f->sender, &(struct mqtt_publish){
-				   .topic = f->resync_topic, .payload = question, .len = strlen(question), .qos = 1 });
+	reachability_resync_begin(f->reachability, on_question, f);
+}
+
+/* Where the database or the broker has gone meanwhile, it begins again. */
+static void on_question(void *owner, const char *text)
+{
+	struct flows *f = owner;
+
+	if (f->drain != RUNNING)
+		return;
+	if (text && sender_is_up(f->sender)) {
+		sender_publish(f->sender,
+			&(struct mqtt_publish){ .topic = f->resync_topic, .payload = text, .len = strlen(text), .qos = 1 });
+		return;
+	}
+	f->resync_due = true;
+	f->resync_at_ms = loop_monotonic_ms(f->loop) + RESYNC_AGAIN_MS;
+	ask_resync(f);
 }
 
 /* The lifecycle and the plain state topics have no number: no answer comes there. */

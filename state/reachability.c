@@ -34,6 +34,8 @@ struct reachability {
 	struct receipt looking; /* open while a look is under way */
 	bool stopped;
 	size_t events_under_way;
+	void (*on_question)(void *owner, const char *text);
+	void *question_owner;
 	int64_t resync_began_us, resync_began_ms; /* database clock; monotonic, 0: none is under way */
 	char resync_question[96];
 	int64_t resync_ending_us; /* the began_us of the one below */
@@ -66,6 +68,7 @@ static void write_quiets(struct batch_stage *stage, struct batch_cut *cut, struc
 static void on_look(struct loop_timer *timer);
 static void on_found(struct db_unit *unit, void *context, const struct fault *fault);
 static void on_look_over(struct receipt *looking);
+static void on_begun(struct db_unit *unit, void *context, const struct fault *fault);
 static void end_resync(struct reachability *r);
 static void on_resynced(struct db_unit *unit, void *context, const struct fault *fault);
 
@@ -349,13 +352,30 @@ static void on_look_over(struct receipt *looking)
 
 /* Resync. */
 
-const char *reachability_resync_begin(struct reachability *r)
+/* The database says itself when it began: where our guess of its clock ran ahead by more than the broker takes, a whole fleet that was
+ * named would count as not named. */
+void reachability_resync_begin(
+	struct reachability *r, void (*on_question)(void *owner, const char *text), void *owner)
 {
-	r->resync_began_us = db_now_us(r->options.writer);
-	r->resync_began_ms = loop_monotonic_ms(r->loop);
-	snprintf(r->resync_question, sizeof(r->resync_question), "{\"worker\":\"%s\",\"asked\":%" PRId64 "}",
-		r->options.worker, r->resync_began_us);
-	return r->resync_question;
+	struct db_unit *unit = db_unit_new(r->options.writer, on_begun, r);
+
+	r->on_question = on_question;
+	r->question_owner = owner;
+	db_unit_add(unit, &SQL_resync_begin);
+	db_unit_submit(unit);
+}
+
+static void on_begun(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct reachability *r = context;
+
+	if (!fault) {
+		r->resync_began_us = db_int(unit, 0, 0, 0);
+		r->resync_began_ms = loop_monotonic_ms(r->loop);
+		snprintf(r->resync_question, sizeof(r->resync_question), "{\"worker\":\"%s\",\"asked\":%" PRId64 "}",
+			r->options.worker, r->resync_began_us);
+	}
+	r->on_question(r->question_owner, fault ? NULL : r->resync_question);
 }
 
 static bool is_answer(const struct reachability *r, const struct mqtt_message *m)

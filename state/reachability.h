@@ -42,10 +42,11 @@ void reachability_receive(
 void reachability_disprove(struct reachability *, const char *vehicle_id, const char *session);
 /* A message came from this vehicle. */
 void reachability_prove(struct reachability *, const char *vehicle_id);
-/* The broker is asked to name everybody who is there, with the text that is returned (borrowed until the next question),
- * which it repeats when it has: who was not named in between is verified, in no less than return_delay_ms. The end of
- * another question says nothing. */
-const char *reachability_resync_begin(struct reachability *);
+/* The broker is to be asked to name everybody who is there: `on_question` gets the text to ask with (borrowed for the call; NULL: the
+ * database did not answer), which the broker repeats when it has. Who was not named in between is verified, in no less than
+ * return_delay_ms. The end of another question says nothing. */
+void reachability_resync_begin(
+	struct reachability *, void (*on_question)(void *owner, const char *text), void *owner);
 void reachability_resync_end(
 	struct reachability *, const struct batch_fence *, const struct mqtt_message *, struct receipt *);
 
