@@ -5,9 +5,12 @@
 #include <errno.h>
 #include <mosquitto.h>
 #include <mqtt_protocol.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <uv.h>
 
 #include "base/log.h"
@@ -19,8 +22,11 @@
 #define BATCH_BYTES_MAX (8 << 20) /* a batch is handed over when it holds as much, full or not */
 #define PUBACKS_MAX 4096	  /* so many and the owner hears them, before more is read */
 #define SUBACK_FAILED 0x80	  /* MQTT 5 §3.9.3: this and above */
+#define UNRECEIVED_MS_MAX 5000	  /* what was written and the broker's machine has not confirmed ends the connection */
 
 static void listen_to(struct mosquitto *);
+static void bound_silence(const struct connection *);
+static void set_hard_end(const struct connection *, bool yes);
 static void on_connack(struct mosquitto *, void *, int reason, int flags, const mosquitto_property *);
 static void read_abilities(struct connection *, const mosquitto_property *);
 static void on_suback(struct mosquitto *, void *, int mid, int count, const int *granted, const mosquitto_property *);
@@ -46,10 +52,28 @@ void connection_open(struct connection *c, struct loop *loop, struct mosquitto *
 	if (c->tls)
 		mosquitto_log_callback_set(handle, on_log);
 	c->watch = watch_new(loop_uv(loop), mosquitto_socket(handle), on_ready, owner);
+	bound_silence(c);
+	set_hard_end(c, true);
 	if (c->watch)
 		watch_set(c->watch, UV_WRITABLE);
 	else
 		connection_lose(c, strerror(errno));
+}
+
+/* A message's expiry counts from when the broker has it: a request that lay in a dead line is late by no more than this. */
+static void bound_silence(const struct connection *c)
+{
+	unsigned int ms = UNRECEIVED_MS_MAX;
+	setsockopt(mosquitto_socket(c->handle), IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
+}
+
+/* What a dead line has not taken goes with the socket, also when the process is killed. Otherwise the kernel would keep it for minutes,
+ * and a request whose claim is long released would arrive behind later ones. The broker may lose what it has not read yet, too: a feed's
+ * acknowledgements, which are never late, end in order. */
+static void set_hard_end(const struct connection *c, bool yes)
+{
+	struct linger at_once = { .l_onoff = yes && !c->feed, .l_linger = 0 };
+	setsockopt(mosquitto_socket(c->handle), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 }
 
 static void listen_to(struct mosquitto *handle)
@@ -330,6 +354,7 @@ void connection_forget_news(struct connection *c)
 void connection_disconnect(struct connection *c)
 {
 	assert(!c->is_held);
+	set_hard_end(c, c->awaited.count > 0);
 	mosquitto_disconnect_v5(c->handle, 0, NULL);
 	write_out(c);
 }

@@ -66,7 +66,7 @@ struct connection {
  * It may be lost at once. */
 void connection_open(struct connection *, struct loop *, struct mosquitto *handle,
 	void (*on_ready)(void *owner, int events), void *owner);
-/* Drops it without a DISCONNECT. Nothing happens when there is none. */
+/* Drops it without a DISCONNECT; what the broker has not got by then, it never gets. Nothing happens when there is none. */
 void connection_drop(struct connection *);
 /* connection_drop(), and the memory of the news. */
 void connection_free(struct connection *);

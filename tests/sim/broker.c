@@ -30,6 +30,7 @@
 #define BACKOFF_MS_MAX 5000
 #define STEADY_MS 5000
 #define SILENCE_LOOK_MS 200 /* how often a line that carries nothing is looked at */
+#define HELD_MS_MAX 5000    /* what a silent line holds for longer ends it (UNRECEIVED_MS_MAX in base/mqtt/connection.c) */
 
 /* A message, shared by all who get it. */
 struct letter {
@@ -37,6 +38,7 @@ struct letter {
 	size_t len;
 	int qos;
 	int64_t expires_ms; /* 0: never */
+	int64_t held_ms;    /* by a silent line, before the broker had it */
 	unsigned refs;
 };
 
@@ -536,7 +538,6 @@ static void hear(struct mqtt_link *l, struct parcel *p)
 	}
 }
 
-/* A feed link stands still from a batch to its acknowledgement, and does not see the end of its line before. */
 /* The first of what is on its way, once its time has come; NULL: there is none, or the timer looks again. */
 static struct parcel *next_due(const struct mqtt_link *l, const struct list *queue, struct loop_timer *timer)
 {
@@ -555,6 +556,7 @@ static struct parcel *next_due(const struct mqtt_link *l, const struct list *que
 	return p;
 }
 
+/* A feed link stands still from a batch to its acknowledgement, and does not see the end of its line before. */
 static void on_hearing(struct loop_timer *timer)
 {
 	struct mqtt_link *l = container_of(timer, struct mqtt_link, hearing);
@@ -641,14 +643,15 @@ static void end_line(struct mqtt_link *l, const char *reason, bool in_order)
 		publish_will(l);
 }
 
-/* A line breaks: each end hears of it in its own time, and a feed not before it has done with what it holds. */
+/* A line breaks: each end hears of it in its own time, and a feed not before it has done with what it holds. What a silent line has not
+ * taken is gone with its socket (base/mqtt/connection.c). */
 static void drop_line(struct mqtt_link *l, const char *reason)
 {
 	if (!l->is_open)
 		return;
 	l->is_open = false;
 	throw_away(&l->to_client);
-	if (chance_of(500))
+	if (chance_of(500) || is_silent(l))
 		throw_away(&l->to_broker);
 	to_broker(l, LOST);
 	if (l->state == CLOSING || l->is_dead)
@@ -713,7 +716,7 @@ static void route(struct letter *letter, bool retain, int *ret_reason)
 		deliver(s, f, letter);
 	}
 	*ret_reason = is_heard || !broker.habits.says_nobody ? 0 : NO_MATCHING_SUBSCRIBERS;
-	record_published(letter->topic, letter->payload, letter->len, letter->qos, *ret_reason != 0);
+	record_published(letter->topic, letter->payload, letter->len, *ret_reason != 0, letter->held_ms);
 	if (strcmp(letter->topic, PREFIX "/" NAMESPACE "/resync") == 0)
 		retell(letter);
 }
@@ -826,6 +829,7 @@ static void on_publish(struct mqtt_link *l, struct parcel *p)
 
 	if (p->letter->expires_ms > 0)
 		p->letter->expires_ms = world_ms() + 1000 * p->letter->expires_ms;
+	p->letter->held_ms = world_ms() - p->due_ms;
 	route(p->letter, p->retain, &reason);
 	if (p->qos == 0 || !l->is_open)
 		return;
@@ -855,11 +859,19 @@ static void read_parcel(struct mqtt_link *l, struct parcel *p)
 		on_publish(l, p);
 }
 
+static bool has_held_too_long(const struct mqtt_link *l)
+{
+	return is_silent(l) && l->is_open && !list_is_empty(&l->to_broker) &&
+	       world_ms() - parcel_of(l->to_broker.next)->due_ms > HELD_MS_MAX;
+}
+
 static void on_reading(struct loop_timer *timer)
 {
 	struct mqtt_link *l = container_of(timer, struct mqtt_link, reading);
 
 	struct parcel *p = next_due(l, &l->to_broker, timer);
+	if (!p && has_held_too_long(l))
+		drop_line(l, "timed out");
 	if (!p)
 		return;
 	list_remove(&p->node);

@@ -14,7 +14,8 @@
 void record_begin(int64_t slow_ms);
 
 /* the broker */
-void record_published(const char *topic, const char *payload, size_t len, int qos, bool disproved);
+/* `held_ms`: by a line that carried nothing for a while. */
+void record_published(const char *topic, const char *payload, size_t len, bool disproved, int64_t held_ms);
 void record_presence(const char *vehicle_id, bool is_there);
 /* vehicles */
 void record_received(const char *vehicle_id, const char *id, int64_t expires_us, bool is_qos0);

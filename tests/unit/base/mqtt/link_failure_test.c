@@ -1,4 +1,5 @@
 /* link_failure_test.c - links whose broker dies, refuses, is silent, or is somebody else. */
+#include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
@@ -231,6 +232,63 @@ START_TEST(test_wrong_broker)
 }
 END_TEST
 
+/* A caller that is accepted, and from then on a broker that reads nothing. */
+static int accept_caller(int fd)
+{
+	int peer = -1;
+	char connect_packet[256];
+	run_until((peer = accept(fd, NULL, NULL)) >= 0);
+	run_until(recv(peer, connect_packet, sizeof connect_packet, MSG_DONTWAIT) > 0);
+	ck_assert_int_eq(write(peer, CONNACK, sizeof CONNACK - 1), sizeof CONNACK - 1);
+	run_until(sender.ups);
+	return peer;
+}
+
+/* All that still comes; -1: the connection was cut off, 0: it ended in order. */
+static ssize_t read_to_the_end(int peer, size_t *len)
+{
+	static char bytes[1 << 16];
+	ssize_t n;
+	for (*len = 0; (n = read(peer, bytes, sizeof bytes)) > 0; *len += (size_t)n) {
+	}
+	return n;
+}
+
+START_TEST(test_what_a_dead_line_holds)
+{
+	static char payload[1 << 20];
+	size_t sent = 0, arrived;
+	int fd = listen_here();
+	peer_start(&sender, "sender", SEND);
+	int peer = accept_caller(fd);
+	for (; sent < 64 * sizeof payload; sent += sizeof payload)
+		link_publish(sender.link,
+			&(struct mqtt_publish){ .topic = "t", .payload = payload, .len = sizeof payload, .qos = 1 });
+	sender.closes_in = 'd';
+	link_reconnect(sender.link);
+	run_until(sender.closed);
+	ck_assert_int_eq(read_to_the_end(peer, &arrived), -1);
+	ck_assert_int_eq(errno, ECONNRESET);
+	ck_assert_uint_lt(arrived, sent);
+	close(peer);
+	close(fd);
+}
+END_TEST
+
+START_TEST(test_goodbye_ends_in_order)
+{
+	size_t arrived;
+	int fd = listen_here();
+	peer_start(&sender, "sender", SEND);
+	int peer = accept_caller(fd);
+	peer_close(&sender);
+	ck_assert_int_eq(read_to_the_end(peer, &arrived), 0);
+	ck_assert_uint_eq(arrived, 2); /* DISCONNECT */
+	close(peer);
+	close(fd);
+}
+END_TEST
+
 START_TEST(test_not_authorised)
 {
 	restart_with("allow_anonymous false");
@@ -388,6 +446,8 @@ int main(void)
 	tcase_add_test(failures, test_no_such_name);
 	tcase_add_test(failures, test_silent_broker);
 	tcase_add_loop_test(failures, test_wrong_broker, 0, 2 * (sizeof wrong / sizeof *wrong));
+	tcase_add_test(failures, test_what_a_dead_line_holds);
+	tcase_add_test(failures, test_goodbye_ends_in_order);
 	tcase_add_test(failures, test_not_authorised);
 	tcase_add_test(failures, test_subscription_refused);
 	tcase_add_test(tls, test_tls);
