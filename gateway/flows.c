@@ -709,8 +709,9 @@ static void on_question(void *owner, const char *text)
 	if (f->drain != RUNNING)
 		return;
 	if (text && sender_is_up(f->sender)) {
-		sender_publish(f->sender,
-			&(struct mqtt_publish){ .topic = f->resync_topic, .payload = text, .len = strlen(text), .qos = 1 });
+		sender_publish(
+			f->sender, &(struct mqtt_publish){
+					   .topic = f->resync_topic, .payload = text, .len = strlen(text), .qos = 1 });
 		return;
 	}
 	f->resync_due = true;

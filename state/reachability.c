@@ -354,8 +354,7 @@ static void on_look_over(struct receipt *looking)
 
 /* The database says itself when it began: where our guess of its clock ran ahead by more than the broker takes, a whole fleet that was
  * named would count as not named. */
-void reachability_resync_begin(
-	struct reachability *r, void (*on_question)(void *owner, const char *text), void *owner)
+void reachability_resync_begin(struct reachability *r, void (*on_question)(void *owner, const char *text), void *owner)
 {
 	struct db_unit *unit = db_unit_new(r->options.writer, on_begun, r);
 

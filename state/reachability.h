@@ -45,8 +45,7 @@ void reachability_prove(struct reachability *, const char *vehicle_id);
 /* The broker is to be asked to name everybody who is there: `on_question` gets the text to ask with (borrowed for the call; NULL: the
  * database did not answer), which the broker repeats when it has. Who was not named in between is verified, in no less than
  * return_delay_ms. The end of another question says nothing. */
-void reachability_resync_begin(
-	struct reachability *, void (*on_question)(void *owner, const char *text), void *owner);
+void reachability_resync_begin(struct reachability *, void (*on_question)(void *owner, const char *text), void *owner);
 void reachability_resync_end(
 	struct reachability *, const struct batch_fence *, const struct mqtt_message *, struct receipt *);
 

@@ -52,7 +52,6 @@ void connection_open(struct connection *c, struct loop *loop, struct mosquitto *
 	if (c->tls)
 		mosquitto_log_callback_set(handle, on_log);
 	c->watch = watch_new(loop_uv(loop), mosquitto_socket(handle), on_ready, owner);
-	bound_silence(c);
 	set_hard_end(c, true);
 	if (c->watch)
 		watch_set(c->watch, UV_WRITABLE);
@@ -278,6 +277,7 @@ static void on_connack(
 	read_abilities(c, properties);
 	if (c->is_lost)
 		return;
+	bound_silence(c);
 	c->is_accepted = true;
 	note(c)->accepted = true;
 	c->news.session_present = flags & 1;

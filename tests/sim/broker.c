@@ -30,7 +30,7 @@
 #define BACKOFF_MS_MAX 5000
 #define STEADY_MS 5000
 #define SILENCE_LOOK_MS 200 /* how often a line that carries nothing is looked at */
-#define HELD_MS_MAX 5000    /* what a silent line holds for longer ends it (UNRECEIVED_MS_MAX in base/mqtt/connection.c) */
+#define HELD_MS_MAX 5000 /* what a silent line holds for longer ends it (UNRECEIVED_MS_MAX in base/mqtt/connection.c) */
 
 /* A message, shared by all who get it. */
 struct letter {

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, 
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import mqtt from 'mqtt';
-import { atEnd, Child } from './children.mjs';
+import { atEnd, Child, freePort } from './children.mjs';
 import { startExample } from './examples.mjs';
 import {
 	adminToken, build, feedOf, folder, gatewayPassword, isSanitized, poll, Record, registerVehicle, rest, run, sendCommand, startInstallation, vehicleIds,
@@ -17,7 +17,7 @@ const ids = vehicleIds(8);
 const [simulated, , , , , own] = ids; // as ./dev run has them
 const exampleId = ids[7];
 const catalog = join(root, 'gateway/catalog.example.yaml');
-const { broker, node } = await startInstallation({ ids, config: { commands: { catalog }, lifecycle: { verify_delay: '300ms' } } });
+const { broker, node } = await startInstallation({ ids, config: { commands: { catalog }, lifecycle: { verify_delay: '300ms' }, webhooks: { anywhere: true } } });
 const admin = await adminToken();
 const clone = join(folder, 'clone');
 
@@ -37,18 +37,19 @@ function prepareClone() {
 	writeFileSync(join(clone, '.keyfob/run/vehicle.password'), broker.password);
 	mkdirSync(join(clone, 'app/node_modules'), { recursive: true }); // what `npm install` makes there
 	symlinkSync(join(root, 'web/client'), join(clone, 'app/node_modules/keyfob-client'));
-	symlinkSync(join(root, 'tests/system/node_modules/ws'), join(clone, 'app/node_modules/ws'));
+	for (const name of ['ws', 'standardwebhooks']) symlinkSync(join(root, 'tests/system/node_modules', name), join(clone, 'app/node_modules', name));
 }
 
 const shell = (text, ready) => ['-c', `cd "$1" && set -euo pipefail\n[ ! -e .keyfob/run/env ] || . .keyfob/run/env\n${text}\n${ready ?? ''}`, 'bash', clone];
 
-// Block after block; `meanwhile` is called after each. What each said, in one text.
-async function follow(page, meanwhile = async () => {}) {
+// Block after block, as `edit` has it; `meanwhile` is called after each. What each said, in one text.
+async function follow(page, meanwhile = async () => {}, edit = (text) => text) {
 	const staying = [];
 	let said = '';
 	for (const block of blocksOf(page)) {
+		block.text = edit(block.text);
 		if (block.word === 'run') said += `${await run('bash', shell(block.text))}\n`;
-		else if (block.word === 'stay') staying.push(new Child(`${page.replace(/\W/g, '-')}-${staying.length}`, 'bash', shell(block.text.replace(/^(?=\S+ .*vehicle)/m, 'exec '))));
+		else if (block.word === 'stay') staying.push(new Child(`${page.replace(/\W/g, '-')}-${staying.length}`, 'bash', shell(block.text.replace(/^(?=\S+ .*(vehicle|receiver))/m, 'exec '))));
 		else if (block.word) writeFileSync(join(clone, block.word), block.text);
 		await meanwhile(block, staying.at(-1));
 	}
@@ -86,6 +87,21 @@ test('the guide for app developers: by curl, and by the client', options, async 
 	assert.match(said, /"doors\.unlock" ?: ?\{/);
 	assert.match(said, /"status" ?: ?"succeeded"/);
 	assert.match(said, /^accepted \nsent \nsucceeded \nBlue hatchback connected at \d+$/m);
+});
+
+test('the page on webhooks: a receiver hears every step of a command', options, async () => {
+	const port = await freePort();
+	let receiver;
+	const { told } = await follow(
+		'docs/webhooks.md',
+		async ({ word }, staying) => {
+			if (word === 'stay') await poll(() => fetch(`http://127.0.0.1:${port}`).catch(() => null), (answer) => answer?.status === 400, { what: 'the receiver listens' });
+			if (word === 'stay') receiver = staying;
+			if (word === 'run' && receiver) await receiver.untilUp(() => /command\.updated succeeded$/m.test(receiver.logText()), 10_000);
+		},
+		(text) => text.replaceAll('8000', String(port)),
+	);
+	assert.match(told, new RegExp(`^${simulated} \\d+ command\\.updated accepted\n[^]*^${simulated} \\d+ command\\.updated succeeded$`, 'm'));
 });
 
 test('it says what to do with each problem, and what each status means', once, () => {
