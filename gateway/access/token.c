@@ -469,6 +469,8 @@ static const char *read_subject(struct reading *r)
 	int len = snprintf(r->caller.subject, SUBJECT_SIZE, "%s%s", prefix, sub);
 	if (len >= SUBJECT_SIZE)
 		return "the token's sub is too long";
+	if (strcmp(r->caller.subject, SUBJECT_ERASED) == 0)
+		return "the token's sub is nobody's name";
 	return is_of_another_issuer(t, r->issuer, r->caller.subject) ? "the token's sub is of another issuer's" : NULL;
 }
 

@@ -17,6 +17,7 @@ struct verifier;
 
 #define TOKEN_BYTES_MAX 8192
 #define SUBJECT_SIZE 256
+#define SUBJECT_ERASED "erased" /* what is written for who was erased (sql/migrations); nobody is called so */
 #define TOKEN_LEEWAY_US (30LL * 1000 * 1000) /* two clocks may differ by so much: a token is good until then */
 
 enum token_scope {

@@ -7,6 +7,7 @@
 #include "base/loop.h"
 #include "base/memory.h"
 #include "base/rfc3339.h"
+#include "gateway/access/token.h"
 #include "gateway/api_internal.h"
 
 #define SUBJECT_MAX 255
@@ -45,6 +46,8 @@ bool grant_check_subject(struct api_call *call)
 		return false;
 	if (!subject || !is_subject(subject))
 		return refuse(call, "subject has 1 to 255 bytes, none of them a control character");
+	if (strcmp(subject, SUBJECT_ERASED) == 0)
+		return refuse(call, "subject is nobody's name: it stands for who was erased");
 	return true;
 }
 

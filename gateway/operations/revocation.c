@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/loop.h"
 #include "base/memory.h"
 #include "base/receipt.h"
@@ -124,7 +125,7 @@ static void on_timer(struct loop_timer *timer)
 
 	unit = db_unit_new(r->reader, on_erased, r);
 	receipt_open(&r->look);
-	db_unit_add(unit, &SQL_erasures_look);
+	db_unit_add(unit, &SQL_erasures_step);
 	db_param_int(unit, ERASED_MAX);
 	db_unit_submit(unit);
 }
@@ -133,6 +134,11 @@ static void on_erased(struct db_unit *unit, void *context, const struct fault *f
 {
 	struct revocation *r = context;
 
+	const char *failed = fault ? NULL : db_text(unit, 0, 0, 1);
+
+	if (failed)
+		log_warn(
+			"access", "a step of an erasure failed, it is tried again later", LOG_TEXT("sqlstate", failed));
 	if (!fault && db_bool(unit, 0, 0, 0))
 		r->again = true;
 	receipt_close(&r->look, fault);

@@ -26,7 +26,7 @@ static const struct {
 	{ &SQL_due_timers, true },
 	{ &SQL_revocations_look, true },
 	{ &SQL_grants_expired, true },
-	{ &SQL_erasures_look, false },
+	{ &SQL_erasures_step, false },
 	{ &SQL_batch_renew, true },
 	{ &SQL_batch_take, true },
 	{ &SQL_notices_expire, true },

@@ -1432,6 +1432,53 @@ START_TEST(who_comes_after_an_erasure_is_somebody_else)
 }
 END_TEST
 
+static bool dan_has_failed(void)
+{
+	return strcmp(ask("select count(*) from erasures where subject = 'dan' and failures > 0"), "1") == 0;
+}
+
+static bool only_dan_is_left(void)
+{
+	return strcmp(ask("select string_agg(subject, ' ') from erasures"), "dan") == 0;
+}
+
+/* Dan's cannot be done for now, and was due before the other: that one does not wait for it. Once it can be done, it is. */
+START_TEST(an_erasure_that_fails_rests_while_others_go_on)
+{
+	ask("create function stumble() returns trigger language plpgsql as $$ begin raise exception 'not now'; end $$;"
+	    "create trigger stumble before update on commands for each row "
+	    "when (old.issued_by = 'dan' and new.issued_by <> 'dan') execute function stumble()");
+	assert_ok("admin", API_SUBJECT_ERASE, "{\"subject\":\"dan\"}");
+	revocation_start(w.revocation);
+	pump_until(dan_has_failed);
+	ck_assert_str_eq(ask("select due_at between now() and now() + interval '8 seconds' from erasures"), "t");
+	ask("update erasures set due_at = '2000-01-01', failures = 20");
+	assert_ok("admin", API_SUBJECT_ERASE, "{\"subject\":\"vera\"}");
+	pump_until(only_dan_is_left);
+	ck_assert_str_eq(ask("select failures > 20 and due_at > now() + interval '59 minutes' from erasures"), "t");
+	ck_assert_str_eq(ask("select count(*) from commands where issued_by = 'dan'"), "1");
+	ask("drop function stumble cascade; update erasures set due_at = now()");
+	erase_to_the_end();
+	ck_assert_str_eq(where_dan_is_named(), "");
+}
+END_TEST
+
+/* Or else they would be whoever was erased: their commands, and what their rights took back. */
+START_TEST(nobody_is_called_erased)
+{
+	static const char *const subject = "{\"vehicle_id\":\"CAR1\",\"subject\":\"erased\"}";
+
+	assert_refused("admin", API_SUBJECT_ERASE, "{\"subject\":\"erased\"}", "invalid-params");
+	assert_refused("olga", API_VEHICLE_TRANSFER, subject, "invalid-params");
+	assert_refused("olga", API_GRANT_DELETE, subject, "invalid-params");
+	assert_refused("olga", API_GRANT_PUT, "{\"vehicle_id\":\"CAR1\",\"subject\":\"erased\",\"role\":\"owner\"}",
+		"invalid-params");
+	assert_refused("max", API_FLEET_GRANT_PUT, "{\"fleet_id\":\"F1\",\"subject\":\"erased\",\"role\":\"viewer\"}",
+		"invalid-params");
+	assert_ok("olga", API_GRANT_PUT, "{\"vehicle_id\":\"CAR1\",\"subject\":\"b:erased\",\"role\":\"viewer\"}");
+}
+END_TEST
+
 START_TEST(moved_vehicle_leaves_its_fleets_people)
 {
 	three_commands_of("otto");
@@ -2237,6 +2284,8 @@ static void add_changes(Suite *suite)
 	tcase_add_test(tc, who_is_erased_is_named_nowhere);
 	tcase_add_test(tc, what_was_under_way_is_erased_too);
 	tcase_add_test(tc, who_comes_after_an_erasure_is_somebody_else);
+	tcase_add_test(tc, an_erasure_that_fails_rests_while_others_go_on);
+	tcase_add_test(tc, nobody_is_called_erased);
 	tcase_add_test(tc, moved_vehicle_leaves_its_fleets_people);
 	tcase_add_test(tc, transfer_begins_anew);
 	tcase_add_test(tc, vehicle_is_registered_and_changed);

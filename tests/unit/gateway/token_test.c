@@ -429,6 +429,32 @@ START_TEST(an_issuer_speaks_of_its_own_subjects_alone)
 }
 END_TEST
 
+/* The name that is written for who was erased is nobody's, however prefix and sub come to it. */
+START_TEST(nobody_is_called_erased)
+{
+	static const struct {
+		const char *prefix, *sub, *subject; /* NULL: refused */
+	} cases[] = {
+		{ "", "erased", NULL },
+		{ "er", "ased", NULL },
+		{ "erased", "2", "erased2" },
+		{ "b:", "erased", "b:erased" },
+		{ "", "Erased", "Erased" },
+	};
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char claims[256];
+		trust_close();
+		trust_open(&(struct token_issuer){
+			"https://idp.test", "keyfob", keys_file, NULL, cases[i].prefix, SCOPES_ALL });
+		snprintf(claims, sizeof(claims), "{" ISS AUD "\"sub\":\"%s\"," EXP "}", cases[i].sub);
+		if (cases[i].subject)
+			ck_assert_str_eq(good(token_signed(ec, HEADER_ES, claims)).subject, cases[i].subject);
+		else
+			ck_assert_str_eq(verdict_of_claims(claims), "the token's sub is nobody's name");
+	}
+}
+END_TEST
+
 /* RFC 7797 §6: b64 without crit is none of it; a token in a token is no claims; nor is what says a thing twice. */
 START_TEST(two_readers_of_a_token_would_read_the_same)
 {
@@ -625,6 +651,7 @@ int main(void)
 		times_count_with_thirty_seconds,
 		a_subject_is_required_and_fits,
 		an_issuer_speaks_of_its_own_subjects_alone,
+		nobody_is_called_erased,
 		two_readers_of_a_token_would_read_the_same,
 		scopes_in_all_their_forms,
 		what_is_no_token_is_refused,
