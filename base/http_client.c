@@ -16,6 +16,8 @@
 #include "base/memory.h"
 #include "base/public_address.h"
 
+#define HEAD_MAX (64 * 1024) /* libcurl would keep all of it, and as many 1xx before it as come */
+
 struct http_client {
 	struct loop *loop;
 	CURLM *multi;
@@ -36,6 +38,7 @@ struct transfer {
 	CURL *easy;
 	struct curl_slist *headers;
 	struct text body;
+	size_t head_len; /* with what comes of 1xx and of trailers */
 	bool has_head, cut;
 	bool refused, opened; /* an address by public_only; a socket to another */
 };
@@ -189,12 +192,20 @@ void http_client_call(struct http_client *client, struct http_call *call)
 	curl_multi_add_handle(client->multi, t->easy);
 }
 
+static bool is_endless(const struct transfer *t)
+{
+	return t->head_len > HEAD_MAX;
+}
+
 /* The empty line after a final head (RFC 9110 §15.2: 1xx is none). */
 static size_t on_head(char *line, size_t size, size_t count, void *context)
 {
 	struct transfer *t = context;
 	long status = 0;
 
+	t->head_len += size * count;
+	if (is_endless(t))
+		return 0;
 	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (size * count == 2 && line[0] == '\r' && status >= 200)
 		t->has_head = true;
@@ -338,7 +349,9 @@ static void finish(struct transfer *t, CURLcode code)
 		.body = t->body.data ? t->body.data : "",
 		.len = t->body.len,
 		.cut = code != CURLE_OK,
-		.why = code == CURLE_OK ? NULL : curl_easy_strerror(code),
+		.why = is_endless(t)	  ? "a head of more than 64 KiB"
+		       : code == CURLE_OK ? NULL
+					  : curl_easy_strerror(code),
 		.cache_control = header_of(t, "Cache-Control"),
 		.retry_after_s = retry_after_s,
 		.inside = t->refused && !t->opened };

@@ -1,4 +1,4 @@
-/* http_client.h - outgoing HTTP on the loop: every call ends by itself, within its time and its size.
+/* http_client.h - outgoing HTTP on the loop: every call ends by itself, within its time and its size, of which 64 KiB are for the head.
  *
  * Redirects are not followed. Unless it may be repeated, a call never goes out on a connection that was used before: so it is sent
  * at most once. libcurl is seen in http_client.c and http_url.c alone; names are resolved off the loop, and a proxy is taken from the environment, as
@@ -26,7 +26,7 @@ struct http_answer { /* borrowed until on_done returns */
 	const char *body; /* NUL-terminated */
 	size_t len;
 	bool cut;		   /* the body was longer than answer_max, or did not come whole */
-	const char *why;	   /* of what was not answered: libcurl's word, without URL or secret */
+	const char *why;	   /* of what was not answered: libcurl's word or ours, without URL or secret */
 	int64_t retry_after_s;	   /* RFC 9110 §10.2.3: seconds, also where the header has a date; 0: not there */
 	const char *cache_control; /* RFC 9111 §5.2: the header's text; NULL: not there */
 	bool inside;		   /* every address that there is was refused by public_only */

@@ -19,7 +19,8 @@
 #include "base/memory.h"
 
 #define KEYS_MAX 64
-#define RSA_BITS_MIN 2048 /* RFC 7518 §3.3 */
+#define RSA_BITS_MIN 2048  /* RFC 7518 §3.3 */
+#define RSA_BITS_MAX 16384 /* past it OpenSSL verifies nothing (OPENSSL_RSA_MAX_MODULUS_BITS) */
 #define LOOK_AGAIN_US (10 * 1000 * 1000)
 
 struct jwks_key {
@@ -64,8 +65,8 @@ static const struct key_type {
 };
 
 static char *file_read(const char *file, char *ret_why, size_t why_size);
-static struct jwks_keys *keys_read(char **text, char *ret_why, size_t why_size);
-static void keys_add(struct jwks_keys *, const json_t *jwk);
+static struct jwks_keys *keys_read(char **text, bool published, char *ret_why, size_t why_size);
+static void keys_add(struct jwks_keys *, const json_t *jwk, bool published);
 static bool key_read(const json_t *jwk, struct jwks_key *ret);
 
 struct jwks *jwks_new_empty(void)
@@ -127,7 +128,7 @@ static bool take(struct jwks *j, char *text, char *ret_why, size_t why_size)
 		free(text);
 		return true;
 	}
-	struct jwks_keys *keys = keys_read(&text, ret_why, why_size);
+	struct jwks_keys *keys = keys_read(&text, !j->file, ret_why, why_size);
 	if (!keys)
 		return false;
 	jwks_keys_unref(swap(j, keys));
@@ -198,7 +199,7 @@ static char *file_read(const char *file, char *ret_why, size_t why_size)
 }
 
 /* Takes `*text`, also when it fails. */
-static struct jwks_keys *keys_read(char **text, char *ret_why, size_t why_size)
+static struct jwks_keys *keys_read(char **text, bool published, char *ret_why, size_t why_size)
 {
 	struct jwks_keys *keys = memory_new(sizeof(*keys));
 	atomic_init(&keys->refs, 1);
@@ -209,7 +210,7 @@ static struct jwks_keys *keys_read(char **text, char *ret_why, size_t why_size)
 	size_t i;
 	const json_t *jwk;
 	json_array_foreach (list, i, jwk)
-		keys_add(keys, jwk);
+		keys_add(keys, jwk, published);
 	if (keys->count > 0)
 		return keys;
 	jwks_keys_unref(keys);
@@ -218,10 +219,22 @@ static struct jwks_keys *keys_read(char **text, char *ret_why, size_t why_size)
 	return NULL;
 }
 
-/* A key that cannot be used is passed over (RFC 7517 §5): sets hold encryption keys and new curves, too. */
-static void keys_add(struct jwks_keys *keys, const json_t *jwk)
+/* RFC 7518 §6.2.2, §6.3.2. Where everybody can read it, everybody signs by it. */
+static bool has_private_part(const json_t *jwk)
 {
-	if (keys->count < KEYS_MAX && key_read(jwk, &keys->keys[keys->count]))
+	static const char *const members[] = { "d", "p", "q", "dp", "dq", "qi" };
+	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+		if (json_object_get(jwk, members[i]))
+			return true;
+	return false;
+}
+
+/* A key that cannot be used is passed over (RFC 7517 §5): sets hold encryption keys and new curves, too. */
+static void keys_add(struct jwks_keys *keys, const json_t *jwk, bool published)
+{
+	if (keys->count == KEYS_MAX || (published && has_private_part(jwk)))
+		return;
+	if (key_read(jwk, &keys->keys[keys->count]))
 		keys->count++;
 }
 
@@ -292,7 +305,7 @@ static bool key_read(const json_t *jwk, struct jwks_key *ret)
 	cjose_err err;
 	size_t bits = cjose_jwk_get_keysize(key, &err);
 	bool is_rsa = cjose_jwk_get_kty(key, &err) == CJOSE_JWK_KTY_RSA;
-	if (is_rsa && bits < RSA_BITS_MIN) {
+	if (is_rsa && (bits < RSA_BITS_MIN || bits > RSA_BITS_MAX)) {
 		cjose_jwk_release(key);
 		return false;
 	}

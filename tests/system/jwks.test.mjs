@@ -2,11 +2,13 @@
 // are away, and when they answer with what is no key set. Each test has an issuer of its own, a real server on loopback.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import { after, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
-import { adminToken, makeAuthority, poll, Record, rest, startInstallation, startNode } from './harness.mjs';
+import { adminToken, isSanitized, makeAuthority, poll, Record, rest, startInstallation, startNode } from './harness.mjs';
 import { audience, issuer as fileIssuer, jwksFile, secrets } from './tokens.mjs';
 
 const options = { timeout: 120_000 };
@@ -66,8 +68,12 @@ class Issuer {
 		return this;
 	}
 
+	get jwks() {
+		return [...this.keys.values()].map(({ jwk }) => jwk);
+	}
+
 	text() {
-		return JSON.stringify({ keys: [...this.keys.values()].map(({ jwk }) => jwk) });
+		return JSON.stringify({ keys: this.jwks });
 	}
 
 	show(response) {
@@ -180,6 +186,14 @@ test('while an issuer is away its last keys count; SIGHUP fetches the next ones'
 	assert.equal(await status(node, known), 401);
 });
 
+const memoryMost = 100; // MiB: to whoever reads it JSON is some eighty times as large
+// The most that a node ever had.
+const memory = (at) => Number(/^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${at.child.pid}/status`, 'utf8'))[1]) / 1024;
+
+function assertNoMore(at, before) {
+	if (!isSanitized) assert.ok(memory(at) - before < memoryMost, `${memory(at) - before} MiB more`);
+}
+
 // What an issuer may answer that is no key set: the answer, and what the log says.
 const answers = [
 	['garbage', (response) => response.end('<html>sign in'), /no JWK set/],
@@ -190,6 +204,7 @@ const answers = [
 	['a good set with status 500', (response) => response.writeHead(500).end(odd.text()), /status 500/],
 	['a redirect', (response) => response.writeHead(302, { Location: '/elsewhere' }).end(odd.text()), /status 302/],
 	['a good set and ten megabytes of blanks', (response) => response.end(odd.text() + ' '.repeat(10 * 1024 * 1024)), /larger than 1 MiB/],
+	['a hundred thousand keys that are none', (response) => response.end(JSON.stringify({ keys: Array(100_000).fill({}) })), /no key for/],
 	['a set that breaks off', (response) => {
 		response.writeHead(200, { 'Content-Length': 5000 }).write(odd.text());
 		setTimeout(() => response.destroy(), 50);
@@ -202,6 +217,7 @@ const answers = [
 	}, /did not come whole/],
 ];
 
+const memoryBefore = memory(node);
 for (const [what, say, reason] of answers)
 	test(`${what} changes nothing`, options, async (t) => {
 		const known = await odd.token();
@@ -226,6 +242,7 @@ test('after all that a good answer counts', options, async () => {
 	await poll(() => status(node, fresh), (got) => got === 200, { what: 'the new key counts' });
 	assert.match(await node.metrics(), /keyfob_issuer_keys_failed_total [1-9]/);
 	assert.match(await node.metrics(), /keyfob_issuer_keys_fetched_total [1-9]/);
+	assertNoMore(node, memoryBefore);
 });
 
 test('an issuer that was never there: the node starts without it, says so, and takes it when it comes', options, async () => {
@@ -276,5 +293,104 @@ test('an issuer without a file or a URL says itself where its keys are', options
 	const other = await startNode({ broker, database, config: { auth: { issuers: [fromFile, told.discovered] } } });
 	assert.deepEqual(told.asked.items.map(({ path }) => path), ['/.well-known/openid-configuration', '/keys']);
 	assert.equal(await status(other, await told.token()), 200);
+	await other.stop();
+});
+
+// ---- issuers that mean ill, or whose answers somebody else writes
+
+// What is said instead of where the keys are. `trap` is where nobody may ever come.
+const told = (issuer, more) => JSON.stringify({ issuer: issuer.name, jwks_uri: issuer.url, ...more });
+const illDiscoveries = [
+	...[301, 302, 303, 307, 308].map((code) => [`a redirect (${code})`, (response, issuer, trap) => response.writeHead(code, { Location: trap }).end(told(issuer)), RegExp(`status ${code}`)]),
+	...[
+		['a file', () => 'file:///etc/hostname'],
+		['another scheme', (trap) => trap.replace('http:', 'ftp:')],
+		['plain HTTP elsewhere', () => 'http://192.0.2.1/keys'],
+		['plain HTTP elsewhere, by a name that begins like ours', () => 'http://127.0.0.1.idp.example/keys'],
+		['a user', (trap) => trap.replace('127.0.0.1', 'idp.example@127.0.0.1')],
+		['no text', () => ['https://idp.example/keys']],
+		['nothing', () => undefined],
+	].map(([what, uri]) => [`keys at ${what}`, (response, issuer, trap) => response.end(told(issuer, { jwks_uri: uri(trap) })), /no jwks_uri by HTTPS/]),
+	['keys in the clear, though it is asked by HTTPS', (response, issuer, trap) => response.end(told(issuer, { jwks_uri: trap })), /no jwks_uri by HTTPS/, { isSecure: true }],
+	...[
+		['another', () => 'https://idp.example'],
+		['it with a slash', ({ name }) => `${name}/`],
+		['several', ({ name }) => [name]],
+	].map(([what, named]) => [`an issuer that is ${what}`, (response, issuer) => response.end(told(issuer, { issuer: named(issuer) })), /none, or names another/]),
+	['an issuer twice', (response, issuer) => response.end(told(issuer).replace('{', '{"issuer":"https://idp.example",')), /none, or names another/],
+	['what is no JSON', (response) => response.end('<html>sign in'), /none, or names another/],
+	['nesting', (response, issuer) => response.end(told(issuer).replace('{', `{"x":${'['.repeat(5e5)}${']'.repeat(5e5)},`)), /none, or names another/],
+	['what is packed', (response, issuer) => response.writeHead(200, { 'Content-Encoding': 'gzip' }).end(gzipSync(told(issuer))), /none, or names another/],
+	['ten megabytes', (response, issuer) => response.end(told(issuer) + ' '.repeat(10 * 1024 * 1024)), /larger than 1 MiB/],
+	['a drop now and then', (response, issuer) => {
+		response.writeHead(200).write(told(issuer));
+		const drops = setInterval(() => response.write(' '), 200);
+		response.on('close', () => clearInterval(drops));
+	}, /did not come whole/],
+	['a head without end', (response) => response.socket.write(`HTTP/1.1 200 OK\r\n${'X-Filler: 0123456789\r\n'.repeat(50_000)}`), /a head of more than 64 KiB/],
+];
+
+// What is said instead of keys; each of these holds one that a new token would be good by.
+const illSets = [
+	['a key with its private part', async ({ privateKey, jwks: [jwk] }) => ({ keys: [{ ...jwk, ...(await exportJWK(privateKey)) }] }), /no key for/],
+	['a thousand symmetric keys of its name', ({ kid }) => ({ keys: Array(1000).fill({ kty: 'oct', kid, alg: 'HS256', k: 'AAAA' }) }), /no key for/],
+	['a modulus of a million bits', ({ kid }) => ({ keys: [{ kty: 'RSA', kid, e: 'AQAB', n: 'x'.repeat(170_000) }] }), /no key for/],
+	['nesting', ({ jwks }) => `{"keys":${'['.repeat(100)}${JSON.stringify(jwks)}${']'.repeat(100)}}`, /no JWK set/],
+	['one key in place of a list', ({ jwks: [jwk] }) => ({ keys: jwk }), /no JWK set/],
+];
+
+test('whatever issuers say, their last keys stay, and nobody is sent elsewhere', options, async () => {
+	const trap = await startIssuer('trap');
+	let caught = 0;
+	trap.server.on('connection', () => caught++);
+	const authority = makeAuthority('ill');
+	const certificate = authority.issue('ill');
+	const ill = [];
+	for (const [what, say, reason, { isSecure } = {}] of illDiscoveries)
+		ill.push({ what, reason, issuer: await startIssuer(`ill-${ill.length}`, isSecure && certificate), discovery: say });
+	for (const [what, set, reason] of illSets) ill.push({ what, reason, issuer: await startIssuer(`ill-${ill.length}`), set });
+	const other = await startNode({ broker, database, env: { SSL_CERT_FILE: authority.certificate }, config: { auth: { issuers: [fromFile, ...ill.map(({ issuer }) => issuer.discovered)] } } });
+	const before = memory(other);
+	for (const one of ill) {
+		one.known = await one.issuer.token();
+		assert.equal(await status(other, one.known), 200, one.what);
+		await one.issuer.rotate('never');
+		one.never = await one.issuer.token();
+		one.good = one.issuer.say;
+		one.text = one.set && (await one.set(one.issuer));
+		one.issuer.say = (request, response) => response.writeHead(404).end();
+	}
+	other.signal('SIGHUP'); // the keys are not where they were, so it is asked for their place
+	await Promise.all(ill.map(({ issuer }) => untilFailure(other, issuer, 0, /status 404/)));
+	for (const one of ill)
+		one.issuer.say = (request, response) => {
+			const isDiscovery = request.url.startsWith('/.well-known/');
+			if (one.discovery && isDiscovery) one.discovery(response, one.issuer, trap.url);
+			else if (one.set && !isDiscovery) response.end(typeof one.text === 'string' ? one.text : JSON.stringify(one.text));
+			else one.good(request, response);
+		};
+	other.signal('SIGHUP');
+	await Promise.all(ill.map(({ issuer, reason }) => untilFailure(other, issuer, 1, reason)));
+	for (const { what, issuer, known, never } of ill) {
+		assert.equal(await status(other, known), 200, what);
+		assert.equal(await status(other, never), 401, what);
+		assert.ok(issuer.asked.items.every(({ path }) => ['/keys', '/.well-known/openid-configuration'].includes(path)), what);
+	}
+	assert.equal(caught, 0, 'it went where it was sent');
+	assertNoMore(other, before);
+	await other.stop();
+});
+
+test('of many keys the usable ones count, of two with one name the first', options, async () => {
+	const others = Array.from({ length: 4000 }, (_, i) => ({ kty: 'oct', kid: `other-${i}`, k: 'AAAA' }));
+	const [last, twice] = [await startIssuer('last'), await startIssuer('twice')];
+	last.say = (request, response) => response.end(JSON.stringify({ keys: [...others, { ...others[0], kid: last.kid }, ...last.jwks] }));
+	const first = await twice.token();
+	const [jwk] = twice.jwks;
+	await twice.rotate('first');
+	twice.say = (request, response) => response.end(JSON.stringify({ keys: [jwk, ...twice.jwks] }));
+	const other = await startNode({ broker, database, config: { auth: { issuers: [last.setting, twice.setting] } } });
+	assert.equal(await status(other, await last.token()), 200);
+	assert.deepEqual([await status(other, first), await status(other, await twice.token())], [200, 401]);
 	await other.stop();
 });

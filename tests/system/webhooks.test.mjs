@@ -3,8 +3,10 @@
 // Pauses are milliseconds here; where a rule waits for days, the test moves the first attempt into the past, in the store.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { adminToken, grant, makeAuthority, openSocket, openStream, poll, registerVehicle, rest, sendCommand, startInstallation, startNode, token, vehicleIds } from './harness.mjs';
+import { adminToken, folder, grant, isSanitized, makeAuthority, openSocket, openStream, poll, registerVehicle, rest, sendCommand, startInstallation, startNode, token, vehicleIds } from './harness.mjs';
 import { Failpoints } from './failpoints.mjs';
 import { isSignedBy, startReceiver, verify } from './receiver.mjs';
 import { createMigratedDatabase } from './servers.mjs';
@@ -240,16 +242,22 @@ test('a redirect is not followed, a server that is silent or that nobody vouches
 		await webhook({ vehicle_ids: [secure], url: `${trusted.url}/secure` }),
 		await webhook({ vehicle_ids: [strange], url: `${stranger.url}/strange` }),
 	];
-	receiver.answers.set(hooks[0].path, () => ({ status: 307, headers: { Location: `${receiver.url}/elsewhere` } }));
+	const redirects = [301, 302, 303, 307, 308];
+	const inside = [`${receiver.url}/elsewhere`, `${trusted.url}/elsewhere`, 'http://169.254.169.254/latest/meta-data/', 'file:///etc/hostname', '/elsewhere'];
+	let isRedirecting = true;
+	receiver.answers.set(hooks[0].path, ({ attempt }) => isRedirecting && { status: redirects[attempt % 5], headers: { Location: inside[attempt % 5] } });
 	receiver.answers.set(hooks[1].path, () => new Promise((resolve) => setTimeout(resolve, 4000)));
 	const n = [];
 	for (const id of [redirected, slow, secure, strange]) n.push(await wish(id));
 	assert.deepEqual(verify(hooks[2].secret, await trusted.until('/secure', wished(n[2]))).data.patch, { n: n[2] });
 	const failed = async (hook) => (await poll(() => log(hook), ([item]) => item?.attempts > 0))[0];
-	assert.deepEqual([(await failed(hooks[0])).response_status, (await failed(hooks[0])).error], [307, 'redirects are not followed']);
+	const [{ status, response_status: code, error: why }] = await poll(() => log(hooks[0]), ([item]) => item?.attempts >= 5, { ms: 30_000, what: 'each was tried' });
+	assert.deepEqual([status, redirects.includes(code), why], ['pending', true, 'redirects are not followed']);
+	isRedirecting = false;
+	await poll(() => log(hooks[0], '&status=delivered'), ({ length }) => length === 1, { ms: 30_000, what: 'it was taken in the end' });
 	assert.deepEqual([(await failed(hooks[1])).response_status, (await failed(hooks[1])).error], [null, 'Timeout was reached']);
 	assert.match((await failed(hooks[3])).error, /certificate|SSL|peer/);
-	assert.deepEqual([receiver.at('/elsewhere').length, stranger.deliveries.items.length], [0, 0]);
+	assert.deepEqual([receiver.at('/elsewhere').length, trusted.at('/elsewhere').length, stranger.deliveries.items.length], [0, 0, 0]);
 	for (const hook of hooks) await rest(one, 'DELETE', `/v1/webhooks/${hook.id}`, { token: platform });
 });
 
@@ -337,6 +345,56 @@ test('an address that is not public is never connected to', options, async () =>
 	assert.deepEqual([failed.status, failed.response_status, failed.error], ['pending', null, 'the address is not public']);
 	assert.deepEqual([inside.connections, inside.deliveries.items.length], [0, 0]);
 	assert.equal((await node.stop()).code, 0);
+});
+
+// What names lead to, for a node that runs with libnss_wrapper (https://cwrap.org).
+function steerNames() {
+	const file = join(folder, 'hosts');
+	return {
+		env: { NSS_WRAPPER_HOSTS: file, LD_PRELOAD: isSanitized ? 'libasan.so.8:libnss_wrapper.so' : 'libnss_wrapper.so' },
+		lead: (names) => writeFileSync(file, Object.entries(names).flatMap(([name, to]) => to.map((address) => `${address} ${name}\n`)).join('')),
+	};
+}
+
+test('a name that leads outside when it is written and inside when it is called leads nowhere', options, async () => {
+	const nowhere = '2000::1'; // public by its network, of which nothing was given to anybody
+	const within = ['127.0.0.1', '0.0.0.0', '10.1.2.3', '169.254.169.254', '::1', '::', '::ffff:127.0.0.1', '64:ff9b::7f00:1', 'fd00::1', 'fe80::1'];
+	const names = steerNames();
+	names.lead({ 'turns.test': [nowhere], 'inside.test': within, 'both.test': [nowhere, ...within] });
+	const own = await createMigratedDatabase();
+	const node = await startNode({ broker, database: own, env: names.env, config: { mqtt: { url: 'mqtt://127.0.0.1:1' }, webhooks: { ...webhooks, timeout: '1s' } }, isReady: false });
+	const inside = await startReceiver({ certificate: authority.issue('localhost') });
+	await poll(() => rest(node, 'PUT', `/v1/vehicles/${ids[0]}`, { token: admin, body: {} }), ({ status }) => status < 300, { ms: 30_000, what: 'it has its database' });
+	const hooks = [];
+	for (const name of ['turns', 'inside', 'both']) {
+		const { status, body } = await rest(node, 'POST', '/v1/webhooks', { token: admin, body: { url: `https://${name}.test:${inside.port}/`, vehicle_ids: [ids[0]] } });
+		assert.equal(status, 201, name);
+		hooks.push(body);
+	}
+	await wish(ids[0], node);
+	const error = async ({ id }, after = 0) => {
+		const deliveries = async () => (await rest(node, 'GET', `/v1/webhooks/${id}/deliveries`, { token: admin })).body.items ?? []; // 503 after a start
+		const [item] = await poll(deliveries, ([one]) => one?.attempts > after, { ms: 30_000, what: 'it was tried' });
+		assert.deepEqual([item.status, item.response_status], ['pending', null]);
+		return item;
+	};
+	const refused = 'the address is not public';
+	const first = await error(hooks[0]);
+	assert.notEqual(first.error, refused);
+	assert.equal((await error(hooks[1])).error, refused);
+	assert.notEqual((await error(hooks[2])).error, refused);
+
+	names.lead({ 'turns.test': within });
+	await node.stop(); // what a name led to is kept for a minute
+	await node.start(false);
+	await poll(() => error(hooks[0], first.attempts), (item) => item.error === refused, { ms: 30_000, what: 'it is refused' });
+	assert.equal(inside.connections, 0);
+
+	await node.stop();
+	node.env = { ...names.env, KEYFOB_WEBHOOKS_ANYWHERE: 'true' };
+	await node.start(false);
+	await poll(() => inside.connections, (n) => n > 0, { ms: 30_000, what: 'the name does lead there' });
+	await node.stop();
 });
 
 test('secrets lie sealed once there is a key, also those from before, and under another one anew; deliveries are signed as ever', options, async () => {

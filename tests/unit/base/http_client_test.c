@@ -19,6 +19,7 @@ static struct http_client *client;
 static struct http_peer peer;
 static struct http_call call;
 static size_t done;
+static char *long_answer; /* what the peer says, where it is made */
 static struct {
 	enum http_end end;
 	int status;
@@ -72,6 +73,8 @@ static void teardown(void)
 	if (client)
 		close_client();
 	http_peer_stop(&peer);
+	free(long_answer);
+	long_answer = NULL;
 	loop_stop(loop);
 	loop_run(loop);
 	loop_free(loop);
@@ -273,6 +276,46 @@ START_TEST(keeps_no_more_than_it_may)
 }
 END_TEST
 
+/* `begins`, then `line` as often as is said, and an end. */
+static void peer_repeats(const char *begins, const char *line, size_t times)
+{
+	struct text says = { 0 };
+
+	text_add(&says, begins);
+	while (times--)
+		text_add(&says, line);
+	text_add(&says, "HTTP/1.1 200 OK\r\n\r\nok");
+	free(long_answer);
+	peer.says = long_answer = text_take(&says);
+}
+
+/* Nor of what comes before it: a head, 1xx, and what comes after the body. */
+START_TEST(a_head_without_end_is_no_answer)
+{
+	static const struct {
+		const char *begins, *line;
+		enum http_end end;
+	} heads[] = {
+		{ "HTTP/1.1 200 OK\r\n", "X-Filler: 0123456789012345678901234567890123456789\r\n", HTTP_LOST },
+		{ "", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", HTTP_LOST },
+		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n", "X-Filler: 0123456789\r\n",
+			HTTP_ANSWERED },
+	};
+	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+		peer_repeats(heads[i].begins, heads[i].line, 8000);
+		done = 0;
+		run("GET", url("/"), NULL);
+		ck_assert_int_eq(got.end, heads[i].end);
+		ck_assert(got.cut);
+		ck_assert_str_eq(got.why, "a head of more than 64 KiB");
+	}
+	peer_repeats("", heads[1].line, 1000);
+	done = 0;
+	run("GET", url("/"), NULL);
+	ck_assert_str_eq(got.body, "ok");
+}
+END_TEST
+
 START_TEST(an_answer_that_stops_midway_is_an_answer)
 {
 	peer.says = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc";
@@ -370,6 +413,7 @@ int main(void)
 	tcase_add_test(tc, get_has_no_body);
 	tcase_add_test(tc, follows_no_redirect);
 	tcase_add_test(tc, keeps_no_more_than_it_may);
+	tcase_add_test(tc, a_head_without_end_is_no_answer);
 	tcase_add_test(tc, an_answer_that_stops_midway_is_an_answer);
 	tcase_add_test(tc, nobody_listens);
 	tcase_add_test(tc, hangs_up_without_a_word);
