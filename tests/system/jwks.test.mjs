@@ -163,8 +163,9 @@ test('a thousand unknown key ids make us ask once in ten seconds', options, asyn
 	await stormy.rotate('second');
 	const fresh = await stormy.token();
 	await poll(() => status(node, fresh), (got) => got === 200, { ms: 20_000, every: 100, what: 'the new key counts' });
+	const requests = stormy.asked.items.length - before;
 	const times = fetches(node, stormy).slice(before); // by the node's clock: this process was busy with the storm
-	assert.equal(times.length, stormy.asked.items.length - before);
+	assert.ok([0, 1].includes(times.length - requests), 'each fetch is one request, and one may be on its way');
 	assert.ok(times.length >= 2);
 	for (let i = 1; i < times.length; i++) assert.ok(times[i] - times[i - 1] > 9_990, `asked again after ${times[i] - times[i - 1]} ms`);
 });
