@@ -642,6 +642,24 @@ START_TEST(progress_starts_the_timeout_anew)
 }
 END_TEST
 
+/* The last word says nothing of a result: it keeps what was said on the way. */
+START_TEST(an_answer_after_progress_with_a_result_may_be_repeated)
+{
+	struct accept a = draft();
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	puback(0);
+	answer(a.id, "\"status\":\"in_progress\",\"result\":{\"percent\":50}");
+	answer(a.id, "\"status\":\"succeeded\"");
+	ck_assert_str_eq(ask("select result from commands"), "{\"percent\":50}");
+	answer(a.id, "\"status\":\"succeeded\"");
+	assert_told("commands/accepted", a.id);
+	answer(a.id, "\"status\":\"succeeded\",\"result\":{\"percent\":100}");
+	assert_told("commands/rejected", "TERMINAL_STATE");
+}
+END_TEST
+
 START_TEST(only_who_may_send)
 {
 	struct accept a = draft();
@@ -1073,6 +1091,7 @@ int main(void)
 	tcase_add_test(tc, a_new_command_is_claimed_at_once_only_when_nothing_is_before_it);
 	tcase_add_test(tc, repeated_and_late_answers);
 	tcase_add_test(tc, progress_starts_the_timeout_anew);
+	tcase_add_test(tc, an_answer_after_progress_with_a_result_may_be_repeated);
 	tcase_add_test(tc, only_who_may_send);
 	tcase_add_test(tc, one_command_a_key);
 	tcase_add_test(tc, twenty_at_once_with_one_key);
