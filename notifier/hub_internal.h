@@ -2,8 +2,7 @@
 #ifndef KEYFOB_NOTIFIER_HUB_INTERNAL_H
 #define KEYFOB_NOTIFIER_HUB_INTERNAL_H
 
-#include <uthash.h>
-
+#include "base/hash.h"
 #include "base/json.h"
 #include "notifier/hub.h"
 #include "sql/batch.h"

@@ -19,9 +19,9 @@
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 #include <uv.h>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/memory.h"

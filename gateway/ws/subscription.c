@@ -6,8 +6,8 @@
  * The hub may still look at a subscriber that leaves inside of its callback: so what has ended is freed a turn later. */
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
+#include "base/hash.h"
 #include "base/ids.h"
 #include "base/memory.h"
 #include "base/rfc3339.h"
