@@ -564,7 +564,7 @@ static void on_hearing(struct loop_timer *timer)
 	struct parcel *p = l->is_held ? NULL : next_due(l, &l->to_client, timer);
 	if (!p)
 		return;
-	if (p->line != l->line || (p->kind != LOST && !l->is_open)) {
+	if (p->line != l->line || (p->kind != LOST && l->state != OPENING && l->state != UP)) {
 		list_remove(&p->node);
 		parcel_free(p);
 	} else if (l->options.feed && p->kind == MESSAGE) {
@@ -641,6 +641,21 @@ static void end_line(struct mqtt_link *l, const char *reason, bool in_order)
 		forget_state(s);
 	if (!in_order)
 		publish_will(l);
+}
+
+/* The broker ends a line in order: whoever stands still reads what has come to him, and then the end. */
+static void close_line(struct mqtt_link *l, const char *reason)
+{
+	if (!l->is_open)
+		return;
+	l->is_open = false;
+	list_for_each_safe (node, &l->to_client) {
+		if (parcel_of(node)->due_ms <= world_ms() && !is_silent(l))
+			continue;
+		list_remove(node);
+		parcel_free(parcel_of(node));
+	}
+	to_client(l, LOST)->text = memory_need(strdup(reason));
 }
 
 /* A line breaks: each end hears of it in its own time, and a feed not before it has done with what it holds. What a silent line has not
@@ -745,7 +760,7 @@ static void on_connect(struct mqtt_link *l)
 	if (s && s->link) {
 		struct mqtt_link *old = s->link;
 		end_line(old, "DUPLICATE_CLIENTID", false);
-		drop_line(old, "taken over");
+		close_line(old, "taken over");
 	}
 	if (!s)
 		s = session_new(l->client_id);
@@ -817,6 +832,7 @@ static void on_ack(struct session *s, int number)
 		if (d->number != number)
 			continue;
 		list_remove(&d->node);
+		record_acknowledged(d->letter->topic, d->letter->payload, d->letter->len);
 		letter_unref(d->letter);
 		free(d);
 		return;

@@ -135,7 +135,7 @@ static const struct fault_kind kinds[] = {
 	{ "crash", crash, start, 100, 1000, false },
 	{ "drain", drain, start, 6000, 12000, false },
 	{ "freeze", freeze, thaw, 4000, 30000, false },
-	{ "freeze", freeze, thaw, 8000, 30000, false },
+	{ "freeze", freeze, thaw, 25000, 30000, false }, /* others have what it held */
 	{ "cut from the database", cut_database, mend_database, 3000, 20000, false },
 	{ "cut from the broker", cut_broker, mend_broker, 6000, 30000, false },
 	{ "connections to the database lost", lose_database, NULL, 0, 0, false },

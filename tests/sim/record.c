@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "tests/sim/database.h"
@@ -32,6 +32,7 @@ struct seen {
 	bool is_promised, is_canceled;
 	unsigned published, disproved, received, received_qos0, executed;
 	int64_t first_published_ms, held_ms;
+	int64_t acknowledged_us[PARTS_MAX + 1]; /* when the broker was rid of this part; 0: never */
 	/* from the log, in the end */
 	char status[16];
 	int64_t accepted_seq, at_us;
@@ -194,6 +195,22 @@ void record_presence(const char *vehicle_id, bool is_there)
 
 	if (h->presence_count < PRESENCES_MAX)
 		h->presences[h->presence_count++] = (struct presence){ is_there, world_ms() };
+}
+
+static int64_t part_of(const json_t *result)
+{
+	int64_t part = json_integer_value(json_object_get(result, "part"));
+	return part >= 1 && part <= PARTS_MAX ? part : 0;
+}
+
+void record_acknowledged(const char *topic, const char *payload, size_t len)
+{
+	if (!strstr(topic, "/commands/response/"))
+		return;
+	json_auto_t *body = json_loadb(payload, len, 0, NULL);
+	int64_t part = part_of(json_object_get(body, "result"));
+	if (part > 0)
+		seen_of(json_text_at(body, "request_id"))->acknowledged_us[part] = world_us();
 }
 
 /* Vehicles. */
@@ -392,6 +409,17 @@ static void judge_step(struct seen *s, const char *status, int64_t at_us, int64_
 	s->at_us = at_us;
 }
 
+/* What a feed has acknowledged is over: whoever still has it in hand lost the feed before. */
+static void judge_part(const struct seen *s, const char *text, int64_t at_us)
+{
+	json_auto_t *result = json_loads(text, 0, NULL);
+	int64_t part = part_of(result), over_us = s->acknowledged_us[part];
+
+	if (over_us > 0 && at_us >= over_us + 1000) /* the world's time goes by milliseconds */
+		world_fail("fence", "part %" PRId64 " of %s is told %" PRId64 " ms after it was acknowledged", part,
+			s->id, (at_us - over_us) / 1000);
+}
+
 static bool was_there(const struct history *h, int64_t from_ms, int64_t to_ms)
 {
 	bool is_there = false;
@@ -416,13 +444,14 @@ static void judge_connectivity(const struct history *h, const char *state, const
 
 static void judge_events(void)
 {
-	PGresult *rows = database_ask("select e.vehicle_id, e.seq, e.type, e.data::text, (extract(epoch from e.at) * "
-				      "1000000)::bigint, e.data->>'id', e.data->>'status',"
-				      " e.data->>'state', e.data->>'reason', (extract(epoch from c.expires_at) * "
-				      "1000000)::bigint, c.timeout_seconds, e.type = 'command.updated'"
-				      " from events e left join commands c on e.type = 'command.updated' and "
-				      "c.vehicle_id = e.vehicle_id and c.id = (e.data->>'id')::uuid"
-				      " order by e.vehicle_id, e.seq");
+	PGresult *rows =
+		database_ask("select e.vehicle_id, e.seq, e.type, e.data::text, (extract(epoch from e.at) * "
+			     "1000000)::bigint, e.data->>'id', e.data->>'status',"
+			     " e.data->>'state', e.data->>'reason', (extract(epoch from c.expires_at) * "
+			     "1000000)::bigint, c.timeout_seconds, e.type = 'command.updated', e.data->>'result'"
+			     " from events e left join commands c on e.type = 'command.updated' and "
+			     "c.vehicle_id = e.vehicle_id and c.id = (e.data->>'id')::uuid"
+			     " order by e.vehicle_id, e.seq");
 	const char *vehicle = "";
 	int64_t seq = 0, at_us = 0;
 
@@ -452,6 +481,8 @@ static void judge_events(void)
 				s->accepted_seq = seq;
 			judge_step(
 				s, PQgetvalue(rows, row, 6), at_us, number_at(rows, row, 9), number_at(rows, row, 10));
+			if (strcmp(s->status, "in_progress") == 0)
+				judge_part(s, PQgetvalue(rows, row, 12), at_us);
 		}
 		if (strcmp(PQgetvalue(rows, row, 2), "connectivity.changed") == 0)
 			judge_connectivity(h, PQgetvalue(rows, row, 7), PQgetvalue(rows, row, 8), at_us);

@@ -10,6 +10,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* How often a vehicle says of one command that it is still at it: part 1, 2, 3 … */
+#define PARTS_MAX 15
+
 /* `slow_ms`: how long news of a vehicle may take from the broker's mouth to the database, without any fault. */
 void record_begin(int64_t slow_ms);
 
@@ -17,6 +20,8 @@ void record_begin(int64_t slow_ms);
 /* `held_ms`: by a line that carried nothing for a while. */
 void record_published(const char *topic, const char *payload, size_t len, bool disproved, int64_t held_ms);
 void record_presence(const char *vehicle_id, bool is_there);
+/* Whoever reads it has acknowledged it. */
+void record_acknowledged(const char *topic, const char *payload, size_t len);
 /* vehicles */
 void record_received(const char *vehicle_id, const char *id, int64_t expires_us, bool is_qos0);
 void record_executed(const char *vehicle_id, const char *id);

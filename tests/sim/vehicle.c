@@ -41,6 +41,7 @@ struct job {
 	const char *verdict; /* what it answers in the end */
 	int64_t latency_ms;
 	unsigned progress;  /* how often it says first that it is still at it */
+	unsigned part;	    /* the last that it said so of: it counts them */
 	bool said_progress; /* then an `accepted` may be of that */
 	bool is_done, is_accepted, is_silent;
 };
@@ -214,19 +215,24 @@ static struct job *job_new(struct vehicle *v, const char *id, const json_t *requ
 	snprintf(j->response_topic, sizeof(j->response_topic), "%s", json_text_at(request, "response_topic"));
 	j->verdict = chance_of(850) ? "succeeded" : chance_of(500) ? "failed" : "rejected";
 	j->latency_ms = chance_delay_ms(800, 25000);
-	j->progress = chance_of(150) ? (unsigned)chance_between(1, 4) : 0;
+	if (chance_of(250)) /* a few words, or for longer than a feed needs to change hands */
+		j->progress =
+			(unsigned)(chance_of(500) ? chance_between(PARTS_MAX / 2, PARTS_MAX) : chance_between(1, 4));
 	j->is_silent = chance_of(30);
 	loop_timer_init(world_loop(), &j->timer, on_job);
 	list_append(&v->jobs, &j->node);
 	return j;
 }
 
-static void answer(struct job *j, const char *status)
+static void answer(struct job *j, const char *status, json_t *result)
 {
 	struct vehicle *v = j->vehicle;
+	json_t *body = json_pack("{s:s, s:s, s:o*}", "request_id", j->id, "status", status, "result", result);
 
 	if (v->is_up && !j->is_silent)
-		publish(v, j->response_topic, json_pack("{s:s, s:s}", "request_id", j->id, "status", status));
+		publish(v, j->response_topic, body);
+	else
+		json_decref(body);
 }
 
 /* Done when its time has come; said until it is accepted, however long that takes. */
@@ -237,12 +243,12 @@ static void on_job(struct loop_timer *timer)
 	if (j->progress > 0) {
 		j->progress--;
 		j->said_progress = true;
-		answer(j, "in_progress");
+		answer(j, "in_progress", json_pack("{s:i}", "part", (int)++j->part));
 		loop_timer_start(timer, chance_between(500, 4000));
 		return;
 	}
 	j->is_done = true;
-	answer(j, j->verdict);
+	answer(j, j->verdict, NULL);
 	if (!j->is_silent)
 		loop_timer_start(timer, RESEND_MS);
 }
