@@ -5,7 +5,8 @@ import { adminToken, isLong, openSocket, poll, rest, sendCommand, startInstallat
 import { Promises } from './oracle.mjs';
 import { connectFleet, Follower, judge, stream, Traffic } from './stream.mjs';
 
-const ids = vehicleIds(40);
+const restarted = isLong ? 100 : 10; // vehicles under the traffic of the rolling restart: 5 to 8 commands a second each, far from a full queue
+const ids = vehicleIds(30 + restarted);
 const { broker, database, nodes } = await startInstallation({ ids, nodes: 2 });
 const [one, two] = nodes;
 const admin = await adminToken();
@@ -74,7 +75,7 @@ async function restart(service, node, other) {
 }
 
 test(`both nodes are restarted one after the other under ${rate} commands a second: none fails, and no app misses an event`, options, async (t) => {
-	const { own, vehicles } = await fleet(10, one);
+	const { own, vehicles } = await fleet(restarted, one);
 	const apps = [new Follower([one, two], admin), new Follower([two, one], admin)];
 	for (const app of apps) await app.follow(own);
 	const promises = new Promises();
