@@ -4,7 +4,11 @@
 -- (null: none can): then the row has what is to be published. Where the vehicle is away, it is inserted as waiting, and knows of the
 -- wake-up that is under way or was refused.
 with judged as materialized (
-	select w.*, case when w.outcome = 'created' then command_text(w.id, w.vehicle_id, w.name, w.params, 'accepted', null, null, false, false, w.subject, 0,
+	-- what is read most stands first
+	select w.outcome, w.flight, w.status, w.vehicle_id, w.id, w.head_seq, w.head_place, w.publisher, w.audience, w.wakeup, w.keyed, w.subject, w.key,
+		w.fingerprint, w.address, w.name, w.n, w.created, w.expires, w.fleet_id, w.params, w.sealed_params, w.wake, w.redelivery, w.catalog,
+		w.traceparent, w.tracestate, w.timeout, w.ttl, w.at, w.expires_at, w.reachable, w.since_text, w.verifying, w.reason, w.protocol, w.earlier,
+		case when w.outcome = 'created' then command_text(w.id, w.vehicle_id, w.name, w.params, 'accepted', null, null, false, false, w.subject, 0,
 		w.timeout, w.created, w.expires, w.created, null, null, w.sealed_params, null, w.traceparent) end as data
 	from (
 		select j.*, rfc3339(j.at) as created, rfc3339(j.expires_at) as expires, rfc3339(j.since) as since_text,
@@ -22,7 +26,7 @@ with judged as materialized (
 				when s.queued >= $19::int then 'queue_full'
 				else 'created' end as outcome
 			from (
-				select i.*, v.vehicle_id is not null as exists, v.fleet_id, v.protocol, h.seq as head_seq, h.reachable, h.since, h.reason, h.verifying,
+				select i.*, v.vehicle_id is not null as exists, v.fleet_id, v.protocol, h.seq as head_seq, h.ctid as head_place, h.reachable, h.since, h.reason, h.verifying,
 					audience(h) as audience, clock_timestamp() as at,
 					k.subject is not null as keyed, k.fingerprint as key_fingerprint,
 					k.batch_id is not null and k.created_at > now() - interval '24 hours' as of_batch,
@@ -73,10 +77,9 @@ with judged as materialized (
 ), told as (
 	insert into events (vehicle_id, seq, at, type, data, fleet_id)
 	select j.vehicle_id, j.head_seq + e.k, clock_timestamp(), 'command.updated', e.data::json, j.fleet_id
-	from judged j cross join lateral (values
-		(1, j.data),
-		(2, case when j.status = 'waiting' then command_text(j.id, j.vehicle_id, j.name, j.params, 'waiting', null, null, false, false, j.subject, 0,
-			j.timeout, j.created, j.expires, j.created, null, null, j.sealed_params, null, j.traceparent) end)) as e(k, data)
+	from judged j cross join unnest(array[j.data, case when j.status = 'waiting' then command_text(j.id, j.vehicle_id, j.name, j.params, 'waiting',
+		null, null, false, false, j.subject, 0, j.timeout, j.created, j.expires, j.created, null, null, j.sealed_params, null, j.traceparent) end])
+		with ordinality as e(data, k)
 	where j.outcome = 'created' and e.data is not null
 ), raised as (
 	update vehicle_heads h set seq = j.head_seq + case j.status when 'waiting' then 2 else 1 end,
@@ -84,7 +87,7 @@ with judged as materialized (
 		claim_worker = case when j.flight = 'claimed' then j.publisher else h.claim_worker end,
 		claim_attempt = case when j.flight = 'claimed' then 1 else h.claim_attempt end,
 		claim_session = case when j.flight = 'claimed' then j.audience else h.claim_session end
-	from judged j where j.outcome = 'created' and h.vehicle_id = j.vehicle_id
+	from judged j where j.outcome = 'created' and h.ctid = j.head_place and h.vehicle_id = j.vehicle_id
 ), joined as (
 	update absences a set seen_seq = j.head_seq + 1 from judged j where j.outcome = 'created' and j.wakeup is not null and a.vehicle_id = j.vehicle_id
 ), keyed as (
