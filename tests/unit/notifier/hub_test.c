@@ -46,12 +46,13 @@ static struct app {
 } apps[8];
 
 static const struct db_statement SQL_test_event = { "test_event",
-	"select event_add($1::text, $2::text, $3::json, $4::text)" };
+	"select event_add($1::text, $2::text, $3::json, $4::text) from generate_series(1, $5::int)" };
 
-/* One event that is to be written by a worker. */
+/* What is to be written by a worker: an event, so many times in one transaction. */
 static struct act {
 	struct batch_item item;
 	const char *type, *data, *left;
+	int times;
 	bool done;
 } act;
 
@@ -90,6 +91,7 @@ static void write_act(
 	db_param_text(unit, act.type);
 	db_param_text(unit, act.data);
 	db_param_text(unit, act.left);
+	db_param_int(unit, act.times);
 }
 
 static void on_up(void *owner, struct db *db)
@@ -310,15 +312,21 @@ static bool is_acted(void)
 	return act.done;
 }
 
-static void make(size_t worker, const char *vehicle_id, const char *type, const char *data, const char *left)
+static void write_events(
+	size_t worker, const char *vehicle_id, const char *type, const char *data, const char *left, int times)
 {
 	struct worker *w = &workers[worker];
 
-	act = (struct act){ .type = type, .data = data, .left = left };
+	act = (struct act){ .type = type, .data = data, .left = left, .times = times };
 	act.item = (struct batch_item){ .stage = &w->act, .vehicle_id = vehicle_id, .on_done = on_acted };
 	list_init(&act.item.node);
 	ck_assert_ptr_null(batch_submit(w->batch, &act.item));
 	pump_until(is_acted);
+}
+
+static void make(size_t worker, const char *vehicle_id, const char *type, const char *data, const char *left)
+{
+	write_events(worker, vehicle_id, type, data, left, 1);
 }
 
 static void happen(size_t worker, const char *vehicle_id)
@@ -494,6 +502,25 @@ START_TEST(fleet_hears_its_vehicles_from_both_workers)
 	happen(1, "CAR3");
 	happen(0, "CAR1");
 	assert_seen(app, "CAR1:1:state.reported CAR1:2:state.reported CAR2:1:state.reported CAR1:3:state.reported");
+}
+END_TEST
+
+/* More than are looked for at once, and none of what was told before: each line is seen once, in order. */
+START_TEST(all_events_of_one_transaction_are_told_with_it)
+{
+	static const int counts[] = { 7, 8, 9, 1, 16, 20 };
+	struct app *app = watch(0, 0, "otto", "F1");
+	struct text expected = { 0 };
+	int seq = 0;
+
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+		int before = seq;
+		write_events(0, "CAR1", "state.reported", "{}", NULL, counts[i]);
+		for (; seq < before + counts[i]; seq++)
+			text_addf(&expected, "%sCAR1:%d:state.reported", seq > 0 ? " " : "", seq + 1);
+		ck_assert_str_eq(app->seen, expected.data); /* at once: nothing was left for the hole to be filled */
+	}
+	text_free(&expected);
 }
 END_TEST
 
@@ -799,6 +826,7 @@ int main(void)
 	tcase_add_test(tc, log_that_is_shortened_below_a_replay_ends_it);
 	tcase_add_test(tc, grant_that_ends_amid_a_replay_ends_it);
 	tcase_add_test(tc, fleet_hears_its_vehicles_from_both_workers);
+	tcase_add_test(tc, all_events_of_one_transaction_are_told_with_it);
 	tcase_add_test(tc, hole_of_a_fleets_vehicle_is_filled_in_order);
 	tcase_add_test(tc, last_event_of_a_vehicle_is_found_though_its_message_was_lost);
 	tcase_add_test(tc, what_was_under_way_at_the_subscription_is_found);
