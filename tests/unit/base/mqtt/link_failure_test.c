@@ -254,22 +254,45 @@ static ssize_t read_to_the_end(int peer, size_t *len)
 	return n;
 }
 
-START_TEST(test_what_a_dead_line_holds)
+/* More than the kernel takes for somebody who reads nothing. */
+static size_t publish_in_vain(void)
 {
 	static char payload[1 << 20];
-	size_t sent = 0, arrived;
-	int fd = listen_here();
-	peer_start(&sender, "sender", SEND);
-	int peer = accept_caller(fd);
+	size_t sent = 0;
 	for (; sent < 64 * sizeof payload; sent += sizeof payload)
 		link_publish(sender.link,
 			&(struct mqtt_publish){ .topic = "t", .payload = payload, .len = sizeof payload, .qos = 1 });
+	return sent;
+}
+
+START_TEST(test_what_a_dead_line_holds)
+{
+	size_t arrived;
+	int fd = listen_here();
+	peer_start(&sender, "sender", SEND);
+	int peer = accept_caller(fd);
+	size_t sent = publish_in_vain();
 	sender.closes_in = 'd';
 	link_reconnect(sender.link);
 	run_until(sender.closed);
 	ck_assert_int_eq(read_to_the_end(peer, &arrived), -1);
 	ck_assert_int_eq(errno, ECONNRESET);
 	ck_assert_uint_lt(arrived, sent);
+	close(peer);
+	close(fd);
+}
+END_TEST
+
+/* The ping would tell it after ten seconds and more. */
+START_TEST(test_nothing_is_confirmed)
+{
+	int fd = listen_here();
+	peer_start(&sender, "sender", SEND);
+	int peer = accept_caller(fd);
+	publish_in_vain();
+	sender.closes_in = 'd';
+	run_until(sender.closed);
+	ck_assert_str_eq(sender.reason, "the connection failed: Connection timed out");
 	close(peer);
 	close(fd);
 }
@@ -447,6 +470,7 @@ int main(void)
 	tcase_add_test(failures, test_silent_broker);
 	tcase_add_loop_test(failures, test_wrong_broker, 0, 2 * (sizeof wrong / sizeof *wrong));
 	tcase_add_test(failures, test_what_a_dead_line_holds);
+	tcase_add_test(failures, test_nothing_is_confirmed);
 	tcase_add_test(failures, test_goodbye_ends_in_order);
 	tcase_add_test(failures, test_not_authorised);
 	tcase_add_test(failures, test_subscription_refused);
