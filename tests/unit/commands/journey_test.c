@@ -18,12 +18,13 @@
 #include "commands/topic.h"
 #include "sql/batch.h"
 #include "sql/db.h"
-#include "sql/migrate.h"
+#include "tests/links.h"
 #include "tests/servers.h"
 
 #define VEHICLE "WKF00000000000001"
 
 static struct test_postgres postgres;
+static struct test_links links;
 
 /* One worker: its flows, and a broker that only writes down. */
 struct worker {
@@ -38,7 +39,7 @@ struct worker {
 	struct command_ports ports;
 	bool broker_is_up, link_is_full;
 	size_t turned_away;
-	int ups, downs, mid;
+	int mid;
 	struct {
 		char topic[128], payload[1024];
 		int mid;
@@ -105,35 +106,15 @@ static void report_state(void *owner, const struct batch_fence *fence, const cha
 	(void)receipt;
 }
 
-static void on_up(void *owner, struct db *db)
-{
-	(void)db;
-	((struct worker *)owner)->ups++;
-}
-
-static void on_down(void *owner, struct db *db)
-{
-	(void)db;
-	((struct worker *)owner)->downs++;
-}
-
-static bool both_up(void)
-{
-	return w.ups == 2;
-}
-
 static int patience_ms; /* 0: as always */
 
 static void worker_setup(void)
 {
 	memset(&w, 0, sizeof(w));
-	w.loop = loop_new();
+	w.loop = links.loop;
 	w.broker_is_up = true;
-	struct db_options options = {
-		.url = postgres.url, .queue_max = 100, .owner = &w, .on_up = on_up, .on_down = on_down
-	};
-	w.writer = db_new(w.loop, &options);
-	w.reader = db_new(w.loop, &options);
+	w.writer = links.of[0].writer;
+	w.reader = links.of[0].reader;
 	w.ports = (struct command_ports){ .owner = &w,
 		.can_publish = can_publish,
 		.publish = publish,
@@ -157,9 +138,6 @@ static void worker_setup(void)
 	cancel_attach(w.cancel, w.batch);
 	answer_attach(w.answer, w.batch);
 	deadline_attach(w.deadline, w.batch);
-	db_start(w.writer);
-	db_start(w.reader);
-	pump_until(both_up);
 	test_postgres_ask(&postgres,
 		"truncate commands, events, vehicle_heads, idempotency, timers; delete from grants; delete from "
 		"vehicles;"
@@ -181,41 +159,21 @@ static void patient_setup(void)
 	patience_ms = 0;
 }
 
-static size_t closed;
-
-static void on_closed(void *owner)
-{
-	(void)owner;
-	closed++;
-}
-
-static bool both_closed(void)
-{
-	return closed == 2 && batch_is_idle(w.batch);
-}
-
 static bool is_idle(void)
 {
-	return batch_is_idle(w.batch);
+	return batch_is_idle(w.batch) && test_links_are_idle(&links);
 }
 
 static void worker_teardown(void)
 {
 	deadline_stop(w.deadline);
 	pump_until(is_idle);
-	closed = 0;
-	db_close(w.writer, on_closed);
-	db_close(w.reader, on_closed);
-	pump_until(both_closed);
 	batch_free(w.batch);
 	deadline_free(w.deadline);
 	answer_free(w.answer);
 	cancel_free(w.cancel);
 	accept_free(w.accept);
 	dispatch_free(w.dispatch);
-	loop_stop(w.loop);
-	loop_run(w.loop);
-	loop_free(w.loop);
 	ck_assert_str_eq(test_postgres_ask(&postgres, "select coalesce(sum(deadlocks), 0) from pg_stat_database"), "0");
 }
 
@@ -1063,13 +1021,12 @@ END_TEST
 
 static void start_server(void)
 {
-	test_postgres_start(&postgres);
-	ck_assert_int_eq(migrate_run(postgres.url), 0);
+	test_links_open(&links, &postgres, 1, 0);
 }
 
 static void end_server(void)
 {
-	test_postgres_end(&postgres);
+	test_links_close(&links, &postgres);
 }
 
 int main(void)
@@ -1120,6 +1077,7 @@ int main(void)
 	tcase_add_test(patient, answer_takes_the_puback_along);
 	suite_add_tcase(suite, patient);
 	SRunner *runner = srunner_create(suite);
+	srunner_set_fork_status(runner, CK_NOFORK);
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

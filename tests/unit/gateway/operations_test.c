@@ -23,8 +23,9 @@
 #include "notifier/hub.h"
 #include "sql/batch.h"
 #include "sql/db.h"
-#include "sql/migrate.h"
 #include "state/shadow.h"
+#include "tests/links.h"
+#include "tests/nap.h"
 #include "tests/servers.h"
 
 #define WAIT_NS 8000000000ull
@@ -37,6 +38,7 @@
 #define SCOPES_USER (SCOPE_VEHICLES_READ | SCOPE_COMMANDS_WRITE)
 
 static struct test_postgres postgres;
+static struct test_links links;
 
 static struct worker {
 	struct loop *loop;
@@ -55,8 +57,6 @@ static struct worker {
 	struct batch_stage meanwhile;
 	void (*on_meanwhile)(void); /* what happens once, behind a commit that nobody here has heard of yet */
 	struct api api;
-	int ups, downs;
-	size_t closed;
 } w;
 
 /* The call that was made last, with its reply. */
@@ -75,26 +75,9 @@ static void pump_until(bool (*reached)(void))
 	}
 }
 
-static void on_up(void *owner, struct db *db)
-{
-	(void)db;
-	((struct worker *)owner)->ups++;
-}
-
-static void on_down(void *owner, struct db *db)
-{
-	(void)db;
-	((struct worker *)owner)->downs++;
-}
-
-static void on_closed(void *owner)
-{
-	((struct worker *)owner)->closed++;
-}
-
 static bool both_up(void)
 {
-	return db_is_up(w.writer) && db_is_up(w.reader);
+	return test_links_are_up(&links);
 }
 
 static bool both_down(void)
@@ -102,14 +85,9 @@ static bool both_down(void)
 	return !db_is_up(w.writer) && !db_is_up(w.reader);
 }
 
-static bool both_closed(void)
-{
-	return w.closed == 2;
-}
-
 static bool is_idle(void)
 {
-	return batch_is_idle(w.batch) && db_in_flight(w.reader) == 0 && db_in_flight(w.writer) == 0 &&
+	return batch_is_idle(w.batch) && test_links_are_idle(&links) &&
 	       open_calls == 0 && revocation_is_quiet(w.revocation) && notices_is_quiet(w.notices) &&
 	       hub_is_quiet(w.hub);
 }
@@ -206,14 +184,11 @@ static bool can_publish(void *owner)
 static void worker_setup(void)
 {
 	memset(&w, 0, sizeof(w));
-	w.loop = loop_new();
+	w.loop = links.loop;
 	w.config.namespace = "acme";
 	w.config.webhooks.per_subject = 1000;
-	struct db_options options = {
-		.url = postgres.url, .queue_max = 1000, .owner = &w, .on_up = on_up, .on_down = on_down
-	};
-	w.writer = db_new(w.loop, &options);
-	w.reader = db_new(w.loop, &options);
+	w.writer = links.of[0].writer;
+	w.reader = links.of[0].reader;
 	w.ports = (struct command_ports){ .can_publish = can_publish };
 	w.dispatch =
 		dispatch_new(w.loop, &(struct dispatch_options){ .db = w.writer, .worker = "w1", .ports = &w.ports });
@@ -237,9 +212,6 @@ static void worker_setup(void)
 		.changes = w.changes,
 		.revocation = w.revocation };
 	list_init(&w.api.waiting);
-	db_start(w.writer);
-	db_start(w.reader);
-	pump_until(both_up);
 	ask(seed);
 }
 
@@ -259,9 +231,6 @@ static void worker_teardown(void)
 	notices_stop(w.notices);
 	revocation_stop(w.revocation);
 	pump_until(is_idle);
-	db_close(w.writer, on_closed);
-	db_close(w.reader, on_closed);
-	pump_until(both_closed);
 	batch_free(w.batch);
 	hub_free(w.hub);
 	revocation_free(w.revocation);
@@ -271,9 +240,6 @@ static void worker_teardown(void)
 	cancel_free(w.cancel);
 	accept_free(w.accept);
 	dispatch_free(w.dispatch);
-	loop_stop(w.loop);
-	loop_run(w.loop);
-	loop_free(w.loop);
 }
 
 /* Calling. */
@@ -2189,24 +2155,26 @@ START_TEST(read_lost_under_way)
 	while (!is_held_up()) {
 		ck_assert_uint_lt(uv_hrtime(), until);
 		uv_run(loop_uv(w.loop), UV_RUN_NOWAIT);
+		test_nap();
 	}
 	test_postgres_halt(&postgres, SIGQUIT);
 	pump_until(is_answered);
 	ck_assert_str_eq(verdict_of(call), "storage-unavailable");
 	ck_assert_int_eq(call->fault->executed, EXECUTED_NO);
 	PQfinish(lock);
+	test_postgres_resume(&postgres);
+	pump_until(both_up);
 }
 END_TEST
 
 static void start_server(void)
 {
-	test_postgres_start(&postgres);
-	ck_assert_int_eq(migrate_run(postgres.url), 0);
+	test_links_open(&links, &postgres, 1, 0);
 }
 
 static void end_server(void)
 {
-	test_postgres_end(&postgres);
+	test_links_close(&links, &postgres);
 }
 
 static TCase *case_new(Suite *suite, const char *name)
@@ -2329,12 +2297,10 @@ static void add_waits(Suite *suite)
 	tcase_add_test(tc, replay_is_answered_when_the_node_drains);
 }
 
-/* These halt the server, so each has its own; all others share one. */
 static void add_failures(Suite *suite)
 {
 	TCase *tc = case_new(suite, "failures");
 
-	tcase_add_checked_fixture(tc, start_server, end_server);
 	tcase_add_checked_fixture(tc, worker_setup, worker_teardown);
 	tcase_add_test(tc, without_database);
 	tcase_add_test(tc, read_lost_under_way);
@@ -2344,9 +2310,7 @@ int main(void)
 {
 	Suite *suite = suite_create("gateway/operations");
 
-	test_postgres_start(&postgres);
-	if (migrate_run(postgres.url))
-		return 1;
+	start_server();
 	add_matrix(suite);
 	add_access(suite);
 	add_reads(suite);
@@ -2355,6 +2319,7 @@ int main(void)
 	add_twin(suite);
 	add_failures(suite);
 	SRunner *runner = srunner_create(suite);
+	srunner_set_fork_status(runner, CK_NOFORK);
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

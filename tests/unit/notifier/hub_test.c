@@ -11,8 +11,8 @@
 #include "notifier/hub.h"
 #include "sql/batch.h"
 #include "sql/db.h"
-#include "sql/migrate.h"
 #include "sql/statements.h"
+#include "tests/links.h"
 #include "tests/servers.h"
 
 #define WAIT_NS 8000000000ull
@@ -20,6 +20,7 @@
 #define SEEN_MAX 4096
 
 static struct test_postgres postgres;
+static struct test_links links;
 static struct loop *loop;
 
 /* A worker with nothing but its hub, and a stage that makes events. */
@@ -31,7 +32,6 @@ static struct worker {
 	struct batch_stage act;
 } workers[WORKERS];
 static bool inbox_is_cut; /* nothing that is forwarded arrives */
-static size_t closed;
 
 /* An app: what it saw, a line each: "CAR1:3:type", "F1::access.changed" or "end:fault". */
 static struct app {
@@ -94,49 +94,20 @@ static void write_act(
 	db_param_int(unit, act.times);
 }
 
-static void on_up(void *owner, struct db *db)
-{
-	(void)owner, (void)db;
-}
-
-static void on_closed(void *owner)
-{
-	(void)owner;
-	closed++;
-}
-
-static bool all_up(void)
-{
-	for (size_t i = 0; i < WORKERS; i++) {
-		if (!db_is_up(workers[i].writer) || !db_is_up(workers[i].reader))
-			return false;
-	}
-	return true;
-}
-
 static bool all_quiet(void)
 {
 	for (size_t i = 0; i < WORKERS; i++) {
 		if (!batch_is_idle(workers[i].batch) || !hub_is_quiet(workers[i].hub))
 			return false;
 	}
-	return true;
-}
-
-static bool all_closed(void)
-{
-	return closed == 2 * WORKERS;
+	return test_links_are_idle(&links);
 }
 
 static void worker_begin(struct worker *w, size_t i)
 {
-	struct db_options options = {
-		.url = postgres.url, .queue_max = 1000, .owner = w, .on_up = on_up, .on_down = on_up
-	};
-
 	snprintf(w->name, sizeof(w->name), "w%zu", i);
-	w->writer = db_new(loop, &options);
-	w->reader = db_new(loop, &options);
+	w->writer = links.of[i].writer;
+	w->reader = links.of[i].reader;
 	w->hub = hub_new(
 		loop, &(struct hub_options){
 			      .worker = w->name, .writer = w->writer, .reader = w->reader, .forward = forward });
@@ -145,8 +116,6 @@ static void worker_begin(struct worker *w, size_t i)
 	w->batch =
 		batch_new(loop, w->writer, &(struct batch_options){ .items_max = 1000, .holder = w->name }, stages, 3);
 	hub_attach(w->hub, w->batch);
-	db_start(w->writer);
-	db_start(w->reader);
 }
 
 /* CAR1 and CAR2 are in F1, CAR3 in F2. olga owns CAR1, dan drives it; max manages F1, otto is its operator. */
@@ -168,11 +137,9 @@ static void setup(void)
 	memset(workers, 0, sizeof(workers));
 	memset(apps, 0, sizeof(apps));
 	inbox_is_cut = false;
-	closed = 0;
-	loop = loop_new();
+	loop = links.loop;
 	for (size_t i = 0; i < WORKERS; i++)
 		worker_begin(&workers[i], i);
-	pump_until(all_up);
 	ask(seed);
 }
 
@@ -186,17 +153,9 @@ static void teardown(void)
 		hub_stop(workers[i].hub);
 	pump_until(all_quiet);
 	for (size_t i = 0; i < WORKERS; i++) {
-		db_close(workers[i].writer, on_closed);
-		db_close(workers[i].reader, on_closed);
-	}
-	pump_until(all_closed);
-	for (size_t i = 0; i < WORKERS; i++) {
 		batch_free(workers[i].batch);
 		hub_free(workers[i].hub);
 	}
-	loop_stop(loop);
-	loop_run(loop);
-	loop_free(loop);
 }
 
 /* Apps. */
@@ -803,13 +762,12 @@ END_TEST
 
 static void start_server(void)
 {
-	test_postgres_start(&postgres);
-	ck_assert_int_eq(migrate_run(postgres.url), 0);
+	test_links_open(&links, &postgres, WORKERS, 0);
 }
 
 static void end_server(void)
 {
-	test_postgres_end(&postgres);
+	test_links_close(&links, &postgres);
 }
 
 int main(void)
@@ -846,6 +804,7 @@ int main(void)
 	tcase_add_test(tc, lines_that_cannot_be_read_are_passed_over);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
+	srunner_set_fork_status(runner, CK_NOFORK);
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

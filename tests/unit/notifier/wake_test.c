@@ -16,8 +16,8 @@
 #include "notifier/wake/wake.h"
 #include "sql/batch.h"
 #include "sql/db.h"
-#include "sql/migrate.h"
 #include "sql/statements.h"
+#include "tests/links.h"
 #include "tests/servers.h"
 
 #define VEHICLE "WKF00000000000001"
@@ -27,6 +27,7 @@
 #define FROZEN_MS 5200
 
 static struct test_postgres postgres;
+static struct test_links links;
 
 /* A provider that writes down what it is given, and answers when and as the test says. */
 struct scripted {
@@ -59,10 +60,10 @@ struct worker {
 	struct batch_item disproof;
 	bool broker_is_up, hears_nobody, disproves, freezes;
 	int puback; /* what the broker answers to a publish at once; NOT_PUBACKED: nothing */
-	int ups, mid;
+	int mid;
 	int64_t lost_ms, back_ms; /* lost_ms 0: never */
 	unsigned rests;
-	size_t published, closed, closed_providers;
+	size_t published, closed_providers;
 	char last_published[40];
 	struct scripted first, second;
 	struct loop_soon answer;
@@ -215,24 +216,6 @@ static void script(struct scripted *p, const char *name, bool gives_receipts)
 
 /* A worker. */
 
-static void on_up(void *owner, struct db *db)
-{
-	(void)owner;
-	(void)db;
-	w.ups++;
-}
-
-static void on_down(void *owner, struct db *db)
-{
-	(void)owner;
-	(void)db;
-}
-
-static bool both_up(void)
-{
-	return w.ups == 2;
-}
-
 static void write_touch(
 	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
 {
@@ -299,16 +282,13 @@ static void worker_setup(void)
 	static const char *const names[] = { "first", "second" };
 
 	memset(&w, 0, sizeof(w));
-	w.loop = loop_new();
+	w.loop = links.loop;
 	w.broker_is_up = w.hears_nobody = true;
 	w.puback = 0x10;
 	atomic_store(&w.enabled, true);
 	loop_soon_init(&w.answer, on_answer);
-	struct db_options options = {
-		.url = postgres.url, .queue_max = 100, .owner = &w, .on_up = on_up, .on_down = on_down
-	};
-	w.writer = db_new(w.loop, &options);
-	w.reader = db_new(w.loop, &options);
+	w.writer = links.of[0].writer;
+	w.reader = links.of[0].reader;
 	w.ports = (struct command_ports){ .can_publish = can_publish,
 		.publish = publish,
 		.disprove = disprove,
@@ -332,9 +312,6 @@ static void worker_setup(void)
 	w.dispatch =
 		dispatch_new(w.loop, &(struct dispatch_options){ .db = w.writer, .worker = "w1", .ports = &w.ports });
 	w.accept = accept_new(w.loop, w.writer, w.dispatch, 100);
-	db_start(w.writer);
-	db_start(w.reader);
-	pump_until(both_up);
 	ask(seed);
 }
 
@@ -355,21 +332,10 @@ static void begin(void)
 	start();
 }
 
-static void on_closed(void *owner)
-{
-	(void)owner;
-	w.closed++;
-}
-
 static bool is_quiet(void)
 {
 	return wake_is_quiet(w.wake) && dispatch_in_hand(w.dispatch) == 0 && batch_is_idle(w.batch) &&
-	       db_in_flight(w.reader) == 0;
-}
-
-static bool both_closed(void)
-{
-	return w.closed == 2;
+	       test_links_are_idle(&links);
 }
 
 static void worker_teardown(void)
@@ -379,16 +345,10 @@ static void worker_teardown(void)
 	wake_stop(w.wake);
 	pump_until(is_quiet);
 	ck_assert_uint_eq(w.closed_providers, 2);
-	db_close(w.writer, on_closed);
-	db_close(w.reader, on_closed);
-	pump_until(both_closed);
 	batch_free(w.batch);
 	wake_free(w.wake);
 	accept_free(w.accept);
 	dispatch_free(w.dispatch);
-	loop_stop(w.loop);
-	loop_run(w.loop);
-	loop_free(w.loop);
 	ck_assert_str_eq(ask("select coalesce(sum(deadlocks), 0) from pg_stat_database"), "0");
 }
 
@@ -1235,13 +1195,12 @@ END_TEST
 
 static void start_server(void)
 {
-	test_postgres_start(&postgres);
-	ck_assert_int_eq(migrate_run(postgres.url), 0);
+	test_links_open(&links, &postgres, 1, 0);
 }
 
 static void end_server(void)
 {
-	test_postgres_end(&postgres);
+	test_links_close(&links, &postgres);
 }
 
 int main(void)
@@ -1299,6 +1258,7 @@ int main(void)
 	tcase_add_test(tc, what_the_provider_said_outlives_a_crash_of_the_database);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
+	srunner_set_fork_status(runner, CK_NOFORK);
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

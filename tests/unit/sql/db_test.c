@@ -12,6 +12,7 @@
 
 #include "base/loop.h"
 #include "sql/db.h"
+#include "tests/nap.h"
 #include "tests/servers.h"
 
 static const struct db_statement VALUES = { "values", "select $1::text, $2::bigint, $3::bool" };
@@ -93,6 +94,13 @@ static void on_closed(void *owner)
 #define await(condition)                                                                                               \
 	while (!(condition))                                                                                           \
 	uv_run(loop_uv(loop), UV_RUN_ONCE)
+
+/* Between two questions to a server, whose answers are no events of the loop. */
+static void turn_and_nap(void)
+{
+	uv_run(loop_uv(loop), UV_RUN_NOWAIT);
+	test_nap();
+}
 
 static struct db *link_to(const char *url, int commit_timeout_ms, size_t queue_max)
 {
@@ -469,9 +477,9 @@ START_TEST(silence_is_told_and_ends)
 	ck_assert(db_is_silent(db) && db_is_up(db));
 	/* Until the witness has come, seen, and gone. */
 	while (!strcmp(test_postgres_ask(&pg, WITNESSES), "0"))
-		uv_run(loop_uv(loop), UV_RUN_NOWAIT);
+		turn_and_nap();
 	while (strcmp(test_postgres_ask(&pg, WITNESSES), "0") != 0)
-		uv_run(loop_uv(loop), UV_RUN_NOWAIT);
+		turn_and_nap();
 	release_lock();
 	await(stuck.times);
 	ck_assert_ptr_null(stuck.fault);
@@ -745,13 +753,13 @@ START_TEST(commit_without_its_standby)
 	ck_assert_ptr_eq(ask(&COUNT, "%").fault, &FAULT_STORAGE_UNAVAILABLE);
 	while (ups == 1) {
 		test_postgres_ask(&other, cancel);
-		uv_run(loop_uv(loop), UV_RUN_NOWAIT);
+		turn_and_nap();
 	}
 	submit(&broken_off, &ADD, "broken off");
 	while (!broken_off.times) {
 		if (!strcmp(test_postgres_ask(&other, WAITING_COMMITS), "1"))
 			test_postgres_ask(&other, cancel);
-		uv_run(loop_uv(loop), UV_RUN_NOWAIT);
+		turn_and_nap();
 	}
 	ck_assert_ptr_eq(broken_off.fault, &FAULT_STORAGE_UNKNOWN);
 	ck_assert_int_eq(atoi(ask(&COUNT, "%").value), tries + 1);

@@ -18,10 +18,11 @@
 #include "notifier/hub.h"
 #include "sql/batch.h"
 #include "sql/db.h"
-#include "sql/migrate.h"
 #include "sql/statements.h"
 #include "state/lifecycle_event.h"
 #include "state/reachability.h"
+#include "tests/links.h"
+#include "tests/nap.h"
 #include "tests/servers.h"
 
 #define WAIT_NS 20000000000ull
@@ -32,6 +33,7 @@
 #define CROSSINGS 150 /* transactions of each worker */
 
 static struct test_postgres postgres;
+static struct test_links links;
 static PGconn *stopper; /* holds the advisory lock while commits are stopped */
 static struct loop *loop;
 static const struct lifecycle_source source = { LIFECYCLE_AWS, "$aws/events", "keyfob" };
@@ -49,7 +51,6 @@ static struct worker {
 	size_t published, forwarded, raising, crossings;
 	struct batch_item items[CROSSING];
 } workers[WORKERS];
-static size_t closed;
 
 /* An app that watches CAR1: how far it has come, and whether it missed anything on the way. */
 static struct app {
@@ -90,6 +91,7 @@ static void pump_until_database(const char *question)
 	while (strcmp(ask(question), "t") != 0) {
 		ck_assert_msg(uv_hrtime() < until, "did not happen in 20 s: %s", question);
 		uv_run(loop_uv(loop), UV_RUN_NOWAIT);
+		test_nap();
 	}
 }
 
@@ -218,14 +220,11 @@ static void make_batch(struct worker *w)
 	hub_attach(w->hub, w->batch);
 }
 
-/* A commit may be stopped for as long as the test takes. */
 static void worker_begin(struct worker *w, size_t i)
 {
-	struct db_options options = { .url = postgres.url, .queue_max = 1000, .commit_timeout_ms = 60000 };
-
 	snprintf(w->name, sizeof(w->name), "w%zu", i);
-	w->writer = db_new(loop, &options);
-	w->reader = db_new(loop, &options);
+	w->writer = links.of[i].writer;
+	w->reader = links.of[i].reader;
 	w->ports = (struct command_ports){
 		.owner = w, .can_publish = can_publish, .publish = publish, .disprove = disprove, .prove = prove
 	};
@@ -241,17 +240,6 @@ static void worker_begin(struct worker *w, size_t i)
 		&(struct hub_options){
 			.worker = w->name, .writer = w->writer, .reader = w->reader, .owner = w, .forward = forward });
 	make_batch(w);
-	db_start(w->writer);
-	db_start(w->reader);
-}
-
-static bool all_up(void)
-{
-	for (size_t i = 0; i < WORKERS; i++) {
-		if (!db_is_up(workers[i].writer) || !db_is_up(workers[i].reader))
-			return false;
-	}
-	return true;
 }
 
 static bool all_quiet(void)
@@ -260,18 +248,7 @@ static bool all_quiet(void)
 		if (!batch_is_idle(workers[i].batch) || !hub_is_quiet(workers[i].hub))
 			return false;
 	}
-	return true;
-}
-
-static void on_closed(void *owner)
-{
-	(void)owner;
-	closed++;
-}
-
-static bool all_closed(void)
-{
-	return closed == 2 * WORKERS;
+	return test_links_are_idle(&links);
 }
 
 static const char SEED[] =
@@ -293,28 +270,25 @@ static const char STOP[] =
 
 static void start_server(void)
 {
-	test_postgres_start(&postgres);
-	ck_assert_int_eq(migrate_run(postgres.url), 0);
+	test_links_open(&links, &postgres, WORKERS, 60000); /* a commit may be stopped for as long as the test takes */
 	ask(STOP);
 }
 
 static void end_server(void)
 {
-	test_postgres_end(&postgres);
+	test_links_close(&links, &postgres);
 }
 
 static void setup(void)
 {
 	memset(workers, 0, sizeof(workers));
 	memset(&app, 0, sizeof(app));
-	closed = 0;
-	loop = loop_new();
+	loop = links.loop;
 	stopper = PQconnectdb(postgres.url);
 	ck_assert_int_eq(PQstatus(stopper), CONNECTION_OK);
 	ask(SEED);
 	for (size_t i = 0; i < WORKERS; i++)
 		worker_begin(&workers[i], i);
-	pump_until(all_up);
 }
 
 static void teardown(void)
@@ -327,20 +301,12 @@ static void teardown(void)
 	}
 	pump_until(all_quiet);
 	for (size_t i = 0; i < WORKERS; i++) {
-		db_close(workers[i].writer, on_closed);
-		db_close(workers[i].reader, on_closed);
-	}
-	pump_until(all_closed);
-	for (size_t i = 0; i < WORKERS; i++) {
 		batch_free(workers[i].batch);
 		hub_free(workers[i].hub);
 		reachability_free(workers[i].reachability);
 		accept_free(workers[i].accept);
 		dispatch_free(workers[i].dispatch);
 	}
-	loop_stop(loop);
-	loop_run(loop);
-	loop_free(loop);
 	PQfinish(stopper);
 	/* Whoever waited for a head went on from what it is, not from what it was: no number twice, none left out. */
 	ck_assert_str_eq(ask("select count(*) from (select seq, row_number() over (partition by vehicle_id order by "
@@ -1128,6 +1094,7 @@ int main(void)
 	tcase_add_test(durable, nothing_is_told_before_the_commit);
 	tcase_add_test(durable, own_subscribers_wait_for_the_commit);
 	SRunner *runner = srunner_create(suite);
+	srunner_set_fork_status(runner, CK_NOFORK);
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);
 	srunner_free(runner);

@@ -15,14 +15,15 @@
 #include "commands/ports.h"
 #include "sql/batch.h"
 #include "sql/db.h"
-#include "sql/migrate.h"
 #include "state/lifecycle_event.h"
 #include "state/reachability.h"
+#include "tests/links.h"
 #include "tests/servers.h"
 
 #define VEHICLE "WKF00000000000001"
 
 static struct test_postgres postgres;
+static struct test_links links;
 static const struct lifecycle_source source = { LIFECYCLE_AWS, "$aws/events", "keyfob" };
 
 /* One worker: its flows, and a broker that only writes down. */
@@ -35,7 +36,7 @@ static struct {
 	struct reachability *reachability;
 	struct batch *batch;
 	struct command_ports ports;
-	int ups, closed, mid;
+	int mid;
 	size_t published;
 	char payload[1024]; /* of the last publish */
 } w;
@@ -81,32 +82,12 @@ static void prove(void *owner, const char *vehicle_id)
 
 /* Setting up. */
 
-static void on_up(void *owner, struct db *db)
-{
-	(void)owner;
-	(void)db;
-	w.ups++;
-}
-
-static void on_down(void *owner, struct db *db)
-{
-	(void)owner;
-	(void)db;
-}
-
-static bool both_up(void)
-{
-	return w.ups == 2;
-}
-
 static void worker_setup(void)
 {
-	struct db_options options = { .url = postgres.url, .queue_max = 100, .on_up = on_up, .on_down = on_down };
-
 	memset(&w, 0, sizeof(w));
-	w.loop = loop_new();
-	w.writer = db_new(w.loop, &options);
-	w.reader = db_new(w.loop, &options);
+	w.loop = links.loop;
+	w.writer = links.of[0].writer;
+	w.reader = links.of[0].reader;
 	w.ports = (struct command_ports){
 		.can_publish = can_publish, .publish = publish, .disprove = disprove, .prove = prove
 	};
@@ -134,9 +115,6 @@ static void worker_setup(void)
 	dispatch_attach(w.dispatch, w.batch);
 	accept_attach(w.accept, w.batch);
 	deadline_attach(w.deadline, w.batch);
-	db_start(w.writer);
-	db_start(w.reader);
-	pump_until(both_up);
 	test_postgres_ask(&postgres,
 		"truncate commands, events, vehicle_heads, timers; delete from vehicles;"
 		"insert into vehicles (vehicle_id) values ('" VEHICLE "');"
@@ -146,20 +124,9 @@ static void worker_setup(void)
 		"'1 hour')");
 }
 
-static void on_closed(void *owner)
-{
-	(void)owner;
-	w.closed++;
-}
-
 static bool is_idle(void)
 {
-	return batch_is_idle(w.batch);
-}
-
-static bool both_closed(void)
-{
-	return w.closed == 2 && batch_is_idle(w.batch);
+	return batch_is_idle(w.batch) && test_links_are_idle(&links);
 }
 
 static void worker_teardown(void)
@@ -167,17 +134,11 @@ static void worker_teardown(void)
 	deadline_stop(w.deadline);
 	reachability_stop(w.reachability);
 	pump_until(is_idle);
-	db_close(w.writer, on_closed);
-	db_close(w.reader, on_closed);
-	pump_until(both_closed);
 	batch_free(w.batch);
 	reachability_free(w.reachability);
 	deadline_free(w.deadline);
 	accept_free(w.accept);
 	dispatch_free(w.dispatch);
-	loop_stop(w.loop);
-	loop_run(w.loop);
-	loop_free(w.loop);
 }
 
 /* What happens. */
@@ -447,13 +408,12 @@ END_TEST
 
 static void start_server(void)
 {
-	test_postgres_start(&postgres);
-	ck_assert_int_eq(migrate_run(postgres.url), 0);
+	test_links_open(&links, &postgres, 1, 0);
 }
 
 static void end_server(void)
 {
-	test_postgres_end(&postgres);
+	test_links_close(&links, &postgres);
 }
 
 int main(void)
@@ -473,6 +433,7 @@ int main(void)
 	tcase_add_test(tc, nobody_subscribed_disproves_that_session_alone);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
+	srunner_set_fork_status(runner, CK_NOFORK);
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);
 	srunner_free(runner);
