@@ -22,7 +22,7 @@
 /* A session that has waited for us for so long has said all that it had to say, and it did not come here: libpq can lose an answer for
  * want of memory. Longer than what we sent can be on its way (tcp_user_timeout, sql/connector.c). */
 #define QUESTION                                                                                                       \
-	"select exists (select from pg_stat_activity where pid = $1::int and backend_start = $2::timestamptz"          \
+	"select exists (select from pg_stat_get_activity($1::int) where backend_start = $2::timestamptz"               \
 	" and not (state like 'idle%' and state_change < clock_timestamp() - interval '6 s'))"
 
 struct witness {

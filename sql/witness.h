@@ -29,6 +29,6 @@ void witness_ask(struct witness *, int pid, const char *begun);
 void witness_forget(struct witness *);
 
 /* Of the session that asks: one row, one column. */
-#define WITNESS_BEGUN "select backend_start::text from pg_stat_activity where pid = pg_backend_pid()"
+#define WITNESS_BEGUN "select backend_start::text from pg_stat_get_activity(pg_backend_pid())"
 
 #endif

@@ -77,7 +77,7 @@ export class Child {
 				const why = this.exit ? `ended with ${JSON.stringify(this.exit)}` : `was not up in ${ms} ms`;
 				throw new Error(`${this.name} ${why}; the end of ${this.log}:\n${this.logText().split('\n').slice(-15).join('\n')}`);
 			}
-			await new Promise((next) => setTimeout(next, 20));
+			await new Promise((next) => setTimeout(next, 50));
 		}
 	}
 }

@@ -46,7 +46,7 @@ export class Record {
 }
 
 // For what nobody tells us: asks until `is` holds for the answer.
-export async function poll(ask, is, { ms = 10_000, every = 25, what = is.toString() } = {}) {
+export async function poll(ask, is, { ms = 10_000, every = 50, what = is.toString() } = {}) {
 	const end = Date.now() + ms;
 	for (;;) {
 		const answer = await ask();

@@ -30,9 +30,10 @@ export async function sql(url, statement) {
 	return results.flatMap(({ rows }) => rows.map((row) => row.map((value) => value ?? '').join('|'))).join('\n');
 }
 
-// A server that goes away takes the idle connections with it; the next question makes a new one.
+// A server that goes away takes the idle connections with it; the next question makes a new one. Few, and kept: to make one costs
+// as much as a hundred questions.
 function startPool(connectionString) {
-	const pool = new pg.Pool({ connectionString, max: 8, allowExitOnIdle: true });
+	const pool = new pg.Pool({ connectionString, max: 4, idleTimeoutMillis: 0, allowExitOnIdle: true });
 	pool.on('error', () => {});
 	return pool;
 }
@@ -48,7 +49,7 @@ function cluster() {
 export async function createDatabase(template = 'template1') {
 	const server = cluster();
 	const name = `kf_${process.pid}_${++databases}`;
-	await sql(`${server}/postgres`, `create database ${name} owner ${role} template ${template}`);
+	await sql(`${server}/postgres`, `create database ${name} owner ${role} template ${template} strategy file_copy`);
 	return {
 		url: urlOf(name),
 		sql: (statement) => sql(`${server}/${name}`, statement),
@@ -308,27 +309,30 @@ export async function startInstallation({ nodes: count = 1, ids, config, authori
 	return { broker, database, node: first, nodes: [first, ...others] };
 }
 
-// With the schema: a copy of a database that is migrated once in a run. Whoever needs it first makes it, the others wait.
+// With the schema: a copy of a database that is migrated once in a run.
 export async function createMigratedDatabase() {
 	const template = `kf_${basename(build)}`;
+	if ((await sql(`${cluster()}/postgres`, templateNamed(template))) === '') await makeTemplate(template);
+	return createDatabase(template);
+}
+
+const templateNamed = (name) => `select datname from pg_database where datname = '${name}' and datistemplate`;
+
+// Whoever needs it first makes it, the others wait. Nobody may be in it when it is copied.
+async function makeTemplate(name) {
 	const admin = new pg.Client(`${cluster()}/postgres`);
 	await admin.connect();
 	try {
 		await admin.query('select pg_advisory_lock(1)');
-		const { rowCount } = await admin.query(`select from pg_database where datname = '${template}' and datistemplate`);
-		if (rowCount === 0) await makeTemplate(admin, template);
+		const { rowCount } = await admin.query(templateNamed(name));
+		if (rowCount > 0) return;
+		await admin.query(`drop database if exists ${name}`);
+		await admin.query(`create database ${name} owner ${role}`);
+		await migrate('mqtt://127.0.0.1:1', urlOf(name));
+		await admin.query(`alter database ${name} is_template true allow_connections false`);
 	} finally {
 		await admin.end();
 	}
-	return createDatabase(template);
-}
-
-// Nobody may be in it when it is copied.
-async function makeTemplate(admin, name) {
-	await admin.query(`drop database if exists ${name}`);
-	await admin.query(`create database ${name} owner ${role}`);
-	await migrate('mqtt://127.0.0.1:1', urlOf(name));
-	await admin.query(`alter database ${name} is_template true allow_connections false`);
 }
 
 export async function migrate(broker, database, { env, build: whose = build } = {}) {

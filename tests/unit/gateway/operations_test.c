@@ -87,9 +87,8 @@ static bool both_down(void)
 
 static bool is_idle(void)
 {
-	return batch_is_idle(w.batch) && test_links_are_idle(&links) &&
-	       open_calls == 0 && revocation_is_quiet(w.revocation) && notices_is_quiet(w.notices) &&
-	       hub_is_quiet(w.hub);
+	return batch_is_idle(w.batch) && test_links_are_idle(&links) && open_calls == 0 &&
+	       revocation_is_quiet(w.revocation) && notices_is_quiet(w.notices) && hub_is_quiet(w.hub);
 }
 
 static const char *ask(const char *sql)

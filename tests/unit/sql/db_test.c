@@ -31,7 +31,7 @@ static const struct db_statement READ_ONLY = { "read_only", "set transaction rea
 
 /* Sessions that a witness made. */
 #define WITNESSES                                                                                                      \
-	"select count(*) from pg_stat_activity where query like 'select exists (select from pg_stat_activity%'"
+	"select count(*) from pg_stat_activity where query like 'select exists (select from pg_stat_get_activity%'"
 
 #define SCHEMA                                                                                                         \
 	"create table if not exists things (name text primary key);"                                                   \
