@@ -94,7 +94,7 @@ bool catalog_params_read(
 	struct catalog_param *params;
 	char name[512];
 
-	if (!map || map->kind == VALUE_NULL)
+	if (!map)
 		return true;
 	if (map->kind != VALUE_MAP)
 		return setting_refuse(r, map, path, "must be a map of params, not %s", value_kind_name(map));

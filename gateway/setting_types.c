@@ -98,9 +98,11 @@ bool setting_read(const struct settings_reading *reading, const struct setting *
 {
 	const struct item it = { reading, s, v, name };
 
-	/* members begin zeroed, and NULL or 0 is what null means to every type that takes it */
-	if (is_null(s, v))
-		return setting_is_nullable(s) || s->type == SETTING_VALUE || refuse(&it, v);
+	/* members begin zeroed, and NULL or 0 is what null means to every setting that takes it */
+	if (is_null(s, v) && setting_is_nullable(s))
+		return true;
+	if (is_null(s, v) && s->type != SETTING_VALUE)
+		return refuse(&it, v);
 	return types[s->type].read(&it, member);
 }
 

@@ -83,6 +83,7 @@ static const struct mistake {
 } mistakes[] = {
 	{ "", ":1: commands: must be given" },
 	{ "commands: []\n", ":1: commands: must be a map of commands, not a list" },
+	{ "commands:\n", ":1: commands: must be a map of commands, not null" },
 	{ "comands: {}\n", ":1: comands: is not a known key; is commands meant?" },
 	{ "commands:\n  a b: {}\n", ":2: commands.a b: is no name of a command" },
 	{ "commands:\n  a: { tll: 5s }\n", ":2: commands.a.tll: is not a known key; is ttl meant?" },
