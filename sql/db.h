@@ -39,10 +39,11 @@ struct db_options {
 	size_t queue_max;      /* units waiting or in flight; past it db_unit_submit() answers FAULT_OVERLOADED */
 	int commit_timeout_ms; /* a unit without answer for so long is STORAGE_UNKNOWN; 0: 5000 */
 	int schema;	       /* a database whose newest migration is older is not connected; 0: any will do */
+	/* Each may be NULL. */
 	void *owner;
 	void (*on_up)(void *owner, struct db *); /* connected; also after each reconnect */
 	void (*on_down)(void *owner, struct db *);
-	void (*on_silence)(void *owner, struct db *); /* db_is_silent() has changed; may be NULL */
+	void (*on_silence)(void *owner, struct db *); /* db_is_silent() has changed */
 };
 
 /* making */

@@ -26,23 +26,15 @@ static void pump_until(struct test_links *links, bool (*reached)(const struct te
 	}
 }
 
-static void on_change(void *owner, struct db *db)
-{
-	(void)owner, (void)db;
-}
-
 void test_links_open(struct test_links *links, struct test_postgres *server, size_t count, int commit_timeout_ms)
 {
 	assert(count <= TEST_LINKS_MAX);
 	test_postgres_start(server);
 	if (migrate_run(server->url))
 		exit(1); /* it has said why */
-	struct db_options options = { .url = server->url,
-		.queue_max = QUEUE_MAX,
-		.commit_timeout_ms = commit_timeout_ms,
-		.owner = links,
-		.on_up = on_change,
-		.on_down = on_change };
+	struct db_options options = {
+		.url = server->url, .queue_max = QUEUE_MAX, .commit_timeout_ms = commit_timeout_ms, .owner = links
+	};
 
 	*links = (struct test_links){ .loop = loop_new(), .count = count };
 	for (size_t i = 0; i < count; i++) {
