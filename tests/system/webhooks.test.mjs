@@ -329,11 +329,18 @@ test('a URL that is none, or that is not to be called, is refused', options, asy
 		assert.equal((await rest(one, 'POST', '/v1/webhooks', { token: platform, body: { url: receiver.url, ...body } })).status, 422, JSON.stringify(body));
 });
 
+// Once every worker of the node has the database: without a broker it is never ready, and is not waited for.
+async function registerAtLast(node) {
+	const says = () => fetch(`${node.adminUrl}/readyz`).then((answer) => answer.json());
+	await poll(says, ({ database }) => database === 'ok', { ms: 30_000, what: 'it has its database' });
+	await registerVehicle(node, admin, ids[0]);
+}
+
 test('an address that is not public is never connected to', options, async () => {
 	const strictDatabase = await createMigratedDatabase();
 	const node = await startNode({ broker, database: strictDatabase, config: { mqtt: { url: 'mqtt://127.0.0.1:1' }, webhooks }, isReady: false });
 	const inside = await startReceiver({ certificate: authority.issue('localhost') });
-	await poll(() => rest(node, 'PUT', `/v1/vehicles/${ids[0]}`, { token: admin, body: {} }), ({ status }) => status < 300, { ms: 30_000, what: 'it has its database' });
+	await registerAtLast(node);
 	const create = (url) => rest(node, 'POST', '/v1/webhooks', { token: admin, body: { url, vehicle_ids: [ids[0]] } });
 	for (const host of ['127.0.0.1', '0x7f.1', '10.1.2.3', '169.254.169.254', '[::1]', '[::ffff:127.0.0.1]', '[fd00::1]', '[64:ff9b::7f00:1]'])
 		assert.deepEqual([(await create(`https://${host}:${inside.port}/`)).status, host], [422, host]);
@@ -364,7 +371,7 @@ test('a name that leads outside when it is written and inside when it is called 
 	const own = await createMigratedDatabase();
 	const node = await startNode({ broker, database: own, env: names.env, config: { mqtt: { url: 'mqtt://127.0.0.1:1' }, webhooks: { ...webhooks, timeout: '1s' } }, isReady: false });
 	const inside = await startReceiver({ certificate: authority.issue('localhost') });
-	await poll(() => rest(node, 'PUT', `/v1/vehicles/${ids[0]}`, { token: admin, body: {} }), ({ status }) => status < 300, { ms: 30_000, what: 'it has its database' });
+	await registerAtLast(node);
 	const hooks = [];
 	for (const name of ['turns', 'inside', 'both']) {
 		const { status, body } = await rest(node, 'POST', '/v1/webhooks', { token: admin, body: { url: `https://${name}.test:${inside.port}/`, vehicle_ids: [ids[0]] } });
@@ -407,7 +414,7 @@ test('secrets lie sealed once there is a key, also those from before, and under 
 		return receiver.until('/sealed', wished(n));
 	};
 	const clear = await begin();
-	await poll(() => rest(clear, 'PUT', `/v1/vehicles/${ids[0]}`, { token: admin, body: {} }), ({ status }) => status < 300, { ms: 30_000, what: 'it has its database' });
+	await registerAtLast(clear);
 	const { body: hook } = await rest(clear, 'POST', '/v1/webhooks', { token: admin, body: { url: `${receiver.url}/sealed`, vehicle_ids: [ids[0]] } });
 	assert.equal(await stored(), hook.secret + hook.secret);
 	await clear.stop();
