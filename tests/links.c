@@ -36,7 +36,7 @@ void test_links_open(struct test_links *links, struct test_postgres *server, siz
 		.url = server->url, .queue_max = QUEUE_MAX, .commit_timeout_ms = commit_timeout_ms, .owner = links
 	};
 
-	*links = (struct test_links){ .loop = loop_new(), .count = count };
+	*links = (struct test_links){ .loop = loop_new(), .count = count, .open = 2 * count };
 	for (size_t i = 0; i < count; i++) {
 		struct test_link *link = &links->of[i];
 		link->writer = db_new(links->loop, &options);
@@ -65,20 +65,17 @@ bool test_links_are_idle(const struct test_links *links)
 
 static void on_closed(void *owner)
 {
-	((struct test_links *)owner)->count--;
+	((struct test_links *)owner)->open--;
 }
 
 static bool are_closed(const struct test_links *links)
 {
-	return links->count == 0;
+	return links->open == 0;
 }
 
 void test_links_close(struct test_links *links, struct test_postgres *server)
 {
-	size_t workers = links->count;
-
-	links->count *= 2; /* from here on: how many are open */
-	for (size_t i = 0; i < workers; i++) {
+	for (size_t i = 0; i < links->count; i++) {
 		db_close(links->of[i].writer, on_closed);
 		db_close(links->of[i].reader, on_closed);
 	}

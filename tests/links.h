@@ -19,7 +19,7 @@ struct test_links {
 	struct test_link {
 		struct db *writer, *reader; /* closed by test_links_close() */
 	} of[TEST_LINKS_MAX];
-	size_t count;
+	size_t count, open; /* workers; links that are not closed */
 };
 
 /* Starts the server, with the schema, and the links of so many workers, all of them up. `commit_timeout_ms` 0: as a node has it. */

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include "base/json.h"
 #include "base/loop.h"
@@ -27,7 +28,6 @@
 #include "gateway/http/http.h"
 #include "notifier/hub.h"
 #include "tests/certificate.h"
-#include "tests/nap.h"
 #include "wire.h"
 
 #define PER_ADDRESS 4
@@ -615,7 +615,7 @@ START_TEST(refuses_too_large_bodies)
 	}
 	assert_too_large(post_unheard(CHUNKED, chunk, 65));
 	while (guests_count() > 0)
-		test_nap();
+		uv_sleep(1);
 }
 END_TEST
 
@@ -854,12 +854,12 @@ START_TEST(has_so_much_room_for_an_address)
 	wire_end(fds[0]); /* the node sees it and closes, and then there is room again */
 	hear(fds[0]);
 	while (guests_count() == PER_ADDRESS)
-		test_nap();
+		uv_sleep(1);
 	ask_expect("GET /v1/me HTTP/1.1\r\n" LAST, "200", "API_ME");
 	for (size_t i = 1; i < PER_ADDRESS; i++)
 		wire_close(fds[i]);
 	while (guests_count() > 0)
-		test_nap();
+		uv_sleep(1);
 }
 END_TEST
 
@@ -929,7 +929,7 @@ START_TEST(cuts_a_stream_that_is_not_read)
 	unsubscribed = false;
 	say(fd, "GET /v1/vehicles/FLOOD/events HTTP/1.1\r\nAccept: text/event-stream\r\n" LAST);
 	while (!unsubscribed)
-		test_nap();
+		uv_sleep(1);
 	ck_assert_uint_lt(strlen(hear(fd)), (size_t)FLOOD_EVENTS * FLOOD_BYTES);
 }
 END_TEST

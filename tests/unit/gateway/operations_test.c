@@ -25,7 +25,6 @@
 #include "sql/db.h"
 #include "state/shadow.h"
 #include "tests/links.h"
-#include "tests/nap.h"
 #include "tests/servers.h"
 
 #define WAIT_NS 8000000000ull
@@ -2154,7 +2153,7 @@ START_TEST(read_lost_under_way)
 	while (!is_held_up()) {
 		ck_assert_uint_lt(uv_hrtime(), until);
 		uv_run(loop_uv(w.loop), UV_RUN_NOWAIT);
-		test_nap();
+		uv_sleep(1);
 	}
 	test_postgres_halt(&postgres, SIGQUIT);
 	pump_until(is_answered);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include "base/loop.h"
 #include "base/metrics.h"
@@ -22,7 +23,6 @@
 #include "gateway/door/guests.h"
 #include "gateway/door/tunnel.h"
 #include "tests/certificate.h"
-#include "tests/nap.h"
 #include "wire.h"
 
 #define MEGA (1024 * 1024)
@@ -240,7 +240,7 @@ static const char *hear(int fd)
 static void wait_for_guests(size_t count)
 {
 	while (guests_count() != count)
-		test_nap();
+		uv_sleep(1);
 }
 
 static const char plain_head[] = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -284,7 +284,7 @@ START_TEST(refuses_what_is_old)
 		ck_assert_msg(wire_dial(door_port(door), client) == -1, "%s was spoken", weak[i]);
 	}
 	while (metric_value(METRIC_TLS_REFUSED) < refused + 5)
-		test_nap();
+		uv_sleep(1);
 	wait_for_guests(0);
 }
 END_TEST
@@ -390,7 +390,7 @@ START_TEST(counts_a_client_for_as_long_as_it_is_there)
 	say(reads, "GET /fill HTTP/1.1\r\n\r\n");
 	say(sleeps, "GET /fill HTTP/1.1\r\n\r\n");
 	while (atomic_load(&rooms_left) < 2)
-		test_nap();
+		uv_sleep(1);
 	wait_for_guests(2);
 	while ((n = wire_recv(reads, piece, MEGA)) > 0)
 		;
@@ -429,11 +429,11 @@ START_TEST(a_cut_line_ends_the_room)
 
 	say(fd, "GET /count HTTP/1.1\r\n\r\n");
 	while (atomic_load(&rooms_begun) == 0) /* a reset before it would find no room */
-		test_nap();
+		uv_sleep(1);
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
 	wire_close(fd);
 	while (atomic_load(&rooms_left) == 0)
-		test_nap();
+		uv_sleep(1);
 	wait_for_guests(0);
 }
 END_TEST

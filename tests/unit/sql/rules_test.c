@@ -22,7 +22,6 @@
 #include "state/lifecycle_event.h"
 #include "state/reachability.h"
 #include "tests/links.h"
-#include "tests/nap.h"
 #include "tests/servers.h"
 
 #define WAIT_NS 20000000000ull
@@ -91,7 +90,7 @@ static void pump_until_database(const char *question)
 	while (strcmp(ask(question), "t") != 0) {
 		ck_assert_msg(uv_hrtime() < until, "did not happen in 20 s: %s", question);
 		uv_run(loop_uv(loop), UV_RUN_NOWAIT);
-		test_nap();
+		uv_sleep(1);
 	}
 }
 
