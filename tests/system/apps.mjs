@@ -1,5 +1,6 @@
 // apps.mjs - companion apps as strangers write them: REST by fetch, streams by SSE, JSON-RPC over `ws`.
 import { appendFileSync } from 'node:fs';
+import { Agent, request } from 'node:http';
 import { join } from 'node:path';
 import WebSocket from 'ws';
 import { atEnd, folder } from './children.mjs';
@@ -26,6 +27,25 @@ export async function rest(node, method, path, { token, body, raw, headers = {},
 	checkExchange({ ...request, target: path }, { status: answer.status, headers: answer.headers, text });
 	const isJson = text && /json/.test(answer.headers.get('content-type') ?? '');
 	return { status: answer.status, headers: answer.headers, body: isJson ? JSON.parse(text) : text };
+}
+
+const kept = new Agent({ keepAlive: true });
+
+// The same for a load that rest() could not bring: by node:http, and nobody holds it against the descriptions. { status, body }
+export function restLightly(node, method, path, { token, body, headers = {}, signal } = {}) {
+	const text = JSON.stringify(body);
+	const own = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) };
+	return new Promise((resolve, reject) => {
+		const asked = request(node.url + path, { method, agent: kept, signal, headers: { ...own, ...headers } }, (answer) => {
+			let said = '';
+			answer.setEncoding('utf8');
+			answer.on('data', (chunk) => (said += chunk));
+			answer.on('end', () => resolve({ status: answer.statusCode, body: JSON.parse(said) }));
+			answer.on('error', reject);
+		});
+		asked.on('error', reject);
+		asked.end(text);
+	});
 }
 
 export async function registerVehicle(node, token, id, body = {}) {

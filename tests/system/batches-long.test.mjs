@@ -1,11 +1,10 @@
 // batches-long.test.mjs - a batch to 10 000 vehicles, a third of them asleep, at 500/s, with the node that feeds it killed amid
 // it; then one that is canceled, and one that stops since too many fail. With --long; the numbers are in the test's output and in batches-long.json.
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { adminToken, build, folder, isLong, isSanitized, poll, rest, startInstallation } from './harness.mjs';
-import { Child } from './children.mjs';
+import { adminToken, folder, isLong, isSanitized, poll, Reference, rest, startInstallation } from './harness.mjs';
 
 const skip = !isLong || isSanitized ? 'takes minutes: --long, without sanitizers' : false;
 const rate = 500;
@@ -16,7 +15,7 @@ const patience = 600_000;
 const failing = skip ? 0 : 300; // vehicles F…, which fail at everything; of another fleet until the last test
 const ids = [...groups, ['F', failing]].flatMap(([prefix, count]) => Array.from({ length: count }, (_, i) => prefix + String(i + 1).padStart(5, '0')));
 const options = { timeout: 3 * patience, skip };
-const log = join(folder, 'vehicles.log');
+const vehicles = [];
 const numbers = {};
 let database, nodes, admin, sleeping;
 
@@ -50,12 +49,10 @@ test(`${total} vehicles, of whom the last third sleeps`, options, async () => {
 		insert into vehicles (vehicle_id, fleet_id) select p || lpad(n::text, 5, '0'), 'BIG' from (values ${groups.map(([p, n]) => `('${p}', ${n})`)}) g(p, c), generate_series(1, c) n;
 		insert into vehicles (vehicle_id, fleet_id) select 'F' || lpad(n::text, 5, '0'), 'BROKEN' from generate_series(1, ${failing}) n;
 		insert into vehicle_heads (vehicle_id) select vehicle_id from vehicles order by 1; commit; analyze vehicles, vehicle_heads`);
-	const password = join(folder, 'vehicle.password');
-	writeFileSync(password, installation.broker.password, { mode: 0o600 });
 	for (const [prefix, count] of [...groups, ['F', failing]]) {
 		const more = { S: ['--asleep'], F: ['--fail-rate', '1'] }[prefix] ?? [];
-		const child = new Child(`vehicles-${prefix}`, `${build}/bin/keyfob-vehicle`, ['--url', installation.broker.url, '--prefix', prefix, '--count', count, '--password-file', password, '--log', log, ...more].map(String));
-		if (prefix === 'S') sleeping = child;
+		vehicles.push(new Reference(installation.broker, `vehicles-${prefix}`, ['--prefix', prefix, '--count', count, ...more]));
+		if (prefix === 'S') sleeping = vehicles.at(-1);
 	}
 	for (const [prefix, count] of [...groups.slice(0, 2), ['F', failing]]) await poll(() => reachable(prefix), (n) => n === count, { ms: patience, every: 500, what: `${prefix} is there` });
 });
@@ -83,10 +80,8 @@ test('all of them, at 500/s; the node that feeds it is killed amid it', options,
 	await killed.start();
 
 	const times = new Map();
-	for (const line of readFileSync(log, 'utf8').split('\n').filter(Boolean)) {
-		const { what, vehicle_id } = JSON.parse(line);
+	for (const { what, vehicle_id } of vehicles.flatMap((some) => some.journal()))
 		if (what === 'executed') times.set(vehicle_id, (times.get(vehicle_id) ?? 0) + 1);
-	}
 	assert.equal(times.size, total);
 	assert.deepEqual([...times].filter(([, n]) => n !== 1), []);
 	assert.equal(await ask(`select count(*) from commands where params->>'note' = 'big'`), total);

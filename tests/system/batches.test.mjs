@@ -1,11 +1,8 @@
 // batches.test.mjs - looking for vehicles, and one command to many of them: fleets of keyfob-vehicle, a third of them asleep.
 // batches-long.test.mjs has 10 000.
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { test } from 'node:test';
-import { adminToken, build, folder, poll, rest, run, startInstallation, token } from './harness.mjs';
-import { Child } from './children.mjs';
+import { adminToken, build, poll, Reference, rest, run, startInstallation, token } from './harness.mjs';
 
 const awake = 40;
 const asleep = 20;
@@ -18,14 +15,7 @@ const [one, two] = nodes;
 const admin = await adminToken('root');
 const operator = await token({ sub: 'otto', scope: 'vehicles:read commands:write' });
 const options = { timeout: 120_000 };
-const log = join(folder, 'vehicles.log');
-const password = join(folder, 'vehicle.password');
-writeFileSync(password, broker.password, { mode: 0o600 });
-
-function startVehicles(prefix, count, more = []) {
-	const args = ['--url', broker.url, '--prefix', prefix, '--count', String(count), '--password-file', password, '--latency', '10ms', '--log', log, ...more];
-	return new Child(`vehicles-${prefix}`, `${build}/bin/keyfob-vehicle`, args);
-}
+const startVehicles = (prefix, count, more = []) => new Reference(broker, `vehicles-${prefix}`, ['--prefix', prefix, '--count', count, '--latency', '10ms', ...more]);
 
 const untilReachable = (prefix, count) =>
 	poll(
@@ -42,9 +32,8 @@ await database.sql(`begin;
 	insert into vehicle_heads (vehicle_id) select vehicle_id from vehicles order by 1;
 	insert into grants (object_kind, object_id, subject, role, granted_by) values ('fleet', 'F', 'otto', 'operator', 'test'), ('fleet', 'X', 'otto', 'operator', 'test');
 	commit`);
-startVehicles('A', awake);
-startVehicles('X', failing, ['--fail-rate', '1']);
 const sleeping = startVehicles('S', asleep, ['--asleep']);
+const vehicles = [startVehicles('A', awake), startVehicles('X', failing, ['--fail-rate', '1']), sleeping];
 await untilReachable('A', awake);
 await untilReachable('X', failing);
 
@@ -75,8 +64,7 @@ async function commandsOf(node, id, query = '') {
 // What the vehicles wrote down themselves: how often each did each request.
 function executions() {
 	const done = new Map();
-	const lines = existsSync(log) ? readFileSync(log, 'utf8').split('\n').filter(Boolean) : [];
-	for (const { what, vehicle_id, request_id } of lines.map((line) => JSON.parse(line)))
+	for (const { what, vehicle_id, request_id } of vehicles.flatMap((some) => some.journal()))
 		if (what === 'executed') done.set(`${vehicle_id} ${request_id}`, (done.get(`${vehicle_id} ${request_id}`) ?? 0) + 1);
 	return done;
 }

@@ -7,7 +7,7 @@ import mqtt from 'mqtt';
 import { atEnd, Child, freePort } from './children.mjs';
 import { startExample } from './examples.mjs';
 import {
-	adminToken, build, feedOf, folder, gatewayPassword, isSanitized, poll, Record, registerVehicle, rest, run, sendCommand, startInstallation, vehicleIds,
+	adminToken, build, feedOf, folder, gatewayPassword, isSanitized, poll, Record, Reference, registerVehicle, rest, run, sendCommand, startInstallation, vehicleIds,
 } from './harness.mjs';
 import { blocksOf, hasAnchor, linksOf, root } from './pages.mjs';
 
@@ -59,8 +59,7 @@ async function follow(page, meanwhile = async () => {}, edit = (text) => text) {
 
 const reference = async () => {
 	await registerVehicle(node, admin, simulated, { display_name: 'Blue hatchback' });
-	const password = join(clone, '.keyfob/run/vehicle.password');
-	const child = new Child('keyfob-vehicle', `${build}/bin/keyfob-vehicle`, ['--url', broker.url, '--password-file', password, '--id', simulated]);
+	const child = new Reference(broker, 'keyfob-vehicle', ['--id', simulated]);
 	atEnd(() => child.kill());
 	await untilState(simulated, 'connected');
 };

@@ -1,13 +1,13 @@
 // nodes.test.mjs - several nodes are one service: apps on one, senders on the other, and a node killed amid the stream.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { adminToken, isLong, openSocket, poll, rest, sendCommand, startInstallation, vehicleIds } from './harness.mjs';
+import { adminToken, isLong, openSocket, poll, Reference, registerVehicle, rest, restLightly, sendCommand, startInstallation, vehicleIds } from './harness.mjs';
 import { Promises } from './oracle.mjs';
-import { connectFleet, Follower, judge, stream, Traffic } from './stream.mjs';
+import { connectFleet, Follower, judge, stream, Traffic, untilConnected } from './stream.mjs';
 
-const restarted = isLong ? 100 : 10; // vehicles under the traffic of the rolling restart: 5 to 8 commands a second each, far from a full queue
-const ids = vehicleIds(30 + restarted);
-const { broker, database, nodes } = await startInstallation({ ids, nodes: 2 });
+const restarted = Array.from({ length: isLong ? 100 : 16 }, (_, i) => `R${String(i + 1).padStart(5, '0')}`); // under the traffic of the rolling restart: 5 commands a second each
+const ids = vehicleIds(30);
+const { broker, database, nodes } = await startInstallation({ ids: [...ids, ...restarted], nodes: 2 });
 const [one, two] = nodes;
 const admin = await adminToken();
 const options = { timeout: 180_000 };
@@ -75,12 +75,14 @@ async function restart(service, node, other) {
 }
 
 test(`both nodes are restarted one after the other under ${rate} commands a second: none fails, and no app misses an event`, options, async (t) => {
-	const { own, vehicles } = await fleet(restarted, one);
+	await Promise.all(restarted.map((id) => registerVehicle(one, admin, id)));
+	const simulated = new Reference(broker, 'restarted', ['--prefix', 'R', '--count', restarted.length, '--latency', '10ms']);
+	await untilConnected(one, admin, restarted);
 	const apps = [new Follower([one, two], admin), new Follower([two, one], admin)];
-	for (const app of apps) await app.follow(own);
+	for (const app of apps) await app.follow(restarted);
 	const promises = new Promises();
 	const service = [...nodes];
-	const traffic = new Traffic('rolling', { nodes: service, token: admin, own, promises, rate, width: isLong ? 100 : 20 });
+	const traffic = new Traffic('rolling', { nodes: service, token: admin, own: restarted, promises, rate, width: isLong ? 100 : 20, ask: restLightly });
 	const handed = [];
 	for (const [node, other] of [[one, two], [two, one]]) {
 		await traffic.untilMore(rate / 2);
@@ -88,7 +90,7 @@ test(`both nodes are restarted one after the other under ${rate} commands a seco
 	}
 	await traffic.untilMore(rate / 2);
 	await traffic.stop();
-	const commands = await judge(one, admin, promises, vehicles);
+	const commands = await judge(one, admin, promises, () => simulated.vehicles(restarted));
 	for (const { id, name, status } of commands) assert.equal(status, 'succeeded', `${id} (${name})`);
 	for (const app of apps) await app.assertWhole(two);
 	// A kept connection that ends just as the next request leaves is no answer either (RFC 9112 §9.3.1): the key makes it safe to ask again.

@@ -4,8 +4,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { adminToken, build, folder, isLong, isSanitized, poll, rest, sendCommand, startInstallation } from './harness.mjs';
-import { Child } from './children.mjs';
+import { adminToken, folder, isLong, isSanitized, poll, Reference, rest, sendCommand, startInstallation } from './harness.mjs';
 import { startSmsServer } from './sms.mjs';
 
 const each = isLong && !isSanitized ? 7500 : 150;
@@ -37,9 +36,7 @@ async function startFleet() {
 	await database.sql(`insert into vehicles (vehicle_id, msisdn) select p || lpad(n::text, 5, '0'), '+49155' || lpad((row_number() over ())::text, 8, '0')
 		from unnest(array['${prefixes.join("','")}']) p, generate_series(1, ${each}) n`);
 	await database.sql('insert into vehicle_heads (vehicle_id) select vehicle_id from vehicles order by 1 on conflict do nothing');
-	const password = join(folder, 'vehicle.password');
-	writeFileSync(password, broker.password, { mode: 0o600 });
-	return prefixes.map((prefix) => new Child(`vehicles-${prefix}`, `${build}/bin/keyfob-vehicle`, ['--url', broker.url, '--prefix', prefix, '--count', each, '--password-file', password].map(String)));
+	return prefixes.map((prefix) => new Reference(broker, `vehicles-${prefix}`, ['--prefix', prefix, '--count', each]));
 }
 
 // When each vehicle was connected last, to the second, as the broker's own log has it.

@@ -4,13 +4,14 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { atEnd, build, Child, folder, freePort, run } from './children.mjs';
+import { atEnd, build, folder, freePort, run } from './children.mjs';
 import { poll, Record } from './record.mjs';
 import { startBroker } from './servers.mjs';
 import { bindClient, smpp, startCentre } from './smsc.mjs';
+import { Reference } from './vehicles.mjs';
 
 const options = { timeout: 60_000 };
 const msisdn = '+4915550000001';
@@ -229,13 +230,8 @@ test('over TLS, and only with who it says it is', options, async () => {
 
 async function startSleeper(broker, id, more = []) {
 	const port = await freePort();
-	const log = join(folder, `${id}.jsonl`);
-	writeFileSync(log, '');
-	const secret = join(folder, 'vehicle.password');
-	writeFileSync(secret, `${broker.password}\n`);
-	const args = ['--url', broker.url, '--password-file', secret, '--id', id, '--asleep', '--smsc', `127.0.0.1:${port}`, '--log', log, ...more];
-	const child = new Child(`vehicle-${id}`, `${build}/bin/keyfob-vehicle`, args);
-	const journal = () => readFileSync(log, 'utf8').split('\n').filter(Boolean).map((line) => JSON.parse(line));
+	const child = new Reference(broker, `vehicle-${id}`, ['--id', id, '--asleep', '--smsc', `127.0.0.1:${port}`, ...more]);
+	const journal = () => child.journal();
 	const saw = (what, times = 1) => poll(journal, (lines) => lines.filter((line) => line.what === what).length >= times, { what: `${id}: ${what} ${times}×` });
 	await child.untilUp(() => bindClient(port).then(({ session }) => session.socket.destroy() && true, () => false));
 	return { id, port, child, journal, saw };

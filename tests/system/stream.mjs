@@ -111,10 +111,10 @@ const patience = 10_000; // of an app with one request: what answers later, or n
 
 // Sends until it is told what became of it, with one key, to whichever node answers: as a careful app does. The command. `onTrouble`
 // hears of each time that it was told nothing: the answer, or why there was none. It begins with the node of number `first`.
-export async function sendSurely(at, token, promises, id, key, body, onTrouble, first = 0) {
+export async function sendSurely(at, token, promises, id, key, body, { onTrouble, first = 0, ask = rest } = {}) {
 	for (let turn = first; ; turn++) {
 		let trouble;
-		const answer = await rest(at[turn % at.length], 'POST', `/v1/vehicles/${id}/commands`, {
+		const answer = await ask(at[turn % at.length], 'POST', `/v1/vehicles/${id}/commands`, {
 			token,
 			body: { ...life, ...body },
 			headers: { 'Idempotency-Key': key },
@@ -153,7 +153,8 @@ export async function stream({ nodes, token, own, total, promises, width = 20, n
 }
 
 // Commands without end, `rate` a second as far as the machine goes, every tenth one that may never be repeated (`never`: more of it),
-// each until it is told. `longest` is how long nobody was told anything; stop() resolves when all that were begun are told.
+// each until it is told. `longest` is how long nobody was told anything; stop() resolves when all that were begun are told. `ask` is
+// rest(), or restLightly() for hundreds a second.
 export class Traffic {
 	told = [];
 	troubles = [];
@@ -163,8 +164,8 @@ export class Traffic {
 	#next = 0;
 	#isOver = false;
 
-	constructor(name, { nodes, token, own, promises, rate = 100, width = 20, never = {} }) {
-		Object.assign(this, { name, nodes, token, own, promises, rate, never });
+	constructor(name, { nodes, token, own, promises, rate = 100, width = 20, never = {}, ask = rest }) {
+		Object.assign(this, { name, nodes, token, own, promises, rate, never, ask });
 		this.senders = Promise.all(Array.from({ length: width }, () => this.#send()));
 		this.senders.catch(() => {}); // said by stop()
 	}
@@ -174,7 +175,8 @@ export class Traffic {
 			const i = this.#next++;
 			await pause(this.#begun + (i * 1000) / this.rate - Date.now());
 			const body = i % 10 === 3 ? { name: 'engine.start', ...this.never } : { name: 'horn.honk' };
-			this.told.push(await sendSurely(this.nodes, this.token, this.promises, this.own[i % this.own.length], `${this.name}-${i}`, body, (what) => this.troubles.push(what), i));
+			const manner = { onTrouble: (what) => this.troubles.push(what), first: i, ask: this.ask };
+			this.told.push(await sendSurely(this.nodes, this.token, this.promises, this.own[i % this.own.length], `${this.name}-${i}`, body, manner));
 			this.longest = Math.max(this.longest, Date.now() - this.#last);
 			this.#last = Date.now();
 		}
@@ -209,10 +211,11 @@ export async function untilSettled(node, token, commands, { ms = 30_000, every =
 	}
 }
 
-// The commands, all settled, after every oracle that judges them has.
-export async function judge(node, token, promises, vehicles, options) {
+// The commands, all settled, after every oracle that judges them has. `fleet` is the vehicles, or gives them when all is settled.
+export async function judge(node, token, promises, fleet, options) {
 	promises.assertOneCommandAKey();
 	const commands = await assertNothingLost(node, token, promises, options);
+	const vehicles = typeof fleet === 'function' ? fleet() : fleet;
 	assertExecutedOnce(vehicles, commands);
 	assertNothingStale(vehicles, commands);
 	return commands;

@@ -79,7 +79,7 @@ async function turn() {
 	if (number % 4 === 0) parts.vehicles[number % own.length].cut();
 	const unseen = await adminToken(`admin-${number}`); // whose signature is looked at
 	await surely(() => watch(id, unseen), (done) => done === true);
-	const command = await sendSurely([node], admin, promises, id, `turn-${number}`, { name: 'horn.honk', ttl_seconds: 120 }, onTrouble);
+	const command = await sendSurely([node], admin, promises, id, `turn-${number}`, { name: 'horn.honk', ttl_seconds: 120 }, { onTrouble });
 	const wish = () => rest(node, 'PATCH', `/v1/vehicles/${id}/state`, { token: admin, body: { climate: { temperature_c: number } } });
 	await surely(wish, ({ status }) => status === 200);
 	await untilSettled(node, admin, [command], { ms: patience, is: 'succeeded' });

@@ -1,13 +1,10 @@
 // tracing.test.mjs - one trace for a command: from the app through the vehicle and back, over two nodes, to a collector.
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { context, ROOT_CONTEXT, trace, TraceFlags } from '@opentelemetry/api';
 import { parseTraceParent, TraceState, W3CTraceContextPropagator } from '@opentelemetry/core';
 import { startCollector } from './collector.mjs';
-import { build, Child, folder } from './children.mjs';
-import { adminToken, connectVehicle, grant, openSocket, poll, registerVehicle, rest, sendCommand, startInstallation, startNode, token, vehicleIds } from './harness.mjs';
+import { adminToken, connectVehicle, grant, openSocket, poll, Reference, registerVehicle, rest, sendCommand, startInstallation, startNode, token, vehicleIds } from './harness.mjs';
 import { untilConnected } from './stream.mjs';
 
 const options = { timeout: 90_000 };
@@ -175,9 +172,7 @@ describe('a journey', { concurrency: true }, () => {
 		assert.deepEqual(collector.trace(app.traceId).map(({ name }) => name).sort(), ['accept', 'command doors.unlock', 'wait']);
 
 		// the reference vehicle says itself what it did in the trace
-		const password = join(folder, 'vehicle.password');
-		writeFileSync(password, broker.password, { mode: 0o600 });
-		new Child('vehicle', `${build}/bin/keyfob-vehicle`, ['--url', broker.url, '--id', id, '--password-file', password]);
+		new Reference(broker, 'vehicle', ['--id', id]);
 		const answer = await spanOf(late.traceId, 'answer');
 		const execute = await spanOf(late.traceId, 'execute');
 		assert.equal(answer.links[0].traceId, late.traceId);

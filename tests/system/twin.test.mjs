@@ -2,12 +2,9 @@
 // and neither a node's nor a broker's death loses any of it. Notices go the same way.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import mqtt from 'mqtt';
-import { adminToken, build, connectVehicle, feedOf, folder, gatewayPassword, grant, openSocket, poll, registerVehicle, rest, startInstallation, token, vehicleIds } from './harness.mjs';
-import { Child } from './children.mjs';
+import { adminToken, build, connectVehicle, feedOf, gatewayPassword, grant, openSocket, poll, Reference, registerVehicle, rest, startInstallation, token, vehicleIds } from './harness.mjs';
 
 const ids = vehicleIds(40);
 const { broker, database, nodes } = await startInstallation({ ids, nodes: 2 });
@@ -49,15 +46,7 @@ async function kept(filter) {
 }
 const untilKept = (topic, is, what) => poll(() => kept(topic), (found) => is(found[topic]), { ...patience, every: 100, what: what ?? `${topic} is kept as it should be` });
 
-// The reference vehicle, with its journal.
-function startReferenceVehicle(id) {
-	const password = join(folder, `${id}.password`);
-	const log = join(folder, `${id}.journal`);
-	writeFileSync(password, broker.password);
-	writeFileSync(log, '');
-	const child = new Child(`vehicle-${id}`, `${build}/bin/keyfob-vehicle`, ['--url', broker.url, '--username', id, '--password-file', password, '--id', id, '--log', log]);
-	return { child, lines: () => readFileSync(log, 'utf8').split('\n').filter(Boolean).map((line) => JSON.parse(line)) };
-}
+const startReferenceVehicle = (id) => new Reference(broker, `vehicle-${id}`, ['--id', id]);
 
 function keyfob(args) {
 	const child = spawn(`${build}/bin/keyfob`, args, { env: { ...process.env, KEYFOB_URL: node.url, KEYFOB_TOKEN: admin } });
@@ -87,21 +76,21 @@ test('what is desired while the vehicle is away is applied when it comes', optio
 	assert.deepEqual(event.data, { patch: { climate: { on: true, temperature_c: 21 }, lights: { on: true } }, version: 1 });
 	await untilKept(`vehicles/${id}/state/desired`, (payload) => payload && JSON.parse(payload).version === 1);
 
-	const { child, lines } = startReferenceVehicle(id);
+	const vehicle = startReferenceVehicle(id);
 	await untilDelta(id, {});
 	const { body } = await get(id, other);
 	assert.equal(body.state.reported.climate.temperature_c, 21);
 	assert.equal(body.state.reported.lights.on, true);
-	assert.ok(lines().some(({ what, version, outcome }) => what === 'desired' && version === 1 && outcome === 'adopted'), JSON.stringify(lines()));
+	assert.ok(vehicle.journal().some(({ what, version, outcome }) => what === 'desired' && version === 1 && outcome === 'adopted'), JSON.stringify(vehicle.journal()));
 	await app.until(({ type, data }) => type === 'state.reported' && data.patch.lights?.on === true, patience);
 	await untilKept(`vehicles/${id}/state/desired`, (payload) => payload === undefined, 'nothing is left to be told');
-	await poll(() => lines().at(-1), ({ what, outcome }) => what === 'desired' && outcome === 'cleared', { ...patience, what: 'the vehicle is told so' });
+	await poll(() => vehicle.journal().at(-1), ({ what, outcome }) => what === 'desired' && outcome === 'cleared', { ...patience, what: 'the vehicle is told so' });
 
 	// While it is there, it hears at once.
 	await patch(id, { lights: { on: false } });
 	await untilDelta(id, {});
 	assert.equal((await get(id)).body.state.reported.lights.on, false);
-	await child.stop();
+	await vehicle.stop();
 });
 
 test('keyfob sets what is desired, and waits until the vehicle has it', options, async () => {
@@ -115,11 +104,11 @@ test('keyfob sets what is desired, and waits until the vehicle has it', options,
 	assert.deepEqual(JSON.parse(gone.out).desired, { climate: { temperature_c: 19 }, lights: {} });
 	const late = await keyfob(['state', id, '--wait=1']);
 	assert.equal(late.code, 3, late.out);
-	const { child } = startReferenceVehicle(id);
+	const vehicle = startReferenceVehicle(id);
 	const waited = await keyfob(['state', id, 'climate.on=true', '--wait=30']);
 	assert.equal(waited.code, 0, waited.out);
 	assert.equal((await get(id)).body.state.reported.climate.on, true);
-	await child.stop();
+	await vehicle.stop();
 });
 
 test('each report makes the rest smaller, under a higher version', options, async () => {

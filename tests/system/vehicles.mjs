@@ -5,9 +5,11 @@
 //
 // Towards a broker that tells nobody who comes and goes (`broker.tellsNothing`) it does so itself, by birth and will.
 import { randomUUID } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import * as zlib from 'node:zlib';
 import mqtt from 'mqtt';
-import { atEnd } from './children.mjs';
+import { atEnd, build, Child, folder } from './children.mjs';
 import { checkPublished } from './descriptions.mjs';
 import { Record } from './record.mjs';
 
@@ -178,4 +180,32 @@ export async function connectVehicle(broker, options) {
 	const made = vehicle(broker, options);
 	await made.connect();
 	return made;
+}
+
+// keyfob-vehicle, the reference vehicle: one or many, as `args` say (['--id', id] or ['--prefix', p, '--count', n], and more), and
+// what they wrote down themselves.
+export class Reference extends Child {
+	constructor(broker, name, args) {
+		const password = join(folder, 'vehicle.password');
+		const journal = join(folder, `${name}.journal`);
+		writeFileSync(password, `${broker.password}\n`, { mode: 0o600 });
+		writeFileSync(journal, '');
+		super(name, `${build}/bin/keyfob-vehicle`, ['--url', broker.url, '--password-file', password, '--log', journal, ...args].map(String));
+		this.journalFile = journal;
+	}
+
+	// { time, vehicle_id, what, request_id, … } of each thing, in their order.
+	journal() {
+		return readFileSync(this.journalFile, 'utf8').split('\n').filter(Boolean).map((line) => JSON.parse(line));
+	}
+
+	// As the oracles want those of `ids`; when a request expires the journal does not say.
+	vehicles(ids) {
+		const all = new Map(ids.map((id) => [id, { id, executed: [], requests: { items: [] } }]));
+		for (const { time, vehicle_id, what, request_id } of this.journal()) {
+			if (what === 'executed') all.get(vehicle_id).executed.push(request_id);
+			if (what === 'received' || what === 'duplicate') all.get(vehicle_id).requests.items.push({ request_id, at: Date.parse(time) });
+		}
+		return [...all.values()];
+	}
 }

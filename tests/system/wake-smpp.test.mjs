@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Child, freePort } from './children.mjs';
-import { adminToken, build, connectVehicle, folder, openSocket, poll, registerVehicle, rest, sendCommand, startInstallation, startNode, vehicleIds } from './harness.mjs';
+import { freePort } from './children.mjs';
+import { adminToken, connectVehicle, folder, openSocket, poll, Reference, registerVehicle, rest, sendCommand, startInstallation, startNode, vehicleIds } from './harness.mjs';
 import { startSmsServer } from './sms.mjs';
 import { smpp, startCentre } from './smsc.mjs';
 import { secrets } from './tokens.mjs';
@@ -182,11 +182,8 @@ test("kill -9 between the centre's acceptance and the row: no second SMS in that
 test('keyfob-vehicle sleeps, is woken by its own SMS centre and does what waited', options, async () => {
 	const id = ids.at(-1);
 	const port = await freePort();
-	const passwords = join(folder, 'vehicle.password');
-	writeFileSync(passwords, broker.password, { mode: 0o600 });
 	await Promise.all([one.stop(), two.stop()]);
-	const sleeping = ['--id', id, '--asleep', '--smsc', `127.0.0.1:${port}`];
-	new Child('sleeper', `${build}/bin/keyfob-vehicle`, ['--url', broker.url, '--password-file', passwords, ...sleeping]);
+	new Reference(broker, 'sleeper', ['--id', id, '--asleep', '--smsc', `127.0.0.1:${port}`]);
 	const smsc = { url: `smpp://keyfob@127.0.0.1:${port}`, password_file: passwordFile };
 	const three = await startNode({ broker, database, config: { wake: { providers: ['smpp'], smpp: smsc } } });
 	await registerVehicle(three, admin, id, { msisdn: '+4915559880099' });
