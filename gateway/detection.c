@@ -88,7 +88,7 @@ void detection_connect(struct api *api, const struct lifecycle_refusal *refusal)
 {
 	int limit = api->config->detection.refused_connects;
 
-	metric_add(METRIC_CONNECTS_REFUSED, 1 + (refusal->untold > 0 ? refusal->untold : 0));
+	metric_add(METRIC_CONNECTS_REFUSED, 1 + refusal->untold);
 	log_info("security", "a connect was refused", LOG_TEXT("vehicle_id", refusal->vehicle_id),
 		LOG_TEXT("principal", refusal->principal), LOG_TEXT("address", refusal->address),
 		LOG_INT("untold", refusal->untold));

@@ -9,7 +9,9 @@
 #include "base/mqtt/link.h"
 
 #define REFUSALS "/presence/connect_failed/"
+#define UNTOLD_MAX 1000000000
 #define SECONDS_MAX 100000000000 /* a time below is in seconds, not milliseconds */
+#define MS_MAX 253402300799999	 /* of the year 9999; what is later, or before 1970, is no time */
 
 struct reading {
 	const struct lifecycle_source *source;
@@ -157,6 +159,11 @@ static bool take_integer(const json_t *body, const char *key, int64_t *ret)
 	return json_is_integer(value);
 }
 
+static bool take_moment(const json_t *body, const char *key, int64_t *ret)
+{
+	return take_integer(body, key, ret) && *ret >= 0 && *ret <= MS_MAX;
+}
+
 static bool ends_with_level(const char *topic, const char *level)
 {
 	const char *slash = strrchr(topic, '/');
@@ -173,7 +180,7 @@ static size_t read_aws(const struct reading *r, struct lifecycle_event ret[LIFEC
 	ret->kind = r->kind;
 	if (!take_id(r->body, "clientId", ret) || !ends_with_level(r->topic, ret->vehicle_id) ||
 		!take_text(r->body, "sessionIdentifier", ret->session, sizeof(ret->session)) ||
-		!take_integer(r->body, "timestamp", &ret->timestamp_ms))
+		!take_moment(r->body, "timestamp", &ret->timestamp_ms))
 		return 0;
 	snprintf(ret->reason, sizeof(ret->reason), "%s", reason ? reason : "");
 	bool has_version = take_integer(r->body, "versionNumber", &ret->version);
@@ -205,7 +212,8 @@ bool lifecycle_refusal_read(
 		return false;
 	take_text(body, "principalIdentifier", ret->principal, sizeof(ret->principal));
 	take_text(body, "ipAddress", ret->address, sizeof(ret->address));
-	take_integer(body, "untold", &ret->untold);
+	if (!take_integer(body, "untold", &ret->untold) || ret->untold < 0 || ret->untold > UNTOLD_MAX)
+		ret->untold = 0;
 	return true;
 }
 
@@ -213,7 +221,7 @@ bool lifecycle_refusal_read(
 static bool take_time(const json_t *body, const char *const *keys, int64_t *ret_ms)
 {
 	for (; *keys; keys++) {
-		if (!take_integer(body, *keys, ret_ms))
+		if (!take_moment(body, *keys, ret_ms))
 			continue;
 		if (*ret_ms < SECONDS_MAX)
 			*ret_ms *= 1000;

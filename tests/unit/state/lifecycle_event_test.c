@@ -122,6 +122,13 @@ static const struct {
 	{ &emqx, "$events/client_connected", "{\"clientid\":\"V1\"}" },
 	{ &emqx, "$events/client_connected", "{\"clientid\":\"a/b\",\"connected_at\":1700000000000}" },
 	{ &emqx, "$events/session_subscribed", "{\"clientid\":\"V1\",\"timestamp\":1700000000000}" },
+	/* no times */
+	{ &aws, "$aws/events/presence/connected/V1",
+		"{\"clientId\":\"V1\",\"timestamp\":-1,\"sessionIdentifier\":\"s1\",\"versionNumber\":7}" },
+	{ &aws, "$aws/events/presence/connected/V1",
+		"{\"clientId\":\"V1\",\"timestamp\":9223372036854775807,\"sessionIdentifier\":\"s1\",\"versionNumber\":7}" },
+	{ &emqx, "$events/client_connected", "{\"clientid\":\"V1\",\"connected_at\":253402300800000}" },
+	{ &emqx, "$events/client_disconnected", "{\"clientid\":\"V1\",\"disconnected_at\":-358000081700000001}" },
 	{ &aws, "vehicles/V1/lifecycle", "{\"type\":\"death\",\"session\":\"b1\",\"version\":3}" },
 	{ &aws, "vehicles/V1/lifecycle", "{\"type\":\"birth\",\"session\":\"\",\"version\":3}" },
 	{ &aws, "vehicles/V1/lifecycle", "{\"type\":\"birth\",\"session\":\"b1\"}" },
@@ -190,6 +197,8 @@ START_TEST(a_refused_connect_says_who_and_from_where)
 	ck_assert_int_eq(r.untold, 4);
 	ck_assert(read_refused(&aws, topic, "{\"clientId\":\"V1\",\"principalIdentifier\":null}", &r));
 	ck_assert_str_eq(r.principal, "");
+	ck_assert_int_eq(r.untold, 0);
+	ck_assert(read_refused(&aws, topic, "{\"clientId\":\"V1\",\"untold\":9223372036854775807}", &r));
 	ck_assert_int_eq(r.untold, 0);
 	ck_assert(!read_refused(&aws, topic, "{\"clientId\":\"V2\"}", &r));
 	ck_assert(!read_refused(&aws, topic, "{", &r));
