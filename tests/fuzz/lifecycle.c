@@ -16,6 +16,7 @@ static void judge(const struct lifecycle_event *event)
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		known = known || strcmp(kinds[i], event->kind) == 0;
 	assert(known && topic_level_is_safe(event->vehicle_id) && strncmp(event->vehicle_id, "acme-", 5) != 0);
+	assert(event->timestamp_ms >= 0 && event->timestamp_ms < INT64_C(253402300800000));
 	assert(memchr(event->session, '\0', sizeof(event->session)) &&
 		memchr(event->reason, '\0', sizeof(event->reason)));
 }

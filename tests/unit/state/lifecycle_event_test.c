@@ -126,7 +126,8 @@ static const struct {
 	{ &aws, "$aws/events/presence/connected/V1",
 		"{\"clientId\":\"V1\",\"timestamp\":-1,\"sessionIdentifier\":\"s1\",\"versionNumber\":7}" },
 	{ &aws, "$aws/events/presence/connected/V1",
-		"{\"clientId\":\"V1\",\"timestamp\":9223372036854775807,\"sessionIdentifier\":\"s1\",\"versionNumber\":7}" },
+		"{\"clientId\":\"V1\",\"timestamp\":9223372036854775807,\"sessionIdentifier\":\"s1\",\"versionNumber\":"
+		"7}" },
 	{ &emqx, "$events/client_connected", "{\"clientid\":\"V1\",\"connected_at\":253402300800000}" },
 	{ &emqx, "$events/client_disconnected", "{\"clientid\":\"V1\",\"disconnected_at\":-358000081700000001}" },
 	{ &aws, "vehicles/V1/lifecycle", "{\"type\":\"death\",\"session\":\"b1\",\"version\":3}" },
