@@ -1,4 +1,4 @@
-// apps.mjs - companion apps as strangers write them: REST by fetch, streams by SSE, JSON-RPC over `ws`.
+// apps.mjs - companion apps as strangers write them: REST by node:http, streams by fetch, JSON-RPC over `ws`.
 import { appendFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import { join } from 'node:path';
@@ -10,42 +10,44 @@ import { secrets } from './tokens.mjs';
 
 // ---- REST
 
-// { status, headers, body }; the body is JSON where the answer says so, else text. `raw` is sent as it is.
-export async function rest(node, method, path, { token, body, raw, headers = {}, signal } = {}) {
-	const request = {
+// A connection that nobody has used for so long is not used again, as the node may be about to end it.
+const kept = new Agent({ keepAlive: true, timeout: 4000 });
+
+// { status, headers, text }
+function exchange(node, { method, target, headers, body, signal }) {
+	const sized = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) };
+	return new Promise((resolve, reject) => {
+		const asked = request(node.url + target, { method, agent: kept, signal, headers: { ...Object.fromEntries(headers), ...sized } }, (answer) => {
+			let text = '';
+			answer.setEncoding('utf8');
+			answer.on('data', (chunk) => (text += chunk));
+			answer.on('end', () => resolve({ status: answer.statusCode, headers: new Headers(answer.headers), text }));
+			answer.on('error', reject);
+		});
+		asked.on('error', reject);
+		asked.end(body);
+	});
+}
+
+// { status, headers, body }; the body is JSON where the answer says so, else text. `raw` is sent as it is. `unchecked`: nobody holds it
+// against the descriptions, for a load of hundreds a second.
+export async function rest(node, method, path, { token, body, raw, headers = {}, signal, unchecked } = {}) {
+	const asked = {
 		method,
+		target: path,
 		headers: new Headers({
 			...(token && { Authorization: `Bearer ${token}` }),
 			...(body !== undefined && { 'Content-Type': 'application/json' }),
 			...headers,
 		}),
 		body: raw ?? (body === undefined ? undefined : JSON.stringify(body)),
+		signal,
 	};
-	const answer = await fetch(node.url + path, { ...request, signal });
-	const text = await answer.text();
-	if (answer.status >= 400) appendFileSync(join(folder, 'answers.problems'), `${text}\n`);
-	checkExchange({ ...request, target: path }, { status: answer.status, headers: answer.headers, text });
-	const isJson = text && /json/.test(answer.headers.get('content-type') ?? '');
-	return { status: answer.status, headers: answer.headers, body: isJson ? JSON.parse(text) : text };
-}
-
-const kept = new Agent({ keepAlive: true });
-
-// The same for a load that rest() could not bring: by node:http, and nobody holds it against the descriptions. { status, body }
-export function restLightly(node, method, path, { token, body, headers = {}, signal } = {}) {
-	const text = JSON.stringify(body);
-	const own = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) };
-	return new Promise((resolve, reject) => {
-		const asked = request(node.url + path, { method, agent: kept, signal, headers: { ...own, ...headers } }, (answer) => {
-			let said = '';
-			answer.setEncoding('utf8');
-			answer.on('data', (chunk) => (said += chunk));
-			answer.on('end', () => resolve({ status: answer.statusCode, body: JSON.parse(said) }));
-			answer.on('error', reject);
-		});
-		asked.on('error', reject);
-		asked.end(text);
-	});
+	const answer = await exchange(node, asked);
+	if (answer.status >= 400) appendFileSync(join(folder, 'answers.problems'), `${answer.text}\n`);
+	if (!unchecked) checkExchange(asked, answer);
+	const isJson = answer.text && /json/.test(answer.headers.get('content-type') ?? '');
+	return { status: answer.status, headers: answer.headers, body: isJson ? JSON.parse(answer.text) : answer.text };
 }
 
 export async function registerVehicle(node, token, id, body = {}) {

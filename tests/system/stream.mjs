@@ -111,14 +111,15 @@ const patience = 10_000; // of an app with one request: what answers later, or n
 
 // Sends until it is told what became of it, with one key, to whichever node answers: as a careful app does. The command. `onTrouble`
 // hears of each time that it was told nothing: the answer, or why there was none. It begins with the node of number `first`.
-export async function sendSurely(at, token, promises, id, key, body, { onTrouble, first = 0, ask = rest } = {}) {
+export async function sendSurely(at, token, promises, id, key, body, { onTrouble, first = 0, unchecked } = {}) {
 	for (let turn = first; ; turn++) {
 		let trouble;
-		const answer = await ask(at[turn % at.length], 'POST', `/v1/vehicles/${id}/commands`, {
+		const answer = await rest(at[turn % at.length], 'POST', `/v1/vehicles/${id}/commands`, {
 			token,
 			body: { ...life, ...body },
 			headers: { 'Idempotency-Key': key },
 			signal: AbortSignal.timeout(patience),
+			unchecked,
 		}).catch((error) => void (trouble = error));
 		if (answer && [200, 202].includes(answer.status)) {
 			promises.add(key, id, answer.body);
@@ -153,8 +154,8 @@ export async function stream({ nodes, token, own, total, promises, width = 20, n
 }
 
 // Commands without end, `rate` a second as far as the machine goes, every tenth one that may never be repeated (`never`: more of it),
-// each until it is told. `longest` is how long nobody was told anything; stop() resolves when all that were begun are told. `ask` is
-// rest(), or restLightly() for hundreds a second.
+// each until it is told. `longest` is how long nobody was told anything; stop() resolves when all that were begun are told. `unchecked`
+// as in rest().
 export class Traffic {
 	told = [];
 	troubles = [];
@@ -164,8 +165,8 @@ export class Traffic {
 	#next = 0;
 	#isOver = false;
 
-	constructor(name, { nodes, token, own, promises, rate = 100, width = 20, never = {}, ask = rest }) {
-		Object.assign(this, { name, nodes, token, own, promises, rate, never, ask });
+	constructor(name, { nodes, token, own, promises, rate = 100, width = 20, never = {}, unchecked }) {
+		Object.assign(this, { name, nodes, token, own, promises, rate, never, unchecked });
 		this.senders = Promise.all(Array.from({ length: width }, () => this.#send()));
 		this.senders.catch(() => {}); // said by stop()
 	}
@@ -175,7 +176,7 @@ export class Traffic {
 			const i = this.#next++;
 			await pause(this.#begun + (i * 1000) / this.rate - Date.now());
 			const body = i % 10 === 3 ? { name: 'engine.start', ...this.never } : { name: 'horn.honk' };
-			const manner = { onTrouble: (what) => this.troubles.push(what), first: i, ask: this.ask };
+			const manner = { onTrouble: (what) => this.troubles.push(what), first: i, unchecked: this.unchecked };
 			this.told.push(await sendSurely(this.nodes, this.token, this.promises, this.own[i % this.own.length], `${this.name}-${i}`, body, manner));
 			this.longest = Math.max(this.longest, Date.now() - this.#last);
 			this.#last = Date.now();
