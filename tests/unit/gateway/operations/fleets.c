@@ -1,0 +1,145 @@
+/* fleets.c - fleets, and what their grants had allowed. */
+#include "tests/unit/gateway/operations/ground.h"
+
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "gateway/operations/revocation.h"
+
+static bool no_revocation_is_open(void)
+{
+	return strcmp(ask("select count(*) from revocations"), "0") == 0;
+}
+
+START_TEST(fleet_is_made_changed_and_removed)
+{
+	assert_ok("admin", API_FLEET_PUT, "{\"fleet_id\":\"F9\",\"title\":\"Vans\"}");
+	ck_assert(call->created);
+	ck_assert_str_eq(at("title"), "Vans");
+	assert_ok("admin", API_FLEET_PUT, "{\"fleet_id\":\"F9\"}");
+	ck_assert(!call->created);
+	ck_assert_str_eq(at("title"), "");
+	assert_ok("admin", API_VEHICLE_PUT, "{\"vehicle_id\":\"CAR2\",\"fleet_id\":\"F9\"}");
+	assert_refused("admin", API_FLEET_DELETE, "{\"fleet_id\":\"F9\"}", "fleet-not-empty");
+	assert_ok("admin", API_VEHICLE_DELETE, "{\"vehicle_id\":\"CAR2\"}");
+	assert_ok("admin", API_FLEET_DELETE, "{\"fleet_id\":\"F9\"}");
+	assert_refused("admin", API_FLEET_GET, "{\"fleet_id\":\"F9\"}", "fleet-not-found");
+}
+END_TEST
+
+START_TEST(impossible_fleets)
+{
+	static const char *const bad[] = { "\"fleet_id\":\"a b\"", "\"fleet_id\":\"*\"", "\"fleet_id\":7",
+		"\"title\":\"x\"", "\"fleet_id\":\"F9\",\"title\":7" };
+	char params[128];
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		snprintf(params, sizeof(params), "{%s}", bad[i]);
+		assert_refused("admin", API_FLEET_PUT, params, "invalid-params");
+	}
+	assert_refused("admin", API_FLEET_GRANT_PUT, "{\"fleet_id\":\"F1\",\"subject\":\"eve\",\"role\":\"owner\"}",
+		"invalid-params");
+	assert_refused("admin", API_FLEET_GET, "{\"fleet_id\":\"*\"}", "fleet-not-found");
+	assert_refused("max", API_FLEET_GRANT_DELETE, "{\"fleet_id\":\"F1\",\"subject\":\"eve\"}", "grant-not-found");
+}
+END_TEST
+
+/* Whoever has subscribers for the fleet or for a vehicle of it is told of its grants. */
+START_TEST(fleets_grant_is_told_to_other_workers)
+{
+	ask("insert into interest (kind, key, worker) values ('vehicle', 'CAR1', 'w2')");
+	assert_ok("max", API_FLEET_GRANT_PUT, "{\"fleet_id\":\"F1\",\"subject\":\"vic\",\"role\":\"viewer\"}");
+	ck_assert(call->created);
+	ck_assert_str_eq(forwarded_to, "w2");
+	ck_assert_ptr_eq(strstr(forwarded, "\t1\tF1\t\taccess.changed\t"), forwarded);
+	ck_assert_ptr_nonnull(strstr(forwarded, "\"vic\""));
+	ck_assert_str_eq(ask("select access_version from fleets where fleet_id = 'F1'"), "1");
+	assert_ok("max", API_FLEET_GRANT_DELETE, "{\"fleet_id\":\"F1\",\"subject\":\"vic\"}");
+	ck_assert_ptr_eq(strstr(forwarded, "\t2\tF1\t\taccess.changed\t"), forwarded);
+}
+END_TEST
+
+START_TEST(ended_fleet_grant_takes_back_what_is_unsent)
+{
+	revocation_start(w.revocation);
+	ask(three_commands("otto"));
+	assert_ok("max", API_FLEET_GRANT_DELETE, "{\"fleet_id\":\"F1\",\"subject\":\"otto\"}");
+	pump_until(otto_has_nothing_left);
+	pump_until(no_revocation_is_open);
+}
+END_TEST
+
+/* Whoever accepts may have read the grant before it ended, and commits after what was unsent was taken back. */
+START_TEST(what_was_being_accepted_is_taken_back_too)
+{
+	PGconn *conn = PQconnectdb(postgres.url);
+
+	ask("delete from commands");
+	PQclear(PQexec(conn, "begin"));
+	PQclear(PQexec(conn, three_commands("otto")));
+	revocation_start(w.revocation);
+	assert_ok("max", API_FLEET_GRANT_DELETE, "{\"fleet_id\":\"F1\",\"subject\":\"otto\"}");
+	for (int looks = 0; looks < 3; looks++) {
+		revocation_look(w.revocation);
+		pump_until(is_idle);
+	}
+	ck_assert(!no_revocation_is_open());
+	PQclear(PQexec(conn, "commit"));
+	PQfinish(conn);
+	pump_until(otto_has_nothing_left);
+	pump_until(no_revocation_is_open);
+}
+END_TEST
+
+/* What is claimed when the right ends may still not have left. */
+START_TEST(what_comes_back_from_a_claim_is_taken_back)
+{
+	ask("update vehicle_heads set claim_id = (select id from commands), claim_worker = 'w1', claim_attempt = 1 "
+	    "where "
+	    "vehicle_id = 'CAR1'; update commands set flight = 'claimed'");
+	revocation_start(w.revocation);
+	assert_ok("olga", API_GRANT_DELETE, "{\"vehicle_id\":\"CAR1\",\"subject\":\"dan\"}");
+	revocation_look(w.revocation);
+	pump_until(is_idle);
+	ck_assert_str_eq(statuses_of("dan"), "doors.unlock accepted");
+	ask("update vehicle_heads set claim_id = null, claim_worker = null, claim_attempt = null; update commands set "
+	    "flight = "
+	    "'none'");
+	pump_until(no_revocation_is_open);
+	ck_assert_str_eq(statuses_of("dan"), "doors.unlock canceled ACCESS_REVOKED");
+}
+END_TEST
+
+static bool nobody_is_expired(void)
+{
+	return strcmp(ask("select count(*) from grants where expires_at <= now()"), "0") == 0;
+}
+
+START_TEST(grants_whose_time_is_over_end)
+{
+	ask("update grants set expires_at = now() - interval '1 second' where subject in ('dan', 'otto')");
+	revocation_start(w.revocation);
+	pump_until(nobody_is_expired);
+	pump_until(no_revocation_is_open);
+	ck_assert_str_eq(statuses_of("dan"), "doors.unlock canceled ACCESS_REVOKED");
+	ck_assert_str_eq(
+		ask("select string_agg(data->>'subject', ' ' order by data->>'subject') from events where type = "
+		    "'access.changed' and data->>'role' is null"),
+		"dan ed");
+	ck_assert_str_eq(ask("select access_version from fleets where fleet_id = 'F1'"), "1");
+}
+END_TEST
+
+void add_fleets(Suite *suite)
+{
+	TCase *tc = case_new(suite, "fleets");
+
+	tcase_add_test(tc, fleet_is_made_changed_and_removed);
+	tcase_add_test(tc, impossible_fleets);
+	tcase_add_test(tc, fleets_grant_is_told_to_other_workers);
+	tcase_add_test(tc, ended_fleet_grant_takes_back_what_is_unsent);
+	tcase_add_test(tc, what_was_being_accepted_is_taken_back_too);
+	tcase_add_test(tc, what_comes_back_from_a_claim_is_taken_back);
+	tcase_add_test(tc, grants_whose_time_is_over_end);
+}
