@@ -144,7 +144,7 @@ static void on_next(struct loop_timer *timer)
 
 	if (is_calm)
 		return;
-	loop_timer_start(timer, chance_between(pace / 4, 2 * pace));
+	loop_timer_start(timer, world_slow(chance_between(pace / 4, 2 * pace)));
 	for (int64_t burst = chance_of(100) ? chance_between(2, 6) : 1; burst > 0; burst--) {
 		struct wish *w = memory_new(sizeof(*w));
 		w->app = a;
@@ -152,7 +152,7 @@ static void on_next(struct loop_timer *timer)
 		snprintf(w->vehicle_id, sizeof(w->vehicle_id), "%s",
 			vehicle_id((size_t)chance_below((int64_t)vehicles_count())));
 		w->name = names[chance_below(sizeof(names) / sizeof(*names))];
-		w->ttl_s = (int)chance_between(2, chance_of(200) ? 60 : 30);
+		w->ttl_s = (int)chance_between(2, world_slow(chance_of(200) ? 60 : 30));
 		w->timeout_s = (int)chance_between(2, 20);
 		w->wait_s = chance_of(300) ? (int)chance_between(1, 5) : 0;
 		w->wake = chance_of(700);
@@ -314,7 +314,7 @@ static void on_look(struct loop_timer *timer)
 {
 	struct app *a = container_of(timer, struct app, look);
 
-	loop_timer_start(timer, LOOK_MS);
+	loop_timer_start(timer, world_slow(LOOK_MS));
 	for (size_t v = 0; v < vehicles_count(); v++) {
 		struct place *p = &a->places[v];
 		if (!a->watches[v])

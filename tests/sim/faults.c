@@ -175,7 +175,7 @@ static void on_next(struct loop_timer *timer)
 	const struct fault_kind *kind = &kinds[chance_below(sizeof(kinds) / sizeof(*kinds))];
 	struct node *victim = node_at((size_t)chance_below((int64_t)nodes_count()));
 
-	loop_timer_start(timer, chance_between(pace / 4, 2 * pace));
+	loop_timer_start(timer, world_slow(chance_between(pace / 4, 2 * pace)));
 	if (is_under_way(kind, victim) || (kind->restarts_broker && !may_restart))
 		return;
 	struct trouble *t = memory_new(sizeof(*t));

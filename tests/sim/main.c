@@ -3,6 +3,7 @@
  *   --seed N, --seeds N,N…   these
  *   --seconds N, --minutes N then new ones for so long (a minute, if nothing is said)
  *   --length N               virtual minutes of a run (10), before it is healed and calm
+ *   --slow                   the same in slow motion, so that hours and days pass: what a seed does in a minute takes 20 to 200
  *   --jobs N                 so many at once (2)
  *   --twice                  the first one runs twice, and must leave the same trace; --no-memo: the second time without the memo
  *   --trace FILE             what happens
@@ -44,7 +45,7 @@ struct order {
 	size_t count, jobs;
 	int64_t seconds, minutes; /* new ones for so long; how long one lives, virtually */
 	const char *trace, *counts;
-	bool twice, asks_all, verbose;
+	bool twice, asks_all, is_slow, verbose;
 };
 
 static struct test_postgres postgres;
@@ -100,16 +101,21 @@ static void live(const struct shape *shape, int64_t minutes)
 		node_start(node_at(i));
 	faults_begin(shape->fault_pace_ms, shape->broker.retells);
 	for (int64_t ms = 0; ms < minutes * 60000; ms += LOOK_MS) {
-		world_run(LOOK_MS);
+		world_run(world_slow(LOOK_MS));
 		record_look(false);
 	}
 	world_note("calm");
 	faults_end();
 	apps_calm();
 	vehicles_calm();
-	world_run(CALM_MS);
+	world_run(world_slow(CALM_MS));
 	apps_judge();
 	record_judge();
+}
+
+static int64_t slowness(uint64_t seed, const struct order *order)
+{
+	return order->is_slow ? 20 + (int64_t)(seed % 181) : 1;
 }
 
 /* In a process of its own. */
@@ -122,7 +128,7 @@ static int run(uint64_t seed, const struct order *order, FILE *trace)
 	chance_seed(seed);
 	struct shape shape = shape_of();
 	log_configure(order->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, LOG_FORMAT_LOGFMT);
-	world_begin(trace);
+	world_begin(trace, slowness(seed, order));
 	world_note(
 		"seed %" PRIu64 ": %zu nodes, %zu vehicles, %zu apps", seed, shape.nodes, shape.vehicles, shape.apps);
 	database_begin(&postgres, name, seed, shape.stepwise_permille);
@@ -135,8 +141,8 @@ static int run(uint64_t seed, const struct order *order, FILE *trace)
 	live(&shape, order->minutes);
 	if (trace)
 		fclose(trace);
-	printf("  seed %-12" PRIu64 " %016" PRIx64 "  %zu nodes, %zu vehicles, %zu apps; ", seed, world_digest(),
-		shape.nodes, shape.vehicles, shape.apps);
+	printf("  seed %-12" PRIu64 " %016" PRIx64 "  %zu nodes, %zu vehicles, %zu apps, %" PRId64 " min; ", seed,
+		world_digest(), shape.nodes, shape.vehicles, shape.apps, world_ms() / 60000);
 	record_write(stdout);
 	printf("\n");
 	fflush(stdout);
@@ -157,6 +163,7 @@ static struct {
 } places[JOBS_MAX];
 static size_t running;
 static unsigned good, bad;
+static int64_t lived_ms; /* virtually, by all that are over */
 
 static void begin_run(uint64_t seed, const struct order *order, const char *trace)
 {
@@ -180,12 +187,13 @@ static void judge_run(uint64_t seed, int status, const struct order *order)
 
 	good += held;
 	bad += !held;
+	lived_ms += (order->minutes * 60000 + CALM_MS) * slowness(seed, order);
 	if (WIFSIGNALED(status))
 		printf("  seed %" PRIu64 " ended by signal %d\n", seed, WTERMSIG(status));
 	if (!held)
 		printf("  seed %" PRIu64 " FAILED; again: ./dev sim --seed %" PRIu64 " --length %" PRId64
-		       " --trace FILE\n",
-			seed, seed, order->minutes);
+		       "%s --trace FILE\n",
+			seed, seed, order->minutes, order->is_slow ? " --slow" : "");
 	fflush(stdout);
 }
 
@@ -267,7 +275,8 @@ static void read_order(int argc, char **argv, struct order *order)
 	static const struct option options[] = { { "seed", 1, NULL, 's' }, { "seeds", 1, NULL, 's' },
 		{ "seconds", 1, NULL, 't' }, { "minutes", 1, NULL, 'm' }, { "trace", 1, NULL, 'T' },
 		{ "length", 1, NULL, 'l' }, { "counts", 1, NULL, 'c' }, { "jobs", 1, NULL, 'j' },
-		{ "twice", 0, NULL, '2' }, { "no-memo", 0, NULL, 'n' }, { "verbose", 0, NULL, 'v' }, { 0 } };
+		{ "twice", 0, NULL, '2' }, { "no-memo", 0, NULL, 'n' }, { "slow", 0, NULL, 'S' },
+		{ "verbose", 0, NULL, 'v' }, { 0 } };
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -288,6 +297,8 @@ static void read_order(int argc, char **argv, struct order *order)
 			order->counts = optarg;
 		else if (c == 'n')
 			order->asks_all = true;
+		else if (c == 'S')
+			order->is_slow = true;
 		else if (c == '2')
 			order->twice = true;
 		else if (c == 'v')
@@ -331,7 +342,7 @@ int main(int argc, char **argv)
 	}
 	await_runs(&order, 0);
 	printf("  %u seeds held, %u did not; %" PRId64 " virtual minutes in %" PRId64 " s\n", good, bad,
-		(int64_t)(good + bad) * (order.minutes * 60000 + CALM_MS) / 60000, now_s() - began_s);
+		lived_ms / 60000, now_s() - began_s);
 	if (order.counts)
 		write_counts(order.counts);
 	test_postgres_end(&postgres);

@@ -33,6 +33,7 @@ static const struct {
 	{ &SQL_notices_expired, true },
 	{ &SQL_notice_spreads_look, true },
 	{ &SQL_webhooks_follow, false },
+	{ &SQL_webhooks_untold, false },
 };
 
 /* These change leases, of which no look above depends that has found nothing. */

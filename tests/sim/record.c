@@ -17,10 +17,11 @@
 #define VERIFY_MS 2000	      /* lifecycle.verify_delay of a run */
 #define MIN_INTERVAL_MS 10000 /* wake.min_interval */
 #define DAILY_BUDGET 20
-#define PROMPT_MS 2000	  /* L1 */
-#define RECOVERY_MS 10000 /* L4 */
-#define TOLD_MS 3000	  /* L3, and what two units take that go a statement at a time */
-#define TRAVEL_MS 2000	  /* the longest way from the broker to a vehicle */
+#define DAY_MS (24 * 3600000 - 60000) /* an SMS counts from when it was thought of */
+#define PROMPT_MS 2000		      /* L1 */
+#define RECOVERY_MS 10000	      /* L4 */
+#define TOLD_MS 3000		      /* L3, and what two units take that go a statement at a time */
+#define TRAVEL_MS 2000		      /* the longest way from the broker to a vehicle */
 #define EVENTS_MAX 40000
 #define PRESENCES_MAX 4000
 #define FAULTS_MAX 4000
@@ -55,7 +56,8 @@ struct history {
 	int64_t events_size;
 	struct presence presences[PRESENCES_MAX];
 	size_t presence_count;
-	int64_t last_sms_ms, reported, reported_before_ms;
+	int64_t sms_ms[DAILY_BUDGET]; /* the last ones, in a ring */
+	int64_t reported, reported_before_ms;
 	unsigned sms_count;
 	UT_hash_handle hh;
 };
@@ -102,7 +104,8 @@ static struct history *history_of(const char *vehicle_id)
 		return h;
 	h = memory_new(sizeof(*h));
 	snprintf(h->vehicle_id, sizeof(h->vehicle_id), "%s", vehicle_id);
-	h->last_sms_ms = -MIN_INTERVAL_MS;
+	for (size_t i = 0; i < DAILY_BUDGET; i++)
+		h->sms_ms[i] = -DAY_MS;
 	HASH_ADD_STR(all.histories, vehicle_id, h);
 	return h;
 }
@@ -274,12 +277,13 @@ void record_sms(const char *vehicle_id, bool is_taken)
 
 	world_note("%s: an SMS is submitted%s", vehicle_id, is_taken ? "" : " and refused");
 	all.sms++;
-	if (world_ms() - h->last_sms_ms < MIN_INTERVAL_MS - 200)
-		world_fail("S14", "an SMS to %s only %" PRId64 " ms after the last", vehicle_id,
-			world_ms() - h->last_sms_ms);
-	h->last_sms_ms = world_ms();
-	if (++h->sms_count > DAILY_BUDGET)
-		world_fail("S14", "the %uth SMS to %s in a day", h->sms_count, vehicle_id);
+	int64_t since_ms = world_ms() - h->sms_ms[(h->sms_count + DAILY_BUDGET - 1) % DAILY_BUDGET];
+	if (since_ms < MIN_INTERVAL_MS - 200)
+		world_fail("S14", "an SMS to %s only %" PRId64 " ms after the last", vehicle_id, since_ms);
+	int64_t *oldest_ms = &h->sms_ms[h->sms_count++ % DAILY_BUDGET];
+	if (world_ms() - *oldest_ms < DAY_MS)
+		world_fail("S14", "more than %d SMS to %s in a day", DAILY_BUDGET, vehicle_id);
+	*oldest_ms = world_ms();
 	snprintf(sql, sizeof(sql),
 		"select count(*) from commands where vehicle_id = '%s' and wake and expires_at > now() - interval '1 "
 		"second'",

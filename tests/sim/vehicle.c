@@ -108,7 +108,7 @@ static void fall_asleep(struct vehicle *v)
 	link_close(v->link, NULL);
 	v->link = NULL;
 	v->is_up = false;
-	loop_timer_start(&v->life, chance_between(20000, 180000));
+	loop_timer_start(&v->life, world_slow(chance_between(20000, 180000)));
 }
 
 static void on_life(struct loop_timer *timer)
@@ -119,7 +119,7 @@ static void on_life(struct loop_timer *timer)
 		connect_vehicle(v);
 		return;
 	}
-	loop_timer_start(&v->life, chance_between(3000, 40000));
+	loop_timer_start(&v->life, world_slow(chance_between(3000, 40000)));
 	if (is_calm || chance_of(450)) {
 		if (v->is_up)
 			report_state(v);
@@ -167,7 +167,7 @@ static void connect_vehicle(struct vehicle *v)
 			.on_message = on_message,
 		});
 	link_start(v->link);
-	loop_timer_start(&v->life, chance_between(5000, 60000));
+	loop_timer_start(&v->life, world_slow(chance_between(5000, 60000)));
 }
 
 void vehicle_wake(const char *id)

@@ -12,15 +12,22 @@
 static struct {
 	struct loop *loop;
 	FILE *trace;
+	int64_t slowness;
 	uint64_t digest;
 	unsigned failures;
 } world;
 
-void world_begin(FILE *trace)
+void world_begin(FILE *trace, int64_t slowness)
 {
 	world.loop = loop_new_virtual(WORLD_BEGIN_US);
 	world.trace = trace;
+	world.slowness = slowness;
 	world.digest = 0xcbf29ce484222325u;
+}
+
+int64_t world_slow(int64_t ms)
+{
+	return ms * world.slowness;
 }
 
 struct loop *world_loop(void)

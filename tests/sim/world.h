@@ -13,8 +13,10 @@ struct loop;
 
 #define WORLD_BEGIN_US INT64_C(1767225600000000) /* 2026-01-01T00:00:00Z: where every run begins */
 
-/* `trace` gets a line for each thing that happens; NULL: only its digest is kept. */
-void world_begin(FILE *trace);
+/* `trace` gets a line for each thing that happens; NULL: only its digest is kept. `slowness` is how much less happens than in a run of
+ * minutes: what apps, vehicles and faults do of themselves takes so many times as long. */
+void world_begin(FILE *trace, int64_t slowness);
+int64_t world_slow(int64_t ms); /* so long in this world */
 struct loop *world_loop(void);
 int64_t world_ms(void); /* since the beginning */
 int64_t world_us(void); /* wall clock, microseconds since 1970 */
