@@ -4,7 +4,8 @@
  *                                                                         └─ fault: items hear it
  *
  * A fence that failed undoes the whole transaction: the items behind the leases that are lost hear FAULT_FENCED, all others go
- * into the next cut once more, since nothing of them was done. Likewise, once, after a deadlock or a serialization failure. */
+ * into the next cut once more, since nothing of them was done. Likewise, once, after a deadlock or a serialization failure. A statement
+ * that was refused for another reason is somebody's fault: by halves it is found whose. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -95,6 +96,7 @@ static void on_done(struct db_unit *unit, void *context, const struct fault *fau
 static void read_all(struct batch_cut *cut, struct db_unit *unit);
 static void tell_all(struct batch_cut *cut, const struct fault *fault);
 static void retry(struct batch_cut *cut, const char *lost);
+static void divide(struct batch_cut *cut);
 static void cut_free(struct batch_cut *cut);
 
 struct batch *batch_new(struct loop *loop, struct db *db, const struct batch_options *options,
@@ -173,6 +175,7 @@ const struct fault *batch_submit(struct batch *batch, struct batch_item *item)
 	if (!batch_has_room(batch))
 		return &FAULT_OVERLOADED;
 	item->retried = false;
+	item->company = 0;
 	item->since_ms = loop_monotonic_ms(batch->loop);
 	item->is_waiting = true;
 	list_append(&batch->waiting, &item->node);
@@ -242,13 +245,18 @@ static struct batch_cut *take(struct batch *batch, struct list *refused)
 {
 	struct batch_cut *cut = memory_new(sizeof(*cut));
 	struct list taken, *node, *next;
+	size_t most = batch->options.cut_max;
 
 	cut->batch = batch;
 	list_init(&taken);
 	memset(batch->quotas, 0, batch->quota_count * sizeof(struct quota));
-	for (node = batch->waiting.next; node != &batch->waiting && cut->count < batch->options.cut_max; node = next) {
+	for (node = batch->waiting.next; node != &batch->waiting && cut->count < most; node = next) {
 		struct batch_item *item = item_of(node);
 		next = node->next;
+		if (item->company > 0 && item->company < most)
+			most = item->company;
+		if (cut->count >= most)
+			break;
 		if (item->is_impatient && waited_ms(batch, item) > PATIENCE_MS) {
 			move(batch, item, refused);
 		} else if (take_quota(batch, item)) {
@@ -471,6 +479,8 @@ static void on_done(struct db_unit *unit, void *context, const struct fault *fau
 			LOG_TEXT("detail", fault == &FAULT_STATEMENT ? db_unit_message(unit) : NULL));
 		if (is_fenced(unit, fault) || may_retry(unit, fault))
 			retry(cut, is_fenced(unit, fault) ? db_unit_message(unit) : NULL);
+		else if (fault == &FAULT_STATEMENT && cut->count > 1)
+			divide(cut);
 		else
 			tell_all(cut, fault == &FAULT_STATEMENT ? &FAULT_INTERNAL : fault);
 	}
@@ -521,6 +531,19 @@ static bool is_lost(const struct batch_fence *fence, const char *lost)
 	return false;
 }
 
+static void go_again(struct batch *batch, struct batch_item *item, struct list *again)
+{
+	item->is_waiting = true;
+	list_append(again, &item->node);
+	batch->waiting_count++;
+}
+
+static void to_the_front(struct batch *batch, struct list *again)
+{
+	list_append_all(again, &batch->waiting);
+	list_append_all(&batch->waiting, again);
+}
+
 /* Nothing was done. What leant on a lost lease (`lost` names them; NULL: it was no fence) hears so; the rest goes to the front
  * of the queue: without the lost ones the same cannot happen to it again, but a deadlock could, and is borne once. */
 static void retry(struct batch_cut *cut, const char *lost)
@@ -537,13 +560,24 @@ static void retry(struct batch_cut *cut, const char *lost)
 			item->on_done(item, &FAULT_STORAGE_UNAVAILABLE);
 		} else {
 			item->retried = item->retried || !lost;
-			item->is_waiting = true;
-			list_append(&again, &item->node);
-			batch->waiting_count++;
+			go_again(batch, item, &again);
 		}
 	}
-	list_append_all(&again, &batch->waiting);
-	list_append_all(&batch->waiting, &again);
+	to_the_front(batch, &again);
+}
+
+/* Nothing was done, since one of them cannot be. */
+static void divide(struct batch_cut *cut)
+{
+	struct list again;
+
+	list_init(&again);
+	for (size_t i = 0; i < cut->count; i++) {
+		struct batch_item *item = cut->placed[i].item;
+		item->company = (cut->count + 1) / 2;
+		go_again(cut->batch, item, &again);
+	}
+	to_the_front(cut->batch, &again);
 }
 
 static void cut_free(struct batch_cut *cut)

@@ -10,6 +10,9 @@
  * item of a vehicle. So every statement sees each vehicle at most once, and "the next seq" is head.seq + 1. The rounds of a cut are
  * few: who sends much waits, and is passed over by who sends little.
  *
+ * A statement that the database refuses undoes them all. Then each half of them goes again by itself, and so on: one item that cannot be
+ * done hears so in the end, and no other loses anything by it.
+ *
  * When the commit is known, each stage reads its rows (in the order of the stages), and then each item
  * hears its verdict. Nothing is told before. */
 #ifndef KEYFOB_SQL_BATCH_H
@@ -40,6 +43,7 @@ struct batch_item {
 	int64_t since_ms; /* monotonic: since when it waits */
 	bool is_waiting;  /* in no transaction yet */
 	bool retried;
+	size_t company;	   /* at most so many in its transaction, since one that it was in was refused; 0: any number */
 	bool is_impatient; /* one that has waited for five seconds hears FAULT_OVERLOADED in place of being taken along */
 };
 

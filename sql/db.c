@@ -657,6 +657,7 @@ static void on_notice(void *context, const PGresult *notice)
 /* Errors that say more about the server than about the statement; the first characters decide. */
 static const char *const SERVER_TROUBLE[] = {
 	READ_ONLY_TRANSACTION, NOT_PREPARED, "53", /* insufficient resources: the disk is full, no memory */
+	"58",					   /* its files */
 };
 
 static const struct fault *fault_of(const char *sqlstate)

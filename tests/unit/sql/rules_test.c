@@ -787,6 +787,48 @@ START_TEST(a_lost_lease_undoes_its_own_alone)
 }
 END_TEST
 
+/* One that cannot be done is found among many, and is the only one that hears so. */
+
+#define MANY 21
+
+static struct batch_item many[MANY];
+static const struct fault *many_heard[MANY];
+static size_t heard;
+
+static void on_heard(struct batch_item *item, const struct fault *fault)
+{
+	many_heard[item - many] = fault;
+	heard++;
+}
+
+static bool all_heard(void)
+{
+	return heard == MANY;
+}
+
+START_TEST(what_cannot_be_done_harms_no_other)
+{
+	static const char *const vehicles[] = { "CAR1", "CAR2", "CAR3" };
+
+	heard = 0;
+	ask("alter table vehicle_heads add constraint poison check (vehicle_id <> 'CAR2' or seq < 3) not valid");
+	for (size_t i = 0; i < MANY; i++) {
+		many[i] = (struct batch_item){
+			.stage = &workers[0].raise, .vehicle_id = vehicles[i % 3], .on_done = on_heard
+		};
+		ck_assert_ptr_null(batch_submit(workers[0].batch, &many[i]));
+	}
+	pump_until(all_heard);
+	ask("alter table vehicle_heads drop constraint poison");
+	for (size_t i = 0; i < MANY; i++) {
+		bool can_be_done = i % 3 != 1 || i / 3 < 2;
+		ck_assert_msg(many_heard[i] == (can_be_done ? NULL : &FAULT_INTERNAL), "%zu of %s: %s", i / 3,
+			vehicles[i % 3], many_heard[i] ? many_heard[i]->name : "done");
+	}
+	ck_assert_str_eq(ask("select string_agg(seq::text, ' ' order by vehicle_id) from vehicle_heads"), "7 2 7");
+}
+END_TEST
+
 static char cars[CARS][8];
 static unsigned seed = 20;
 
@@ -1085,6 +1127,7 @@ int main(void)
 	tcase_add_test(order, leases_are_locked_in_ascending_order);
 	tcase_add_test(order, leases_in_hand_are_not_waited_for);
 	tcase_add_test(order, a_lost_lease_undoes_its_own_alone);
+	tcase_add_test(order, what_cannot_be_done_harms_no_other);
 	tcase_add_test(order, crossing_batches_do_not_deadlock);
 	tcase_add_test(order, one_vehicle_holds_up_no_other);
 	tcase_add_test(order, a_command_that_waits_for_long_is_refused);
