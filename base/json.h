@@ -32,6 +32,8 @@ void text_add_bytes(struct text *, const char *, size_t);
 void text_addf(struct text *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Quoted and escaped; NULL is null, a byte that is no UTF-8 becomes U+FFFD. */
 void text_add_json_string(struct text *, const char *);
+/* How much of the first `len` bytes of a longer text there is without a character that is cut. */
+size_t text_whole(const char *utf8, size_t len);
 char *text_take(struct text *); /* the buffer, the caller's from now on; never NULL; the text is empty then */
 void text_free(struct text *);
 

@@ -21,7 +21,7 @@ COUNTER(ANSWERS_REJECTED, "answers_rejected", "responses that were malformed, un
 COUNTER(LIFECYCLE_EVENTS, "lifecycle_events", "lifecycle events read")
 COUNTER(LIFECYCLE_MALFORMED, "lifecycle_malformed", "lifecycle events that could not be read")
 COUNTER(STATE_REPORTS, "state_reports", "state reports read")
-COUNTER(STATE_MALFORMED, "state_malformed", "state reports that could not be read")
+COUNTER(STATE_MALFORMED, "state_malformed", "state reports that could not be read, or would have made too much of what is reported")
 COUNTER(EVENTS_DELIVERED, "events_delivered", "events handed to subscribers")
 COUNTER(EVENTS_FORWARDED, "events_forwarded", "events sent to other workers' inboxes")
 COUNTER(HUB_HOLES, "hub_holes", "holes in a vehicle's events filled from the table")

@@ -150,6 +150,13 @@ static size_t sequence_length(const unsigned char *s)
 	return 0;
 }
 
+size_t text_whole(const char *utf8, size_t len)
+{
+	while (len > 0 && ((unsigned char)utf8[len] & 0xc0) == 0x80)
+		len--;
+	return len;
+}
+
 char *text_take(struct text *t)
 {
 	make_room(t, 0);

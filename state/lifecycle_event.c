@@ -142,7 +142,12 @@ static const char *protocols_of(const json_t *topics, const char *vehicle_id)
 static bool take_text(const json_t *body, const char *key, char *ret, size_t size)
 {
 	const char *text = json_text_at(body, key);
-	return text && text[0] && (size_t)snprintf(ret, size, "%s", text) < size;
+	size_t len = text ? strlen(text) : 0;
+
+	if (len == 0 || len >= size)
+		return false;
+	memcpy(ret, text, len + 1);
+	return true;
 }
 
 /* A vehicle's id is one level of the topic. */
@@ -157,6 +162,16 @@ static bool take_integer(const json_t *body, const char *key, int64_t *ret)
 	if (json_is_integer(value))
 		*ret = json_integer_value(value);
 	return json_is_integer(value);
+}
+
+/* A longer one is cut. */
+static void put_reason(struct lifecycle_event *ret, const char *reason)
+{
+	size_t len = strlen(reason), most = sizeof(ret->reason) - 1;
+
+	len = len <= most ? len : text_whole(reason, most);
+	memcpy(ret->reason, reason, len);
+	ret->reason[len] = '\0';
 }
 
 static bool take_moment(const json_t *body, const char *key, int64_t *ret)
@@ -182,7 +197,7 @@ static size_t read_aws(const struct reading *r, struct lifecycle_event ret[LIFEC
 		!take_text(r->body, "sessionIdentifier", ret->session, sizeof(ret->session)) ||
 		!take_moment(r->body, "timestamp", &ret->timestamp_ms))
 		return 0;
-	snprintf(ret->reason, sizeof(ret->reason), "%s", reason ? reason : "");
+	put_reason(ret, reason ? reason : "");
 	bool has_version = take_integer(r->body, "versionNumber", &ret->version);
 	ret->protocols = protocols_of(topics, ret->vehicle_id);
 	return (strstr(r->kind, "connected") ? has_version : json_is_array(topics)) ? 1 : 0;
@@ -266,10 +281,7 @@ static size_t read_emqx(const struct reading *r, struct lifecycle_event ret[LIFE
 		return 0;
 	if (is_presence && !ret->session[0])
 		ret->version = ret->timestamp_ms;
-	snprintf(ret->reason, sizeof(ret->reason), "%s",
-		is_take_over(reason) ? "DUPLICATE_CLIENTID"
-		: reason	     ? reason
-				     : "");
+	put_reason(ret, is_take_over(reason) ? "DUPLICATE_CLIENTID" : reason ? reason : "");
 	json_auto_t *topics = json_pack("[s*]", topic);
 	ret->protocols = protocols_of(topics, ret->vehicle_id);
 	return is_presence || topic ? 1 : 0;
@@ -291,7 +303,7 @@ static size_t read_own(const struct reading *r, struct lifecycle_event ret[LIFEC
 		return 0;
 	ret->kind = is_birth ? "connected" : "disconnected";
 	ret->timestamp_ms = r->now_ms;
-	snprintf(ret->reason, sizeof(ret->reason), "%s", is_birth ? "" : "WILL");
+	put_reason(ret, is_birth ? "" : "WILL");
 	if (!is_birth)
 		return 1;
 	ret[1] = ret[0];

@@ -35,12 +35,14 @@ struct report {
 static bool read_topic(const char *topic, char ret_vehicle_id[65]);
 static void write_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count);
+static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count, size_t first);
 static void on_item_done(struct batch_item *item, const struct fault *fault);
 
 struct shadow *shadow_new(void)
 {
 	struct shadow *s = memory_new(sizeof(*s));
-	s->stage = (struct batch_stage){ .name = "shadow", .owner = s, .write = write_round };
+	s->stage = (struct batch_stage){ .name = "shadow", .owner = s, .write = write_round, .read = read_round };
 	return s;
 }
 
@@ -161,4 +163,15 @@ static void write_round(
 	db_param_array(unit, &vehicles);
 	db_param_array(unit, &patches);
 	db_param_array(unit, &versions);
+}
+
+static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count, size_t first)
+{
+	(void)stage, (void)cut, (void)items, (void)count;
+	for (size_t row = 0; row < db_rows(unit, first); row++) {
+		metric_add(METRIC_STATE_MALFORMED, 1);
+		log_warn("state", "a state report was not taken: too much is reported already",
+			LOG_TEXT("vehicle_id", db_text(unit, first, row, 0)));
+	}
 }

@@ -47,9 +47,7 @@ static bool refuse(struct reading *r, const char *wrong)
 {
 	size_t len = strcspn(r->term, " "), most = r->why_size / 3;
 
-	len = len < most ? len : most;
-	while (len > 0 && ((unsigned char)r->term[len] & 0xc0) == 0x80)
-		len--; /* not amid a character */
+	len = len < most ? len : text_whole(r->term, most);
 	snprintf(r->why, r->why_size, "filter: \"%.*s\": %s", (int)len, r->term, wrong);
 	return false;
 }

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "notifier/wake/provider.h"
+
 struct loop;
 struct sms_provider;
 struct sms_receipt;
@@ -42,7 +44,7 @@ struct sms_callback_form {
 enum sms_callback { CALLBACK_MALFORMED, CALLBACK_NEWS, CALLBACK_NO_NEWS };
 
 struct sms_callback_text {
-	char message_id[128], status[64];
+	char message_id[SMS_ID_SIZE], status[64];
 };
 
 /* Reads a provider's callback: its fields stand in the query, in a form or in a JSON object. `ret_receipt` (without provider) and

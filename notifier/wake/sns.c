@@ -99,8 +99,8 @@ static void submit(void *self, const struct sms *sms, struct sms_submission *sub
 	http_client_call(s->client, &m->call);
 }
 
-/* The text of the first element of that name, at most size - 1 bytes of it; false when there is none. The answers of SNS have
- * no attributes there and no nesting. */
+/* The text of the first element of that name; false when there is none of fewer than `size` bytes, all of them graphic ASCII. The answers of
+ * SNS have no attributes there and no nesting. */
 static bool read_element(const char *xml, const char *name, char *ret, size_t size)
 {
 	char open[64];
@@ -112,6 +112,9 @@ static bool read_element(const char *xml, const char *name, char *ret, size_t si
 	begin += strlen(open);
 	if (end <= begin || (size_t)(end - begin) >= size)
 		return false;
+	for (const char *at = begin; at < end; at++)
+		if (*at <= ' ' || *at > '~')
+			return false;
 	memcpy(ret, begin, (size_t)(end - begin));
 	ret[end - begin] = '\0';
 	return true;

@@ -1,5 +1,6 @@
 /* lifecycle.c - what brokers and vehicles say of sessions: the topic, then the payload, read as each broker's. */
 #include <assert.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,9 @@ static void judge(const struct lifecycle_event *event)
 		known = known || strcmp(kinds[i], event->kind) == 0;
 	assert(known && topic_level_is_safe(event->vehicle_id) && strncmp(event->vehicle_id, "acme-", 5) != 0);
 	assert(event->timestamp_ms >= 0 && event->timestamp_ms < INT64_C(253402300800000));
+	json_t *reason = json_string(event->reason);
+	assert(reason); /* UTF-8, wherever it was cut */
+	json_decref(reason);
 	assert(memchr(event->session, '\0', sizeof(event->session)) &&
 		memchr(event->reason, '\0', sizeof(event->reason)));
 }
@@ -36,6 +40,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 		assert(count <= LIFECYCLE_EVENTS_MAX && !(count > 0 && malformed));
 		for (size_t i = 0; i < count; i++)
 			judge(&events[i]);
+		struct lifecycle_refusal refusal;
+		if (lifecycle_refusal_read(&source,
+			    &(struct mqtt_message){ .topic = topic, .payload = payload, .len = in.left }, &refusal))
+			assert(topic_level_is_safe(refusal.vehicle_id) && refusal.untold >= 0);
 	}
 	free(topic);
 	free(payload);

@@ -133,6 +133,22 @@ START_TEST(http_submits_and_keeps_the_name)
 }
 END_TEST
 
+/* No callback could name it, and no index of the database hold it. */
+START_TEST(http_takes_no_name_without_end)
+{
+	char says[20200];
+
+	make_http();
+	int len = snprintf(says, sizeof(says), "HTTP/1.1 202 Accepted\r\n\r\n{\"messages\":[{\"id\":\"");
+	memset(says + len, 'x', 20000);
+	snprintf(says + len + 20000, sizeof(says) - (size_t)len - 20000, "\"}]}");
+	peer.says = says;
+	submit();
+	ck_assert_int_eq(got.verdict, SMS_TAKEN);
+	ck_assert_str_eq(got.message_id, "");
+}
+END_TEST
+
 START_TEST(http_fills_a_form_as_a_form)
 {
 	make_http();
@@ -245,6 +261,8 @@ static const struct {
 	{ "HTTP/1.1 403 No\r\n\r\n<ErrorResponse><Error><Code>SignatureDoesNotMatch</Code></Error></ErrorResponse>",
 		SMS_FAILED, "", "SignatureDoesNotMatch" },
 	{ "HTTP/1.1 500 Down\r\n\r\n<Code>", SMS_FAILED, "", "HTTP_500" },
+	{ "HTTP/1.1 400 Bad\r\n\r\n<Code>Over\xff</Code>", SMS_FAILED, "", "HTTP_400" },
+	{ "HTTP/1.1 200 OK\r\n\r\n<MessageId>94\xc3</MessageId>", SMS_TAKEN, "", "" },
 	{ NULL, SMS_UNKNOWN, "", "NO_ANSWER" },
 };
 
@@ -274,6 +292,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, http_submits_and_keeps_the_name);
+	tcase_add_test(tc, http_takes_no_name_without_end);
 	tcase_add_test(tc, http_fills_a_form_as_a_form);
 	tcase_add_test(tc, http_without_a_name_is_called_back_with_ours);
 	tcase_add_loop_test(tc, http_judges_answers, 0, sizeof(http_answers) / sizeof(http_answers[0]));

@@ -1,5 +1,6 @@
 /* lifecycle_event_test.c - every form in which it is told that a vehicle comes or goes, and what is none of them. */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -145,6 +146,21 @@ START_TEST(what_is_not_exactly_one_is_none)
 }
 END_TEST
 
+START_TEST(a_long_reason_is_cut_between_characters)
+{
+	struct lifecycle_event e[LIFECYCLE_EVENTS_MAX];
+	char payload[256], letters[63];
+	bool malformed;
+
+	memset(letters, 'x', 62);
+	letters[62] = '\0';
+	snprintf(payload, sizeof(payload),
+		"{\"clientid\":\"V1\",\"disconnected_at\":1700000000000,\"reason\":\"%s\xc3\xa9\"}", letters);
+	ck_assert_uint_eq(read_message(&emqx, "$events/client_disconnected", payload, e, &malformed), 1);
+	ck_assert_str_eq(e[0].reason, letters);
+}
+END_TEST
+
 START_TEST(the_gateway_is_no_vehicle)
 {
 	struct lifecycle_event e[LIFECYCLE_EVENTS_MAX];
@@ -218,6 +234,7 @@ int main(void)
 
 	tcase_add_loop_test(tc, an_event_says_what_it_says, 0, (int)(sizeof(told) / sizeof(told[0])));
 	tcase_add_loop_test(tc, what_is_not_exactly_one_is_none, 0, (int)(sizeof(wrong) / sizeof(wrong[0])));
+	tcase_add_test(tc, a_long_reason_is_cut_between_characters);
 	tcase_add_test(tc, the_gateway_is_no_vehicle);
 	tcase_add_test(tc, filters_are_of_the_source);
 	tcase_add_test(tc, a_refused_connect_says_who_and_from_where);

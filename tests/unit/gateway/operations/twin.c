@@ -7,6 +7,7 @@
 #include <string.h>
 #include <uv.h>
 
+#include "base/metrics.h"
 #include "base/receipt.h"
 #include "gateway/operations/notices.h"
 #include "state/shadow.h"
@@ -177,6 +178,34 @@ START_TEST(deep_states_are_compared_in_no_time)
 	assert_ok("dan", API_STATE_PATCH, deep);
 	assert_ok("dan", API_VEHICLE_GET, "{\"vehicle_id\":\"CAR1\"}");
 	text_free(&patch);
+}
+END_TEST
+
+static void report_many(char kind, int64_t version)
+{
+	struct text patch = { 0 };
+
+	text_add(&patch, "{");
+	for (int i = 0; i < 8000; i++)
+		text_addf(&patch, "%s\"%c%d\":%d", i ? "," : "", kind, i, i);
+	text_add(&patch, "}");
+	report("CAR1", patch.data, version);
+	text_free(&patch);
+}
+
+/* One vehicle neither holds up the others nor fills the database. */
+START_TEST(wide_reports_are_merged_in_no_time_and_not_for_ever)
+{
+	int64_t malformed = metric_value(METRIC_STATE_MALFORMED);
+
+	report_many('k', 1);
+	ck_assert_str_eq(ask("select count(*) from vehicles, jsonb_object_keys(reported)"), "8000");
+	report_many('m', 2);
+	ck_assert_int_eq(metric_value(METRIC_STATE_MALFORMED), malformed + 1);
+	ck_assert_str_eq(ask("select reported_version from vehicles where vehicle_id = 'CAR1'"), "1");
+	report("CAR1", "{\"k7\":null}", 3);
+	ck_assert_str_eq(ask("select count(*) from vehicles, jsonb_object_keys(reported)"), "7999");
+	ck_assert_str_eq(ask("select count(*) from events where type = 'state.reported'"), "2");
 }
 END_TEST
 
@@ -356,6 +385,7 @@ void add_twin(Suite *suite)
 	tcase_add_test(tc, two_patches_at_once);
 	tcase_add_test(tc, impossible_patches);
 	tcase_add_test(tc, deep_states_are_compared_in_no_time);
+	tcase_add_test(tc, wide_reports_are_merged_in_no_time_and_not_for_ever);
 	tcase_add_test(tc, notice_is_published_changed_and_withdrawn);
 	tcase_add_test(tc, impossible_notices);
 	tcase_add_test(tc, the_nearest_notice_is_shown);
