@@ -8,6 +8,9 @@ import { checkAnswered, checkExchange, checkPushed, checkStreamed } from './desc
 import { Record } from './record.mjs';
 import { secrets } from './tokens.mjs';
 
+// What the node tells of what it refuses, for ./dev test, which looks for what should not stand there.
+const noteProblem = (text) => appendFileSync(join(folder, 'answers.problems'), `${text}\n`);
+
 // ---- REST
 
 // A connection that nobody has used for so long is not used again, as the node may be about to end it.
@@ -44,7 +47,7 @@ export async function rest(node, method, path, { token, body, raw, headers = {},
 		signal,
 	};
 	const answer = await exchange(node, asked);
-	if (answer.status >= 400) appendFileSync(join(folder, 'answers.problems'), `${answer.text}\n`);
+	if (answer.status >= 400) noteProblem(answer.text);
 	if (!unchecked) checkExchange(asked, answer);
 	const isJson = answer.text && /json/.test(answer.headers.get('content-type') ?? '');
 	return { status: answer.status, headers: answer.headers, body: isJson ? JSON.parse(answer.text) : answer.text };
@@ -146,6 +149,7 @@ class Socket {
 		const call = this.#calls.get(message.id);
 		this.#calls.delete(message.id);
 		checkAnswered(call?.request, message);
+		if (message.error) noteProblem(JSON.stringify(message.error));
 		if (message.error) call?.reject(new RpcError(message.error));
 		else call?.resolve(message.result);
 	}

@@ -27,6 +27,13 @@ for (const program of programs)
 		assert.match(symbols, /__(snprintf|memcpy|fprintf|vsnprintf|strcpy|strcat|memset|read|recv)_chk/);
 	});
 
+// A check that its suite runs, or else something that stands in the code, as a test's title or in a table of it.
+function hasTest(file, text, name) {
+	const code = text.replace(/\/\*[^]*?\*\/|^\s*\/\/.*$/gm, '');
+	if (!file.endsWith('.c') || !/^\w+$/.test(name)) return code.includes(name);
+	return code.includes(`START_TEST(${name})`) && code.split(new RegExp(`\\b${name}\\b`)).length > 2;
+}
+
 test('every attack in docs/security.md names tests, and they exist', () => {
 	const rows = readFileSync(join(root, 'docs/security.md'), 'utf8').split('\n').filter((line) => line.startsWith('| ') && line.includes('`tests/'));
 	assert.ok(rows.length >= 40, `${rows.length} rows`);
@@ -34,6 +41,6 @@ test('every attack in docs/security.md names tests, and they exist', () => {
 		for (const [, file, names] of row.split('|').at(-2).matchAll(/`(tests\/[^`]+)`(?:: ([^`]*))?/g)) {
 			const text = readFileSync(join(root, file), 'utf8');
 			for (const name of (names ?? '').split(';').map((one) => one.trim()).filter(Boolean))
-				assert.ok(text.includes(name), `${file} has no test "${name}"`);
+				assert.ok(hasTest(file, text, name), `${file} has no test "${name}"`);
 		}
 });
