@@ -26,7 +26,8 @@
 #include "sql/db.h"
 #include "sql/statements.h"
 
-#define VERDICT_EXPIRY_S 60 /* the vehicle resends anyway */
+#define VERDICT_EXPIRY_S 60  /* the vehicle resends anyway */
+#define STEP_REASON_MAX 1024 /* a longer one stands in the command alone, not again in each step of its timeline */
 
 struct answer_flow {
 	struct loop *loop;
@@ -131,12 +132,13 @@ static void forward_state(struct answer *a, const struct batch_fence *fence)
 
 static char *write_steps(const struct answer *a)
 {
+	const char *reason = a->response.reason;
 	struct text out = { 0 };
 	char at[RFC3339_SIZE];
 
 	rfc3339_write(loop_unix_us(a->flow->loop), at);
 	text_addf(&out, "[{\"time\":\"%s\",\"step\":\"answer\",\"detail\":{\"status\":\"%s\",\"reason\":%s", at,
-		a->response.event, a->response.reason ? a->response.reason : "null");
+		a->response.event, reason && strlen(reason) <= STEP_REASON_MAX ? reason : "null");
 	if (a->traceparent[0])
 		text_addf(&out, ",\"traceparent\":\"%s\"", a->traceparent);
 	text_add(&out, "}}]");

@@ -1,6 +1,6 @@
 -- Merges reported state, at most one report of a vehicle: $1 vehicle, $2 merge patch, $3 version (-1: none). A lower or
 -- equal version is ignored; a patch that changes nothing makes no event. Where something is desired, the vehicle is told what is left of it.
--- A row for each vehicle whose report was not taken, since with it more would be reported than 256 KiB, as PostgreSQL counts them.
+-- A row for each vehicle whose report was not taken, since with it more would be reported than 256 KiB of text.
 with i as materialized (
 	select i.vehicle_id, i.patch::jsonb as patch, nullif(i.version, -1) as version from unnest($1::text[], $2::text[], $3::bigint[]) as i(vehicle_id, patch, version)
 ), merged as materialized (
@@ -8,7 +8,7 @@ with i as materialized (
 	from i join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
 	where i.version is null or v.reported_version is null or i.version > v.reported_version
 ), judged as materialized (
-	select m.*, pg_column_size(m.reported) <= 262144 or length(m.reported::text) <= length(m.was::text) as fits from merged m
+	select m.*, length(m.reported::text) <= 262144 or length(m.reported::text) <= length(m.was::text) as fits from merged m
 ), stored as (
 	update vehicles v set reported = j.reported, reported_version = coalesce(j.version, v.reported_version), updated_at = clock_timestamp()
 	from judged j where v.vehicle_id = j.vehicle_id and j.fits

@@ -600,6 +600,34 @@ START_TEST(progress_starts_the_timeout_anew)
 }
 END_TEST
 
+/* It may say so without end. */
+START_TEST(a_timeline_has_an_end)
+{
+	char payload[2048], topic[TOPIC_SIZE], code[1200];
+	struct accept a = draft();
+
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	puback(0);
+	ask("update commands set timeline = (select jsonb_agg(step('answer') -> 0) from generate_series(1, 199))");
+	memset(code, 'x', sizeof(code) - 1);
+	code[sizeof(code) - 1] = '\0';
+	topic_response(VEHICLE, topic);
+	snprintf(payload, sizeof(payload),
+		"{\"request_id\":\"%s\",\"status\":\"in_progress\",\"reason\":{\"code\":\"%s\"}}", a.id, code);
+	answer_on(topic, payload);
+	ck_assert_str_eq(ask("select jsonb_array_length(timeline) || coalesce(timeline -> -1 #>> '{detail,reason}', ' "
+			     "none ') || "
+			     "length(reason ->> 'code') from commands"),
+		"200 none 1199");
+	answer(a.id, "\"status\":\"in_progress\"");
+	ck_assert_str_eq(ask("select jsonb_array_length(timeline) from commands"), "200");
+	answer(a.id, "\"status\":\"succeeded\"");
+	ck_assert_str_eq(ask("select timeline -> 200 #>> '{detail,status}' from commands"), "succeeded");
+}
+END_TEST
+
 /* The last word says nothing of a result: it keeps what was said on the way. */
 START_TEST(an_answer_after_progress_with_a_result_may_be_repeated)
 {
@@ -1048,6 +1076,7 @@ int main(void)
 	tcase_add_test(tc, a_new_command_is_claimed_at_once_only_when_nothing_is_before_it);
 	tcase_add_test(tc, repeated_and_late_answers);
 	tcase_add_test(tc, progress_starts_the_timeout_anew);
+	tcase_add_test(tc, a_timeline_has_an_end);
 	tcase_add_test(tc, an_answer_after_progress_with_a_result_may_be_repeated);
 	tcase_add_test(tc, only_who_may_send);
 	tcase_add_test(tc, one_command_a_key);

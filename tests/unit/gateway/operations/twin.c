@@ -186,7 +186,7 @@ static void report_many(char kind, int64_t version)
 	struct text patch = { 0 };
 
 	text_add(&patch, "{");
-	for (int i = 0; i < 8000; i++)
+	for (int i = 0; i < 10000; i++)
 		text_addf(&patch, "%s\"%c%d\":%d", i ? "," : "", kind, i, i);
 	text_add(&patch, "}");
 	report("CAR1", patch.data, version);
@@ -199,12 +199,12 @@ START_TEST(wide_reports_are_merged_in_no_time_and_not_for_ever)
 	int64_t malformed = metric_value(METRIC_STATE_MALFORMED);
 
 	report_many('k', 1);
-	ck_assert_str_eq(ask("select count(*) from vehicles, jsonb_object_keys(reported)"), "8000");
+	ck_assert_str_eq(ask("select count(*) from vehicles, jsonb_object_keys(reported)"), "10000");
 	report_many('m', 2);
 	ck_assert_int_eq(metric_value(METRIC_STATE_MALFORMED), malformed + 1);
 	ck_assert_str_eq(ask("select reported_version from vehicles where vehicle_id = 'CAR1'"), "1");
 	report("CAR1", "{\"k7\":null}", 3);
-	ck_assert_str_eq(ask("select count(*) from vehicles, jsonb_object_keys(reported)"), "7999");
+	ck_assert_str_eq(ask("select count(*) from vehicles, jsonb_object_keys(reported)"), "9999");
 	ck_assert_str_eq(ask("select count(*) from events where type = 'state.reported'"), "2");
 }
 END_TEST
