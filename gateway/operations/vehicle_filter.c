@@ -34,6 +34,7 @@ static const char *const comparisons[] = { "<=", ">=", "<", ">" };
 struct reading {
 	const char *at, *term; /* where it stands; where the term began */
 	json_t *terms;
+	unsigned comparisons;
 	char *why;
 	size_t why_size;
 };
@@ -78,7 +79,7 @@ static bool read_all(struct reading *r)
 
 char *vehicle_filter_read(const char *filter, char *ret_why, size_t why_size)
 {
-	struct reading r = { filter, filter, memory_need(json_array()), ret_why, why_size };
+	struct reading r = { filter, filter, memory_need(json_array()), 0, ret_why, why_size };
 	char *text = NULL;
 
 	if (strlen(filter) > FILTER_MAX)
@@ -237,7 +238,9 @@ static bool read_value(struct reading *r, const struct key *key, json_t *any)
 	}
 	json_t *json = key->has_path && !is_quoted && !begins ? typed(value) : memory_need(json_string(value));
 	fine = check_value(r, key, value, begins) &&
-	       (!comparison || json_is_number(json) || refuse(r, "only a number can be compared"));
+	       (!comparison || json_is_number(json) || refuse(r, "only a number can be compared")) &&
+	       (!key->has_path || (!comparison && !begins) || r->comparisons++ < FILTER_COMPARISONS_MAX ||
+		       refuse(r, "there are too many comparisons"));
 	if (fine)
 		json_array_append_new(any, memory_need(json_pack("{s:s, s:O}", "is",
 						   comparison ? comparison

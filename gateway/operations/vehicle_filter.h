@@ -10,6 +10,7 @@
 
 #define FILTER_MAX 1024 /* bytes */
 #define FILTER_TERMS_MAX 16
+#define FILTER_COMPARISONS_MAX 16 /* of the state, which no index finds: also a text's beginning, and * */
 
 /* The terms as filter_sql() takes them: JSON text that the caller frees. NULL: it is no filter, and `ret_why` names the term. */
 char *vehicle_filter_read(const char *filter, char *ret_why, size_t why_size);

@@ -150,6 +150,15 @@ START_TEST(a_filter_has_an_end)
 	strcat(many, " AND tag:b");
 	ck_assert_ptr_null(vehicle_filter_read(many, why, sizeof(why)));
 	ck_assert_str_eq(why, "filter: \"tag:b\": there are too many terms");
+	snprintf(many, sizeof(many), "state.a:<1");
+	for (int i = 1; i < FILTER_COMPARISONS_MAX; i++)
+		strcat(many, i % 2 ? ",<1" : ",x*");
+	terms = vehicle_filter_read(many, why, sizeof(why));
+	ck_assert_ptr_nonnull(terms);
+	free(terms);
+	strcat(many, ",7 AND state.b:*");
+	ck_assert_ptr_null(vehicle_filter_read(many, why, sizeof(why)));
+	ck_assert_str_eq(why, "filter: \"state.b:*\": there are too many comparisons");
 }
 END_TEST
 
