@@ -1,15 +1,15 @@
 -- Ends grants, at most one of a vehicle: $1 vehicle, $2 subject who asks, $3 admin, $4 body {"subject"}, $5 unused. What the
 -- subject has not sent yet and may not send any more is cancelled with it; what is claimed at this moment, should it come back
--- (revocations). The last owner can be removed by admin alone.
+-- (revocations). The last day on which the vehicle has an owner comes no earlier by it, but for admin.
 with i as materialized (
 	select i.*, g.subject as whose, g.role, v.vehicle_id is not null as there,
 		grant_rank(i.subject, i.vehicle_id, v.fleet_id) as rank, grant_rank(g.subject, null, v.fleet_id) as left_rank,
-		exists (select from grants o where o.object_kind = 'vehicle' and o.object_id = i.vehicle_id and o.subject <> g.subject
-		        and o.role = 'owner' and (o.expires_at is null or o.expires_at > now())) as others_own
+		(select max(o.until) filter (where o.subject = g.subject) > coalesce(max(o.until) filter (where o.subject <> g.subject), '-infinity')
+		 from owners(i.vehicle_id) o) as outlasts
 	from unnest($1::text[], $2::text[], $3::bool[], $4::text[], $6::text[]) with ordinality as i(vehicle_id, subject, admin, body, address, n)
 	left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
 	left join grants g on g.object_kind = 'vehicle' and g.object_id = i.vehicle_id and g.subject = i.body::json->>'subject'
-		and (g.expires_at is null or g.expires_at > now())
+		and (g.expires_at is null or g.expires_at > statement_timestamp())
 	where $5::bool is not null
 ), judged as materialized (
 	select i.*, case
@@ -17,7 +17,7 @@ with i as materialized (
 		when not i.admin and i.rank = 0 then 'not_found'
 		when not i.admin and i.rank < 3 then 'forbidden'
 		when i.whose is null then 'no_grant'
-		when not i.admin and i.role = 'owner' and not i.others_own then 'last_owner'
+		when not i.admin and i.outlasts then 'last_owner'
 		else 'done' end as outcome
 	from i
 ), unsent as materialized (

@@ -1,19 +1,24 @@
 -- Makes or changes grants, at most one of a vehicle: $1 vehicle, $2 subject who asks, $3 admin, $4 body {"subject","role","expires_at"},
 -- $5 unused. What the subject has not sent yet and may not send any more is cancelled with it; a grant whose time was over
--- begins anew. The last owner can be made less by admin alone.
+-- begins anew. But for admin, the last day on which the vehicle has an owner comes no earlier by it ('last_owner'), and who owns is said
+-- by owners, for no longer than they are, and by managers where nobody else is one ('not_theirs').
 with i as materialized (
 	select i.*, b.*, v.vehicle_id is not null as there, grant_rank(i.subject, i.vehicle_id, v.fleet_id) as rank,
+		is_manager(i.subject, v.fleet_id) as manages,
 		greatest(role_rank(b.role), grant_rank(b.whose, null, v.fleet_id)) as left_rank,
 		exists (select from grants g where g.object_kind = 'vehicle' and g.object_id = i.vehicle_id and g.subject = b.whose
-		        and (g.expires_at is null or g.expires_at > now())) as alive,
-		exists (select from grants g where g.object_kind = 'vehicle' and g.object_id = i.vehicle_id and g.subject = b.whose
-		        and g.role = 'owner' and (g.expires_at is null or g.expires_at > now())) as owns,
-		exists (select from grants g where g.object_kind = 'vehicle' and g.object_id = i.vehicle_id and g.subject <> b.whose
-		        and g.role = 'owner' and (g.expires_at is null or g.expires_at > now())) as others_own
+		        and (g.expires_at is null or g.expires_at > statement_timestamp())) as alive,
+		case b.role when 'owner' then coalesce(b.expires_at, 'infinity') else '-infinity' end as until,
+		o.was_until, o.others_until, o.own_until
 	from unnest($1::text[], $2::text[], $3::bool[], $4::text[], $6::text[]) with ordinality as i(vehicle_id, subject, admin, body, address, n)
 	cross join lateral (select i.body::json->>'subject' as whose, i.body::json->>'role' as role,
 	                           (i.body::json->>'expires_at')::timestamptz as expires_at) b
 	left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
+	cross join lateral (
+		select coalesce(max(w.until) filter (where w.subject = b.whose), '-infinity') as was_until,
+			coalesce(max(w.until) filter (where w.subject <> b.whose), '-infinity') as others_until,
+			coalesce(max(w.until) filter (where w.subject = i.subject), '-infinity') as own_until
+		from owners(i.vehicle_id) w) o
 	where $5::bool is not null
 ), judged as materialized (
 	select i.*, case
@@ -21,7 +26,8 @@ with i as materialized (
 		when i.admin then 'done'
 		when i.rank = 0 then 'not_found'
 		when i.rank < 3 then 'forbidden'
-		when i.owns and i.role <> 'owner' and not i.others_own then 'last_owner'
+		when greatest(i.until, i.others_until) < i.was_until then 'last_owner'
+		when i.role = 'owner' and i.own_until < i.until and not (i.manages and i.others_until = '-infinity') then 'not_theirs'
 		else 'done' end as outcome
 	from i
 ), unsent as materialized (
@@ -40,7 +46,7 @@ with i as materialized (
 	select 'vehicle', j.vehicle_id, j.whose, j.role, j.expires_at, j.subject, clock_timestamp() from judged j
 	where j.outcome = 'done' and (select n from cancelled) >= 0
 	on conflict (object_kind, object_id, subject) do update set role = excluded.role, expires_at = excluded.expires_at, granted_by = excluded.granted_by,
-		created_at = case when g.expires_at <= now() then excluded.created_at else g.created_at end
+		created_at = case when g.expires_at <= statement_timestamp() then excluded.created_at else g.created_at end
 	returning g,
 		event_add(g.object_id, 'access.changed', access_json(g.subject, g.role, g.expires_at)) as seq
 ), remembered as (

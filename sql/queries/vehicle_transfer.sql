@@ -1,11 +1,11 @@
 -- Gives vehicles to a new owner: $1 vehicle, $2 subject who asks, $3 admin, $4 body {"subject"}, $5 unused. All other grants on it
 -- end, what their subjects have not sent yet is cancelled, what was wanted of it is forgotten, and the new owner's grant begins
--- now, so that it shows nothing from before. An owner may, and admin; a fleet's manager could so remove the last owner.
+-- now, so that it shows nothing from before, and has no end. An owner whose grant has none may, and admin; a fleet's manager could so
+-- remove the last owner.
 with i as materialized (
 	select i.*, i.body::json->>'subject' as whose, v.vehicle_id is not null as there, v.fleet_id,
 		grant_rank(i.subject, i.vehicle_id, v.fleet_id) as rank,
-		exists (select from grants g where g.object_kind = 'vehicle' and g.object_id = i.vehicle_id and g.subject = i.subject
-		        and g.role = 'owner' and (g.expires_at is null or g.expires_at > now())) as owns
+		exists (select from owners(i.vehicle_id) o where o.subject = i.subject and o.until = 'infinity') as owns
 	from unnest($1::text[], $2::text[], $3::bool[], $4::text[], $6::text[]) with ordinality as i(vehicle_id, subject, admin, body, address, n)
 	left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
 	where $5::bool is not null
@@ -18,7 +18,7 @@ with i as materialized (
 		else 'done' end as outcome
 	from i
 ), ending as materialized (
-	select g.object_id as vehicle_id, g.subject, grant_rank(g.subject, null, j.fleet_id) as kept, (g.expires_at is null or g.expires_at > now()) as alive
+	select g.object_id as vehicle_id, g.subject, grant_rank(g.subject, null, j.fleet_id) as kept, (g.expires_at is null or g.expires_at > statement_timestamp()) as alive
 	from judged j join grants g on g.object_kind = 'vehicle' and g.object_id = j.vehicle_id and g.subject <> j.whose
 	where j.outcome = 'done' order by g.object_id, g.subject
 ), revoked as materialized (

@@ -427,6 +427,12 @@ test('the last owner stays, a foreign vehicle is as none', options, async () => 
 		assert.equal(problemOf(await endGrant(two, who.token, 'vehicles', id, owner.subject)), '403 forbidden');
 		assert.equal(problemOf(await rest(two, 'PUT', `/v1/vehicles/${id}/grants/${owner.subject}`, { token: who.token, body: { role: 'viewer' } })), '403 forbidden');
 	}
+	const soon = new Date(Date.now() + 1000).toISOString();
+	for (const [who, subject, expires_at] of [[manager, owner.subject, soon], [owner, owner.subject, soon], [manager, manager.subject, null]])
+		assert.equal(
+			problemOf(await rest(two, 'PUT', `/v1/vehicles/${id}/grants/${subject}`, { token: who.token, body: { role: 'owner', expires_at } })),
+			'403 forbidden',
+		);
 	assert.equal(problemOf(await rest(two, 'POST', `/v1/vehicles/${id}/transfer`, { token: manager.token, body: { subject: manager.subject } })), '403 forbidden');
 	const bodyOf = async (path) => {
 		const { status, body } = await rest(two, 'GET', path, { token: stranger.token });

@@ -138,6 +138,81 @@ START_TEST(last_owner_stays)
 }
 END_TEST
 
+/* Else a manager would take the last owner's place and then end their grant. */
+START_TEST(a_manager_owns_nothing_that_is_owned)
+{
+	static const char *const takes[] = {
+		"\"subject\":\"max\",\"role\":\"owner\"",
+		"\"subject\":\"oscar\",\"role\":\"owner\"",
+		"\"subject\":\"dan\",\"role\":\"owner\",\"expires_at\":\"2099-01-01T00:00:00Z\"",
+	};
+	char params[256];
+
+	for (size_t i = 0; i < sizeof(takes) / sizeof(takes[0]); i++) {
+		snprintf(params, sizeof(params), "{\"vehicle_id\":\"CAR1\",%s}", takes[i]);
+		assert_refused("max", API_GRANT_PUT, params, "forbidden");
+		ck_assert_str_ne(call->detail, "");
+	}
+	assert_ok("admin", API_GRANT_PUT, "{\"vehicle_id\":\"CAR1\",\"subject\":\"oscar\",\"role\":\"owner\"}");
+	assert_ok("max", API_GRANT_DELETE, "{\"vehicle_id\":\"CAR1\",\"subject\":\"olga\"}");
+	assert_refused("max", API_GRANT_DELETE, "{\"vehicle_id\":\"CAR1\",\"subject\":\"oscar\"}", "forbidden");
+}
+END_TEST
+
+START_TEST(a_manager_gives_the_first_owner)
+{
+#define CAR3_OWNED(who, until)                                                                                         \
+	"{\"vehicle_id\":\"CAR3\",\"subject\":\"" who "\",\"role\":\"owner\",\"expires_at\":" until "}"
+	assert_ok("mia", API_GRANT_PUT, CAR3_OWNED("vera", "\"2098-01-01T00:00:00Z\""));
+	assert_refused("mia", API_GRANT_PUT, CAR3_OWNED("mia", "null"), "forbidden");
+	assert_refused("mia", API_GRANT_PUT, CAR3_OWNED("vera", "\"2097-01-01T00:00:00Z\""), "forbidden");
+	assert_ok("mia", API_GRANT_PUT, CAR3_OWNED("vera", "\"2099-01-01T00:00:00Z\""));
+	assert_ok("mia", API_GRANT_PUT, CAR3_OWNED("vera", "null"));
+	assert_refused("mia", API_GRANT_DELETE, "{\"vehicle_id\":\"CAR3\",\"subject\":\"vera\"}", "forbidden");
+#undef CAR3_OWNED
+}
+END_TEST
+
+/* An owner until some day is none on the day after: nobody but admin brings a vehicle there by waiting. */
+START_TEST(last_owner_has_no_end)
+{
+	static const char until[] = "{\"vehicle_id\":\"CAR1\",\"subject\":\"olga\",\"role\":\"owner\",\"expires_at\":"
+				    "\"2099-01-01T00:00:00Z\"}";
+	static const char end[] = "{\"vehicle_id\":\"CAR1\",\"subject\":\"olga\"}";
+
+	assert_refused("olga", API_GRANT_PUT, until, "forbidden");
+	assert_refused("max", API_GRANT_PUT, until, "forbidden");
+	assert_ok("olga", API_GRANT_PUT,
+		"{\"vehicle_id\":\"CAR1\",\"subject\":\"oscar\",\"role\":\"owner\",\"expires_at\":\"2099-01-01T00:00:"
+		"00Z\"}");
+	assert_refused("olga", API_GRANT_DELETE, end, "forbidden");
+	assert_refused("max", API_GRANT_DELETE, end, "forbidden");
+	assert_refused("olga", API_GRANT_PUT, until, "forbidden");
+	assert_ok("max", API_GRANT_DELETE, "{\"vehicle_id\":\"CAR1\",\"subject\":\"oscar\"}");
+	ck_assert_str_eq(ask("select subject || ' ' || coalesce(expires_at::text, 'for ever') from grants where "
+			     "object_id = 'CAR1' and role = 'owner'"),
+		"olga for ever");
+	assert_ok("admin", API_GRANT_PUT, until);
+}
+END_TEST
+
+START_TEST(an_owner_until_some_day_gives_no_more_than_that)
+{
+#define UNTIL(who, day) "{\"vehicle_id\":\"CAR1\",\"subject\":\"" who "\",\"role\":\"owner\",\"expires_at\":" day "}"
+	assert_ok("olga", API_GRANT_PUT, UNTIL("oscar", "\"2098-01-01T00:00:00Z\""));
+	assert_refused("oscar", API_GRANT_PUT, UNTIL("oscar", "null"), "forbidden");
+	assert_refused("oscar", API_GRANT_PUT, UNTIL("oscar", "\"2099-01-01T00:00:00Z\""), "forbidden");
+	assert_refused("oscar", API_GRANT_PUT, UNTIL("nina", "null"), "forbidden");
+	assert_refused("oscar", API_VEHICLE_TRANSFER, "{\"vehicle_id\":\"CAR1\",\"subject\":\"oscar\"}", "forbidden");
+	assert_refused("oscar", API_GRANT_DELETE, "{\"vehicle_id\":\"CAR1\",\"subject\":\"olga\"}", "forbidden");
+	assert_ok("oscar", API_GRANT_PUT, UNTIL("nina", "\"2098-01-01T00:00:00Z\""));
+	assert_ok("oscar", API_GRANT_PUT, "{\"vehicle_id\":\"CAR1\",\"subject\":\"nick\",\"role\":\"driver\"}");
+	assert_ok("olga", API_GRANT_PUT, UNTIL("oscar", "null"));
+	assert_ok("oscar", API_VEHICLE_TRANSFER, "{\"vehicle_id\":\"CAR1\",\"subject\":\"oscar\"}");
+#undef UNTIL
+}
+END_TEST
+
 START_TEST(one_of_two_owners_may_go)
 {
 	assert_ok("olga", API_GRANT_PUT, "{\"vehicle_id\":\"CAR1\",\"subject\":\"oscar\",\"role\":\"owner\"}");
@@ -204,6 +279,10 @@ void add_grants(Suite *suite)
 	tcase_add_test(tc, strange_but_valid_times);
 	tcase_add_test(tc, renewed_after_its_end_a_grant_is_new);
 	tcase_add_test(tc, last_owner_stays);
+	tcase_add_test(tc, a_manager_owns_nothing_that_is_owned);
+	tcase_add_test(tc, a_manager_gives_the_first_owner);
+	tcase_add_test(tc, last_owner_has_no_end);
+	tcase_add_test(tc, an_owner_until_some_day_gives_no_more_than_that);
 	tcase_add_test(tc, one_of_two_owners_may_go);
 	tcase_add_test(tc, ended_grant_takes_back_what_is_unsent);
 	tcase_add_test(tc, weaker_role_takes_back_what_it_may_not_send);
