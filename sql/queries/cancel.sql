@@ -1,11 +1,12 @@
 -- Cancels commands, at most one of a vehicle, for callers who may send: $1 vehicle, $2 id, $3 subject, $4 admin, $5 address. A row for each input: its number and what was found.
+-- As where it is read, a grant shows what happened since it was made: there is no other command.
 with i as materialized (
 	select * from unnest($1::text[], $2::uuid[], $3::text[], $4::bool[], $5::text[]) with ordinality as i(vehicle_id, id, subject, admin, address, n)
 ), seen as materialized (
 	select i.*, c.status, c.id is not null as found,
 		case when v.vehicle_id is null then 0 when i.admin then 3 else grant_rank(i.subject, i.vehicle_id, v.fleet_id) end as rank
 	from i left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
-		left join commands c on c.vehicle_id = i.vehicle_id and c.id = i.id
+		left join commands c on c.vehicle_id = i.vehicle_id and c.id = i.id and (i.admin or c.created_at >= grant_since(i.subject, v.vehicle_id, v.fleet_id))
 ), may as materialized (
 	select * from seen where found and rank >= 2 order by vehicle_id
 ), done as materialized (

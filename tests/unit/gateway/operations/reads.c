@@ -97,6 +97,8 @@ START_TEST(newcomers_do_not_see_the_past)
 {
 	assert_ok("olga", API_GRANT_PUT, "{\"vehicle_id\":\"CAR1\",\"subject\":\"nina\",\"role\":\"driver\"}");
 	assert_refused("nina", API_COMMAND_GET, params_of("{'vehicle_id':'CAR1','id':'@'}"), "command-not-found");
+	assert_refused("nina", API_COMMAND_CANCEL, params_of("{'vehicle_id':'CAR1','id':'@'}"), "command-not-found");
+	ck_assert_str_eq(statuses_of(NULL), "doors.unlock accepted");
 	assert_ok("nina", API_COMMAND_LIST, "{\"vehicle_id\":\"CAR1\"}");
 	ck_assert_uint_eq(items(), 0);
 	assert_ok("nina", API_EVENT_LIST, "{\"vehicle_id\":\"CAR1\"}");
@@ -109,6 +111,7 @@ START_TEST(newcomers_do_not_see_the_past)
 	ck_assert_uint_eq(items(), 1);
 	assert_ok("vera", API_COMMAND_LIST, "{\"vehicle_id\":\"CAR1\"}");
 	ck_assert_uint_eq(items(), 0);
+	assert_ok("max", API_COMMAND_CANCEL, params_of("{'vehicle_id':'CAR1','id':'@'}"));
 }
 END_TEST
 
