@@ -11,7 +11,7 @@ with i as materialized (
 		when g.subject is null then 'no_grant'
 		else 'done' end as outcome
 	from i left join grants g on g.object_kind = 'fleet' and g.object_id = i.fleet_id and g.subject = i.b->>'subject'
-		and (g.expires_at is null or g.expires_at > now())
+		and (g.expires_at is null or g.expires_at > statement_timestamp())
 ), removed as (
 	delete from grants g using judged j where j.outcome = 'done' and g.object_kind = 'fleet' and g.object_id = j.fleet_id and g.subject = j.whose
 ), raised as (

@@ -10,13 +10,13 @@ with i as materialized (
 		when i.rank < 3 then 'forbidden'
 		else 'done' end as outcome,
 		exists (select from grants g where g.object_kind = 'fleet' and g.object_id = i.fleet_id and g.subject = i.b->>'subject'
-		        and (g.expires_at is null or g.expires_at > now())) as alive
+		        and (g.expires_at is null or g.expires_at > statement_timestamp())) as alive
 	from i
 ), stored as (
 	insert into grants as g (object_kind, object_id, subject, role, expires_at, granted_by, created_at)
 	select 'fleet', j.fleet_id, j.whose, j.b->>'role', (j.b->>'expires_at')::timestamptz, j.subject, clock_timestamp() from judged j where j.outcome = 'done'
 	on conflict (object_kind, object_id, subject) do update set role = excluded.role, expires_at = excluded.expires_at, granted_by = excluded.granted_by,
-		created_at = case when g.expires_at <= now() then excluded.created_at else g.created_at end
+		created_at = case when g.expires_at <= statement_timestamp() then excluded.created_at else g.created_at end
 	returning g
 ), raised as (
 	update fleets f set access_version = f.access_version + 1 from judged j where j.outcome = 'done' and f.fleet_id = j.fleet_id

@@ -57,6 +57,8 @@ static const char *const OWN_CLOCK =
 	" $$ select pg_catalog.current_setting('sim.now')::timestamptz $$;"
 	"create function public.now() returns timestamptz language sql stable parallel safe as"
 	" $$ select pg_catalog.current_setting('sim.began')::timestamptz $$;"
+	"create function public.statement_timestamp() returns timestamptz language sql stable parallel safe as"
+	" $$ select pg_catalog.current_setting('sim.now')::timestamptz $$;"
 	"create function public.gen_random_uuid() returns uuid language sql volatile as"
 	" $$ select pg_catalog.md5(pg_catalog.random()::text || pg_catalog.random()::text)::uuid $$;";
 

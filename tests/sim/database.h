@@ -1,8 +1,8 @@
 /* database.h - the simulated way to a real PostgreSQL: sql/db.h without libpq's socket on a loop.
  *
  * The statements, the schema and the locks are the real ones, and the server's clock is the world's: functions of the schema
- * `public` stand before pg_catalog's now(), clock_timestamp() and random(). A unit is run when its virtual time has come, at
- * once or a statement after the other with other units in between, and its verdict travels back. */
+ * `public` stand before pg_catalog's now(), statement_timestamp(), clock_timestamp() and random(). A unit is run when its virtual time
+ * has come, at once or a statement after the other with other units in between, and its verdict travels back. */
 #ifndef KEYFOB_TESTS_SIM_DATABASE_H
 #define KEYFOB_TESTS_SIM_DATABASE_H
 

@@ -447,6 +447,63 @@ START_TEST(accept_sees_the_vehicle_it_waited_for)
 }
 END_TEST
 
+/* dan drives CAR1, and sends to it while another holds its head. */
+static void submit_as_driver(struct accept *a)
+{
+	submit(0, a, CAR, NULL);
+	a->subject = "dan";
+	a->admin = false;
+}
+
+static void assert_nothing_accepted(void)
+{
+	wait_for_done(1);
+	ck_assert_ptr_eq(faults[0], &FAULT_VEHICLE_NOT_FOUND);
+	ck_assert_str_eq(ask("select count(*) from commands"), "0");
+}
+
+static void let_dan_drive(void)
+{
+	done = 0;
+	ask("insert into grants (object_kind, object_id, subject, role, granted_by) values ('vehicle', '" CAR
+	    "', 'dan', 'driver', 'test')");
+}
+
+START_TEST(accept_sees_the_end_of_the_grant_that_it_waited_for)
+{
+	const char *const end[] = { "{" CAR "}", "{root}", "{true}", "{\"{\\\"subject\\\":\\\"dan\\\"}\"}", "false",
+		"{NULL}" };
+	struct accept a;
+
+	let_dan_drive();
+	stopper_run("begin");
+	stopper_run("select from vehicle_heads where vehicle_id = '" CAR "' for update");
+	PGresult *r = PQexecParams(stopper, SQL_grant_end.text, 6, NULL, end, NULL, NULL, 0);
+	ck_assert_msg(PQntuples(r) == 1 && strcmp(PQgetvalue(r, 0, 1), "done") == 0, "%s", PQerrorMessage(stopper));
+	PQclear(r);
+	submit_as_driver(&a);
+	wait_for_a_lock();
+	stopper_run("commit");
+	assert_nothing_accepted();
+}
+END_TEST
+
+/* Its time was not over yet when the transaction began. */
+START_TEST(accept_sees_the_time_that_passed_while_it_waited)
+{
+	struct accept a;
+
+	let_dan_drive();
+	stopper_run("begin");
+	stopper_run("select from vehicle_heads where vehicle_id = '" CAR "' for update");
+	submit_as_driver(&a);
+	wait_for_a_lock();
+	stopper_run("update grants set expires_at = clock_timestamp() where subject = 'dan'");
+	stopper_run("commit");
+	assert_nothing_accepted();
+}
+END_TEST
+
 static void on_ready(struct hub_subscriber *s, const struct hub_snapshot *snapshot)
 {
 	(void)s;
@@ -1117,6 +1174,8 @@ int main(void)
 	TCase *see = add_rule(suite, "see after you lock");
 	tcase_add_test(see, subscribed_sees_the_command_it_waited_for);
 	tcase_add_test(see, accept_sees_the_vehicle_it_waited_for);
+	tcase_add_test(see, accept_sees_the_end_of_the_grant_that_it_waited_for);
+	tcase_add_test(see, accept_sees_the_time_that_passed_while_it_waited);
 	tcase_add_test(see, interest_misses_no_event_that_it_waited_for);
 	tcase_add_test(see, event_sees_the_interest_that_it_waited_for);
 	tcase_add_test(see, one_key_makes_one_command);
