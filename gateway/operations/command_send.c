@@ -1,8 +1,9 @@
 /* command_send.c - the operation command.send: checks a request against the catalogue, accepts it, and waits if asked to.
  *
  *   request ─ catalogue ─┬─ the vehicle's rate ─┬─ accept ─┬─ (no wait) ─ the command
- *                        └─ fault               └─ 429     ├─ watch ─┬─ final or timed_out ─ the command, settled
- *                                                          │         └─ time is up ──────── the command as it stands
+ *                        └─ fault               └─ 429     ├─ watch ─┬─ final or timed_out ─┐
+ *                                                          │         └─ time is up ─────────┴─ may they still see it ─┬─ the command
+ *                                                          │                                                          └─ what was accepted
  *                                                          ├─ an earlier command ─ read again ─ watch
  *                                                          └─ fault */
 #include <stdlib.h>
@@ -48,6 +49,9 @@ static void on_read(struct db_unit *unit, void *context, const struct fault *fau
 static void await(struct send *s);
 static void on_command(struct hub_watch *watch, const char *command);
 static void on_time_up(struct loop_timer *timer);
+static void look_again(struct send *s);
+static void on_looked_again(struct db_unit *unit, void *context, const struct fault *fault);
+static void stop(struct send *s);
 static void finish(struct send *s);
 static void send_free(void *state);
 
@@ -255,18 +259,54 @@ static void on_command(struct hub_watch *watch, const char *command)
 	s->heard = true;
 	show(s, command);
 	if (s->call->settled && loop_timer_is_started(&s->timer))
-		finish(s);
+		look_again(s);
 }
 
 static void on_time_up(struct loop_timer *timer)
 {
-	finish(container_of(timer, struct send, timer));
+	look_again(container_of(timer, struct send, timer));
 }
 
 void command_send_drain(struct api *api)
 {
 	while (!list_is_empty(&api->waiting))
-		finish(container_of(api->waiting.next, struct send, node));
+		look_again(container_of(api->waiting.next, struct send, node));
+}
+
+/* The right may have ended while the caller waited, as it may between two reads. */
+static void look_again(struct send *s)
+{
+	struct api_call *call = s->call;
+	struct db_unit *unit = db_unit_new(call->api->reader, on_looked_again, s);
+
+	stop(s);
+	db_unit_add(unit, &SQL_read_command);
+	db_param_text(unit, call->caller.subject);
+	db_param_bool(unit, s->accept.admin);
+	db_param_bool(unit, call->api->config->database.synchronous);
+	db_param_text(unit, s->accept.vehicle_id);
+	db_param_text(unit, call->resource_id);
+	db_unit_submit(unit);
+}
+
+/* Who may not see it any more, or where that cannot be told, hears that it was accepted, which is true, and no more. */
+static void on_looked_again(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct send *s = context;
+	bool seen = !fault && db_rows(unit, 0) > 0 && db_int(unit, 0, 0, 0) > 0 && db_text(unit, 0, 0, 1);
+
+	if (!seen)
+		show(s, s->accept.command);
+	finish(s);
+}
+
+static void stop(struct send *s)
+{
+	loop_timer_stop(&s->timer);
+	list_remove(&s->node);
+	if (s->watching)
+		hub_unwatch(s->call->api->hub, &s->watch);
+	s->watching = false;
 }
 
 static void finish(struct send *s)
@@ -274,11 +314,7 @@ static void finish(struct send *s)
 	char *body = s->latest;
 
 	s->latest = NULL;
-	loop_timer_stop(&s->timer);
-	list_remove(&s->node);
-	if (s->watching)
-		hub_unwatch(s->call->api->hub, &s->watch);
-	s->watching = false;
+	stop(s);
 	api_call_reply(s->call, body, strlen(body));
 }
 
@@ -286,10 +322,7 @@ static void send_free(void *state)
 {
 	struct send *s = state;
 
-	loop_timer_stop(&s->timer);
-	list_remove(&s->node);
-	if (s->watching)
-		hub_unwatch(s->call->api->hub, &s->watch);
+	stop(s);
 	command_draft_done(&s->draft);
 	free(s->latest);
 	free(s->accept.command);

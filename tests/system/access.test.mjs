@@ -418,6 +418,25 @@ test('a lost message does not keep a right alive', options, async () => {
 	assert.ok(Date.now() - begun < prompt);
 });
 
+test('whose right ended while they waited for an outcome hears that the command was accepted, and no more', options, async () => {
+	const id = await newVehicle();
+	const driver = await driverOf(id);
+	let answer;
+	const word = new Promise((resolve) => (answer = resolve));
+	const car = await connectVehicle(broker, { id, handler: () => word });
+	const waiting = Promise.all(nodes.map((node, i) => sendCommand(node, driver.token, id, { name: ['doors.unlock', 'horn.honk'][i] }, { Prefer: 'wait=60' })));
+	await poll(() => car.requests.items.length, (count) => count === 2, { what: 'the vehicle has both' });
+	assert.equal((await endGrant(two, admin, 'vehicles', id, driver.subject)).status, 204);
+	answer({ status: 'succeeded', result: { place: 'home' } });
+	for (const { status, body } of await waiting) {
+		assert.equal(status, 202);
+		assert.ok(['accepted', 'waiting'].includes(body.status), body.status); // the latter, where the vehicle's birth was not heard yet
+		assert.deepEqual([body.result, body.sent_at], [null, null]);
+		assert.deepEqual((await poll(() => commandOf(id, body.id), ({ status }) => status === 'succeeded')).result, { place: 'home' });
+		assert.equal(problemOf(await rest(two, 'GET', `/v1/vehicles/${id}/commands/${body.id}`, { token: driver.token })), '404 vehicle-not-found');
+	}
+});
+
 test('the last owner stays, a foreign vehicle is as none', options, async () => {
 	const fleet = await newFleet();
 	const id = await newVehicle({ fleet_id: fleet });
@@ -477,8 +496,10 @@ test('a transfer: all others end, what is unsent is taken back, and the new owne
 	assert.deepEqual((await read('/grants')).items.map(({ subject }) => subject), [buyer.subject]);
 	assert.deepEqual((await read('')).state.desired, {});
 	assert.equal(problemOf(await rest(two, 'GET', `/v1/vehicles/${id}/commands/${commands[0]}`, { token: buyer.token })), '404 command-not-found');
+	assert.equal(problemOf(await rest(two, 'POST', `/v1/vehicles/${id}/commands/${commands[0]}/cancel`, { token: buyer.token })), '404 command-not-found');
 	assert.ok(!JSON.stringify(await read('/audit')).includes(driver.subject));
 	const app = await openSocket(two, { token: buyer.token });
+	await assert.rejects(app.call('command.cancel', { vehicle_id: id, id: commands[1] }), isProblem('command-not-found'));
 	const { epoch } = await app.call('vehicle.subscribe', { vehicle_id: id });
 	assert.equal((await app.call('vehicle.subscribe', { vehicle_id: id, epoch, after: 1 })).recovered, false);
 });

@@ -1,6 +1,7 @@
 /* waits.c - waiting for the outcome of a command, under an idempotency key that has one already. */
 #include "tests/unit/gateway/operations/ground.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/list.h"
@@ -41,20 +42,29 @@ static void wait_teardown(void)
 	catalog_free(w.api.catalog);
 }
 
-/* Another worker's: it takes the command back, commits, and tells us. */
-static void another_cancels(void)
+/* Another worker's: it changes the command, commits, and tells us. */
+static void another_sets(const char *what)
 {
-	ask("begin; update vehicle_heads set seq = seq + 1 where vehicle_id = 'CAR1';"
-	    "update commands set status = 'canceled', finished_at = now(), updated_at = now(), due_at = null "
-	    "where id = (select command_id from idempotency where key = 'k1');"
-	    "insert into events (vehicle_id, seq, at, type, data, fleet_id) select 'CAR1', h.seq, now(), "
-	    "'command.updated', "
-	    "command_json(c), 'F1' from vehicle_heads h, commands c where h.vehicle_id = 'CAR1' and c.id = (select "
-	    "command_id from idempotency where key = 'k1'); commit");
+	char sql[1024];
+
+	snprintf(sql, sizeof(sql),
+		"begin; update vehicle_heads set seq = seq + 1 where vehicle_id = 'CAR1';"
+		"update commands set %s where id = (select command_id from idempotency where key = 'k1');"
+		"insert into events (vehicle_id, seq, at, type, data, fleet_id) select 'CAR1', h.seq, now(), "
+		"'command.updated', "
+		"command_json(c), 'F1' from vehicle_heads h, commands c where h.vehicle_id = 'CAR1' and c.id = (select "
+		"command_id from idempotency where key = 'k1'); commit",
+		what);
+	ask(sql);
 	const char *line = ask(
 		"select format(E'CAR1\\t%s\\tF1\\t\\tcommand.updated\\t%s\\t%s', seq, rfc3339(at), data) from events "
 		"where vehicle_id = 'CAR1' order by seq desc limit 1");
 	hub_receive(w.hub, line, strlen(line));
+}
+
+static void another_cancels(void)
+{
+	another_sets("status = 'canceled', finished_at = now(), updated_at = now(), due_at = null");
 }
 
 static void assert_canceled(void)
@@ -134,6 +144,39 @@ START_TEST(replay_is_answered_when_the_node_drains)
 }
 END_TEST
 
+/* What the 202 of who does not wait would say, however much was heard since. */
+static void assert_tells_no_more_than_the_accept(void)
+{
+	read_reply();
+	ck_assert_str_eq(at("status"), "waiting"); /* its vehicle is away */
+	ck_assert_int_eq(json_integer_value(json_object_get(reply, "attempts")), 0);
+	ck_assert(!call->settled);
+	ck_assert_str_eq(call->resource_id, at("id"));
+}
+
+START_TEST(a_wait_does_not_outlive_the_right)
+{
+	start_waiting(SEND_K1_AND_WAIT);
+	pump_until(somebody_waits);
+	ask("delete from grants where subject = 'dan'");
+	another_cancels();
+	assert_tells_no_more_than_the_accept();
+}
+END_TEST
+
+START_TEST(nor_does_what_was_heard_until_it_was_over)
+{
+	start_waiting(SEND_K1_AND_WAIT);
+	pump_until(somebody_waits);
+	/* anew, so that it shows nothing from before */
+	ask("update grants set created_at = clock_timestamp() where subject = 'dan'");
+	another_sets("attempts = 3");
+	w.api.draining = true;
+	command_send_drain(&w.api);
+	assert_tells_no_more_than_the_accept();
+}
+END_TEST
+
 void add_waits(Suite *suite)
 {
 	TCase *tc = case_new(suite, "waits");
@@ -143,4 +186,6 @@ void add_waits(Suite *suite)
 	tcase_add_test(tc, replay_hears_what_settles_later);
 	tcase_add_test(tc, what_another_supersedes_at_once_is_not_waited_for);
 	tcase_add_test(tc, replay_is_answered_when_the_node_drains);
+	tcase_add_test(tc, a_wait_does_not_outlive_the_right);
+	tcase_add_test(tc, nor_does_what_was_heard_until_it_was_over);
 }
