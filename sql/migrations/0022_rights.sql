@@ -19,7 +19,10 @@ begin
 		and (g.expires_at is null or g.expires_at > statement_timestamp()));
 end $$;
 
+-- Nothing shows what was before the vehicle's registration: one that was retired and is registered anew may be another's. What a fleet
+-- is asked about without a vehicle happened in it.
 create or replace function grant_since(who text, vehicle text, fleet text) returns timestamptz language sql stable parallel safe as
-$$ select min(case when g.role = 'manager' then '-infinity'::timestamptz else g.created_at end) from grants g
-   where g.subject = who and (g.expires_at is null or g.expires_at > statement_timestamp())
-     and (g.object_kind = 'vehicle' and g.object_id = vehicle or g.object_kind = 'fleet' and g.object_id = fleet) $$;
+$$ select case when s.since is not null then greatest(s.since, (select v.created_at from vehicles v where v.vehicle_id = vehicle)) end from (
+	select min(case when g.role = 'manager' then '-infinity'::timestamptz else g.created_at end) as since from grants g
+	where g.subject = who and (g.expires_at is null or g.expires_at > statement_timestamp())
+		and (g.object_kind = 'vehicle' and g.object_id = vehicle or g.object_kind = 'fleet' and g.object_id = fleet)) s $$;

@@ -1,5 +1,6 @@
 -- Accepts commands, at most one of a vehicle: checks the grant, the idempotency key and the queue, inserts the
--- command with its event. A row for each input: its number, the outcome, and the command. Where the vehicle is there and
+-- command with its event. A row for each input: its number, the outcome, and the command; a key finds no command that a grant does not
+-- show, but is taken. Where the vehicle is there and
 -- nothing earlier of it may go out, the new command is claimed as it is inserted, as settle_commands() would, for a worker that can publish
 -- (null: none can): then the row has what is to be published. Where the vehicle is away, it is inserted as waiting, and knows of the
 -- wake-up that is under way or was refused.
@@ -21,7 +22,8 @@ with judged as materialized (
 			select s.*, s.at + make_interval(secs => s.ttl) as expires_at, case
 				when not s.exists or s.rank = 0 then 'not_found'
 				when s.rank < s.needs then 'forbidden'
-				when (s.earlier).id is not null and s.key_fingerprint = s.fingerprint then 'replayed'
+				when (s.earlier).id is not null and s.key_fingerprint = s.fingerprint
+					and (s.admin or (s.earlier).created_at >= grant_since(s.subject, s.vehicle_id, s.fleet_id)) then 'replayed'
 				when (s.earlier).id is not null or s.of_batch then 'reused'
 				when s.queued >= $19::int then 'queue_full'
 				else 'created' end as outcome

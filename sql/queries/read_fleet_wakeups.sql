@@ -1,5 +1,5 @@
 -- $1 subject, $2 admin, $3 unused, $4 fleet ('*': all vehicles, for admin alone), $5 limit, $6 cursor (the last id seen; null: from the newest): a
--- page of the wake-ups, newest first, of the last 5000 that there are.
+-- page of the wake-ups, newest first, of the last 5000 that there are. What was before a vehicle's registration is admin's alone.
 with v as (
 	select * from overseen($1::text, $2::bool, $4::text) where $3::bool is not null
 ), newest as (
@@ -7,6 +7,7 @@ with v as (
 ), shown as (
 	select w.id, w.wakeup, c.vehicle_id, c.fleet_id, row_number() over (order by w.id desc) as n
 	from v join newest w on true join vehicles c on c.vehicle_id = w.vehicle_id and v.fleet_id in ('*', c.fleet_id)
+		and ($2::bool or (w.wakeup).created_at >= c.created_at)
 	order by w.id desc limit $5::int + 1
 ), next as (
 	select case when count(*) > $5::int then (array_agg(id order by n))[$5::int]::text end as cursor from shown

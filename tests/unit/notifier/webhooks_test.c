@@ -250,6 +250,7 @@ START_TEST(a_long_look_goes_on)
 {
 	ask("update webhooks set enabled_at = now() - interval '1 hour'; update grants set created_at = now() - "
 	    "interval '1 hour';"
+	    "update vehicles set created_at = now() - interval '1 hour';"
 	    "update webhook_position set since = now() - interval '1 hour'");
 	for (int i = 0; i < 3; i++)
 		happen("CAR1");

@@ -121,6 +121,29 @@ START_TEST(registered_anew_it_begins_anew)
 }
 END_TEST
 
+/* Whoever manages the fleet that it comes to sees what it did there, and not what it did for others. */
+START_TEST(registered_anew_it_has_no_past_for_managers)
+{
+	ask("delete from wakeups; insert into wakeups (vehicle_id, id, status, attempt) values ('CAR1', "
+	    "uuid7_floor(now()), 'refused', 1)");
+	assert_ok("max", API_FLEET_WAKEUP_LIST, "{\"fleet_id\":\"F1\"}");
+	ck_assert_uint_eq(items(), 1);
+	assert_ok("max", API_VEHICLE_DELETE, "{\"vehicle_id\":\"CAR1\"}");
+	assert_ok("mia", API_VEHICLE_PUT, "{\"vehicle_id\":\"CAR1\",\"fleet_id\":\"F2\"}");
+	assert_refused("mia", API_COMMAND_GET, params_of("{'vehicle_id':'CAR1','id':'@'}"), "command-not-found");
+	assert_ok("mia", API_COMMAND_LIST, "{\"vehicle_id\":\"CAR1\"}");
+	ck_assert_uint_eq(items(), 0);
+	assert_ok("mia", API_EVENT_LIST, "{\"vehicle_id\":\"CAR1\"}");
+	ck_assert_str_eq(each("type"), "vehicle.moved");
+	assert_ok("mia", API_WAKEUP_LIST, "{\"vehicle_id\":\"CAR1\"}");
+	ck_assert_uint_eq(items(), 0);
+	assert_ok("mia", API_FLEET_WAKEUP_LIST, "{\"fleet_id\":\"F2\"}");
+	ck_assert_uint_eq(items(), 0);
+	assert_ok("admin", API_COMMAND_LIST, "{\"vehicle_id\":\"CAR1\"}");
+	ck_assert_uint_eq(items(), 1);
+}
+END_TEST
+
 START_TEST(moved_vehicle_leaves_its_fleets_people)
 {
 	ask(three_commands("otto"));
@@ -172,6 +195,7 @@ void add_vehicles(Suite *suite)
 	tcase_add_test(tc, manager_moves_between_own_fleets);
 	tcase_add_test(tc, retired_vehicle_is_gone);
 	tcase_add_test(tc, registered_anew_it_begins_anew);
+	tcase_add_test(tc, registered_anew_it_has_no_past_for_managers);
 	tcase_add_test(tc, moved_vehicle_leaves_its_fleets_people);
 	tcase_add_test(tc, transfer_begins_anew);
 }

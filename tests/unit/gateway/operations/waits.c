@@ -154,6 +154,17 @@ static void assert_tells_no_more_than_the_accept(void)
 	ck_assert_str_eq(call->resource_id, at("id"));
 }
 
+/* A key finds its command again as GET would, and makes no second one of it. */
+START_TEST(a_key_shows_nothing_from_before_the_grant)
+{
+	assert_ok("dan", API_COMMAND_SEND, SEND_K1);
+	ck_assert(call->replayed);
+	ask("update grants set created_at = clock_timestamp() where subject = 'dan'");
+	assert_refused("dan", API_COMMAND_SEND, SEND_K1, "idempotency-key-reused");
+	ck_assert_str_eq(ask("select count(*) from commands where issued_by = 'dan'"), "2"); /* with the seed's */
+}
+END_TEST
+
 START_TEST(a_wait_does_not_outlive_the_right)
 {
 	start_waiting(SEND_K1_AND_WAIT);
@@ -186,6 +197,7 @@ void add_waits(Suite *suite)
 	tcase_add_test(tc, replay_hears_what_settles_later);
 	tcase_add_test(tc, what_another_supersedes_at_once_is_not_waited_for);
 	tcase_add_test(tc, replay_is_answered_when_the_node_drains);
+	tcase_add_test(tc, a_key_shows_nothing_from_before_the_grant);
 	tcase_add_test(tc, a_wait_does_not_outlive_the_right);
 	tcase_add_test(tc, nor_does_what_was_heard_until_it_was_over);
 }
