@@ -78,6 +78,7 @@ static const struct right {
 	{ &API_GRANT_LIST, "{'vehicle_id':'CAR1'}", "r", ". ..FFFF VVV VV" },
 	{ &API_GRANT_GET, "{'vehicle_id':'CAR1','subject':'pia'}", "r", ". ..FFFF VVV VV" },
 	{ &API_GRANT_PUT, "{'vehicle_id':'CAR1','subject':'eve','role':'viewer'}", "w", ". ..FFFF VVV VV" },
+	{ &API_GRANT_PUT, "{'vehicle_id':'CAR1','subject':'eve','role':'owner'}", "w", ". .FFFFF VVV VV" },
 	{ &API_GRANT_DELETE, "{'vehicle_id':'CAR1','subject':'pia'}", "w", ". ..FFFF VVV VV" },
 	{ &API_WAKEUP_LIST, "{'vehicle_id':'CAR1'}", "r", ". ...... VVV VV" },
 	{ &API_AUDIT_LIST, "{'vehicle_id':'CAR1'}", "r", ". .FFFFF VVV VV" },
