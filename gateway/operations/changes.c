@@ -78,6 +78,7 @@ static const struct verdict verdicts[] = {
 	{ "not_found", &FAULT_VEHICLE_NOT_FOUND, "" },
 	{ "forbidden", &FAULT_FORBIDDEN, "your role does not allow this" },
 	{ "last_owner", &FAULT_FORBIDDEN, "the last owner can be removed by an administrator alone" },
+	{ "too_many", &FAULT_INVALID_PARAMS, "a vehicle has at most 1000 grants" },
 	{ "not_theirs", &FAULT_FORBIDDEN, "an owner is named by an owner, for no longer than they are one themselves" },
 	{ "no_grant", &FAULT_GRANT_NOT_FOUND, "" },
 	{ "no_fleet", &FAULT_FLEET_NOT_FOUND, "" },

@@ -1,7 +1,8 @@
 -- Makes or changes grants, at most one of a vehicle: $1 vehicle, $2 subject who asks, $3 admin, $4 body {"subject","role","expires_at"},
 -- $5 unused. What the subject has not sent yet and may not send any more is cancelled with it; a grant whose time was over
 -- begins anew. But for admin, the last day on which the vehicle has an owner comes no earlier by it ('last_owner'), and who owns is said
--- by owners, for no longer than they are, and by managers where nobody else is one ('not_theirs').
+-- by owners, for no longer than they are, and by managers where nobody else is one ('not_theirs'). A vehicle has at most 1000: what ends all of
+-- them does it in one transaction.
 with i as materialized (
 	select i.*, b.*, v.vehicle_id is not null as there, grant_rank(i.subject, i.vehicle_id, v.fleet_id) as rank,
 		is_manager(i.subject, v.fleet_id) as manages,
@@ -23,9 +24,10 @@ with i as materialized (
 ), judged as materialized (
 	select i.*, case
 		when not i.there then 'not_found'
+		when not i.admin and i.rank = 0 then 'not_found'
+		when not i.admin and i.rank < 3 then 'forbidden'
+		when not i.alive and (select count(*) from grants g where g.object_kind = 'vehicle' and g.object_id = i.vehicle_id) >= 1000 then 'too_many'
 		when i.admin then 'done'
-		when i.rank = 0 then 'not_found'
-		when i.rank < 3 then 'forbidden'
 		when greatest(i.until, i.others_until) < i.was_until then 'last_owner'
 		when i.role = 'owner' and i.own_until < i.until and not (i.manages and i.others_until = '-infinity') then 'not_theirs'
 		else 'done' end as outcome

@@ -56,6 +56,23 @@ START_TEST(changes_are_audited)
 }
 END_TEST
 
+/* What ends all of them at once is not to take for ever. */
+START_TEST(a_vehicle_has_at_most_a_thousand_grants)
+{
+	ask("insert into grants (object_kind, object_id, subject, role, granted_by) select 'vehicle', 'CAR1', "
+	    "'one-of-' || n, 'viewer', 'test' "
+	    "from generate_series(1, 1000 - (select count(*)::int from grants where object_kind = 'vehicle' and "
+	    "object_id = 'CAR1')) n");
+	assert_refused("olga", API_GRANT_PUT, "{\"vehicle_id\":\"CAR1\",\"subject\":\"nina\",\"role\":\"viewer\"}",
+		"invalid-params");
+	assert_refused("sam", API_GRANT_PUT, "{\"vehicle_id\":\"CAR1\",\"subject\":\"nina\",\"role\":\"viewer\"}",
+		"vehicle-not-found");
+	assert_ok("olga", API_GRANT_PUT, "{\"vehicle_id\":\"CAR1\",\"subject\":\"vera\",\"role\":\"driver\"}");
+	assert_ok("olga", API_GRANT_DELETE, "{\"vehicle_id\":\"CAR1\",\"subject\":\"vera\"}");
+	assert_ok("olga", API_GRANT_PUT, "{\"vehicle_id\":\"CAR1\",\"subject\":\"nina\",\"role\":\"viewer\"}");
+}
+END_TEST
+
 START_TEST(impossible_grants)
 {
 	static const char *const bad[] = {
@@ -275,6 +292,7 @@ void add_grants(Suite *suite)
 
 	tcase_add_test(tc, grant_is_made_changed_and_ended);
 	tcase_add_test(tc, changes_are_audited);
+	tcase_add_test(tc, a_vehicle_has_at_most_a_thousand_grants);
 	tcase_add_test(tc, impossible_grants);
 	tcase_add_test(tc, strange_but_valid_times);
 	tcase_add_test(tc, renewed_after_its_end_a_grant_is_new);
