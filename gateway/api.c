@@ -214,6 +214,11 @@ bool api_is_draining(const struct api *api)
 	return api->draining;
 }
 
+int64_t api_caller_left_ms(const struct api *api, const struct caller *caller)
+{
+	return (caller->expires_at_us + TOKEN_LEEWAY_US - loop_unix_us(api->loop)) / 1000;
+}
+
 static double limit_of(const struct api *api, enum rate rate)
 {
 	const struct config *config = api->config;
@@ -231,12 +236,12 @@ bool api_may_ask(struct api *api, enum rate rate, const char *key, struct rate_v
 	return may;
 }
 
-/* For operations. */
-
 void api_give_back(struct api *api, enum rate rate, const char *key, const struct rate_verdict *verdict)
 {
 	rate_give_back(rate, limit_of(api, rate), key, verdict);
 }
+
+/* For operations. */
 
 bool api_caller_is_admin(const struct api_call *call)
 {

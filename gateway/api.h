@@ -145,9 +145,13 @@ struct hub *api_hub(struct api *);
 const struct fault *api_authenticate(struct api *, const char *token, size_t len, const char *address,
 	struct caller *ret, char *ret_why, size_t why_size);
 bool api_is_draining(const struct api *);
+/* Milliseconds until the caller's token is refused by itself (TOKEN_LEEWAY_US); negative: it would be. */
+int64_t api_caller_left_ms(const struct api *, const struct caller *);
 
 /* Takes a token of the bucket that `limits` gives to that key; false: FAULT_RATE_LIMITED. Transports ask for the address and
  * the subject, before the call; command.send for the vehicle. */
 bool api_may_ask(struct api *, enum rate, const char *key, struct rate_verdict *ret);
+/* Puts back what it took. */
+void api_give_back(struct api *, enum rate, const char *key, const struct rate_verdict *);
 
 #endif

@@ -51,8 +51,6 @@ bool api_param_int(struct api_call *, const char *name, int64_t absent, int64_t 
 bool api_param_bool(struct api_call *, const char *name, bool absent, bool *ret);
 /* The vehicle_id; one that cannot be an id is VEHICLE_NOT_FOUND: false, and the call has ended. */
 bool api_param_vehicle(struct api_call *, const char **ret);
-/* What api_may_ask() took is put back. */
-void api_give_back(struct api *, enum rate, const char *key, const struct rate_verdict *);
 /* The fleet_id likewise; FLEET_NOT_FOUND. */
 bool api_param_fleet(struct api_call *, const char **ret);
 bool api_caller_is_admin(const struct api_call *);

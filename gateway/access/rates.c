@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -157,4 +158,13 @@ void rate_give_back(enum rate rate, double per_second, const char *key, const st
 		if (verdict->rows & (1u << row))
 			atomic_fetch_sub_explicit(slot_of(rate, hash, row), token, memory_order_relaxed);
 	}
+}
+
+bool rate_write(const struct rate_verdict *v, char ret_policy[RATE_FIELD_SIZE], char ret_limit[RATE_FIELD_SIZE])
+{
+	if (!v->policy)
+		return false;
+	snprintf(ret_policy, RATE_FIELD_SIZE, "\"%s\";q=%u;w=%d", v->policy, v->quota, RATE_WINDOW_S);
+	snprintf(ret_limit, RATE_FIELD_SIZE, "\"%s\";r=%u;t=%d", v->policy, v->left, v->reset_s);
+	return true;
 }

@@ -13,6 +13,7 @@
 enum rate { RATE_SUBJECT, RATE_VEHICLE, RATE_ADDRESS, RATE_COUNT };
 
 #define RATE_WINDOW_S 2
+#define RATE_FIELD_SIZE 96
 
 struct rate_verdict {
 	const char *policy; /* "subject"; NULL: there is no limit, and nothing below is set */
@@ -25,6 +26,8 @@ struct rate_verdict {
 
 /* Takes a token, if there is one. `per_second` 0: no limit. Addresses are taken by their network (network.h). */
 bool rate_take(enum rate, double per_second, const char *key, int64_t now_us, struct rate_verdict *ret);
+/* The values of the fields RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10 §3, §4). False: there is no limit. */
+bool rate_write(const struct rate_verdict *, char ret_policy[RATE_FIELD_SIZE], char ret_limit[RATE_FIELD_SIZE]);
 /* Puts back the token of a verdict that allowed it: what it was for did not happen. */
 void rate_give_back(enum rate, double per_second, const char *key, const struct rate_verdict *);
 

@@ -1,10 +1,12 @@
 /* hook.c - /v1/hooks/sms/{provider}/{secret}: what SMS providers call back. The secret is the caller's only name, so it stands
- * in no log, and a wrong one is told from a path that is not there by nobody. */
+ * in no log, and a wrong one is told from a path that is not there by nobody. Who tries wrong ones spends what their address may
+ * ask, and is counted (detection.h); who knows it may call as often as there is news. */
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "gateway/detection.h"
 #include "gateway/http/http_internal.h"
 #include "notifier/wake/http_sms.h"
 #include "notifier/wake/provider.h"
@@ -36,17 +38,31 @@ static bool is_ours(h2o_iovec_t path, const struct http_hook *hook)
 	       path.base[head - 1] == '/' && CRYPTO_memcmp(path.base + head, hook->secret, secret_len) == 0;
 }
 
+/* False: it was answered. The token is taken before the secret is looked at, else an empty bucket would not stop a guess. */
+static bool is_let_in(struct http_request *r, const struct http_hook *hook)
+{
+	if (!http_client_may_ask(r))
+		return false;
+	if (hook && is_ours(http_path(r->req), hook)) {
+		http_client_give_back(r);
+		return true;
+	}
+	detection_stranger(r->http->options.api, r->client);
+	http_problem(r, &FAULT_NOT_FOUND, "", NULL);
+	return false;
+}
+
 bool hook_handle(struct http_request *r)
 {
 	const struct http_hook *hook = r->http->options.hook;
-	h2o_iovec_t path = http_path(r->req), method = r->req->method;
+	h2o_iovec_t method = r->req->method;
 
-	if (!is_hook_path(path))
+	if (!is_hook_path(http_path(r->req)))
 		return false;
-	if (!hook || !is_ours(path, hook)) {
-		http_problem(r, &FAULT_NOT_FOUND, "", NULL);
-	} else if (!h2o_memis(method.base, method.len, H2O_STRLIT("POST")) &&
-		   !h2o_memis(method.base, method.len, H2O_STRLIT("GET"))) {
+	if (!is_let_in(r, hook))
+		return true;
+	if (!h2o_memis(method.base, method.len, H2O_STRLIT("POST")) &&
+		!h2o_memis(method.base, method.len, H2O_STRLIT("GET"))) {
 		http_header(r, "allow", "POST, GET"); /* GET: Kannel knows no other */
 		http_problem(r, &FAULT_METHOD_NOT_ALLOWED, "", NULL);
 	} else if (r->req->entity.len > BODY_MAX) {

@@ -30,8 +30,6 @@ struct route {
 	const struct api_operation *operation;
 	int status;
 	const char *query; /* names, comma-separated */
-#define BODY_MAX (64 * 1024)
-
 	enum route_flag flag;
 };
 extern const struct route routes[];
@@ -120,6 +118,7 @@ void http_remember_peer(h2o_socket_t *, const char *peer);
 /* False: it was answered with 429. */
 bool http_may_ask(struct http_request *, enum rate, const char *key);
 bool http_client_may_ask(struct http_request *);
+void http_client_give_back(struct http_request *); /* what the last took: it was not the client's to spend */
 /* The RateLimit fields, where there is a limit. */
 void http_add_rate(struct http_request *);
 

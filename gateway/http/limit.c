@@ -70,16 +70,19 @@ bool http_client_may_ask(struct http_request *r)
 	return http_may_ask(r, RATE_ADDRESS, r->client);
 }
 
-/* draft-ietf-httpapi-ratelimit-headers-10 §3, §4: the bucket that was asked last, which is the one that refused. */
+void http_client_give_back(struct http_request *r)
+{
+	api_give_back(r->http->options.api, RATE_ADDRESS, r->client, &r->rate);
+	r->rate = (struct rate_verdict){ 0 };
+}
+
+/* Of the bucket that was asked last, which is the one that refused. */
 void http_add_rate(struct http_request *r)
 {
-	const struct rate_verdict *v = &r->rate;
-	char text[96];
+	char policy[RATE_FIELD_SIZE], limit[RATE_FIELD_SIZE];
 
-	if (!v->policy)
+	if (!rate_write(&r->rate, policy, limit))
 		return;
-	snprintf(text, sizeof(text), "\"%s\";q=%u;w=%d", v->policy, v->quota, RATE_WINDOW_S);
-	http_header(r, "ratelimit-policy", text);
-	snprintf(text, sizeof(text), "\"%s\";r=%u;t=%d", v->policy, v->left, v->reset_s);
-	http_header(r, "ratelimit", text);
+	http_header(r, "ratelimit-policy", policy);
+	http_header(r, "ratelimit", limit);
 }

@@ -333,17 +333,21 @@ static int64_t read_wait(h2o_req_t *req)
 	return -1;
 }
 
+static bool stands_twice(const h2o_req_t *req, const char *name)
+{
+	ssize_t first = h2o_find_header_by_str(&req->headers, name, strlen(name), -1);
+	return first >= 0 && h2o_find_header_by_str(&req->headers, name, strlen(name), first) >= 0;
+}
+
 /* 1 to 255 printable characters, and one header of that name. */
 static bool read_key(struct http_request *r, json_t *params)
 {
 	static const char name[] = "idempotency-key";
-	h2o_headers_t *all = &r->req->headers;
-	ssize_t first = h2o_find_header_by_str(all, name, sizeof(name) - 1, -1);
-	bool fine = first < 0 || h2o_find_header_by_str(all, name, sizeof(name) - 1, first) < 0;
+	h2o_iovec_t key = http_field(r->req, name);
+	bool fine = !stands_twice(r->req, name);
 
-	if (first < 0)
+	if (!key.base)
 		return true;
-	h2o_iovec_t key = all->entries[first].value;
 	for (size_t i = 0; i < key.len; i++)
 		fine = fine && key.base[i] >= ' ' && key.base[i] <= '~';
 	if (fine && key.len >= 1 && key.len <= 255)
@@ -567,6 +571,10 @@ static bool authenticate(struct http_request *r)
 	h2o_iovec_t given = http_field(r->req, "authorization");
 	char why[256] = "";
 
+	if (stands_twice(r->req, "authorization")) { /* a proxy in front may have looked at the other */
+		http_problem(r, &FAULT_MALFORMED_REQUEST, "Authorization stands twice", NULL);
+		return false;
+	}
 	if (given.len > 7 && strncasecmp(given.base, "Bearer ", 7) == 0) {
 		const char *token = given.base + 7, *end = given.base + given.len;
 		while (token < end && *token == ' ') /* RFC 6750 §2.1: one or more */

@@ -156,7 +156,6 @@ static void on_ready(struct hub_subscriber *s, const struct hub_snapshot *snapsh
 {
 	struct stream *st = container_of(s, struct stream, subscriber);
 	struct http_request *r = st->request;
-	int64_t left_ms = (r->caller.expires_at_us - loop_unix_us(r->http->loop)) / 1000;
 
 	snprintf(st->epoch, sizeof(st->epoch), "%s", snapshot->epoch);
 	write_snapshot(st, snapshot);
@@ -168,7 +167,7 @@ static void on_ready(struct hub_subscriber *s, const struct hub_snapshot *snapsh
 	h2o_start_response(r->req, &st->generator);
 	st->started = true;
 	loop_timer_start(&st->comment, COMMENT_MS);
-	loop_timer_start(&st->expiry, left_ms > 0 ? left_ms : 0);
+	loop_timer_start(&st->expiry, api_caller_left_ms(r->http->options.api, &r->caller));
 	flush(st);
 }
 

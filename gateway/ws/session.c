@@ -10,11 +10,9 @@ static void admit(struct socket *s, const struct caller *caller);
 static void renew(struct socket *s, const struct caller *caller);
 static void reply(struct socket *s, const json_t *id);
 
-/* Until the token is refused by itself (token.h). */
 static void start_expiry(struct socket *s)
 {
-	int64_t left_us = s->caller.expires_at_us + TOKEN_LEEWAY_US - loop_unix_us(s->ws->loop);
-	socket_set_deadline(s, left_us / 1000);
+	socket_set_deadline(s, api_caller_left_ms(s->ws->api, &s->caller));
 }
 
 void session_begin(struct socket *s)

@@ -24,7 +24,8 @@ struct newcomer {
 	char head[HEAD_MAX + 1];
 	struct upgrade upgrade;
 	struct caller caller;
-	bool known; /* `caller` is filled */
+	bool known;		  /* `caller` is filled */
+	struct rate_verdict rate; /* of its address */
 	char detail[256];
 };
 
@@ -70,7 +71,7 @@ void ws_adopt(struct ws *ws, int fd, const char *peer)
 	const struct fault *fault = judge(n, fd);
 	if (fault) {
 		uuid7_make(loop_unix_us(ws->loop), request_id);
-		refusal_send(fd, fault, n->detail, request_id);
+		refusal_send(fd, fault, n->detail, request_id, &n->rate);
 	}
 	if (fault || !socket_adopt(ws, fd, peer, n->client, n->upgrade.key, n->known ? &n->caller : NULL))
 		ws->options.on_gone(ws->options.owner, peer);
@@ -111,14 +112,13 @@ static bool has_good_origin(const struct newcomer *n)
 
 static bool client_may_ask(struct newcomer *n)
 {
-	struct rate_verdict verdict;
 	struct text forwarded = { 0 };
 
 	for (size_t i = 0; i < n->upgrade.forwarded_count; i++)
 		text_addf(&forwarded, ",%s", n->upgrade.forwarded_for[i]);
 	address_of_client(n->peer, n->ws->options.trusted_proxies, forwarded.data, n->client);
 	text_free(&forwarded);
-	return api_may_ask(n->ws->api, RATE_ADDRESS, n->client, &verdict);
+	return api_may_ask(n->ws->api, RATE_ADDRESS, n->client, &n->rate);
 }
 
 static const struct fault *judge(struct newcomer *n, int fd)

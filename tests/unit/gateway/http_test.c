@@ -134,11 +134,15 @@ OPERATION(API_ME)
 const struct fault *token_verify(struct verifier *verifier, const char *token, size_t len, int64_t now_unix_us,
 	struct caller *ret, char *ret_why, size_t why_size)
 {
+	bool is_late = len == 4 && memcmp(token, "late", 4) == 0; /* it ended, and is good for a second more */
+
 	(void)verifier;
 	snprintf(ret_why, why_size, "the test does not know it");
-	if (len != 4 || memcmp(token, "good", 4) != 0)
+	if (!is_late && (len != 4 || memcmp(token, "good", 4) != 0))
 		return &FAULT_UNAUTHENTICATED;
-	*ret = (struct caller){ .subject = "alice", .scopes = SCOPES_ALL, .expires_at_us = now_unix_us + 60000000 };
+	*ret = (struct caller){ .subject = "alice",
+		.scopes = SCOPES_ALL,
+		.expires_at_us = now_unix_us + (is_late ? 1000000 - TOKEN_LEEWAY_US : 60000000) };
 	return NULL;
 }
 
@@ -147,11 +151,11 @@ const char *token_scope_name(unsigned scope)
 	return scope ? "a scope" : NULL;
 }
 
-/* The scripted hub: a snapshot, then two events; FLOOD gets more than anyone would read. */
+/* The scripted hub: a snapshot, then two events; FLOOD gets more than anyone would read, QUIET nothing. */
 
 static struct hub_subscriber *subscriber;
 static struct loop_soon telling;
-static bool floods, replays;
+static bool floods, replays, is_quiet;
 static atomic_bool unsubscribed;
 
 static void tell(int64_t seq, const char *data)
@@ -196,6 +200,8 @@ static void on_telling(struct loop_soon *soon)
 			     (subscriber->after == 5 || replays) };
 	(void)soon;
 	subscriber->on_ready(subscriber, &snapshot);
+	if (is_quiet)
+		return;
 	if (floods) {
 		flood();
 		return;
@@ -215,6 +221,7 @@ void hub_subscribe(struct hub *hub, struct hub_subscriber *s, const char *vehicl
 	subscriber = s;
 	floods = strcmp(vehicle_id, "FLOOD") == 0;
 	replays = strcmp(vehicle_id, "REPLAY") == 0;
+	is_quiet = strcmp(vehicle_id, "QUIET") == 0;
 	loop_soon_init(&telling, on_telling);
 	loop_soon_call(loop, &telling);
 }
@@ -317,6 +324,9 @@ static void set_up_door(bool tls)
 		.connect = &connect };
 	static const char *const origin = "https://app.example";
 	static const struct texts origins = { &origin, 1 };
+	static const struct http_hook hook = {
+		.provider = "texts", .secret = "0123456789abcdef", .form = { .id = "id", .status = "status" }
+	};
 	struct address address = { .text = "127.0.0.1:0", .host = "127.0.0.1" };
 
 	signal(SIGPIPE, SIG_IGN); /* as keyfobd does */
@@ -335,6 +345,7 @@ static void set_up_door(bool tls)
 				      .cors_origins = &origins,
 				      .trusted_proxies = &trusted,
 				      .secure = tls,
+				      .hook = &hook,
 				      .console = &console,
 				      .on_closed = guests_leave });
 	door = door_new(loop, &(struct door_options){ .counts = true,
@@ -439,6 +450,15 @@ START_TEST(finds_what_a_path_names)
 	expect(head, "HTTP/1.1 200 ");
 	ck_assert_str_eq(strstr(head, "\r\n\r\n"), "\r\n\r\n");
 	ask_expect("GET /v1/me HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "401", "www-authenticate: Bearer");
+}
+END_TEST
+
+/* As the WebSocket's upgrade: a proxy in front may have looked at the other. */
+START_TEST(takes_one_token)
+{
+	ask_expect("GET /v1/me HTTP/1.1\r\nAuthorization: Bearer good\r\n" LAST, "400", "malformed-request");
+	ask_expect("GET /v1/me HTTP/1.1\r\n" HEAD "authorization: Bearer bad\r\nConnection: close\r\n\r\n", "400",
+		"malformed-request");
 }
 END_TEST
 
@@ -891,6 +911,23 @@ START_TEST(limits_an_address)
 }
 END_TEST
 
+/* Guesses at its secret spend from the address's bucket, and so do those to come once it is empty; who knows it does not. */
+START_TEST(limits_who_guesses_a_hooks_secret)
+{
+#define CALL_BACK(secret)                                                                                              \
+	"POST /v1/hooks/sms/texts/" secret "?id=1&status=ok HTTP/1.1\r\nX-Forwarded-For: 198.51.100.3\r\n" LAST
+	static const char wrong[] = CALL_BACK("0123456789abcdeF"), right[] = CALL_BACK("0123456789abcdef");
+
+	trusted_network = "127.0.0.0/8";
+	config.limits.per_address = 0.5; /* one */
+	for (int i = 0; i < 5; i++)
+		ask_expect(right, "204", "");
+	ask_expect(wrong, "404", "problem:not-found");
+	ask_expect(wrong, "429", "rate-limited");
+	ask_expect(right, "429", "retry-after: ");
+}
+END_TEST
+
 START_TEST(believes_a_trusted_proxy)
 {
 	static const char of_one[] = "GET /v1/me HTTP/1.1\r\nX-Forwarded-For: 6.6.6.6\r\n"
@@ -919,6 +956,18 @@ START_TEST(frames_event_streams)
 	expect(answer, "id: e1:7\ndata: {\"vehicle\":{},\"epoch\":\"e1\",\"seq\":7,\"recovered\":false}");
 	ask_expect("GET /v1/vehicles/a%2fb/events HTTP/1.1\r\nAccept: text/event-stream\r\n" LAST, "404",
 		"vehicle-not-found");
+}
+END_TEST
+
+/* Thirty seconds after its end, as a WebSocket; who came with it in that time is not sent away at once. */
+START_TEST(ends_a_stream_with_its_token)
+{
+	uint64_t began_ns = uv_hrtime();
+	const char *answer = ask("GET /v1/vehicles/QUIET/events HTTP/1.1\r\nAccept: text/event-stream\r\n"
+				 "Host: h\r\nAuthorization: Bearer late\r\nConnection: close\r\n\r\n");
+
+	expect(answer, "event: snapshot\n");
+	ck_assert_uint_ge((uv_hrtime() - began_ns) / 1000000, 950);
 }
 END_TEST
 
@@ -1085,6 +1134,7 @@ static void add_tests(Suite *suite, const char *name, void (*set_up)(void))
 	tcase_add_checked_fixture(tests, without_limits, NULL);
 	tcase_set_timeout(tests, 30);
 	tcase_add_test(tests, finds_what_a_path_names);
+	tcase_add_test(tests, takes_one_token);
 	tcase_add_test(tests, reads_queries);
 	tcase_add_test(tests, reads_bodies_and_headers);
 	tcase_add_test(tests, reads_merge_patches);
@@ -1102,8 +1152,10 @@ static void add_tests(Suite *suite, const char *name, void (*set_up)(void))
 	tcase_add_test(tests, has_so_much_room_for_an_address);
 	tcase_add_test(tests, limits_a_subject);
 	tcase_add_test(tests, limits_an_address);
+	tcase_add_test(tests, limits_who_guesses_a_hooks_secret);
 	tcase_add_test(tests, believes_a_trusted_proxy);
 	tcase_add_test(tests, frames_event_streams);
+	tcase_add_test(tests, ends_a_stream_with_its_token);
 	tcase_add_test(tests, cuts_a_stream_that_is_not_read);
 	tcase_add_test(tests, gets_on_with_a_long_replay);
 	tcase_add_test(tests, lets_listed_origins_in);

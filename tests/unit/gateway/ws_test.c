@@ -328,6 +328,16 @@ static int status_of_head(const char *peer, const char *head)
 	return status;
 }
 
+/* In the head: a field as far as its number, which is at least and at most so much. */
+static void expect_field(struct client *c, const char *field, int least, int most)
+{
+	const char *at = strstr(c->in.data, field);
+
+	ck_assert_msg(at != NULL, "no %s in:\n%s", field, c->in.data);
+	int number = atoi(at + strlen(field));
+	ck_assert_msg(number >= least && number <= most, "%s%d", field, number);
+}
+
 static void open_known(struct client *c)
 {
 	client_open(c, "127.0.0.1", KNOWN);
@@ -615,6 +625,7 @@ START_TEST(what_is_no_upgrade_of_ours_is_refused)
 		{ HEAD(OURS "Origin: null\r\n"), 403 },
 		{ HEAD(OURS "Authorization: Bearer forged\r\n"), 401 },
 		{ HEAD(OURS "Authorization: Basic alice\r\n"), 401 },
+		{ HEAD(OURS "Authorization: Bearer alice\r\nauthorization: Bearer alice\r\n"), 400 },
 		{ HEAD("Sec-WebSocket-Protocol: keyfob.v1, bearer.forged\r\n"), 401 },
 		{ UPGRADE("Sec-WebSocket-Version: 13\r\n"), 400 },
 		{ UPGRADE("Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n"), 400 },
@@ -1020,13 +1031,16 @@ START_TEST(what_an_app_asks_counts_for_its_subject_and_address)
 	ck_assert_uint_eq(watched_ever, 0);
 	client_done(&c);
 	config.limits.per_subject = 0;
-	config.limits.per_address = 0.5; /* one */
+	config.limits.per_address = 0.05; /* one in twenty seconds */
 	open_known(&c);
 	say(&c, CALL("1", "vehicle.list", "{}")); /* the upgrade was one */
 	expect_part(&c, "rate-limited");
 	client_done(&c);
 	client_open(&c, "127.0.0.1", KNOWN);
 	ck_assert_int_eq(client_status(&c), 429);
+	expect_field(&c, "Retry-After: ", 2, 20);
+	expect_field(&c, "RateLimit-Policy: \"address\";q=1;w=", 2, 2);
+	expect_field(&c, "RateLimit: \"address\";r=0;t=", 2, 20);
 	client_done(&c);
 	client_open(&c, "192.0.2.1", KNOWN);
 	ck_assert_int_eq(client_status(&c), 101);
