@@ -4,7 +4,10 @@
 #define KEYFOB_GATEWAY_ACCESS_SUSPICION_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+#define SUSPICION_TRAIL 32
 
 enum suspicion {
 	SUSPICION_SUBJECT, /* refusals of a subject */
@@ -17,5 +20,16 @@ enum suspicion {
 /* One more, of `key`. True once in a window (it begins with the first that is counted; milliseconds): `limit` is reached.
  * `limit` 0: never. Any thread; `now_ms` is the monotonic clock. */
 bool suspicion_note(enum suspicion, const char *key, int limit, int64_t window_ms, int64_t now_ms);
+
+/* Vehicles that somebody tried in a window: each once, the last that there is room for. */
+struct suspicion_trail {
+	char ids[SUSPICION_TRAIL][65];
+	size_t count;
+};
+
+/* Likewise, and remembers with the key the vehicle that it was about (a vehicle's id; NULL: none). Where the limit is reached,
+ * those of the window are added to `trail`. */
+bool suspicion_note_vehicle(enum suspicion, const char *key, const char *vehicle_id, int limit, int64_t window_ms,
+	int64_t now_ms, struct suspicion_trail *trail);
 
 #endif

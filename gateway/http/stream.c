@@ -50,6 +50,13 @@ static bool read_position(h2o_req_t *req, struct stream *st)
 	return id.base && position_read(id.base, id.len, st->epoch, &st->subscriber.after);
 }
 
+/* `vehicle` NULL: it is a fleet's. */
+static void refuse(struct http_request *r, const struct fault *fault, const char *detail, const char *vehicle)
+{
+	detection_fault(r->http->options.api, fault, &r->caller, vehicle);
+	http_problem(r, fault, detail, NULL);
+}
+
 void stream_begin(struct http_request *r, json_t *params)
 {
 	const char *vehicle = json_text_at(params, "vehicle_id");
@@ -57,10 +64,12 @@ void stream_begin(struct http_request *r, json_t *params)
 
 	if (api_is_draining(r->http->options.api))
 		http_problem(r, &FAULT_DRAINING, "the node is shutting down", NULL);
+	else if (!(r->caller.scopes & (SCOPE_VEHICLES_READ | SCOPE_ADMIN)))
+		refuse(r, &FAULT_FORBIDDEN, "the token lacks the scope vehicles:read", vehicle);
 	else if (is_fleet)
 		follow_fleet(r, json_text_at(params, "fleet_id"));
 	else if (!topic_level_is_safe(vehicle))
-		http_problem(r, &FAULT_VEHICLE_NOT_FOUND, "", NULL);
+		refuse(r, &FAULT_VEHICLE_NOT_FOUND, "", vehicle);
 	else
 		subscribe(r, vehicle, json_object_get(params, "after"));
 	json_decref(params);
@@ -93,9 +102,9 @@ static void follow_fleet(struct http_request *r, const char *fleet)
 	bool is_all = strcmp(fleet, "*") == 0;
 
 	if (is_all && !(r->caller.scopes & SCOPE_ADMIN)) {
-		http_problem(r, &FAULT_FORBIDDEN, "all vehicles are for administrators", NULL);
+		refuse(r, &FAULT_FORBIDDEN, "all vehicles are for administrators", NULL);
 	} else if (!is_all && !topic_level_is_safe(fleet)) {
-		http_problem(r, &FAULT_FLEET_NOT_FOUND, "", NULL);
+		refuse(r, &FAULT_FLEET_NOT_FOUND, "", NULL);
 	} else {
 		struct stream *st = stream_new(r);
 		snprintf(st->fleet_id, sizeof(st->fleet_id), "%s", fleet);
@@ -233,9 +242,10 @@ static void on_end(struct hub_subscriber *s, const struct fault *fault)
 		finish(st);
 		return;
 	}
-	detection_fault(r->http->options.api, fault, &r->caller, st->vehicle_id[0] ? st->vehicle_id : NULL);
+	char vehicle[sizeof(st->vehicle_id)];
+	memcpy(vehicle, st->vehicle_id, sizeof(vehicle));
 	stream_abandon(r);
-	http_problem(r, fault, "", NULL);
+	refuse(r, fault, "", vehicle[0] ? vehicle : NULL);
 }
 
 static void flush(struct stream *st)

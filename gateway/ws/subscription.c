@@ -177,7 +177,7 @@ void subscription_begin(struct socket *s, const struct method *method, json_t *i
 
 	(void)method;
 	if (fault) {
-		detection_fault(s->ws->api, fault, &s->caller, NULL);
+		detection_fault(s->ws->api, fault, &s->caller, target.is_fleet ? NULL : target.name);
 		rpc_fault(s, id, fault, detail);
 		return;
 	}

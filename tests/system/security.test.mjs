@@ -12,6 +12,7 @@ const ids = vehicleIds(12);
 const limits = { refusals: 5, forged_answers: 3, commands: 6, window: '1h' };
 const { broker, database, node } = await startInstallation({ ids, config: { detection: limits, http: { trusted_proxies: ['127.0.0.1'] } } });
 const admin = await adminToken('root');
+const none = '0192f3c8-0000-7000-8000-000000000000';
 let used = 0;
 
 const person = async (sub, scope = 'vehicles:read commands:write') => ({ subject: sub, token: await token({ sub, scope }) });
@@ -74,6 +75,44 @@ test('an address that tries tokens that are none is noticed, whoever it says tha
 	const forged = await Promise.all(Array.from({ length: limits.refusals + 2 }, (_, i) => forgedToken({ sub: `s${i}` })));
 	for (const bad of forged) assert.equal((await rest(node, 'GET', '/v1/me', { token: bad, headers: from('198.51.100.77') })).status, 401);
 	assert.equal(warnings('refusals').filter((line) => line.includes('198.51.100.77')).length, 1);
+});
+
+test('what is refused before a stream begins counts as any refusal; and so do batches and webhooks of others', options, async () => {
+	const { id, fleet } = await newVehicle();
+	const mute = await person('mute', '');
+	const reader = await person('reader', 'vehicles:read');
+	const asked = async (who, paths) => Promise.all(paths.map(async (path) => (await openStream(node, path, { token: who.token })).status));
+	const vehicle = `/v1/vehicles/${id}/events`;
+	const before = await counted('refusals');
+	assert.deepEqual(await asked(mute, [vehicle, vehicle, vehicle, `/v1/fleets/${fleet}/events`, '/v1/fleets/*/events']), [403, 403, 403, 403, 403]);
+	assert.equal(await counted('refusals'), before + 5);
+	assert.deepEqual(await asked(reader, ['/v1/vehicles/no%20id/events', '/v1/fleets/no%20id/events', '/v1/fleets/*/events']), [404, 404, 403]);
+	for (const path of [`/v1/batches/${none}`, `/v1/webhooks/${none}`]) assert.equal((await rest(node, 'GET', path, { token: reader.token })).status, 404);
+	assert.equal(await counted('refusals'), before + 10);
+	assert.ok(warnings('refusals').some((line) => line.includes('subject=reader')));
+});
+
+test('an address is its network, and who guesses the secret of a hook is noticed', options, async () => {
+	const bad = await forgedToken();
+	for (let i = 0; i < limits.refusals; i++) await rest(node, 'GET', '/v1/me', { token: bad, headers: from(`2001:db8:77:1::${i + 1}`) });
+	assert.equal(warnings('refusals').filter((line) => line.includes('2001:db8:77:1::')).length, 1);
+	for (let i = 0; i < limits.refusals; i++)
+		assert.equal((await rest(node, 'POST', `/v1/hooks/sms/texts/guess-${i}`, { headers: from('198.51.100.78'), unchecked: true })).status, 404);
+	assert.equal(warnings('refusals').filter((line) => line.includes('198.51.100.78')).length, 1);
+});
+
+test('every owner whose vehicle was tried is told, whatever was tried last', options, async () => {
+	const [first, second] = [await newVehicle(), await newVehicle()];
+	const [theirs, others] = await Promise.all([watch(first.owner, first.id), watch(second.owner, second.id)]);
+	const prober = await person('prober');
+	const tried = [first.id, second.id, first.id, ...Array.from({ length: limits.refusals - 3 }, (_, i) => `NOBODY${i}`)];
+	for (const id of tried) assert.equal((await rest(node, 'GET', `/v1/vehicles/${id}`, { token: prober.token })).status, 404);
+	for (const socket of [theirs, others]) {
+		const { data } = await socket.until(({ type }) => type === 'security.alert');
+		assert.deepEqual(data, { kind: 'refusals', count: limits.refusals, window_seconds: 3600, subject: 'prober' });
+		assert.equal(alertsOf(socket.events.items).length, 1);
+	}
+	assert.equal(warnings('refusals').filter((line) => line.includes('subject=prober')).length, 1);
 });
 
 test('a vehicle that answers what it was not asked is told of', options, async () => {

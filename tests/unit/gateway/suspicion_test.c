@@ -52,6 +52,32 @@ START_TEST(a_crowd_hides_nobody)
 }
 END_TEST
 
+/* Each vehicle once, of this window alone; the oldest make room. */
+START_TEST(what_was_tried_is_remembered)
+{
+	struct suspicion_trail trail = { .count = 0 };
+	char id[32];
+
+#define TRY(key, vehicle, limit, now_ms)                                                                               \
+	suspicion_note_vehicle(SUSPICION_SUBJECT, key, vehicle, limit, WINDOW_MS, now_ms, &trail)
+	ck_assert(!TRY("f", "OLD", 3, 20000));
+	ck_assert(!TRY("f", "V1", 3, 21000));
+	ck_assert(!TRY("f", NULL, 3, 21000));
+	ck_assert_uint_eq(trail.count, 0);
+	ck_assert(TRY("f", "V1", 3, 21000));
+	ck_assert_uint_eq(trail.count, 1);
+	ck_assert_str_eq(trail.ids[0], "V1");
+	for (int i = 0; i < SUSPICION_TRAIL + 2; i++) {
+		snprintf(id, sizeof(id), "W%d", i);
+		ck_assert(TRY("g", id, SUSPICION_TRAIL + 2, 22000) == (i == SUSPICION_TRAIL + 1));
+	}
+	ck_assert_uint_eq(trail.count, SUSPICION_TRAIL);
+	ck_assert_str_eq(trail.ids[0], "W2");
+	ck_assert_str_eq(trail.ids[SUSPICION_TRAIL - 1], id);
+#undef TRY
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("suspicion");
@@ -60,6 +86,7 @@ int main(void)
 	tcase_add_test(tc, it_is_full_once_in_a_window);
 	tcase_add_test(tc, everybody_is_counted_alone);
 	tcase_add_test(tc, a_crowd_hides_nobody);
+	tcase_add_test(tc, what_was_tried_is_remembered);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
