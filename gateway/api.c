@@ -71,8 +71,8 @@ static bool may_run(struct api_call *call)
 		return false;
 	}
 	if (needed && !(call->caller.scopes & (needed | SCOPE_ADMIN))) {
-		api_call_fail(
-			call, &FAULT_FORBIDDEN, "the token lacks the scope %s", token_scope_name(needed & -needed));
+		api_call_refuse(call, "scope", &FAULT_FORBIDDEN, "the token lacks the scope %s",
+			token_scope_name(needed & -needed));
 		return false;
 	}
 	const char *unknown = json_unknown_key(call->params, call->operation->params);
@@ -102,18 +102,34 @@ void api_call_free(struct api_call *call)
 	free(t);
 }
 
+static void fail(struct api_call *call, const struct fault *fault, const char *format, va_list args)
+{
+	detection_fault(call->api, fault, &call->caller, json_text_at(call->params, "vehicle_id"));
+	call->fault = fault;
+	vsnprintf(call->detail, sizeof(call->detail), format, args);
+	if (fault->retry == RETRY_LATER && call->retry_after_s == 0)
+		call->retry_after_s = 1;
+	end(call);
+}
+
 void api_call_fail(struct api_call *call, const struct fault *fault, const char *format, ...)
 {
 	va_list args;
 
-	detection_fault(call->api, fault, &call->caller, json_text_at(call->params, "vehicle_id"));
-	call->fault = fault;
 	va_start(args, format);
-	vsnprintf(call->detail, sizeof(call->detail), format, args);
+	fail(call, fault, format, args);
 	va_end(args);
-	if (fault->retry == RETRY_LATER && call->retry_after_s == 0)
-		call->retry_after_s = 1;
-	end(call);
+}
+
+void api_call_refuse(struct api_call *call, const char *why, const struct fault *fault, const char *format, ...)
+{
+	va_list args;
+
+	if (call->api->note_refused)
+		call->api->note_refused(call->api->refused, call, why);
+	va_start(args, format);
+	fail(call, fault, format, args);
+	va_end(args);
 }
 
 void api_call_reply(struct api_call *call, char *body, size_t len)

@@ -15,6 +15,7 @@ struct db;
 struct changes;
 struct loop;
 struct wake;
+struct refused;
 struct revocation;
 
 /* Filled by gateway/worker.c; everything is borrowed for the worker's life, the catalogue until SIGHUP brings another. */
@@ -34,6 +35,9 @@ struct api {
 	struct alerts *alerts;
 	/* Tells those whom a vehicle concerns what was noticed (alerts_raise); NULL: nobody is told. */
 	void (*raise)(struct alerts *, const char *vehicle_id, const char *data);
+	struct refused *refused;
+	/* Writes down that a call was refused by its token (refused_note); NULL: nobody does. */
+	void (*note_refused)(struct refused *, const struct api_call *, const char *why);
 	char epoch[64];	     /* of the database's history; "" until it is known */
 	struct list waiting; /* command.send calls that wait for an outcome */
 	bool draining;
@@ -49,6 +53,9 @@ void command_send_drain(struct api *);
 bool api_param_text(struct api_call *, const char *name, const char **ret); /* NULL when absent */
 bool api_param_int(struct api_call *, const char *name, int64_t absent, int64_t min, int64_t max, int64_t *ret);
 bool api_param_bool(struct api_call *, const char *name, bool absent, bool *ret);
+/* Ends the call with what its token does not allow; `why` is for the audit table: "scope", "step-up". */
+void api_call_refuse(struct api_call *, const char *why, const struct fault *, const char *detail_format, ...)
+	__attribute__((format(printf, 4, 5)));
 /* The vehicle_id; one that cannot be an id is VEHICLE_NOT_FOUND: false, and the call has ended. */
 bool api_param_vehicle(struct api_call *, const char **ret);
 /* The fleet_id likewise; FLEET_NOT_FOUND. */

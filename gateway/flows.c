@@ -30,6 +30,7 @@
 #include "gateway/operations/alert.h"
 #include "gateway/operations/changes.h"
 #include "gateway/operations/notices.h"
+#include "gateway/operations/refused.h"
 #include "gateway/operations/revocation.h"
 #include "gateway/retained.h"
 #include "gateway/sender.h"
@@ -79,6 +80,7 @@ struct flows {
 	struct changes *changes;
 	struct revocation *revocation;
 	struct alerts *alerts;
+	struct refused *refused;
 	struct notices *notices;
 	struct retained *retained;
 	struct fleet_batches *batches; /* NULL: another worker of the node feeds them */
@@ -130,6 +132,7 @@ static void make_batch(struct flows *f)
 	revocation_stages(f->revocation, &stages[n]);
 	n += REVOCATION_STAGES;
 	stages[n++] = alerts_stage(f->alerts);
+	stages[n++] = refused_stage(f->refused);
 	stages[n++] = dispatch_puback_stage(f->dispatch);
 	stages[n++] = answer_stage(f->answer);
 	stages[n++] = dispatch_failure_stage(f->dispatch);
@@ -149,6 +152,7 @@ static void make_batch(struct flows *f)
 	notices_attach(f->notices, f->batch);
 	revocation_attach(f->revocation, f->batch);
 	alerts_attach(f->alerts, f->batch);
+	refused_attach(f->refused, f->batch);
 	answer_attach(f->answer, f->batch);
 	dispatch_attach(f->dispatch, f->batch);
 	cancel_attach(f->cancel, f->batch);
@@ -456,6 +460,7 @@ static void make_flows(struct flows *f)
 								.worker = f->worker,
 								.node = f->options.node });
 	f->alerts = alerts_new();
+	f->refused = refused_new();
 	make_webhooks(f);
 	f->notices = notices_new(f->loop, f->reader);
 	f->retained = retained_new(f->loop, &(struct retained_options){ .db = f->reader,
@@ -479,6 +484,8 @@ static void fill_api(struct flows *f)
 	f->api->revocation = f->revocation;
 	f->api->alerts = f->alerts;
 	f->api->raise = alerts_raise;
+	f->api->refused = f->refused;
+	f->api->note_refused = refused_note;
 }
 
 void flows_start(struct flows *f)

@@ -148,7 +148,7 @@ static bool has_stepped_up(struct api_call *call, const struct command_draft *d)
 
 	if (d->known->step_up_seconds == 0 || age_us <= (int64_t)d->known->step_up_seconds * 1000000)
 		return true;
-	api_call_fail(call, &FAULT_STEP_UP_REQUIRED, "max_age=%d", d->known->step_up_seconds);
+	api_call_refuse(call, "step-up", &FAULT_STEP_UP_REQUIRED, "max_age=%d", d->known->step_up_seconds);
 	return false;
 }
 

@@ -575,6 +575,43 @@ test('the audit table says who did what and who was refused; it can be added to 
 		await assert.rejects(database.sql(statement), /append-only/);
 });
 
+// What is refused before the database is asked: by scope, or for an older login. A read leaves no row.
+test('who was refused by their token stands in the audit table too', options, async () => {
+	const fleet = await newFleet();
+	const id = await newVehicle({ fleet_id: fleet });
+	const owner = await person('otto');
+	await grant(one, admin, id, owner.subject, 'owner');
+	const reader = await token({ sub: owner.subject, scope: 'vehicles:read' });
+	const command = await unsent(one, owner, id);
+	const path = `/v1/vehicles/${id}`;
+	const refused = async (method, at, body, by = reader) => assert.equal((await rest(two, method, at, { token: by, body })).status, 403, at);
+	await refused('POST', `${path}/commands`, { name: 'doors.unlock' });
+	await refused('POST', `${path}/commands/${command}/cancel`);
+	await refused('PUT', `${path}/grants/mallory`, { role: 'owner' });
+	await refused('DELETE', `${path}/grants/mallory`);
+	await refused('POST', `${path}/commands`, { name: 'immobiliser.release', wake: false }, owner.token);
+	const app = await openSocket(one, { token: reader });
+	await assert.rejects(app.call('command.send', { vehicle_id: id, name: 'horn.honk' }), isProblem('forbidden'));
+	await refused('GET', path, undefined, await token({ sub: owner.subject, scope: 'commands:write' }));
+	await refused('PUT', `/v1/fleets/${fleet}/grants/mallory`, { role: 'viewer' });
+
+	const of = async () => (await rest(one, 'GET', `${path}/audit`, { token: owner.token })).body.items.filter(({ allowed }) => !allowed);
+	const items = await poll(of, ({ length }) => length >= 6, { what: 'all six are there' });
+	assert.deepEqual(new Set(items.map(({ subject }) => subject)), new Set([owner.subject]));
+	assert.ok(items.every(({ address }) => address));
+	const told = items.map(({ action, detail }) => [`${action} ${detail.name ?? ''}`, detail]).sort();
+	assert.deepEqual(told, [
+		['command.cancel ', { refused: 'scope', id: command }],
+		['command.send doors.unlock', { refused: 'scope', name: 'doors.unlock' }],
+		['command.send horn.honk', { refused: 'scope', name: 'horn.honk' }],
+		['command.send immobiliser.release', { refused: 'step-up', name: 'immobiliser.release' }],
+		['grant.end ', { refused: 'scope', subject: 'mallory' }],
+		['grant.put ', { refused: 'scope', role: 'owner', subject: 'mallory' }],
+	]);
+	const ofFleet = () => database.sql(`select action || ' ' || allowed from audit where object = 'fleet/${fleet}' and not allowed`);
+	await poll(ofFleet, (row) => row === 'grant.put false', { what: "the fleet's is there" });
+});
+
 test('a role that only serves cannot change the schema, nor the past', options, async () => {
 	const name = `serves_${process.pid}`;
 	await database.sql(`create role ${name} login password '${name}'; select service_grant('${name}')`);
