@@ -1,6 +1,7 @@
 // matrix.test.mjs - every call of REST and WebSocket, by every role, with every set of scopes, on what is theirs, foreign,
 // expired and revoked; generated from two tables, with real tokens on two nodes.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { checkExchange } from './descriptions.mjs';
 import { adminToken, openSocket, rest, RpcError, startInstallation, token, vehicleIds } from './harness.mjs';
@@ -40,7 +41,7 @@ const verdicts = {
 const json = { 'Content-Type': 'application/json' };
 
 // [scopes that suffice (a: admin's alone), verdicts, method, path, body]; V: the vehicle, F: its fleet, C: its command, B: a batch
-// of the fleet, W: somebody's webhook, D: a delivery of it.
+// of the fleet, W: somebody's webhook, D: a delivery of it, X: another that is there to be deleted.
 const calls = [
 	['', '. ...... .', 'GET', '/v1/me'],
 	['', '. ...... .', 'GET', '/v1/catalog'],
@@ -109,6 +110,7 @@ const calls = [
 	['r', '. hhhhhh h', 'GET', '/v1/webhooks/W/deliveries'],
 	['r', '. hhhhhh h', 'GET', '/v1/webhooks/W/deliveries/D'],
 	['r', '. hhhhhh h', 'POST', '/v1/webhooks/W/deliveries/D/redeliver'],
+	['r', '. hhhhhh h', 'DELETE', '/v1/webhooks/X'],
 	['r', '. FFFFFF F', 'GET', '/v1/notices'],
 	['w', '. FFFFFF F', 'PUT', '/v1/notices/storm', { park: 'inside' }],
 	['w', 'n FFFFFF F', 'DELETE', '/v1/notices/none'],
@@ -154,6 +156,8 @@ async function makeArenas(count, grants) {
 		insert into batches (id, fleet_id, name, ttl_seconds, timeout_seconds, wake, redelivery, supersedes, catalog, issued_by, admin, needs, rate, total)
 			select gen_random_uuid(), 'MF' || n, 'horn.honk', 30, 20, false, 'on_reconnect', '', '{}', 'root', true, 2, 1, 0
 			from generate_series(${first}, ${arenas}) n;
+		insert into webhooks (id, subject, is_admin, url, description, secret, disabled_at, disabled_reason)
+			select uuid7(now()), 'root', true, 'https://platform.example/', 'MV' || n, 'whsec_', now(), 'paused' from generate_series(${first}, ${arenas}) n;
 		insert into notices (object_kind, object_id, name, payload, published_by)
 			select kind, prefix || n, 'recall', 'stop', 'root' from generate_series(${first}, ${arenas}) n, (values ('vehicle', 'MV'), ('fleet', 'MF')) as v(kind, prefix);
 		insert into grants (object_kind, object_id, subject, role, granted_by, created_at)
@@ -163,7 +167,11 @@ async function makeArenas(count, grants) {
 		commit`);
 	const command = await database.sql(`select id from commands where vehicle_id = 'MV${first}'`);
 	const batches = new Map((await database.sql(`select fleet_id, id from batches`)).split('\n').map((line) => line.split('|')));
-	return Array.from({ length: count }, (_, i) => ({ vehicle: `MV${first + i}`, fleet: `MF${first + i}`, command, batch: batches.get(`MF${first + i}`) }));
+	const webhooks = new Map((await database.sql(`select description, id from webhooks where description like 'MV%'`)).split('\n').map((line) => line.split('|')));
+	return Array.from({ length: count }, (_, i) => {
+		const [vehicle, fleet] = [`MV${first + i}`, `MF${first + i}`];
+		return { vehicle, fleet, command, batch: batches.get(fleet), webhook: webhooks.get(vehicle) };
+	});
 }
 
 // One that nobody has changed yet, where every role has its grant.
@@ -190,8 +198,8 @@ async function makeTargets() {
 	return { foreign, expired, revoked };
 }
 
-const fill = (value, { vehicle, fleet, command, batch }) =>
-	JSON.parse(JSON.stringify(value).replace(/(?<=["/])[VFCBWD](?=["/])/g, (letter) => ({ V: vehicle, F: fleet, C: command, B: batch, W: webhook, D: delivery })[letter]));
+const fill = (value, { vehicle, fleet, command, batch, webhook: own }) =>
+	JSON.parse(JSON.stringify(value).replace(/(?<=["/])[VFCBWDX](?=["/])/g, (letter) => ({ V: vehicle, F: fleet, C: command, B: batch, W: webhook, D: delivery, X: own })[letter]));
 
 // Every cell of a table; `say` makes the call and returns its verdict.
 async function everyCell(table, say) {
@@ -200,7 +208,7 @@ async function everyCell(table, say) {
 	let cells = 0;
 	const cell = async (row, who, scopes, [target, arena]) => {
 		const should = expected(row, who, scopes, target === 'own');
-		const changes = should === 'fine' && row[0] === 'w';
+		const changes = should === 'fine' && (row[0] === 'w' || row[2] === 'DELETE');
 		const where = target !== 'own' ? arena : changes ? await ownArena() : shared;
 		// What admin may is tried on the own vehicle alone: elsewhere it would change what the others look at.
 		if (target !== 'own' && changes && scopes.includes('admin')) return;
@@ -279,6 +287,21 @@ function ask(socket, method, params) {
 test('WebSocket: every method, by every role and set of scopes, on own, foreign, expired and revoked', options, async () => {
 	const cells = await everyCell(methods, saySocket);
 	assert.ok(cells > 1000, `${cells} cells`);
+});
+
+// ---- the tables name everything that can be asked
+
+const rowsOf = (file, pattern) => [...readFileSync(new URL(`../../gateway/${file}`, import.meta.url), 'utf8').matchAll(pattern)];
+
+test('every route and every method has its row', () => {
+	const routes = rowsOf('http/routes.tbl.h', /^ROUTE\("(\w+)", "([^"]+)", .*\b(\w+)\)$/gm);
+	const has = (method, path) => calls.some((row) => row[2] === method && new RegExp(`^${path.replace(/\{\w+\}/g, '[^/]+')}$`).test(row[3]));
+	const streams = { STREAMS: ['GET', 'STREAM'], FOLLOWS: ['STREAM'] };
+	const missing = routes.flatMap(([, method, path, flag]) => (streams[flag] ?? [method]).filter((way) => !has(way, path)).map((way) => `${way} ${path}`));
+	assert.deepEqual(missing, []);
+	const named = rowsOf('ws/methods.tbl.h', /^METHOD\("([^"]+)"/gm).map(([, name]) => name);
+	assert.deepEqual(named.filter((name) => !methods.some((row) => row[2] === name)), ['session.authenticate']); // it brings the token
+	assert.ok(routes.length > 60 && named.length > 9, `${routes.length} routes, ${named.length} methods`);
 });
 
 test('what was refused has changed nothing', options, async () => {

@@ -4,8 +4,8 @@ import { test } from 'node:test';
 import { openapi } from './descriptions.mjs';
 import {
 	adminToken,
+	attackersTokens,
 	connectVehicle,
-	forgedToken,
 	grant,
 	openStream,
 	poll,
@@ -298,13 +298,14 @@ test('a token that is missing, forged, expired or for somebody else is 401', opt
 	const bad = {
 		missing: undefined,
 		garbage: 'not.a.token',
-		forged: await forgedToken({ sub: 'alice' }),
+		...(await attackersTokens('alice')),
 		expired: await token({ sub: 'alice', expiresIn: -60 }),
 		'for another audience': await token({ sub: 'alice', claims: { aud: 'elsewhere' } }),
 		'of another issuer': await token({ sub: 'alice', claims: { iss: 'https://elsewhere.test' } }),
 	};
 	for (const [what, text] of Object.entries(bad)) {
 		const answer = await rest(node, 'GET', '/v1/vehicles', { token: text });
+		assert.equal(answer.status, 401, what);
 		assertProblem(answer, 401, 'unauthenticated');
 		assert.match(answer.headers.get('www-authenticate'), /^Bearer/, what);
 	}
