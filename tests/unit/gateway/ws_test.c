@@ -979,6 +979,28 @@ START_TEST(a_flood_of_pongs_is_a_flood)
 }
 END_TEST
 
+/* libwebsockets tells nobody of a ping and keeps one pong: of the pings that it reads at once it answers one. */
+START_TEST(a_flood_of_pings_gets_few_pongs)
+{
+	struct client c;
+	int pongs = 0, opcode = PONG;
+
+	open_known(&c);
+	for (int i = 0; i < 2000; i++)
+		send_frame(&c, 0x80 | PING, "x", 1);
+	say(&c, CALL("1", "vehicle.list", "{}"));
+	while (opcode == PONG) {
+		struct frame f = next_frame(&c);
+		opcode = f.opcode;
+		pongs += opcode == PONG;
+		free(f.text);
+	}
+	ck_assert_int_eq(opcode, TEXT);
+	ck_assert_msg(pongs >= 1 && pongs <= 100, "%d pongs", pongs);
+	client_done(&c);
+}
+END_TEST
+
 START_TEST(binary_and_wrong_utf8_are_refused)
 {
 	struct client c;
@@ -1450,6 +1472,7 @@ int main(void)
 	cases = add_case(suite, "strict", begin_strict);
 	tcase_add_test(cases, an_app_may_not_flood);
 	tcase_add_test(cases, a_flood_of_pongs_is_a_flood);
+	tcase_add_test(cases, a_flood_of_pings_gets_few_pongs);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
 	int failed = srunner_ntests_failed(runner);
