@@ -30,7 +30,8 @@ enum sms_verdict {
 
 struct sms_outcome { /* borrowed until on_done returns */
 	enum sms_verdict verdict;
-	const char *message_id; /* the network's name for it, shorter than SMS_ID_SIZE; NULL: none, and no receipt will come */
+	const char *
+		message_id; /* the network's name for it, shorter than SMS_ID_SIZE; NULL: none, and no receipt will come */
 	const char *
 		reason; /* of what is not SMS_TAKEN, a word for apps and the log: "THROTTLED", "INVALID_ADDRESS"; no secret, no MSISDN */
 };
