@@ -521,13 +521,29 @@ static void judge_command(struct seen *s, const PGresult *rows, int row)
 	all.canceled += strcmp(status, "canceled") == 0;
 }
 
+/* Its time was up by then. So the next one went out, while a silent line may still have held what was published of it. */
+static bool had_run_out(const struct seen *s, int64_t by_ms)
+{
+	char sql[256];
+
+	snprintf(sql, sizeof(sql),
+		"select from commands c, jsonb_array_elements(c.timeline) t where c.id = '%s' and t ->> 'step' = "
+		"'timer'"
+		" and (t ->> 'time')::timestamptz <= to_timestamp(%" PRId64 " / 1000.0)",
+		s->id, WORLD_BEGIN_US / 1000 + by_ms);
+	PGresult *rows = database_ask(sql);
+	bool yes = PQntuples(rows) > 0;
+	PQclear(rows);
+	return yes;
+}
+
 /* What was accepted first was published first. */
 static void judge_order(const struct seen *s, const struct seen **last)
 {
 	if (s->published == 0)
 		return;
 	if (*last && strcmp((*last)->vehicle_id, s->vehicle_id) == 0 &&
-		s->first_published_ms < (*last)->first_published_ms)
+		s->first_published_ms < (*last)->first_published_ms && !had_run_out(*last, s->first_published_ms))
 		world_fail("order", "%s of %s was published before %s, and accepted after it", s->id, s->vehicle_id,
 			(*last)->id);
 	*last = s;
