@@ -22,12 +22,18 @@ __attribute__((constructor)) static void give_memory(void)
 }
 
 /* jansson itself would nest 2048 deep, and every walk over the value recurses: so the depth is counted first.
- * It refuses wrong UTF-8 and U+0000 in strings by itself. */
+ * It refuses wrong UTF-8 and U+0000 in strings by itself. A whole number that 64 bits do not hold is JSON too: as a real. */
 json_t *json_read(const char *text, size_t len)
 {
+	const size_t flags = JSON_REJECT_DUPLICATES | JSON_DECODE_ANY;
+	json_error_t error;
+
 	if (!is_shallow(text, len))
 		return NULL;
-	return json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
+	json_t *value = json_loadb(text, len, flags, &error);
+	if (!value && json_error_code(&error) == json_error_numeric_overflow)
+		value = json_loadb(text, len, flags | JSON_DECODE_INT_AS_REAL, &error);
+	return value;
 }
 
 static bool is_shallow(const char *text, size_t len)

@@ -129,6 +129,15 @@ static bool is_to_be_recorded(const struct trace_sampler *s, bool is_given, cons
 	return s->kind == TRACE_ALWAYS_ON || s->kind == TRACE_PARENT_ALWAYS_ON;
 }
 
+void trace_of_command(const char *command_id, char ret_traceparent[TRACEPARENT_SIZE])
+{
+	char span_id[SPAN_ID_SIZE];
+
+	trace_span_id(command_id, TRACE_STEP_COMMAND, 0, span_id);
+	snprintf(ret_traceparent, TRACEPARENT_SIZE, "00-%.8s%.4s%.4s%.4s%.12s-%s-%02x", command_id, command_id + 9,
+		command_id + 14, command_id + 19, command_id + 24, span_id, FLAG_RANDOM);
+}
+
 void trace_begin(const struct trace_sampler *s, const char *given, const char *command_id,
 	char ret_traceparent[TRACEPARENT_SIZE])
 {

@@ -45,6 +45,8 @@ void trace_span_id(const char *command_id, const char *step, int number, char re
 #define TRACE_STEP_COMMAND "command" /* the whole journey: the root of the others */
 #define TRACE_STEP_EXECUTE "execute" /* one attempt, at the vehicle: what its own spans are children of */
 
+/* The trace of a command that nobody traces: its id is the command's, and it is not recorded. */
+void trace_of_command(const char *command_id, char ret_traceparent[TRACEPARENT_SIZE]);
 /* What a new command is stored with: the trace that the caller gave (NULL, or none that can be read: one that begins here, whose
  * parent is the command's own span), recorded or not as the sampler says. */
 void trace_begin(const struct trace_sampler *, const char *given, const char *command_id,

@@ -51,7 +51,6 @@ struct answer {
 	enum command_status status;
 };
 
-static void forward_state(struct answer *a, const struct batch_fence *fence);
 static void submit(struct answer *a, const struct batch_fence *fence);
 static void write_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count);
@@ -115,17 +114,9 @@ void answer_receive(struct answer_flow *flow, const struct batch_fence *fence, c
 	FAILPOINT("answer.received");
 	receipt_open(receipt);
 	a->receipt = receipt;
-	forward_state(a, fence);
+	if (response->state)
+		flow->ports->report_state(flow->ports->owner, fence, response, receipt);
 	submit(a, fence);
-}
-
-static void forward_state(struct answer *a, const struct batch_fence *fence)
-{
-	const struct codec_response *r = &a->response;
-
-	if (r->state)
-		a->flow->ports->report_state(
-			a->flow->ports->owner, fence, r->vehicle_id, r->state, r->state_version, a->receipt);
 }
 
 /* Into the batch. */
@@ -286,6 +277,7 @@ static const struct refusal *judge(const struct answer *a)
 static void tell_vehicle(const struct answer *a, const struct refusal *refusal)
 {
 	const struct codec_response *r = &a->response;
+	const char *named = r->id[0] ? r->id : r->named;
 	struct text payload = { 0 };
 	char topic[TOPIC_SIZE];
 
@@ -301,7 +293,7 @@ static void tell_vehicle(const struct answer *a, const struct refusal *refusal)
 							       .payload = payload.data,
 							       .len = payload.len,
 							       .qos = 1,
-							       .correlation = r->id[0] ? r->id : NULL,
+							       .correlation = named[0] ? named : NULL,
 							       .content_type = "application/json",
 							       .expiry_seconds = VERDICT_EXPIRY_S });
 	text_free(&payload);

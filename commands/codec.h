@@ -39,6 +39,7 @@ struct codec_response {
 	char vehicle_id[65];
 	char execution[65];		/* AWS: the command as the topic names it, which the answer has to repeat */
 	char id[UUID_TEXT_SIZE];	/* the command; "" when what was named cannot be one of ours */
+	char named[65];			/* then what that was; "": nothing, or longer */
 	const char *event;		/* its status, which is the event's name in the lifecycle */
 	char *reason, *result, *sealed; /* JSON text, JSON text, text; NULL when absent */
 	json_t *state;			/* reported along with it, NULL: none */

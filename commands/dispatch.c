@@ -41,15 +41,16 @@
 #define REFUSED_MS 1000	     /* how long a claim is kept that broker or link refused, before it is offered again */
 #define REASON_NO_MATCHING_SUBSCRIBERS 0x10 /* MQTT 5 §3.4.2.1 */
 #define REASON_ERROR 0x80		    /* and above */
-#define RECENT_COUNT 4096		    /* publishes whose answers are measured; a power of two */
+#define LEFT_MIN_US 500000 /* with less of its life left nothing is published; settle_commands() has it too */
+#define RECENT_COUNT 4096  /* publishes whose answers are measured; a power of two */
 
 /* One publish in hand. */
 struct flight {
 	UT_hash_handle hh; /* by id */
 	struct dispatch *dispatch;
 	char vehicle_id[65], id[UUID_TEXT_SIZE], session[80], worker[40];
-	char trace_id[TRACE_ID_SIZE]; /* "": none */
-	int attempt, mid;	      /* mid 0: not with the broker */
+	char trace_id[TRACE_ID_SIZE];
+	int attempt, mid; /* mid 0: not with the broker */
 	uint32_t expiry_s;
 	int64_t published_us, acknowledged_ms; /* the latter monotonic */
 	const char *verdict;		       /* NULL: awaited */
@@ -95,6 +96,8 @@ static bool is_good(const struct flight *f);
 static void wait_for_answer(struct flight *f);
 static void on_patience(struct loop_timer *timer);
 static void record(struct flight *f);
+static void write_failures(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+	struct batch_item **items, size_t count);
 static void write_verdicts(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count);
 static void on_recorded(struct batch_item *item, const struct fault *fault);
@@ -115,7 +118,7 @@ struct dispatch *dispatch_new(struct loop *loop, const struct dispatch_options *
 	d->records = options->records;
 	d->patience_ms = options->patience_ms ? options->patience_ms : PATIENCE_MS;
 	d->puback = (struct batch_stage){ .name = "puback", .owner = d, .write = write_verdicts };
-	d->failure = (struct batch_stage){ .name = "failure", .owner = d, .write = write_verdicts };
+	d->failure = (struct batch_stage){ .name = "failure", .owner = d, .write = write_failures };
 	d->settle = (struct batch_stage){
 		.name = "settle", .owner = d, .finish = write_settle, .read_finish = read_settle
 	};
@@ -261,14 +264,17 @@ void dispatch_publish(struct dispatch *d, const struct claim *claim)
 	publish(f, claim);
 }
 
-/* The context that the vehicle sees; NULL: none. */
+/* The context that the vehicle sees: the command's own where nobody gave one. */
 static const char *context_of(struct flight *f, const struct claim *claim, char own[TRACEPARENT_SIZE])
 {
 	char span_id[SPAN_ID_SIZE], traceparent[TRACEPARENT_SIZE];
 	const char *given = claim->traceparent;
 
-	if (!given || !traceparent_read(given, strlen(given), traceparent))
-		return NULL;
+	if (!given || !traceparent_read(given, strlen(given), traceparent)) {
+		trace_of_command(f->id, own);
+		traceparent_trace_id(own, f->trace_id);
+		return own;
+	}
 	traceparent_trace_id(traceparent, f->trace_id);
 	if (!f->dispatch->records || !traceparent_is_sampled(traceparent))
 		return given;
@@ -296,14 +302,14 @@ static void publish(struct flight *f, const struct claim *claim)
 	struct text payload = { 0 };
 	int64_t left_us = claim->expires_us - db_now_us(d->db);
 
-	if (left_us < 1000000 || !can_publish(d) || FAILPOINT("dispatch.publish")) {
+	if (left_us < LEFT_MIN_US || !can_publish(d) || FAILPOINT("dispatch.publish")) {
 		conclude(f, "release", -1);
 		return;
 	}
 	assert(codec); /* a vehicle has one of those that there are */
 	codec->write_topics(&request, topic, response_topic);
 	codec->write_request(&request, &payload);
-	f->expiry_s = (uint32_t)(left_us / 1000000);
+	f->expiry_s = left_us < 1000000 ? 1 : (uint32_t)(left_us / 1000000);
 	struct mqtt_publish message = {
 		.topic = topic,
 		.payload = payload.data,
@@ -313,8 +319,8 @@ static void publish(struct flight *f, const struct claim *claim)
 		.correlation = f->id,
 		.content_type = "application/json",
 		.expiry_seconds = f->expiry_s,
-		.user = { { "name", claim->name }, { traceparent ? "traceparent" : NULL, traceparent },
-			{ traceparent && claim->tracestate ? "tracestate" : NULL, claim->tracestate } },
+		.user = { { "name", claim->name }, { "traceparent", traceparent },
+			{ claim->tracestate ? "tracestate" : NULL, claim->tracestate } },
 	};
 	f->published_us = db_now_us(d->db);
 	int mid = d->ports->publish(d->ports->owner, &message);
@@ -590,6 +596,19 @@ static void write_verdicts(
 	db_param_array(unit, &verdicts);
 	db_param_array(unit, &steps);
 	db_param_array(unit, &workers);
+}
+
+/* What comes back unsent may not be wanted any more. */
+static void write_failures(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	struct db_array vehicles = { 0 };
+
+	write_verdicts(stage, cut, unit, items, count);
+	for (size_t i = 0; i < count; i++)
+		db_array_text(&vehicles, items[i]->vehicle_id);
+	db_unit_add(unit, &SQL_take_back);
+	db_param_array(unit, &vehicles);
 }
 
 static void on_recorded(struct batch_item *item, const struct fault *fault)

@@ -44,6 +44,18 @@ static bool read_topic(const char *topic, struct codec_response *r)
 	return topic_response_read(topic, r->vehicle_id);
 }
 
+/* What a vehicle called a request that cannot be ours, so that it hears which one is meant. */
+static void keep_name(struct codec_response *r, const char *name, size_t len)
+{
+	if (len >= sizeof(r->named))
+		return;
+	for (size_t i = 0; i < len; i++) {
+		if (name[i] < ' ' || name[i] > '~')
+			return;
+	}
+	memcpy(r->named, name, len);
+}
+
 /* An id that is no UUID names a request that we never sent. */
 static const struct refusal *read_id(struct codec_response *r, const struct mqtt_message *m, const json_t *body)
 {
@@ -54,9 +66,12 @@ static const struct refusal *read_id(struct codec_response *r, const struct mqtt
 	if (named && m->correlation &&
 		(strlen(named) != m->correlation_len || strncasecmp(named, m->correlation, m->correlation_len) != 0))
 		return &IDS;
-	return codec_take_id(r->id, named ? named : m->correlation, named ? strlen(named) : m->correlation_len)
-		       ? NULL
-		       : &REFUSAL_UNKNOWN_REQUEST;
+	const char *name = named ? named : m->correlation;
+	size_t len = named ? strlen(named) : m->correlation_len;
+	if (codec_take_id(r->id, name, len))
+		return NULL;
+	keep_name(r, name, len);
+	return &REFUSAL_UNKNOWN_REQUEST;
 }
 
 static const struct refusal *read_reason(struct codec_response *r, const json_t *body)
@@ -119,9 +134,11 @@ static const struct refusal *read_body(const struct mqtt_message *m, struct code
 static void write_verdict(
 	const struct codec_response *r, const struct refusal *refusal, char ret_topic[TOPIC_SIZE], struct text *payload)
 {
+	const char *id = r->id[0] ? r->id : r->named;
+
 	topic_verdict(r->vehicle_id, !refusal, ret_topic);
 	text_add(payload, "{\"request_id\":");
-	text_add_json_string(payload, r->id[0] ? r->id : NULL);
+	text_add_json_string(payload, id[0] ? id : NULL);
 	if (refusal)
 		text_addf(payload, ",\"code\":\"%s\",\"detail\":\"%s\"", refusal->code, refusal->detail);
 	text_add(payload, "}");

@@ -2,12 +2,12 @@
 #ifndef KEYFOB_COMMANDS_PORTS_H
 #define KEYFOB_COMMANDS_PORTS_H
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 struct batch_fence;
 struct claim;
+struct codec_response;
 struct mqtt_publish;
 struct receipt;
 
@@ -28,9 +28,8 @@ struct command_ports {
 	void (*prove)(void *owner, const char *vehicle_id);
 	/* This vehicle answered what it was not asked. NULL: nobody wants to know. */
 	void (*forged)(void *owner, const char *vehicle_id);
-	/* The vehicle's answer brought state; `version` -1: none. Opens and closes the receipt. */
-	void (*report_state)(void *owner, const struct batch_fence *, const char *vehicle_id, const json_t *state,
-		int64_t version, struct receipt *);
+	/* The vehicle's answer brought state, which counts if the answer does. Opens and closes the receipt. */
+	void (*report_state)(void *owner, const struct batch_fence *, const struct codec_response *, struct receipt *);
 };
 
 #endif

@@ -17,6 +17,7 @@
 #include "commands/accept.h"
 #include "commands/answer.h"
 #include "commands/cancel.h"
+#include "commands/codec.h"
 #include "commands/deadline.h"
 #include "commands/dispatch.h"
 #include "commands/fleet_batch.h"
@@ -125,7 +126,6 @@ static void make_batch(struct flows *f)
 	stages[n++] = hub_interest_stage(f->hub);
 	reachability_stages(f->reachability, &stages[n]);
 	n += REACHABILITY_STAGES;
-	stages[n++] = shadow_stage(f->shadow);
 	changes_stages(f->changes, &stages[n]);
 	n += CHANGES_STAGES;
 	stages[n++] = notices_stage(f->notices);
@@ -134,6 +134,8 @@ static void make_batch(struct flows *f)
 	stages[n++] = alerts_stage(f->alerts);
 	stages[n++] = refused_stage(f->refused);
 	stages[n++] = dispatch_puback_stage(f->dispatch);
+	stages[n++] =
+		shadow_stage(f->shadow); /* what an answer reports, before the answer changes what may be answered */
 	stages[n++] = answer_stage(f->answer);
 	stages[n++] = dispatch_failure_stage(f->dispatch);
 	stages[n++] = cancel_stage(f->cancel);
@@ -261,11 +263,17 @@ static void prove(void *owner, const char *vehicle_id)
 	reachability_prove(f->reachability, vehicle_id);
 }
 
-static void report_state(void *owner, const struct batch_fence *fence, const char *vehicle_id, const json_t *state,
-	int64_t version, struct receipt *receipt)
+static void report_state(
+	void *owner, const struct batch_fence *fence, const struct codec_response *response, struct receipt *receipt)
 {
 	const struct flows *f = owner;
-	shadow_report(f->shadow, fence, vehicle_id, state, version, receipt);
+	shadow_report(f->shadow, fence,
+		&(struct state_report){ .vehicle_id = response->vehicle_id,
+			.patch = response->state,
+			.version = response->state_version,
+			.command_id = response->id,
+			.answer = response->event },
+		receipt);
 }
 
 static bool forward(void *owner, const char *worker, const char *text, size_t len)

@@ -30,6 +30,8 @@ struct report {
 	char vehicle_id[65];
 	char *patch;
 	int64_t version;
+	char command_id[UUID_TEXT_SIZE]; /* "": it came by itself */
+	const char *answer;
 };
 
 static bool read_topic(const char *topic, char ret_vehicle_id[65]);
@@ -110,18 +112,23 @@ bool shadow_receive(struct shadow *s, const struct batch_fence *fence, const str
 		log_debug("state", "a state report that cannot be read", LOG_TEXT("topic", m->topic));
 		return known;
 	}
-	shadow_report(s, fence, ret_vehicle_id, patch, version, receipt);
+	shadow_report(s, fence,
+		&(struct state_report){ .vehicle_id = ret_vehicle_id, .patch = patch, .version = version }, receipt);
 	return known;
 }
 
-void shadow_report(struct shadow *s, const struct batch_fence *fence, const char *vehicle_id, const json_t *patch,
-	int64_t version, struct receipt *receipt)
+void shadow_report(
+	struct shadow *s, const struct batch_fence *fence, const struct state_report *report, struct receipt *receipt)
 {
 	struct report *r = memory_new(sizeof(*r));
 
-	snprintf(r->vehicle_id, sizeof(r->vehicle_id), "%s", vehicle_id);
-	r->patch = json_canonical(patch);
-	r->version = version;
+	snprintf(r->vehicle_id, sizeof(r->vehicle_id), "%s", report->vehicle_id);
+	r->patch = json_canonical(report->patch);
+	r->version = report->version;
+	if (report->command_id) {
+		snprintf(r->command_id, sizeof(r->command_id), "%s", report->command_id);
+		r->answer = report->answer;
+	}
 	r->receipt = receipt;
 	r->item = (struct batch_item){
 		.stage = &s->stage, .vehicle_id = r->vehicle_id, .fence = fence, .on_done = on_item_done
@@ -149,7 +156,7 @@ static void on_item_done(struct batch_item *item, const struct fault *fault)
 static void write_round(
 	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
 {
-	struct db_array vehicles = { 0 }, patches = { 0 }, versions = { 0 };
+	struct db_array vehicles = { 0 }, patches = { 0 }, versions = { 0 }, commands = { 0 }, answers = { 0 };
 
 	(void)stage;
 	(void)cut;
@@ -158,11 +165,15 @@ static void write_round(
 		db_array_text(&vehicles, r->vehicle_id);
 		db_array_text(&patches, r->patch);
 		db_array_int(&versions, r->version);
+		db_array_text(&commands, r->answer ? r->command_id : NULL);
+		db_array_text(&answers, r->answer);
 	}
 	db_unit_add(unit, &SQL_shadow_apply);
 	db_param_array(unit, &vehicles);
 	db_param_array(unit, &patches);
 	db_param_array(unit, &versions);
+	db_param_array(unit, &commands);
+	db_param_array(unit, &answers);
 }
 
 static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,

@@ -20,8 +20,17 @@ void shadow_attach(struct shadow *, struct batch *);
 /* One message of vehicles/{id}/state or vehicles/{id}/state/{feed}. True and the vehicle's id when it came from a vehicle. */
 bool shadow_receive(struct shadow *, const struct batch_fence *, const struct mqtt_message *, struct receipt *,
 	char ret_vehicle_id[65]);
-/* `version` -1: none. Opens the receipt, and closes its share when the report is durable. */
-void shadow_report(struct shadow *, const struct batch_fence *, const char *vehicle_id, const json_t *patch,
-	int64_t version, struct receipt *);
+
+/* Borrowed, but for what is static. */
+struct state_report {
+	const char *vehicle_id;
+	const json_t *patch;
+	int64_t version;	/* -1: none */
+	const char *command_id; /* it came with an answer to this command; NULL: by itself */
+	const char *answer;	/* the answer's status; static */
+};
+/* What came with an answer counts if the answer changes the command: not what a refused one says, and not once more what a repeated one
+ * does. Opens the receipt, and closes its share when the report is durable. */
+void shadow_report(struct shadow *, const struct batch_fence *, const struct state_report *, struct receipt *);
 
 #endif

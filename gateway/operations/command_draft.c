@@ -161,8 +161,13 @@ static void write_catalog(struct command_draft *d)
 		"role", catalog_role_name(k->role), "redelivery", catalog_redelivery_name(k->redelivery), "ttl_seconds",
 		k->ttl_seconds, "timeout_seconds", k->timeout_seconds, "wake", k->wake));
 
-	for (size_t i = 0; i < k->supersedes.count; i++)
+	json_t *list = memory_need(json_array());
+
+	for (size_t i = 0; i < k->supersedes.count; i++) {
 		text_addf(&names, "%s%s", i ? "," : "", k->supersedes.items[i]);
+		json_array_append_new(list, memory_need(json_string(k->supersedes.items[i])));
+	}
+	json_object_set_new(said, "supersedes", list);
 	d->supersedes = text_take(&names);
 	d->catalog = json_canonical(said);
 }

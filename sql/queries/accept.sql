@@ -1,4 +1,5 @@
--- Accepts commands, at most one of a vehicle: checks the grant, the idempotency key and the queue, inserts the
+-- Accepts commands, at most one of a vehicle: checks the grant, the idempotency key and the queue ($19 unsent commands, and 1000 besides
+-- that were sent and not answered, since each accept looks at them), inserts the
 -- command with its event. A row for each input: its number, the outcome, and the command; a key finds no command that a grant does not
 -- show, but is taken. Where the vehicle is there and
 -- nothing earlier of it may go out, the new command is claimed as it is inserted, as settle_commands() would, for a worker that can publish
@@ -14,9 +15,9 @@ with judged as materialized (
 	from (
 		select j.*, rfc3339(j.at) as created, rfc3339(j.expires_at) as expires, rfc3339(j.since) as since_text,
 			case when j.reachable then 'accepted' else 'waiting' end::command_status as status,
-			case when j.outcome = 'created' and j.hears and j.queued = 0 and j.ttl > 1
+			case when j.outcome = 'created' and j.hears and j.queued = 0
 				and (select true from commands c where c.vehicle_id = j.vehicle_id and c.status = 'sent' and c.flight = 'out' and c.redelivery <> 'never'
-					and c.publish_session is distinct from j.audience
+					and c.publish_session is distinct from j.audience and c.publish_session is distinct from j.session
 					and c.id >= (select uuid7_floor(now() - interval '8 days')) order by c.accepted_seq limit 1) is null then 'claimed' else 'none' end::command_flight as flight
 		from (
 			select s.*, s.at + make_interval(secs => s.ttl) as expires_at, case
@@ -25,19 +26,21 @@ with judged as materialized (
 				when (s.earlier).id is not null and s.key_fingerprint = s.fingerprint
 					and (s.admin or (s.earlier).created_at >= grant_since(s.subject, s.vehicle_id, s.fleet_id)) then 'replayed'
 				when (s.earlier).id is not null or s.of_batch then 'reused'
-				when s.queued >= $19::int then 'queue_full'
+				-- by another of these, for another vehicle
+				when s.keyed and s.key_command <> s.id and s.key_command = any($1::uuid[]) then 'reused'
+				when s.queued >= $19::int or s.open >= $19::int + 1000 then 'queue_full'
 				else 'created' end as outcome
 			from (
 				select i.*, v.vehicle_id is not null as exists, v.fleet_id, v.protocol, h.seq as head_seq, h.ctid as head_place, h.reachable, h.since, h.reason, h.verifying,
-					audience(h) as audience, clock_timestamp() as at,
-					k.subject is not null as keyed, k.fingerprint as key_fingerprint,
+					h.session, audience(h) as audience, clock_timestamp() as at,
+					k.subject is not null as keyed, k.fingerprint as key_fingerprint, k.command_id as key_command,
 					k.batch_id is not null and k.created_at > now() - interval '24 hours' as of_batch,
 					case when i.admin then 3 else g.rank end as rank,
 					case when i.wake and not h.reachable then (select a.step from absences a where a.vehicle_id = i.vehicle_id
 						and (a.due_at is not null or a.refused = 'NO_MSISDN' and v.msisdn is null)) end as wakeup,
 					case when k.subject is not null then (select c from commands c
 						where c.vehicle_id = k.vehicle_id and c.id = k.command_id and k.created_at > now() - interval '24 hours') end as earlier,
-					q.queued,
+					q.queued, q.open,
 					i.publisher is not null and f.subscribed and h.reachable and h.claim_id is null
 						and (h.subscribed or coalesce(h.taken_at < clock_timestamp() - interval '1 second', true)) as hears
 				from unnest($1::uuid[], $2::text[], $3::text[], $4::bool[], $5::int[], $6::text[], $7::text[],
@@ -51,9 +54,9 @@ with judged as materialized (
 				cross join lateral grant_ranks(i.subject, i.vehicle_id, v.fleet_id) g
 				cross join lateral (
 					-- with order and limit, so that the index of what is open is read, and not the vehicle's history
-					select count(*) as queued from (
-						select from commands c where c.vehicle_id = i.vehicle_id and c.status in ('accepted', 'waiting')
-							and c.id >= (select uuid7_floor(now() - interval '8 days')) order by c.accepted_seq limit $19::int) o
+					select count(*) filter (where o.status <> 'sent') as queued, count(*) as open from (
+						select c.status from commands c where c.vehicle_id = i.vehicle_id and c.status in ('accepted', 'waiting', 'sent')
+							and c.id >= (select uuid7_floor(now() - interval '8 days')) order by c.accepted_seq limit $19::int + 1000) o
 				) q
 				offset 0
 			) s

@@ -1,8 +1,11 @@
--- Merges reported state, at most one report of a vehicle: $1 vehicle, $2 merge patch, $3 version (-1: none). A lower or
--- equal version is ignored; a patch that changes nothing makes no event. Where something is desired, the vehicle is told what is left of it.
+-- Merges reported state, at most one report of a vehicle: $1 vehicle, $2 merge patch, $3 version (-1: none), $4 the command (null: none)
+-- that it came with an answer to, $5 its status: it counts if the answer is one that the command may become yet. A lower or equal version is ignored; a patch that changes nothing makes no event. Where something is desired, the vehicle is told what is left of it.
 -- A row for each vehicle whose report was not taken, since with it more would be reported than 256 KiB of text.
 with i as materialized (
-	select i.vehicle_id, i.patch::jsonb as patch, nullif(i.version, -1) as version from unnest($1::text[], $2::text[], $3::bigint[]) as i(vehicle_id, patch, version)
+	select i.vehicle_id, i.patch::jsonb as patch, nullif(i.version, -1) as version
+	from unnest($1::text[], $2::text[], $3::bigint[], $4::uuid[], $5::text[]) as i(vehicle_id, patch, version, command_id, answer)
+	where i.command_id is null or exists (select from lifecycle_paths l where l.event = i.answer and (l.from_status, l.from_flight)
+		= (select c.status, c.flight from commands c where c.vehicle_id = i.vehicle_id and c.id = i.command_id))
 ), merged as materialized (
 	select i.*, json_merge_patch(v.reported, i.patch) as reported, v.reported as was, v.desired, v.fleet_id
 	from i join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null

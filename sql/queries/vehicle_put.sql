@@ -26,7 +26,13 @@ with i as materialized (
 ), revoked as materialized (
 	select commands_revoke(array(select vehicle_id from leaving), array(select subject from leaving), array(select kept from leaving)) as n
 ), remembered as (
-	insert into revocations (object_kind, object_id, subject) select 'vehicle', l.vehicle_id, l.subject from leaving l
+	-- of what is claimed at the moment and may come back unsent, and of what the look at the left fleet has not come to
+	insert into revocations (object_kind, object_id, subject)
+	select distinct 'vehicle', j.vehicle_id, c.issued_by
+	from judged j join commands c on c.vehicle_id = j.vehicle_id and c.id >= (select uuid7_floor(now() - interval '8 days')) and c.status in ('accepted', 'waiting')
+	where j.outcome = 'done' and j.was_in is distinct from j.goes_to
+		and (exists (select from leaving l where l.vehicle_id = j.vehicle_id and l.subject = c.issued_by)
+		  or exists (select from revocations r where r.object_kind = 'fleet' and r.object_id = j.was_in and r.subject = c.issued_by))
 ), stored as (
 	insert into vehicles as v (vehicle_id, display_name, msisdn, iccid, fleet_id, tags, protocol)
 	select j.vehicle_id, j.b->>'display_name', j.b->>'msisdn', j.b->>'iccid', j.b->>'fleet_id',

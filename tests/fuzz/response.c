@@ -42,11 +42,11 @@ static void prove(void *owner, const char *vehicle_id)
 	assert(strcmp(vehicle_id, of) == 0 && topic_level_is_safe(of));
 }
 
-static void report_state(void *owner, const struct batch_fence *fence, const char *vehicle_id, const json_t *state,
-	int64_t version, struct receipt *receipt)
+static void report_state(
+	void *owner, const struct batch_fence *fence, const struct codec_response *response, struct receipt *receipt)
 {
-	(void)owner, (void)fence, (void)version, (void)receipt;
-	assert(strcmp(vehicle_id, of) == 0 && json_is_object(state));
+	(void)owner, (void)fence, (void)receipt;
+	assert(strcmp(response->vehicle_id, of) == 0 && json_is_object(response->state));
 }
 
 static bool can_publish(void *owner)

@@ -83,6 +83,7 @@ test('a command succeeds while the app waits', options, async () => {
 	assert.equal(request.properties.correlationData.toString(), sent.body.id);
 	assert.equal(request.properties.contentType, 'application/json');
 	assert.equal(request.properties.userProperties.name, 'doors.unlock');
+	assert.match(request.properties.userProperties.traceparent, new RegExp(`^00-${request.request_id.replaceAll('-', '')}-[0-9a-f]{16}-02$`), 'the trace of a command that brought none');
 	assert.ok(request.properties.messageExpiryInterval >= 1 && request.properties.messageExpiryInterval <= 120);
 	assert.equal(request.expires_at, sent.body.expires_at);
 	const verdict = await vehicle.verdictOn(sent.body.id);

@@ -128,6 +128,13 @@ test('what must never be offered again is not', options, async () => {
 	assert.equal(vehicle.requests.items.filter(isRequest(command)).length, 1);
 });
 
+test('a command that lives for a second goes out, with a second to expire in', options, async () => {
+	const { id, vehicle } = await presentVehicle();
+	const done = await sendAndWait(id, 'horn.honk', { ttl_seconds: 1 });
+	assert.equal(done.status, 'succeeded');
+	assert.equal(vehicle.requests.items[0].properties.messageExpiryInterval, 1);
+});
+
 test('a newer command takes back an older one that waits', options, async () => {
 	const id = await absentVehicle();
 	const unlock = await send(id, 'doors.unlock');
@@ -205,8 +212,15 @@ test('an answer for nothing, for another vehicle, or that is none, is rejected a
 	assert.equal(disagree.code, 'MALFORMED');
 	const big = await rejected({ request_id: unknown, status: 'succeeded', result: { filler: 'x'.repeat(140_000) } });
 	assert.equal(big.code, 'TOO_LARGE');
+	const named = await rejected({ request_id: 'request 7', status: 'succeeded' });
+	assert.equal(named.code, 'UNKNOWN_REQUEST');
+	assert.equal(named.request_id, 'request 7', 'the vehicle hears which one is meant');
 	assert.equal((await getCommand(other.id, foreign)).status, 'sent');
-	assert.equal((await sendAndWait(id, 'horn.honk')).status, 'succeeded', 'and the feed goes on');
+	const done = await sendAndWait(id, 'horn.honk');
+	assert.equal(done.status, 'succeeded', 'and the feed goes on');
+	for (const request_id of [unknown, foreign]) await rejected({ request_id, status: 'succeeded', state: { doors: 'open' }, state_version: 9 });
+	assert.equal((await rejected({ request_id: done.id, status: 'failed', state: { doors: 'open' } })).code, 'TERMINAL_STATE');
+	assert.deepEqual((await get(id)).body.state.reported, {}, 'nor does what it says of its state');
 });
 
 test('an answer brings state along', options, async () => {

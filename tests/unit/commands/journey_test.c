@@ -95,14 +95,12 @@ static void prove(void *owner, const char *vehicle_id)
 	(void)vehicle_id;
 }
 
-static void report_state(void *owner, const struct batch_fence *fence, const char *vehicle_id, const json_t *state,
-	int64_t version, struct receipt *receipt)
+static void report_state(
+	void *owner, const struct batch_fence *fence, const struct codec_response *response, struct receipt *receipt)
 {
 	(void)owner;
 	(void)fence;
-	(void)vehicle_id;
-	(void)state;
-	(void)version;
+	(void)response;
 	(void)receipt;
 }
 
@@ -761,6 +759,25 @@ START_TEST(queue_is_bounded)
 }
 END_TEST
 
+/* Of a vehicle that takes all and answers nothing: each accept looks at these, too. */
+START_TEST(what_was_sent_and_not_answered_is_bounded)
+{
+	struct accept a = draft();
+	ask("insert into commands (vehicle_id, id, status, flight, attempts, publish_session, name, issued_by, wake, "
+	    "redelivery, catalog,"
+	    " accepted_seq, timeout_seconds, created_at, expires_at, updated_at, sent_at, due_at)"
+	    " select '" VEHICLE
+	    "', (left(uuid7_floor(now())::text, 24) || lpad(to_hex(n), 12, '0'))::uuid, 'accepted', 'claimed', 1, "
+	    "'s1?', 'horn.honk', 'alice', true, 'on_reconnect', '{}', n, 86400, now(),"
+	    " now() + interval '1 day', now(), now(), now() + interval '1 day' from generate_series(1, 1004) n;"
+	    "update commands set status = 'sent', flight = 'out'");
+	ck_assert_ptr_null(accept_now(&a));
+	free(a.command);
+	a = draft();
+	ck_assert_ptr_eq(accept_now(&a), &FAULT_QUEUE_FULL);
+}
+END_TEST
+
 START_TEST(newer_supersedes_what_has_not_left)
 {
 	struct accept a = draft(), b = draft();
@@ -769,6 +786,26 @@ START_TEST(newer_supersedes_what_has_not_left)
 	b.name = "doors.lock";
 	b.supersedes = "doors.unlock";
 	accept_now(&b);
+	ck_assert_str_eq(statuses(), "canceled/none waiting/none");
+	ck_assert_str_eq(ask("select reason->>'by' from commands where status = 'canceled'"), b.id);
+	free(a.command);
+	free(b.command);
+}
+END_TEST
+
+/* Also what is claimed at that moment, if it comes back. */
+START_TEST(newer_supersedes_what_comes_back_unsent)
+{
+	struct accept a = draft(), b = draft();
+	accept_now(&a);
+	pump_until(one_published);
+	b.name = "doors.lock";
+	b.supersedes = "doors.unlock";
+	b.catalog = "{\"supersedes\":[\"doors.unlock\"]}";
+	accept_now(&b);
+	ck_assert_str_eq(statuses(), "accepted/claimed accepted/none");
+	ask("update vehicle_heads set reachable = false");
+	puback(0x10);
 	ck_assert_str_eq(statuses(), "canceled/none waiting/none");
 	ck_assert_str_eq(ask("select reason->>'by' from commands where status = 'canceled'"), b.id);
 	free(a.command);
@@ -1007,6 +1044,31 @@ static bool three_published(void)
 	return w.published_count == 3;
 }
 
+/* What a retired vehicle was sent is for nobody: not for who registers it anew. */
+START_TEST(nothing_outlives_a_retirement)
+{
+	struct accept sent = draft(), claimed = draft(), mine = draft();
+	accept_now(&sent);
+	pump_until(one_published);
+	puback(0);
+	accept_now(&claimed);
+	pump_until(two_published);
+	ask("update vehicles set retired_at = now(); update vehicle_heads set reachable = false");
+	puback(0x10);
+	ck_assert_str_eq(ask("select reason->>'code' from commands where status = 'canceled'"), "ACCESS_REVOKED");
+	ask("update vehicles set retired_at = null, created_at = clock_timestamp();"
+	    "update vehicle_heads set reachable = true, session = 's2'");
+	accept_now(&mine);
+	pump_until(three_published);
+	ck_assert_ptr_nonnull(strstr(w.published[2].payload, mine.id));
+	puback(0);
+	ck_assert_uint_eq(w.published_count, 3);
+	free(sent.command);
+	free(claimed.command);
+	free(mine.command);
+}
+END_TEST
+
 /* Sent, and offered again in a session whose publish nobody vouches for: that session is offered it once more. */
 static void lose_in_another_session(void (*lose)(void))
 {
@@ -1083,7 +1145,10 @@ int main(void)
 	tcase_add_test(tc, twenty_at_once_with_one_key);
 	tcase_add_test(tc, waits_for_a_vehicle_that_is_away);
 	tcase_add_test(tc, queue_is_bounded);
+	tcase_add_test(tc, what_was_sent_and_not_answered_is_bounded);
 	tcase_add_test(tc, newer_supersedes_what_has_not_left);
+	tcase_add_test(tc, newer_supersedes_what_comes_back_unsent);
+	tcase_add_test(tc, nothing_outlives_a_retirement);
 	tcase_add_test(tc, cancel_before_it_leaves);
 	tcase_add_test(tc, no_cancel_once_it_may_have_left);
 	tcase_add_test(tc, expires_undelivered);

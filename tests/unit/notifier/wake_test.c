@@ -150,14 +150,12 @@ static void prove(void *owner, const char *vehicle_id)
 	(void)vehicle_id;
 }
 
-static void report_state(void *owner, const struct batch_fence *fence, const char *vehicle_id, const json_t *state,
-	int64_t version, struct receipt *receipt)
+static void report_state(
+	void *owner, const struct batch_fence *fence, const struct codec_response *response, struct receipt *receipt)
 {
 	(void)owner;
 	(void)fence;
-	(void)vehicle_id;
-	(void)state;
-	(void)version;
+	(void)response;
 	(void)receipt;
 }
 

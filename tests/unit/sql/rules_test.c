@@ -318,7 +318,7 @@ static void teardown(void)
 /* What happens. */
 
 static size_t done;
-static const struct fault *faults[2];
+static const struct fault *faults[3];
 static size_t done_awaited;
 
 static bool all_done(void)
@@ -629,6 +629,28 @@ START_TEST(one_key_belongs_to_one_vehicle)
 	ck_assert_ptr_null(faults[0]);
 	ck_assert_ptr_eq(faults[1], &FAULT_IDEMPOTENCY_KEY_REUSED);
 	ck_assert_str_eq(ask("select count(*) from commands"), "1");
+	free(a.command);
+	free(b.command);
+}
+END_TEST
+
+/* Nor do two commands, in one transaction. */
+START_TEST(one_key_at_once_belongs_to_one_vehicle)
+{
+	struct accept before, a, b;
+
+	done = 0;
+	stop_commits();
+	submit(0, &before, CAR, NULL);
+	wait_for_a_commit();
+	submit(0, &a, CAR, "k");
+	submit(0, &b, "CAR2", "k");
+	let_commit();
+	wait_for_done(3);
+	ck_assert_ptr_null(faults[0]);
+	ck_assert((faults[1] == &FAULT_IDEMPOTENCY_KEY_REUSED) != (faults[2] == &FAULT_IDEMPOTENCY_KEY_REUSED));
+	ck_assert_str_eq(ask("select count(*) from commands where name = 'doors.unlock'"), "2");
+	free(before.command);
 	free(a.command);
 	free(b.command);
 }
@@ -1180,6 +1202,7 @@ int main(void)
 	tcase_add_test(see, event_sees_the_interest_that_it_waited_for);
 	tcase_add_test(see, one_key_makes_one_command);
 	tcase_add_test(see, one_key_belongs_to_one_vehicle);
+	tcase_add_test(see, one_key_at_once_belongs_to_one_vehicle);
 	TCase *order = add_rule(suite, "lock order");
 	tcase_add_test(order, heads_are_locked_by_a_sorted_nested_loop);
 	tcase_add_test(order, heads_are_locked_in_ascending_order);

@@ -271,6 +271,11 @@ static const char *statuses(void)
 	return ask("select string_agg(status || '/' || flight, ' ' order by accepted_seq) from commands");
 }
 
+static bool is_away(void)
+{
+	return strcmp(ask("select reachable from vehicle_heads"), "f") == 0 && batch_is_idle(w.batch);
+}
+
 /* The connection is cut, and the vehicle is back at once. Between its CONNECT and its SUBSCRIBE nobody hears a request:
  * brokers that say 0x10 would disprove a vehicle that is just coming, others would swallow the request. */
 START_TEST(nothing_leaves_between_connect_and_subscribe)
@@ -341,6 +346,50 @@ START_TEST(what_nobody_heard_is_offered_again)
 	puback(0);
 	pump_until(nothing_in_hand);
 	ck_assert_str_eq(statuses(), "sent/out");
+}
+END_TEST
+
+/* Nor is it offered to a session that has heard it, and has unsubscribed since: its absence is waited out. */
+START_TEST(what_a_session_has_heard_is_not_offered_to_it_again)
+{
+	begin_with_one_sent();
+	ask("update vehicle_heads set taken_at = now() - interval '1 minute'");
+	event("unsubscribed", "s1", "\"topics\":[\"vehicles/" VEHICLE "/commands/request\"]");
+	pump_until(nothing_in_hand);
+	ck_assert_uint_eq(w.published, 1);
+	ck_assert_str_eq(ask("select reachable and verifying from vehicle_heads"), "t");
+	send_command(); /* what it has not heard is tried */
+	pump_until(two_published);
+	ck_assert_ptr_nonnull(strstr(w.payload, "\"attempt\":1"));
+	puback(0);
+	pump_until(nothing_in_hand);
+	subscribed("s1");
+	pump_until(three_published); /* that one alone may not have been heard */
+	puback(0);
+	pump_until(nothing_in_hand);
+	ck_assert_str_eq(ask("select string_agg(attempts::text, ' ' order by accepted_seq) from commands"), "1 2");
+}
+END_TEST
+
+/* As AWS IoT Core goes on with a persistent session: its name stays, its version rises, and it need not subscribe again. */
+START_TEST(a_session_that_the_broker_kept_goes_on)
+{
+	connected("s1", 1);
+	subscribed("s1");
+	disconnected("s1", 1);
+	ask("update timers set due_at = now() where kind = 'verify'");
+	reachability_start(w.reachability);
+	pump_until(is_away);
+	connected("s1", 1); /* come twice */
+	ck_assert_str_eq(head(), "away s1");
+	connected("s1", 2);
+	ck_assert_str_eq(head(), "reachable s1");
+	send_command();
+	pump_until(one_published);
+	puback(0);
+	pump_until(nothing_in_hand);
+	disconnected("s1", 2);
+	ck_assert_str_eq(ask("select verifying from vehicle_heads"), "t");
 }
 END_TEST
 
@@ -428,6 +477,8 @@ int main(void)
 	tcase_add_test(tc, who_does_not_subscribe_is_tried_and_may_still_come);
 	tcase_add_test(tc, a_subscription_is_not_disproved_by_what_came_before_it);
 	tcase_add_test(tc, what_nobody_heard_is_offered_again);
+	tcase_add_test(tc, what_a_session_has_heard_is_not_offered_to_it_again);
+	tcase_add_test(tc, a_session_that_the_broker_kept_goes_on);
 	tcase_add_test(tc, a_thousand_absences_are_verified_at_once_by_another);
 	tcase_add_test(tc, a_message_proves_life);
 	tcase_add_test(tc, nobody_subscribed_disproves_that_session_alone);

@@ -70,6 +70,29 @@ START_TEST(ended_fleet_grant_takes_back_what_is_unsent)
 }
 END_TEST
 
+/* Before the look at the fleet comes to the vehicle. */
+START_TEST(what_leaves_the_fleet_is_taken_back_too)
+{
+	ask(three_commands("otto"));
+	assert_ok("max", API_FLEET_GRANT_DELETE, "{\"fleet_id\":\"F1\",\"subject\":\"otto\"}");
+	assert_ok("admin", API_VEHICLE_PUT, "{\"vehicle_id\":\"CAR1\"}");
+	revocation_start(w.revocation);
+	pump_until(otto_has_nothing_left);
+	pump_until(no_revocation_is_open);
+}
+END_TEST
+
+/* A vehicle that leaves leaves one row for each who has something unsent there, however many had rights by the fleet. */
+START_TEST(a_move_remembers_only_who_has_something_unsent)
+{
+	ask("insert into grants (object_kind, object_id, subject, role, granted_by)"
+	    " select 'fleet', 'F1', 'many' || n, 'operator', 'max' from generate_series(1, 500) n");
+	ask(three_commands("many7"));
+	assert_ok("admin", API_VEHICLE_PUT, "{\"vehicle_id\":\"CAR1\"}");
+	ck_assert_str_eq(ask("select string_agg(subject, ' ') from revocations"), "many7");
+}
+END_TEST
+
 /* Whoever accepts may have read the grant before it ended, and commits after what was unsent was taken back. */
 START_TEST(what_was_being_accepted_is_taken_back_too)
 {
@@ -139,6 +162,8 @@ void add_fleets(Suite *suite)
 	tcase_add_test(tc, impossible_fleets);
 	tcase_add_test(tc, fleets_grant_is_told_to_other_workers);
 	tcase_add_test(tc, ended_fleet_grant_takes_back_what_is_unsent);
+	tcase_add_test(tc, what_leaves_the_fleet_is_taken_back_too);
+	tcase_add_test(tc, a_move_remembers_only_who_has_something_unsent);
 	tcase_add_test(tc, what_was_being_accepted_is_taken_back_too);
 	tcase_add_test(tc, what_comes_back_from_a_claim_is_taken_back);
 	tcase_add_test(tc, grants_whose_time_is_over_end);

@@ -58,7 +58,8 @@ static void report(const char *vehicle, const char *patch, int64_t version)
 
 	reported = false;
 	receipt_init(&receipt, on_reported);
-	shadow_report(w.shadow, NULL, vehicle, state, version, &receipt);
+	shadow_report(w.shadow, NULL,
+		&(struct state_report){ .vehicle_id = vehicle, .patch = state, .version = version }, &receipt);
 	receipt_close(&receipt, NULL);
 	pump_until(is_reported);
 }
