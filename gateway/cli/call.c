@@ -17,6 +17,7 @@
 #define BODY_BYTES_MAX (16 * 1024 * 1024)
 #define CONNECT_TIMEOUT_S 5
 #define ANSWER_TIMEOUT_S 20
+#define ANSWER_GRACE_MS 2000 /* so long after the caller's time an answer may come that was asked for in time */
 
 /* One attempt. */
 struct attempt {
@@ -32,9 +33,16 @@ int64_t monotonic_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+int64_t smaller(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
 void sleep_ms(int64_t ms)
 {
 	struct timespec left = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+	if (ms <= 0)
+		return;
 	while (nanosleep(&left, &left) != 0)
 		continue;
 }
@@ -102,11 +110,28 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *data)
 	return size * count;
 }
 
+static int64_t left_ms(const struct call *call)
+{
+	int64_t left = call->until_ms ? call->until_ms - monotonic_ms() : INT64_MAX / 2;
+	return left > 0 ? left : 0;
+}
+
+static int wait_s(const struct call *call)
+{
+	return (int)smaller(call->wait_s, (left_ms(call) + 999) / 1000);
+}
+
+static int64_t timeout_ms(const struct call *call)
+{
+	return smaller((ANSWER_TIMEOUT_S + call->wait_s) * 1000LL, left_ms(call) + ANSWER_GRACE_MS);
+}
+
 static void attempt_headers(struct attempt *a, const struct cli *cli, const struct call *call)
 {
 	char wait[32], tag[64];
+	int wait_left_s = wait_s(call);
 	snprintf(tag, sizeof(tag), "\"%s\"", call->if_version ? call->if_version : "");
-	snprintf(wait, sizeof(wait), "wait=%d", call->wait_s);
+	snprintf(wait, sizeof(wait), "wait=%d", wait_left_s);
 	a->headers = call_headers(cli);
 	a->headers = header_add(a->headers, "Accept", "application/json");
 	a->headers = header_add(a->headers, "Expect", ""); /* or libcurl waits a second for 100 Continue */
@@ -116,7 +141,7 @@ static void attempt_headers(struct attempt *a, const struct cli *cli, const stru
 		a->headers = header_add(a->headers, "Idempotency-Key", call->idempotency_key);
 	if (call->if_version)
 		a->headers = header_add(a->headers, "If-Match", tag);
-	if (call->wait_s)
+	if (wait_left_s)
 		a->headers = header_add(a->headers, "Prefer", wait);
 }
 
@@ -130,7 +155,7 @@ static void attempt_prepare(struct attempt *a, struct cli *cli, const struct cal
 	curl_easy_reset(cli->curl);
 	call_prepare(cli->curl, a->url, a->headers);
 	curl_easy_setopt(cli->curl, CURLOPT_CUSTOMREQUEST, call->method);
-	curl_easy_setopt(cli->curl, CURLOPT_TIMEOUT, (long)(ANSWER_TIMEOUT_S + call->wait_s));
+	curl_easy_setopt(cli->curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms(call));
 	curl_easy_setopt(cli->curl, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(cli->curl, CURLOPT_WRITEDATA, a);
 	if (a->sent || strcmp(call->method, "POST") == 0)
@@ -145,6 +170,20 @@ static void attempt_done(struct attempt *a)
 	free(a->sent);
 }
 
+/* What the problem says; one that came from something between here and the node does not. */
+static bool answer_is_open(const struct reply *r)
+{
+	const json_t *said = json_object_get(r->body, "may_have_executed");
+	return r->status >= 300 && (said ? json_is_true(said) : r->status >= 500);
+}
+
+static bool is_sent(CURL *curl)
+{
+	long bytes = 0;
+	curl_easy_getinfo(curl, CURLINFO_REQUEST_SIZE, &bytes);
+	return bytes > 0;
+}
+
 static void reply_read(struct reply *ret, CURL *curl, const struct attempt *a)
 {
 	curl_off_t retry_after = 0;
@@ -152,6 +191,7 @@ static void reply_read(struct reply *ret, CURL *curl, const struct attempt *a)
 	curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &retry_after);
 	ret->retry_after_s = retry_after < 3600 ? (int)retry_after : 3600;
 	ret->body = a->body.len ? json_read(a->body.data, a->body.len) : NULL;
+	ret->may_have_executed = answer_is_open(ret);
 }
 
 /* How libcurl failed, and at what: "http://127.0.0.1:8080: Couldn't connect to server". */
@@ -161,10 +201,12 @@ static CURLcode attempt_make(struct cli *cli, const struct call *call, struct re
 	*ret = (struct reply){ 0 };
 	attempt_prepare(&a, cli, call);
 	CURLcode code = curl_easy_perform(cli->curl);
-	if (code == CURLE_OK)
+	if (code == CURLE_OK) {
 		reply_read(ret, cli->curl, &a);
-	else
+	} else {
 		snprintf(ret->error, sizeof(ret->error), "%.200s: %s", cli->url, curl_easy_strerror(code));
+		ret->may_have_executed = is_sent(cli->curl);
+	}
 	attempt_done(&a);
 	return code;
 }
@@ -194,11 +236,12 @@ static void tell_once(bool *told, const struct reply *reply)
 void call_make(struct cli *cli, const struct call *call, struct reply *ret)
 {
 	int64_t give_up_ms = monotonic_ms() + call->patience_ms;
-	bool told = false;
+	bool told = false, may_have_executed = false;
 	for (int failures = 0;; failures++) {
 		CURLcode code = attempt_make(cli, call, ret);
 		int64_t pause_ms = ret->retry_after_s ? ret->retry_after_s * 1000LL : backoff_ms(failures);
-		if (!is_passing(code, ret) || monotonic_ms() + pause_ms > give_up_ms)
+		may_have_executed = ret->may_have_executed |= may_have_executed;
+		if (!is_passing(code, ret) || monotonic_ms() + pause_ms > give_up_ms || pause_ms >= left_ms(call))
 			return;
 		tell_once(&told, ret);
 		reply_done(ret);
@@ -246,13 +289,29 @@ int reply_report(const struct reply *r)
 	return CLI_FAILED;
 }
 
-json_t *node_get(struct cli *cli, const char *path)
+int reply_report_keyed(const struct reply *r, const char *idempotency_key)
+{
+	reply_report(r);
+	if (!r->may_have_executed)
+		return CLI_FAILED;
+	fprintf(stderr, "keyfob: it may have been accepted all the same: --idempotency-key ");
+	print_plain(stderr, idempotency_key);
+	fprintf(stderr, " with the same words asks for it again and never for a second one\n");
+	return CLI_TIMED_OUT;
+}
+
+json_t *node_ask(struct cli *cli, const struct call *call)
 {
 	struct reply r;
-	call_make(cli, &(struct call){ .method = "GET", .path = path, .patience_ms = CALL_PATIENCE_MS }, &r);
+	call_make(cli, call, &r);
 	if (reply_is_fine(&r))
 		return r.body;
 	reply_report(&r);
 	reply_done(&r);
 	return NULL;
+}
+
+json_t *node_get(struct cli *cli, const char *path)
+{
+	return node_ask(cli, &(struct call){ .method = "GET", .path = path, .patience_ms = CALL_PATIENCE_MS });
 }

@@ -17,15 +17,17 @@ struct call {
 	const json_t *body;	     /* NULL: none */
 	const char *idempotency_key; /* NULL: none */
 	const char *if_version;	     /* If-Match; NULL: none */
-	int wait_s;		     /* Prefer: wait=N; 0: none */
+	int wait_s;		     /* Prefer: wait=N, or what is left until `until_ms`; 0: none */
 	int64_t patience_ms;	     /* how long a node that cannot be reached, or is busy, is asked again */
+	int64_t until_ms; /* monotonic: when the caller's time is over: nothing is asked again after it; 0: never */
 };
 
 struct reply {
-	long status;	   /* HTTP; 0: no answer */
-	json_t *body;	   /* NULL: none, or no JSON */
-	int retry_after_s; /* 0: not said */
-	char error[320];   /* why there is no answer, one line */
+	long status;		/* HTTP; 0: no answer */
+	json_t *body;		/* NULL: none, or no JSON */
+	int retry_after_s;	/* 0: not said */
+	char error[320];	/* why there is no answer, one line */
+	bool may_have_executed; /* it went out, and no answer says that nothing came of it */
 };
 
 #define CALL_PATIENCE_MS (10 * 1000)
@@ -37,8 +39,13 @@ void reply_done(struct reply *);
 bool reply_is_fine(const struct reply *);
 /* What went wrong, as one line on standard error; returns CLI_FAILED. */
 int reply_report(const struct reply *);
+/* The same of what must not be done twice: where it may have been done all the same, says so and by which key it is
+ * asked for again, and returns CLI_TIMED_OUT: to a script that is not over. */
+int reply_report_keyed(const struct reply *, const char *idempotency_key);
 
-/* GET; the body, the caller's. NULL: it is reported already. */
+/* Makes the call; the body, the caller's. NULL: it is reported already. */
+json_t *node_ask(struct cli *, const struct call *);
+/* GET, likewise. */
 json_t *node_get(struct cli *, const char *path);
 /* "/v1" and each part, encoded, behind a slash; ends with NULL. The caller frees it. */
 char *node_path(const char *part, ...) __attribute__((sentinel));
@@ -49,6 +56,7 @@ void call_prepare(CURL *, const char *url, struct curl_slist *headers);
 /* Milliseconds, never jumps. */
 int64_t monotonic_ms(void);
 void sleep_ms(int64_t);
+int64_t smaller(int64_t, int64_t);
 /* The delay before attempt `failures` + 1: 200 ms, doubling to 5 s, with jitter. */
 int64_t backoff_ms(int failures);
 

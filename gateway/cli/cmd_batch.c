@@ -30,14 +30,10 @@ static int run(struct cli *cli, const struct invocation *inv)
 static int run_cancel(struct cli *cli, const struct invocation *inv)
 {
 	char *path = node_path("batches", inv->words[0], "cancel", NULL);
-	struct reply r;
+	json_t *batch =
+		node_ask(cli, &(struct call){ .method = "POST", .path = path, .patience_ms = CALL_PATIENCE_MS });
 
-	call_make(cli, &(struct call){ .method = "POST", .path = path, .patience_ms = CALL_PATIENCE_MS }, &r);
 	free(path);
-	json_t *batch = reply_is_fine(&r) ? json_incref(r.body) : NULL;
-	if (!batch)
-		reply_report(&r);
-	reply_done(&r);
 	return show(cli, batch);
 }
 

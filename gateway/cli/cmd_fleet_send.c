@@ -41,49 +41,70 @@ static json_t *body_read(const struct invocation *inv, char *why, size_t why_siz
 	return body;
 }
 
-static json_t *ask(struct cli *cli, const struct call *call)
+static int post(struct cli *cli, const struct invocation *inv, const json_t *body, int64_t until_ms, json_t **ret_batch)
 {
+	char made[UUID_TEXT_SIZE], *path = node_path("fleets", inv->words[0], "commands", NULL);
+	const char *key = option_text(inv, "--idempotency-key", made);
 	struct reply r;
 
-	call_make(cli, call, &r);
-	json_t *batch = reply_is_fine(&r) ? json_incref(r.body) : NULL;
-	if (!batch)
-		reply_report(&r);
-	reply_done(&r);
-	return batch;
-}
-
-static json_t *post(struct cli *cli, const struct invocation *inv, const json_t *body)
-{
-	char key[UUID_TEXT_SIZE], *path = node_path("fleets", inv->words[0], "commands", NULL);
-
-	uuid7_make((int64_t)time(NULL) * 1000000, key);
-	json_t *batch = ask(cli, &(struct call){ .method = "POST",
-					 .path = path,
-					 .body = body,
-					 .idempotency_key = option_text(inv, "--idempotency-key", key),
-					 .patience_ms = CALL_PATIENCE_MS });
+	uuid7_make((int64_t)time(NULL) * 1000000, made);
+	call_make(cli,
+		&(struct call){
+			.method = "POST",
+			.path = path,
+			.body = body,
+			.idempotency_key = key,
+			.patience_ms = CALL_PATIENCE_MS,
+			.until_ms = until_ms,
+		},
+		&r);
 	free(path);
-	return batch;
+	int code = reply_is_fine(&r) ? CLI_FINE : reply_report_keyed(&r, key);
+	if (code == CLI_FINE && !json_text_at(r.body, "id")) {
+		fprintf(stderr, "keyfob: the answer names no batch: is this a Keyfob node?\n");
+		code = CLI_FAILED;
+	}
+	if (code == CLI_FINE)
+		*ret_batch = json_incref(r.body);
+	reply_done(&r);
+	return code;
 }
 
-/* Eats the batch; as it stands in the end, or NULL: it is reported already. */
+static void tell_lost(const json_t *batch)
+{
+	fputs("keyfob: the batch goes on, and how it ends is not known: `keyfob batch ", stderr);
+	print_plain(stderr, json_text_at(batch, "id"));
+	fputs("` tells\n", stderr);
+}
+
+/* Eats the batch; as it was last seen, also when the node is lost: it goes on without us. */
 static json_t *follow(struct cli *cli, json_t *batch, int64_t until_ms)
 {
 	char *path = node_path("batches", json_text_at(batch, "id"), NULL);
 	bool shows = isatty(STDERR_FILENO); /* scripts have the exit code */
 	int64_t pause_ms = POLL_MS_MIN;
+	json_t *seen = batch;
 
-	while (batch && !batch_is_over(batch) && monotonic_ms() < until_ms) {
+	while (seen && !batch_is_over(batch) && monotonic_ms() < until_ms) {
 		if (shows)
 			show_batch_progress(stderr, batch);
-		sleep_ms(pause_ms);
-		pause_ms = pause_ms * 2 < POLL_MS_MAX ? pause_ms * 2 : POLL_MS_MAX;
+		sleep_ms(smaller(pause_ms, until_ms - monotonic_ms()));
+		pause_ms = smaller(pause_ms * 2, POLL_MS_MAX);
+		seen = node_ask(cli, &(struct call){
+					     .method = "GET",
+					     .path = path,
+					     .patience_ms = WAITING_PATIENCE_MS,
+					     .until_ms = until_ms,
+				     });
+		if (!seen)
+			continue;
 		json_decref(batch);
-		batch = ask(cli, &(struct call){ .method = "GET", .path = path, .patience_ms = WAITING_PATIENCE_MS });
+		batch = seen;
 	}
 	if (shows)
 		fputs("\r\x1b[K", stderr);
+	if (!seen)
+		tell_lost(batch);
 	free(path);
 	return batch;
 }
@@ -93,17 +114,19 @@ static int run(struct cli *cli, const struct invocation *inv)
 	char why[160] = "";
 	json_auto_t *body = body_read(inv, why, sizeof(why));
 	int64_t wait_s = option_number(inv, "--wait", 0);
+	int64_t until_ms = wait_s ? monotonic_ms() + wait_s * 1000 : INT64_MAX / 2;
 	bool waits = option_is_given(inv, "--wait");
 
 	if (!body) {
 		fprintf(stderr, "keyfob: %s\n", why);
 		return CLI_USAGE;
 	}
-	json_auto_t *batch = post(cli, inv, body);
-	if (batch && waits)
-		batch = follow(cli, batch, wait_s ? monotonic_ms() + wait_s * 1000 : INT64_MAX / 2);
-	if (!batch)
-		return CLI_FAILED;
+	json_auto_t *batch = NULL;
+	int code = post(cli, inv, body, until_ms, &batch);
+	if (code != CLI_FINE)
+		return code;
+	if (waits)
+		batch = follow(cli, batch, until_ms);
 	if (cli->json)
 		print_json(batch);
 	else
@@ -132,7 +155,8 @@ const struct cli_command CMD_FLEET_SEND = {
 		"\n"
 		"With --wait the exit code is 0 when it succeeded everywhere, 1 when it did not, was stopped or "
 		"canceled, and\n"
-		"3 when TIME passed. To leave it does not end it: `keyfob batch cancel` does.\n",
+		"3 when TIME passed, or the node was lost on the way. To leave it does not end it: `keyfob batch "
+		"cancel` does.\n",
 	.options = options,
 	.words_min = 2,
 	.words_max = 64,

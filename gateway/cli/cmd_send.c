@@ -3,7 +3,8 @@
  *   POST (with an idempotency key, Prefer: wait) ─┬─ settled ──────────────┬─ GET with the timeline ─ verdict
  *                                                 └─ GET, GET, … ─ settled ┘
  *
- * The key is made before the first attempt, so a lost answer is asked for again and never a second command sent. */
+ * The key is made before the first attempt, so a lost answer is asked for again and never a second command sent. A command
+ * that was accepted is shown, however the following ends: a script that was told nothing would send it again. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +37,7 @@ struct sending {
 };
 
 static int send_begin(struct sending *);
-static int send_follow(struct sending *);
+static void send_follow(struct sending *);
 static int send_finish(struct sending *);
 
 static int64_t left_ms(const struct sending *s)
@@ -56,7 +57,7 @@ static int run(struct cli *cli, const struct invocation *inv)
 	s.until_ms = wait_s ? monotonic_ms() + wait_s * 1000 : INT64_MAX / 2;
 	int code = send_begin(&s);
 	if (code == CLI_FINE && s.waits)
-		code = send_follow(&s);
+		send_follow(&s);
 	if (code == CLI_FINE)
 		code = send_finish(&s);
 	json_decref(s.command);
@@ -64,16 +65,11 @@ static int run(struct cli *cli, const struct invocation *inv)
 	return code;
 }
 
-static int prefer_wait_s(const struct sending *s)
-{
-	int64_t left_s = (left_ms(s) + 999) / 1000;
-	return !s->waits ? 0 : left_s < PREFER_WAIT_S_MAX ? (int)left_s : PREFER_WAIT_S_MAX;
-}
-
 static int post(struct sending *s, const json_t *body)
 {
-	char key[UUID_TEXT_SIZE];
-	uuid7_make((int64_t)time(NULL) * 1000000, key);
+	char made[UUID_TEXT_SIZE];
+	uuid7_make((int64_t)time(NULL) * 1000000, made);
+	const char *key = option_text(s->inv, "--idempotency-key", made);
 	char *path = node_path("vehicles", s->inv->words[0], "commands", NULL);
 	struct reply r;
 	call_make(s->cli,
@@ -81,13 +77,14 @@ static int post(struct sending *s, const json_t *body)
 			.method = "POST",
 			.path = path,
 			.body = body,
-			.idempotency_key = option_text(s->inv, "--idempotency-key", key),
-			.wait_s = prefer_wait_s(s),
+			.idempotency_key = key,
+			.wait_s = s->waits ? PREFER_WAIT_S_MAX : 0,
 			.patience_ms = s->waits ? WAITING_PATIENCE_MS : CALL_PATIENCE_MS,
+			.until_ms = s->until_ms,
 		},
 		&r);
 	free(path);
-	int code = reply_is_fine(&r) ? CLI_FINE : reply_report(&r);
+	int code = reply_is_fine(&r) ? CLI_FINE : reply_report_keyed(&r, key);
 	s->command = code == CLI_FINE ? json_incref(r.body) : NULL;
 	reply_done(&r);
 	return code;
@@ -113,17 +110,17 @@ static int send_begin(struct sending *s)
 
 static bool command_renew(struct sending *s)
 {
-	struct reply r;
-	call_make(s->cli, &(struct call){ .method = "GET", .path = s->path, .patience_ms = WAITING_PATIENCE_MS }, &r);
-	bool fine = reply_is_fine(&r);
-	if (fine) {
-		json_decref(s->command);
-		s->command = json_incref(r.body);
-	} else {
-		reply_report(&r);
-	}
-	reply_done(&r);
-	return fine;
+	json_t *command = node_ask(s->cli, &(struct call){
+						   .method = "GET",
+						   .path = s->path,
+						   .patience_ms = WAITING_PATIENCE_MS,
+						   .until_ms = s->until_ms,
+					   });
+	if (!command)
+		return false;
+	json_decref(s->command);
+	s->command = command;
+	return true;
 }
 
 /* Only for someone who looks at a terminal; scripts have the exit code. */
@@ -135,22 +132,29 @@ static void tell_progress(struct sending *s)
 	s->told = v;
 }
 
-static int64_t smaller(int64_t a, int64_t b)
+static void tell_lost(const struct sending *s)
 {
-	return a < b ? a : b;
+	fputs("keyfob: the command was accepted, and how it ends is not known: `keyfob command ", stderr);
+	print_plain(stderr, s->inv->words[0]);
+	fputc(' ', stderr);
+	print_plain(stderr, json_text_at(s->command, "id"));
+	fputs("` tells\n", stderr);
 }
 
-static int send_follow(struct sending *s)
+static void send_follow(struct sending *s)
 {
 	int64_t pause_ms = POLL_MS_MIN;
-	while (!is_settled(s) && left_ms(s) > 0) {
+	bool fine = true;
+	while (fine && !is_settled(s) && left_ms(s) > 0) {
 		tell_progress(s);
 		sleep_ms(smaller(pause_ms, left_ms(s)));
 		pause_ms = smaller(pause_ms * 2, POLL_MS_MAX);
-		if (!command_renew(s))
-			return CLI_FAILED;
+		fine = command_renew(s);
 	}
-	return json_object_get(s->command, "timeline") || command_renew(s) ? CLI_FINE : CLI_FAILED;
+	if (fine && !json_object_get(s->command, "timeline"))
+		fine = command_renew(s);
+	if (!fine && !is_settled(s))
+		tell_lost(s);
 }
 
 static int send_finish(struct sending *s)
@@ -182,7 +186,11 @@ const struct cli_command CMD_SEND = {
 		"With --wait the exit code is 0 when the command succeeded, 1 when it failed, was rejected, expired "
 		"or\n"
 		"was canceled, and 3 when no answer came in time. Without it, 0 means that the node took the "
-		"command.\n",
+		"command.\n"
+		"\n"
+		"3 is also for a node that was lost on the way: the command may be done yet. Standard error has its "
+		"id,\n"
+		"or the idempotency key by which it is asked for again.\n",
 	.options = options,
 	.words_min = 2,
 	.words_max = 64,

@@ -58,7 +58,7 @@ static json_t *patch_read(const char *const *words)
 }
 
 /* A patch that must match a version is not repeated: the second would not match what the first has made. */
-static int change(struct cli *cli, const struct invocation *inv, json_t **ret_state)
+static int change(struct cli *cli, const struct invocation *inv, int64_t until_ms, json_t **ret_state)
 {
 	json_auto_t *patch = patch_read(inv->words + 1);
 	if (!patch)
@@ -71,7 +71,8 @@ static int change(struct cli *cli, const struct invocation *inv, json_t **ret_st
 			.path = path,
 			.body = patch,
 			.if_version = version,
-			.patience_ms = version ? 0 : CALL_PATIENCE_MS },
+			.patience_ms = version ? 0 : CALL_PATIENCE_MS,
+			.until_ms = until_ms },
 		&r);
 	free(path);
 	int code = reply_is_fine(&r) ? CLI_FINE : reply_report(&r);
@@ -81,10 +82,11 @@ static int change(struct cli *cli, const struct invocation *inv, json_t **ret_st
 	return code;
 }
 
-static int look(struct cli *cli, const struct invocation *inv, json_t **ret_state)
+static int look(struct cli *cli, const struct invocation *inv, int64_t until_ms, json_t **ret_state)
 {
 	char *path = node_path("vehicles", inv->words[0], NULL);
-	json_auto_t *vehicle = node_get(cli, path);
+	json_auto_t *vehicle = node_ask(cli,
+		&(struct call){ .method = "GET", .path = path, .patience_ms = CALL_PATIENCE_MS, .until_ms = until_ms });
 	free(path);
 	if (!vehicle)
 		return CLI_FAILED;
@@ -98,19 +100,16 @@ static bool is_reached(const json_t *state)
 	return json_object_size(json_object_get(state, "delta")) == 0;
 }
 
-/* Until the vehicle has reported what is desired. */
-static int wait(struct cli *cli, const struct invocation *inv, json_t **state)
+/* Until the vehicle has reported what is desired. What it was when the node was lost is shown: the wish stays. */
+static int wait(struct cli *cli, const struct invocation *inv, int64_t until_ms, json_t **state)
 {
-	int64_t seconds = option_number(inv, "--wait", 0);
-	int64_t until_ms = monotonic_ms() + (seconds ? seconds : WAIT_S) * 1000;
-	int code = CLI_FINE;
-	while (code == CLI_FINE && !is_reached(*state)) {
-		if (monotonic_ms() >= until_ms)
+	while (!is_reached(*state)) {
+		int64_t left_ms = until_ms - monotonic_ms();
+		sleep_ms(smaller(LOOK_MS, left_ms));
+		if (left_ms <= 0 || look(cli, inv, until_ms, state) != CLI_FINE)
 			return CLI_TIMED_OUT;
-		sleep_ms(LOOK_MS);
-		code = look(cli, inv, state);
 	}
-	return code;
+	return CLI_FINE;
 }
 
 static void print_state(const json_t *state)
@@ -124,9 +123,12 @@ static void print_state(const json_t *state)
 static int run(struct cli *cli, const struct invocation *inv)
 {
 	json_auto_t *state = NULL;
-	int code = inv->word_count > 1 ? change(cli, inv, &state) : look(cli, inv, &state);
-	if (code == CLI_FINE && option_is_given(inv, "--wait"))
-		code = wait(cli, inv, &state);
+	bool waits = option_is_given(inv, "--wait");
+	int64_t wait_s = option_number(inv, "--wait", 0);
+	int64_t until_ms = waits ? monotonic_ms() + (wait_s ? wait_s : WAIT_S) * 1000 : 0;
+	int code = inv->word_count > 1 ? change(cli, inv, until_ms, &state) : look(cli, inv, until_ms, &state);
+	if (code == CLI_FINE && waits)
+		code = wait(cli, inv, until_ms, &state);
 	if (code != CLI_FINE && code != CLI_TIMED_OUT)
 		return code;
 	if (cli->json)

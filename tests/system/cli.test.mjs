@@ -119,6 +119,80 @@ test('send --wait=1 gives up after a second with 3 and shows how things stand', 
 	assert.equal(node.requests[0].headers.prefer, 'wait=1');
 });
 
+// What a script sees when its node is lost: `answer` is as of scriptedNode; how long it took.
+async function timed(node, args) {
+	const begun = Date.now();
+	const said = await keyfob(node, args);
+	return { ...said, ms: Date.now() - begun };
+}
+const waits = (code, { err }, pattern) => (assert.equal(code, 3, err), assert.match(err, pattern));
+
+test('--wait=1 is over in time when the node hangs, and a request that nobody answered may have been accepted', async () => {
+	for (const args of [['send', 'CAR1', 'doors.lock'], ['fleet', 'send', 'F1', 'doors.lock']]) {
+		const node = await scriptedNode(() => {});
+		const said = await timed(node, [...args, '--wait=1', '-o', 'json']);
+		waits(said.code, said, /may have been accepted/);
+		assert.ok(said.ms < 5000, `${said.ms}`);
+		assert.equal(said.out, '');
+		assert.equal(node.requests.length, 1);
+		assert.ok(said.err.includes(node.requests[0].headers['idempotency-key']), said.err);
+	}
+});
+
+test('--wait=1 is over in time when the node is away or busy, and then nothing was accepted', async () => {
+	const away = await timed({ url: 'http://127.0.0.1:9' }, ['send', 'CAR1', 'doors.lock', '--wait=1']);
+	assert.equal(away.code, 1);
+	assert.ok(away.ms < 3000, `${away.ms}`);
+	assert.doesNotMatch(away.err, /may have been accepted/);
+	const busy = await scriptedNode((request, response) => response.writeHead(429, { 'retry-after': '1' }).end('{}'));
+	assert.equal((await timed(busy, ['send', 'CAR1', 'doors.lock', '--wait=1'])).code, 1);
+	assert.equal(busy.requests.length, 1, 'nothing is sent when the time is over');
+});
+
+test('send --wait asks the node to wait for what is left', async () => {
+	const node = await scriptedNode((request, response, n) => {
+		if (n === 0) response.writeHead(503, { 'retry-after': '2' }).end('{}');
+		else json(response, 202, command('succeeded', { timeline: [] }));
+	});
+	assert.equal((await keyfob(node, ['send', 'CAR1', 'doors.lock', '--wait=3'])).code, 0);
+	assert.deepEqual(node.requests.map(({ headers }) => headers.prefer), ['wait=3', 'wait=1']);
+});
+
+test('send tells which answers leave it open whether the command was accepted', async () => {
+	for (const [status, body, wanted] of [[500, { title: 'the node failed', may_have_executed: true }, 3], [500, { title: 'the node failed', may_have_executed: false }, 1], [500, {}, 3], [404, { title: 'no such vehicle' }, 1]]) {
+		const node = await scriptedNode((request, response) => json(response, status, body));
+		const { code, err } = await keyfob(node, ['send', 'CAR1', 'doors.lock', '--idempotency-key', 'k1']);
+		assert.equal(code, wanted, `${status} ${JSON.stringify(body)}`);
+		assert.equal(/may have been accepted.*--idempotency-key k1 /.test(err), wanted === 3, err);
+	}
+});
+
+// The first answer accepts; `later` is what becomes of the others.
+const losses = {
+	'hangs': () => {},
+	'is gone': (response, server) => (server.close(), server.closeAllConnections()),
+	'takes the token no more': (response) => json(response, 401, { title: 'a valid bearer token is required' }),
+};
+for (const [loss, later] of Object.entries(losses))
+	test(`an accepted command is shown when the node ${loss}`, async () => {
+		for (const [args, accepted] of [[['send', 'CAR1', 'doors.lock'], command('waiting')], [['fleet', 'send', 'F1', 'doors.lock'], { id, fleet_id: 'F1', name: 'doors.lock', state: 'running', total: 2, counts: { waiting: 2 } }]]) {
+			const node = await scriptedNode((request, response, n) => (n === 0 ? json(response, 202, accepted) : later(response, nodes.at(-1))));
+			const said = await timed(node, [...args, '--wait=2', '-o', 'json']);
+			waits(said.code, said, new RegExp(`how it ends is not known: .*${id}`));
+			assert.ok(said.ms < 6000, `${said.ms}`);
+			assert.deepEqual(JSON.parse(said.out), accepted);
+		}
+	});
+
+test('state --wait=1 is over in time when the node hangs, and shows what it was', async () => {
+	const state = { reported: { on: false }, desired: { on: true }, delta: { on: true } };
+	const node = await scriptedNode((request, response) => request.method === 'PATCH' && json(response, 200, state));
+	const { code, out, ms } = await timed(node, ['state', 'CAR1', 'on=true', '--wait=1', '-o', 'json']);
+	assert.equal(code, 3);
+	assert.deepEqual(JSON.parse(out), state);
+	assert.ok(ms < 5000, `${ms}`);
+});
+
 test('a problem is one line', async () => {
 	const problem = { type: 'urn:keyfob:problem:command-already-sent', title: 'it may have left', status: 409, detail: 'sent at \u001b[31mnoon', user_message: 'Too late.' };
 	const node = await scriptedNode((request, response) => json(response, 409, problem));
