@@ -105,6 +105,13 @@ static const char *keys_refused(const struct config *config, struct config_error
 	return NULL;
 }
 
+static const char *advice_on(const char *file)
+{
+	return access(file, R_OK) == 0
+		       ? "mend that line; keyfob.yaml(5) has every setting"
+		       : "--config FILE says where it is; its user may read it: sudo -u keyfob keyfob doctor";
+}
+
 /* What `keyfobd --check-config` looks at. NULL: nothing else can be looked at. */
 static const struct config *check_configuration(struct report *report, const char *file)
 {
@@ -118,8 +125,7 @@ static const struct config *check_configuration(struct report *report, const cha
 		find(report, "configuration", VERDICT_WARNING, "take it out, or spell it as docs/configuration.md does",
 			"%s", config->warnings.items[i]);
 	if (why)
-		find(report, "configuration", VERDICT_FAILED, "mend that line; keyfob.yaml(5) has every setting", "%s",
-			why);
+		find(report, "configuration", VERDICT_FAILED, advice_on(file), "%s", why);
 	else
 		find(report, "configuration", VERDICT_OK, "", "%s", file);
 	if (!why)

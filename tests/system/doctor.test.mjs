@@ -111,8 +111,9 @@ test('for people it is a line for each check', async () => {
 test('the configuration, and files that others can read', async () => {
 	const bad = join(folder, 'bad.yaml');
 	writeFileSync(bad, 'htpt: {}\n');
-	const report = await finds('configuration', 'failed', /bad\.yaml:1: htpt: is not a known key; is http meant\?/, { file: bad });
+	const report = await finds('configuration', 'failed', /bad\.yaml:1: htpt: is not a known key; is http meant\? - mend that line/, { file: bad });
 	assert.equal(report.checks.length, 1, 'nothing else can be looked at');
+	await finds('configuration', 'failed', /nowhere\.yaml: cannot be read: No such file.* - --config FILE says where it is; .*sudo -u keyfob/, { file: join(folder, 'nowhere.yaml') });
 	await finds('configuration', 'warning', /KEYFOB_DATABSE_URL/, { config: {}, env: { KEYFOB_DATABSE_URL: 'x' } });
 	const open = await configuration({});
 	chmodSync(open, 0o644);
