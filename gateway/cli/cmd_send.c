@@ -177,10 +177,11 @@ const struct cli_command CMD_SEND = {
 	.name = "send",
 	.arguments = "VEHICLE NAME [key=value…]",
 	.summary = "send a command to a vehicle",
-	.help = "Parameters are read as JSON where they are true, false, a number or a quoted string, else as text:\n"
+	.help = "Parameters are read as JSON where they are true, false, a number or a quoted string "
+		"('pin=\"1234\"'), else as text:\n"
 		"  keyfob send WKF00000000000001 doors.unlock door=driver --wait\n"
 		"  keyfob send WKF00000000000001 climate.start temperature=21.5 minutes=10\n"
-		"  keyfob send WKF00000000000001 valet.start 'pin=\"0420\"'\n"
+		"  keyfob send WKF00000000000001 lights.flash times=5 --ttl 10s --no-wake\n"
 		"\n"
 		"Times are seconds, or have a unit: 30s, 5m, 24h.\n"
 		"With --wait the exit code is 0 when the command succeeded, 1 when it failed, was rejected, expired "

@@ -80,6 +80,12 @@ test('the first steps lead to a command that a vehicle of one’s own has answer
 	await untilState(own, 'disconnected');
 });
 
+test('the examples of `keyfob send --help` are for the example catalogue', options, async () => {
+	const examples = (await run(join(build, 'bin/keyfob'), ['send', '--help'])).match(/^ {2}keyfob send .*$/gm);
+	assert.ok(examples.length >= 3);
+	for (const example of examples) await run('bash', shell(`build/bin/${example.trim()}`));
+});
+
 test('the guide for app developers: by curl, and by the client', options, async () => {
 	const { said } = await follow('docs/app-guide.md');
 	assert.match(said, /"grants" ?: ?\[/);
