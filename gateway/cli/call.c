@@ -194,7 +194,23 @@ static void reply_read(struct reply *ret, CURL *curl, const struct attempt *a)
 	ret->may_have_executed = answer_is_open(ret);
 }
 
-/* How libcurl failed, and at what: "http://127.0.0.1:8080: Couldn't connect to server". */
+void transfer_error_write(const struct cli *cli, int code, char out[TRANSFER_ERROR_SIZE])
+{
+	static const struct {
+		CURLcode code;
+		const char *advice;
+	} rows[] = {
+		{ CURLE_PEER_FAILED_VERIFICATION, "; SSL_CERT_FILE names the authorities to trust" },
+		{ CURLE_SSL_CACERT_BADFILE, "; SSL_CERT_FILE names the authorities to trust" },
+		{ CURLE_SSL_CONNECT_ERROR, "; https:// is for a node with TLS" },
+	};
+	const char *advice = "";
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if ((int)rows[i].code == code)
+			advice = rows[i].advice;
+	snprintf(out, TRANSFER_ERROR_SIZE, "%.200s: %s%s", cli->url, curl_easy_strerror((CURLcode)code), advice);
+}
+
 static CURLcode attempt_make(struct cli *cli, const struct call *call, struct reply *ret)
 {
 	struct attempt a = { 0 };
@@ -204,7 +220,7 @@ static CURLcode attempt_make(struct cli *cli, const struct call *call, struct re
 	if (code == CURLE_OK) {
 		reply_read(ret, cli->curl, &a);
 	} else {
-		snprintf(ret->error, sizeof(ret->error), "%.200s: %s", cli->url, curl_easy_strerror(code));
+		transfer_error_write(cli, code, ret->error);
 		ret->may_have_executed = is_sent(cli->curl);
 	}
 	attempt_done(&a);
@@ -272,6 +288,8 @@ static void problem_report(const struct reply *r)
 	if (user_message)
 		text_addf(&line, " (%s)", user_message);
 	text_addf(&line, " [%ld]", r->status);
+	if (r->status == 401)
+		text_add(&line, "; the token is KEYFOB_TOKEN, or else from .keyfob/run/env");
 	fputs("keyfob: ", stderr);
 	print_plain(stderr, line.data);
 	fputc('\n', stderr);

@@ -22,12 +22,14 @@ struct call {
 	int64_t until_ms; /* monotonic: when the caller's time is over: nothing is asked again after it; 0: never */
 };
 
+#define TRANSFER_ERROR_SIZE 400
+
 struct reply {
-	long status;		/* HTTP; 0: no answer */
-	json_t *body;		/* NULL: none, or no JSON */
-	int retry_after_s;	/* 0: not said */
-	char error[320];	/* why there is no answer, one line */
-	bool may_have_executed; /* it went out, and no answer says that nothing came of it */
+	long status;			 /* HTTP; 0: no answer */
+	json_t *body;			 /* NULL: none, or no JSON */
+	int retry_after_s;		 /* 0: not said */
+	char error[TRANSFER_ERROR_SIZE]; /* why there is no answer, one line */
+	bool may_have_executed;		 /* it went out, and no answer says that nothing came of it */
 };
 
 #define CALL_PATIENCE_MS (10 * 1000)
@@ -53,6 +55,8 @@ char *node_path(const char *part, ...) __attribute__((sentinel));
 struct curl_slist *call_headers(const struct cli *);
 /* What every transfer is given: TLS, no signals, no surprises. */
 void call_prepare(CURL *, const char *url, struct curl_slist *headers);
+/* How libcurl failed (CURLcode), and what to do: "http://127.0.0.1:8080: Couldn't connect to server". */
+void transfer_error_write(const struct cli *, int code, char out[TRANSFER_ERROR_SIZE]);
 /* Milliseconds, never jumps. */
 int64_t monotonic_ms(void);
 void sleep_ms(int64_t);

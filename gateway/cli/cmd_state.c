@@ -114,6 +114,12 @@ static int wait(struct cli *cli, const struct invocation *inv, int64_t until_ms,
 
 static void print_state(const json_t *state)
 {
+	if (json_object_size(json_object_get(state, "reported")) +
+			json_object_size(json_object_get(state, "desired")) ==
+		0) {
+		puts("nothing is reported, and nothing desired");
+		return;
+	}
 	struct table *t = table_new(2, 0);
 	state_add(t, state);
 	table_print(t);

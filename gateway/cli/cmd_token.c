@@ -13,6 +13,8 @@
 #include "gateway/cli/print.h"
 #include "gateway/cli/signing_key.h"
 
+#define SCOPES "vehicles:read commands:write" /* a token of none is good for nothing */
+
 static char *path_in(const struct invocation *inv, const char *name)
 {
 	struct text path = { 0 };
@@ -114,8 +116,7 @@ static json_t *claims_of(const struct invocation *inv)
 			(json_int_t)now_s, "exp", (json_int_t)(now_s + option_number(inv, "--ttl", 86400)), "jti", id);
 	if (!claims)
 		return NULL;
-	if (option_is_given(inv, "--scope"))
-		json_object_set_new(claims, "scope", json_string(option_text(inv, "--scope", "")));
+	json_object_set_new(claims, "scope", json_string(option_text(inv, "--scope", SCOPES)));
 	if (auth_time_add(claims, inv, now_s))
 		return claims;
 	json_decref(claims);
@@ -147,6 +148,8 @@ static int run_mint(struct cli *cli, const struct invocation *inv)
 	char *file = path_in(inv, "key.pem");
 	struct signing_key *key = signing_key_read(file, why, sizeof(why));
 	int code = key ? mint(inv, key, cli->json) : fail(why);
+	if (!key)
+		fprintf(stderr, "keyfob: `keyfob token init` makes a key, and --dir says where one is\n");
 	signing_key_free(key);
 	free(file);
 	return code;
@@ -175,7 +178,8 @@ const struct cli_command CMD_TOKEN_INIT = {
 static const struct option mint_options[] = {
 	{ "--dir", OPTION_TEXT, "DIR", "where `token init` has put the key (this folder)" },
 	{ "--subject", OPTION_TEXT, "SUBJECT", "whose token it is" },
-	{ "--scope", OPTION_TEXT, "SCOPES", "vehicles:read, commands:write, keyfob:admin, parted by spaces" },
+	{ "--scope", OPTION_TEXT, "SCOPES",
+		"vehicles:read, commands:write, keyfob:admin, parted by spaces (" SCOPES ")" },
 	{ "--ttl", OPTION_DURATION, "TIME", "how long it is good (24h)" },
 	{ "--issuer", OPTION_TEXT, "URL", "the configured issuer (https://keyfob.localhost)" },
 	{ "--audience", OPTION_TEXT, "NAME", "the configured audience (keyfob)" },

@@ -168,7 +168,9 @@ static void on_done(struct stream *s, CURLcode code)
 		on_refused(s, status);
 	else if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL ||
 		 code == CURLE_PEER_FAILED_VERIFICATION) {
-		fprintf(stderr, "keyfob: %s: %s\n", s->watch->cli->url, curl_easy_strerror(code));
+		char why[TRANSFER_ERROR_SIZE];
+		transfer_error_write(s->watch->cli, code, why);
+		fprintf(stderr, "keyfob: %s\n", why);
 		stream_end(s);
 	} else
 		stream_rest(s, code == CURLE_OK ? "the node closed the stream" : curl_easy_strerror(code));

@@ -2,6 +2,8 @@
 #include "gateway/cli/listing.h"
 
 #include <curl/curl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/json.h"
@@ -59,10 +61,14 @@ int listing_show(
 	json_auto_t *list = listing_read(cli, path, filter, limit);
 	if (!list)
 		return CLI_FAILED;
-	if (cli->json)
+	if (cli->json) {
 		print_json(list);
-	else
-		print(json_object_get(list, "items"));
+		return CLI_FINE;
+	}
+	print(json_object_get(list, "items"));
+	fflush(stdout); /* so that this stands below the list */
+	if (json_is_string(json_object_get(list, "next_cursor")))
+		fprintf(stderr, "keyfob: there are more: --limit N shows more than %" PRId64 "\n", limit);
 	return CLI_FINE;
 }
 

@@ -74,6 +74,12 @@ static void line_read(struct target *t, char *line)
 		set(&t->authorities, value);
 }
 
+static void strip_slashes(char *url)
+{
+	for (size_t len = strlen(url); len > 0 && url[len - 1] == '/'; len--)
+		url[len - 1] = '\0';
+}
+
 static struct target target_of_file(void)
 {
 	struct target t = { 0 };
@@ -85,13 +91,9 @@ static struct target target_of_file(void)
 	free(line);
 	if (file)
 		fclose(file);
+	if (t.url)
+		strip_slashes(t.url);
 	return t;
-}
-
-static void strip_slashes(char *url)
-{
-	for (size_t len = strlen(url); len > 0 && url[len - 1] == '/'; len--)
-		url[len - 1] = '\0';
 }
 
 static void forget(char **member)
@@ -103,13 +105,16 @@ static void forget(char **member)
 /* The environment's values over the file's. What the file says of its node is never said to another. */
 static void target_override(struct target *t)
 {
-	const char *url = getenv("KEYFOB_URL"), *token = getenv("KEYFOB_TOKEN");
-	bool is_other_node = url && *url && (!t->url || strcmp(t->url, url) != 0);
-	if (is_other_node) {
+	const char *given = getenv("KEYFOB_URL"), *token = getenv("KEYFOB_TOKEN");
+	char *url = given && *given ? memory_need(strdup(given)) : NULL;
+	if (url)
+		strip_slashes(url);
+	if (url && (!t->url || strcmp(t->url, url) != 0)) {
 		set(&t->url, url);
 		forget(&t->token);
 		forget(&t->authorities);
 	}
+	free(url);
 	if (token && *token)
 		set(&t->token, token);
 }
@@ -136,7 +141,6 @@ bool target_find(char **ret_url, char **ret_token, char *ret_why, size_t why_siz
 		free(t.token);
 		return false;
 	}
-	strip_slashes(t.url);
 	*ret_url = t.url;
 	*ret_token = t.token;
 	return true;
