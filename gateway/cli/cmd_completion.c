@@ -4,7 +4,7 @@
 
 #include "gateway/cli/commands.h"
 
-/* Finds the command's words among those before the cursor, as main.c does; -o alone takes the next word for its value. */
+/* Finds the command's words among those before the cursor; of options in front of them it knows -o alone. */
 static const char head[] =
 	"# bash completion for keyfob, from its own table of commands.\n"
 	"_keyfob() {\n"

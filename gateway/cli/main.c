@@ -57,12 +57,22 @@ static bool is_word(const char *arg)
 	return arg[0] != '-' || arg[1] == '\0';
 }
 
-/* Options that take their value as the next word must be skipped over to find the command's name: there is only -o. */
-static size_t next_word(char **argv, size_t argc, size_t from)
+/* What options take for their value is no word of the command's name. */
+static size_t next_word(const struct option *options, char **argv, size_t argc, size_t from)
 {
 	while (from < argc && !is_word(argv[from]))
-		from += strcmp(argv[from], "-o") == 0 ? 2 : 1;
+		from += option_takes_next(options, argv[from]) ? 2 : 1;
 	return from < argc ? from : argc;
+}
+
+static void options_join(const struct cli_command *c, struct option out[OPTIONS_MAX])
+{
+	size_t count = 0;
+	for (const struct option *o = c->options; o && o->name; o++)
+		out[count++] = *o;
+	for (const struct option *o = CLI_EVERYWHERE; o->name; o++)
+		out[count++] = *o;
+	out[count] = (struct option){ 0 };
 }
 
 static void take_out(char **argv, size_t *argc, size_t at)
@@ -79,19 +89,25 @@ static bool has_name(const struct cli_command *c, const char *first, const char 
 	return c->name[len] == '\0' || (c->name[len] == ' ' && second && strcmp(c->name + len + 1, second) == 0);
 }
 
-/* Takes the name's words out of `argv`. */
+/* Takes the name's words out of `argv`, where they are this command's by its own options. */
+static bool name_take(const struct cli_command *c, char **argv, size_t *argc)
+{
+	struct option options[OPTIONS_MAX];
+	options_join(c, options);
+	size_t first = next_word(options, argv, *argc, 0), second = next_word(options, argv, *argc, first + 1);
+	if (first >= *argc || !has_name(c, argv[first], second < *argc ? argv[second] : NULL))
+		return false;
+	if (strchr(c->name, ' '))
+		take_out(argv, argc, second);
+	take_out(argv, argc, first);
+	return true;
+}
+
 static const struct cli_command *command_take(char **argv, size_t *argc)
 {
-	size_t first = next_word(argv, *argc, 0), second = next_word(argv, *argc, first + 1);
-	if (first >= *argc)
-		return NULL;
 	for (size_t i = 0; i < CLI_COMMAND_COUNT; i++) {
-		if (!has_name(CLI_COMMANDS[i], argv[first], second < *argc ? argv[second] : NULL))
-			continue;
-		if (strchr(CLI_COMMANDS[i]->name, ' '))
-			take_out(argv, argc, second);
-		take_out(argv, argc, first);
-		return CLI_COMMANDS[i];
+		if (name_take(CLI_COMMANDS[i], argv, argc))
+			return CLI_COMMANDS[i];
 	}
 	return NULL;
 }
@@ -146,17 +162,6 @@ static int invoke(const struct cli_command *c, const struct invocation *inv)
 	return c->is_local ? c->run(&cli, inv) : run_on_node(c, &cli, inv);
 }
 
-static size_t options_join(const struct cli_command *c, struct option out[OPTIONS_MAX])
-{
-	size_t count = 0;
-	for (const struct option *o = c->options; o && o->name; o++)
-		out[count++] = *o;
-	for (const struct option *o = CLI_EVERYWHERE; o->name; o++)
-		out[count++] = *o;
-	out[count] = (struct option){ 0 };
-	return count;
-}
-
 static int run(const struct cli_command *c, size_t argc, char **argv)
 {
 	struct option options[OPTIONS_MAX];
@@ -179,32 +184,35 @@ static bool has_argument(char **argv, size_t argc, const char *wanted)
 }
 
 /* "token" alone names no command, but begins two. */
-static int unknown_command(const char *word)
+static bool print_begun(FILE *file, const char *word)
 {
 	size_t len = strlen(word), begun = 0;
-	fprintf(stderr, "keyfob: there is no command `%.64s`\n", word);
 	for (size_t i = 0; i < CLI_COMMAND_COUNT; i++) {
 		if (strncmp(CLI_COMMANDS[i]->name, word, len) != 0 || CLI_COMMANDS[i]->name[len] != ' ')
 			continue;
-		print_usage(stderr, CLI_COMMANDS[i]);
+		print_usage(file, CLI_COMMANDS[i]);
 		begun++;
 	}
-	if (!begun)
+	return begun > 0;
+}
+
+static int unknown_command(const char *word)
+{
+	fprintf(stderr, "keyfob: there is no command `%.64s`\n", word);
+	if (!print_begun(stderr, word))
 		fputs("`keyfob --help` lists them.\n", stderr);
 	return CLI_USAGE;
 }
 
 static int run_without_command(size_t argc, char **argv)
 {
-	size_t word = next_word(argv, argc, 0);
-	if (has_argument(argv, argc, "--help") || (word < argc && strcmp(argv[word], "help") == 0)) {
-		print_overview(stdout);
-		return CLI_FINE;
-	}
-	if (word < argc)
-		return unknown_command(argv[word]);
-	print_overview(stderr);
-	return CLI_USAGE;
+	size_t at = next_word(CLI_EVERYWHERE, argv, argc, 0);
+	const char *word = at < argc && strcmp(argv[at], "help") != 0 ? argv[at] : NULL;
+	bool helps = (at < argc && !word) || has_argument(argv, argc, "--help");
+	if (word)
+		return helps && print_begun(stdout, word) ? CLI_FINE : unknown_command(word);
+	print_overview(helps ? stdout : stderr);
+	return helps ? CLI_FINE : CLI_USAGE;
 }
 
 /* A script that closes our output ends us, silently, as it ends any filter. What could not be written is a failure. */

@@ -53,23 +53,34 @@ static bool value_take(struct cursor *c, const struct option *o, const char *tex
 	return refuse(c, is_number ? "%s wants a number from 1 on" : "%s wants a time: 30, 30s, 5m, 24h", o->name);
 }
 
-static const struct option *option_named(const struct invocation *inv, const char *text, size_t len)
+static const struct option *option_named(const struct option *options, const char *text, size_t len)
 {
-	for (const struct option *o = inv->options; o && o->name; o++)
+	for (const struct option *o = options; o && o->name; o++)
 		if (strlen(o->name) == len && memcmp(o->name, text, len) == 0)
 			return o;
 	return NULL;
 }
 
+static bool stands_alone(const struct option *o)
+{
+	return o->kind == OPTION_FLAG || o->kind == OPTION_MAYBE_DURATION;
+}
+
+bool option_takes_next(const struct option *options, const char *word)
+{
+	const struct option *o = option_named(options, word, strlen(word));
+	return o && !stands_alone(o);
+}
+
 static bool option_take(struct cursor *c)
 {
 	const char *word = *c->at++, *equals = strchr(word, '=');
-	const struct option *o = option_named(c->inv, word, equals ? (size_t)(equals - word) : strlen(word));
+	const struct option *o = option_named(c->inv->options, word, equals ? (size_t)(equals - word) : strlen(word));
 	if (!o)
 		return refuse(c, "there is no option %s", word);
 	if (equals)
 		return o->kind == OPTION_FLAG ? refuse(c, "%s takes no value", o->name) : value_take(c, o, equals + 1);
-	if (o->kind == OPTION_FLAG || o->kind == OPTION_MAYBE_DURATION) {
+	if (stands_alone(o)) {
 		c->inv->given[o - c->inv->options].is_given = true;
 		return true;
 	}
@@ -113,7 +124,7 @@ void invocation_done(struct invocation *inv)
 
 static const struct option_given *given(const struct invocation *inv, const char *name)
 {
-	const struct option *o = option_named(inv, name, strlen(name));
+	const struct option *o = option_named(inv->options, name, strlen(name));
 	assert(o);
 	return &inv->given[o - inv->options];
 }

@@ -41,6 +41,8 @@ struct invocation {
 bool invocation_read(
 	struct invocation *ret, const struct option *options, size_t argc, char **argv, char *ret_why, size_t why_size);
 void invocation_done(struct invocation *);
+/* `word` is an option of the table whose value is the next word. */
+bool option_takes_next(const struct option *options, const char *word);
 
 /* `name` must be in the table. */
 bool option_is_given(const struct invocation *, const char *name);

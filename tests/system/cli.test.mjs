@@ -3,11 +3,13 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { after, test } from 'node:test';
 import { createLocalJWKSet, jwtVerify } from 'jose';
+import { makeAuthority } from './certificates.mjs';
 import { build } from './children.mjs';
 
 const program = join(build, 'bin/keyfob');
@@ -229,6 +231,41 @@ test('lists are read to their end, and nothing in them steers the terminal', asy
 	]);
 });
 
+test('a list that was cut says so, and one that was not does not', async () => {
+	const node = await scriptedNode((request, response) => json(response, 200, { items: [command('sent')], next_cursor: request.url.includes('/CAR1/') ? 'c1' : null }));
+	const cut = await keyfob(node, ['commands', 'CAR1', '--limit', '1']);
+	assert.equal(cut.code, 0);
+	assert.equal(cut.err, 'keyfob: there are more: --limit N shows more than 1\n');
+	assert.equal((await keyfob(node, ['commands', 'CAR2', '--limit', '1'])).err, '');
+	const whole = await keyfob(node, ['commands', 'CAR1', '--limit', '1', '-o', 'json']);
+	assert.equal(whole.err, '');
+	assert.equal(JSON.parse(whole.out).next_cursor, 'c1');
+});
+
+test('state says when there is nothing of it', async () => {
+	const node = await scriptedNode((request, response) => json(response, 200, { vehicle_id: 'CAR1', state: { reported: {}, desired: {}, delta: {} } }));
+	const { code, out } = await keyfob(node, ['state', 'CAR1']);
+	assert.equal(code, 0);
+	assert.equal(out, 'nothing is reported, and nothing desired\n');
+});
+
+test('a token that is refused, and a certificate: where to look', async () => {
+	const node = await scriptedNode((request, response) => json(response, 401, { title: 'a valid bearer token is required', status: 401 }));
+	const refused = await keyfob(node, ['vehicles']);
+	assert.equal(refused.code, 1);
+	assert.equal(refused.err, 'keyfob: a valid bearer token is required [401]; the token is KEYFOB_TOKEN, or else from .keyfob/run/env\n');
+	const { certificate, key } = makeAuthority('cli').issue('node');
+	const server = createTlsServer({ cert: readFileSync(certificate), key: readFileSync(key) }, (request, response) => response.end('{}'));
+	nodes.push(server);
+	await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
+	const tls = { url: `https://127.0.0.1:${server.address().port}` };
+	for (const words of [['vehicles'], ['watch', 'CAR1']]) {
+		const { code, err } = await keyfob(tls, words, { env: { SSL_CERT_FILE: '/etc/ssl/certs/ca-certificates.crt' } });
+		assert.equal(code, 1);
+		assert.match(err, /SSL_CERT_FILE names the authorities to trust/);
+	}
+});
+
 const event = (vehicle, seq) => ({ vehicle_id: vehicle, seq, type: 'command.updated', time: at(seq), data: command('sent') });
 const frame = (type, seq, data) => `event: ${type}\nid: e1:${seq}\ndata: ${JSON.stringify(data)}\n\n`;
 
@@ -284,6 +321,9 @@ test('the node is found in .keyfob/run/env above, but its token goes to no other
 	assert.equal(node.requests[0].url, '/v1/vehicles?limit=200');
 	await keyfob(null, ['vehicles'], { cwd: deep, env: { KEYFOB_TOKEN: 'mine' } });
 	assert.equal(node.requests[1].headers.authorization, 'Bearer mine');
+	assert.equal((await keyfob(null, ['vehicles'], { cwd: deep, env: { KEYFOB_URL: `${node.url}//` } })).code, 0, 'the same node');
+	assert.equal(node.requests[2].headers.authorization, 'Bearer from-file');
+	assert.equal(node.requests[2].url, '/v1/vehicles?limit=200');
 	const other = await keyfob(null, ['vehicles'], { cwd: deep, env: { KEYFOB_URL: 'http://127.0.0.1:9' } });
 	assert.equal(other.code, 2);
 	assert.match(other.err, /KEYFOB_TOKEN is not set/);
@@ -308,6 +348,16 @@ for (const alg of ['ES256', 'RS256'])
 		assert.equal(payload.exp - payload.iat, 7200);
 		assert.equal(payload.auth_time, payload.iat);
 	});
+
+test('token mint without a key or scopes', async () => {
+	const missing = await keyfob(null, ['token', 'mint', '--subject', 'alice', '--dir', join(scratch, 'nowhere')]);
+	assert.equal(missing.code, 1);
+	assert.match(missing.err, /nowhere\/key\.pem: No such file[^]*`keyfob token init` makes a key, and --dir says where one is/);
+	const dir = join(scratch, 'plain');
+	assert.equal((await keyfob(null, ['token', '--dir', dir, 'init'])).code, 0, 'options may stand between the words of a command');
+	const { out } = await keyfob(null, ['--dir', dir, 'token', '-o', 'json', 'mint', '--subject', 'alice']);
+	assert.equal(JSON.parse(out).claims.scope, 'vehicles:read commands:write');
+});
 
 test('alerts and nodes: listed for those who run them', async () => {
 	const alert = { vehicle_id: 'CAR1', fleet_id: 'F1', time: at(0), seq: 7, kind: 'refusals', count: 30, window_seconds: 300, subject: 'mallory' };
@@ -391,9 +441,15 @@ test('webhooks: listed, made once with a secret that is shown, removed, and thei
 test('wrong usage is 2, help is 0', async () => {
 	for (const args of [[], ['fly'], ['token'], ['send', 'CAR1'], ['vehicle', 'a', 'b'], ['send', 'CAR1', 'x', '--ttl', 'soon'], ['vehicles', '--nope'], ['vehicles', '-o', 'xml'], ['token', 'mint'], ['vehicles']])
 		assert.equal((await keyfob(null, args)).code, 2, args.join(' '));
+	for (const args of [['help', 'fly'], ['fly', '--help'], ['--help', 'fly']]) {
+		const { code, out, err } = await keyfob(null, args);
+		assert.deepEqual([code, out], [2, ''], args.join(' '));
+		assert.match(err, /there is no command `fly`/);
+	}
+	assert.match((await keyfob(null, ['help', 'token'])).out, /^usage: keyfob token init[^]*\nusage: keyfob token mint/);
 	const node = { url: 'http://127.0.0.1:9' };
 	assert.equal((await keyfob(node, ['send', 'CAR1', 'x', 'door'])).code, 2);
-	for (const args of [['--help'], ['help'], ['help', 'send'], ['send', '--help'], ['token', 'mint', '--help'], ['--version']]) {
+	for (const args of [['--help'], ['help'], ['help', 'send'], ['help', 'token'], ['token', '--help'], ['send', '--help'], ['token', 'mint', '--help'], ['--version']]) {
 		const { code, out } = await keyfob(null, args);
 		assert.equal(code, 0, args.join(' '));
 		assert.match(out, /keyfob/);
