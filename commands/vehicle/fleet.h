@@ -16,8 +16,7 @@ struct journal;
 struct loop;
 struct smsc_sms;
 
-/* Larger fleets take more processes; so do smaller ones where a process may have fewer descriptors than they need. */
-#define FLEET_SIZE_MAX 7500
+#define FLEET_SIZE_MAX 99999 /* as many as five digits tell apart; a process may have descriptors for fewer */
 #define FLEET_CONNECTS_AT_ONCE 64
 
 /* Borrowed for the life of the fleet. */

@@ -1,6 +1,7 @@
 /* main.c - keyfob-vehicle: reads the command line, runs a fleet of simulated vehicles, ends it cleanly. */
 #include <errno.h>
 #include <getopt.h>
+#include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,6 +60,7 @@ static bool take_asleep(struct arguments *, const char *);
 static bool take_flap(struct arguments *, const char *);
 static bool take_awake_for(struct arguments *, const char *);
 static bool take_smsc(struct arguments *, const char *);
+static bool resolve(int family, const char *host, const char *port, struct sockaddr_storage *ret);
 static bool take_log(struct arguments *, const char *);
 static bool take_help(struct arguments *, const char *);
 static bool take_version(struct arguments *, const char *);
@@ -67,19 +69,19 @@ static const struct option_row rows[] = {
 	{ "url", "URL", take_url, "the broker: mqtt://HOST:PORT or mqtts://HOST:PORT (mqtt://127.0.0.1:1883)" },
 	{ "username", "NAME", take_username, "{id} in it stands for the vehicle's id (default: the id)" },
 	{ "password-file", "FILE", take_password_file, "its first line is the password" },
-	{ "id", "ID", take_id, "one vehicle of this id" },
-	{ "prefix", "P", take_prefix, "or many: P00001, P00002 and on" },
-	{ "count", "N", take_count, "… so many of them, at most 7500 (1); each takes 2 descriptors" },
+	{ "id", "ID", take_id, "one vehicle of this id: at most 64 letters, digits and . _ : -" },
+	{ "prefix", "P", take_prefix, "or many: P00001, P00002 and on; at most 59 such characters" },
+	{ "count", "N", take_count, "… so many of them, at most 99999 (1); each takes 2 descriptors" },
 	{ "latency", "DURATION", take_latency, "from doing a command to its answer (50ms)" },
 	{ "fail-rate", "RATE", take_fail_rate, "the part of the commands that fail, 0 to 1 (0)" },
 	{ "progress", NULL, take_progress, "answers in_progress first" },
 	{ "silent", NULL, take_silent, "does what it is asked and never answers" },
 	{ "asleep", NULL, take_asleep,
 		"begins offline, and comes online at SIGUSR1 (SIGUSR2: sleeps again) or by SMS" },
-	{ "flap", "DURATION", take_flap, "leaves and comes back at this pace" },
+	{ "flap", "DURATION", take_flap, "leaves and comes back at this pace, such as 2s" },
 	{ "smsc", "HOST:PORT", take_smsc,
 		"listens there as an SMS centre (SMPP 3.4): an SMS with a vehicle's id wakes it" },
-	{ "awake-for", "DURATION", take_awake_for, "sleeps (again) when so long nothing came" },
+	{ "awake-for", "DURATION", take_awake_for, "sleeps (again) when so long nothing came, such as 30s" },
 	{ "log", "FILE", take_log, "appends a JSON object for each thing received, executed, answered" },
 	{ "help", NULL, take_help, "this text" },
 	{ "version", NULL, take_version, "the version" },
@@ -87,6 +89,7 @@ static const struct option_row rows[] = {
 #define ROW_COUNT (sizeof(rows) / sizeof(rows[0]))
 
 static void read_arguments(struct arguments *, int argc, char **argv);
+static _Noreturn void refuse_value(const struct option_row *, const char *value);
 static void check_arguments(struct arguments *);
 static const char *read_password(const char *path, char password[PASSWORD_SIZE]);
 static void make_room(size_t vehicles);
@@ -146,14 +149,20 @@ static void read_arguments(struct arguments *arguments, int argc, char **argv)
 	for (int seen; (seen = getopt_long(argc, argv, "", options, &index)) != -1;) {
 		if (seen != 0)
 			fail(EXIT_USAGE, NULL, NULL); /* getopt_long has said what is wrong */
-		if (!rows[index].take(arguments, optarg)) {
-			char what[32];
-			snprintf(what, sizeof(what), "--%s", rows[index].name);
-			fail(EXIT_USAGE, what, "an impossible value");
-		}
+		if (!rows[index].take(arguments, optarg))
+			refuse_value(&rows[index], optarg);
 	}
 	if (optind < argc)
 		fail(EXIT_USAGE, argv[optind], "an unexpected argument");
+}
+
+static _Noreturn void refuse_value(const struct option_row *row, const char *value)
+{
+	char what[32], why[512];
+
+	snprintf(what, sizeof(what), "--%s", row->name);
+	snprintf(why, sizeof(why), "an impossible value: %.200s (%s: %s)", value, row->value_name, row->help);
+	fail(EXIT_USAGE, what, why);
 }
 
 static void check_arguments(struct arguments *arguments)
@@ -269,10 +278,10 @@ static bool take_awake_for(struct arguments *arguments, const char *value)
 	return read_duration(value, &arguments->fleet.awake_for_ms) && arguments->fleet.awake_for_ms > 0;
 }
 
-/* An address; IPv6 in brackets. */
+/* A name, or an address; IPv6 in brackets. */
 static bool take_smsc(struct arguments *arguments, const char *value)
 {
-	char host[INET6_ADDRSTRLEN];
+	char host[NI_MAXHOST];
 	const char *colon = strrchr(value, ':');
 	bool bracketed = *value == '[' && colon != NULL && colon[-1] == ']';
 	if (colon == NULL || (size_t)(colon - value) >= sizeof(host) ||
@@ -282,8 +291,21 @@ static bool take_smsc(struct arguments *arguments, const char *value)
 	snprintf(host, sizeof(host), "%.*s", len, value + bracketed);
 	if (strlen(colon + 1) > 5 || port < 1 || port > 65535)
 		return false;
-	return bracketed ? uv_ip6_addr(host, port, (struct sockaddr_in6 *)&arguments->smsc) == 0
-			 : uv_ip4_addr(host, port, (struct sockaddr_in *)&arguments->smsc) == 0;
+	return len > 0 && (bracketed ? resolve(AF_INET6, host, colon + 1, &arguments->smsc)
+				     : resolve(AF_INET, host, colon + 1, &arguments->smsc) ||
+						  resolve(AF_INET6, host, colon + 1, &arguments->smsc));
+}
+
+/* A name's IPv4 address, where it has one: whoever calls 127.0.0.1 is to find who listens on localhost. */
+static bool resolve(int family, const char *host, const char *port, struct sockaddr_storage *ret)
+{
+	struct addrinfo *found;
+	struct addrinfo hints = { .ai_family = family, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
+	if (getaddrinfo(host, port, &hints, &found) != 0)
+		return false;
+	memcpy(ret, found->ai_addr, found->ai_addrlen);
+	freeaddrinfo(found);
+	return true;
 }
 
 static bool take_log(struct arguments *arguments, const char *value)
@@ -337,9 +359,14 @@ static void make_room(size_t vehicles)
 	getrlimit(RLIMIT_NOFILE, &limit);
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
-	if (limit.rlim_cur < vehicles * DESCRIPTORS_EACH + DESCRIPTORS_BESIDE)
-		fail(EXIT_RUNTIME, "--count",
-			"each vehicle takes 2 descriptors, and this process may not have so many (ulimit -Hn)");
+	rlim_t needed = vehicles * DESCRIPTORS_EACH + DESCRIPTORS_BESIDE;
+	if (limit.rlim_cur >= needed)
+		return;
+	char why[160];
+	snprintf(why, sizeof(why),
+		"so many take %ju descriptors, and this process may have %ju: ulimit -Hn, or several processes",
+		(uintmax_t)needed, (uintmax_t)limit.rlim_cur);
+	fail(EXIT_RUNTIME, "--count", why);
 }
 
 /* from here on the loop runs */

@@ -266,6 +266,12 @@ test('an SMS with its id wakes the vehicle, and its receipt comes', options, asy
 	await client.closed;
 });
 
+test('it listens at the address of a name', options, async () => {
+	const port = await freePort();
+	const child = new Reference(await startBroker(), 'vehicle-named', ['--id', 'WKF00000000000004', '--asleep', '--smsc', `localhost:${port}`]);
+	await child.untilUp(() => bindClient(port).then(({ session }) => session.socket.destroy() && true, () => false));
+});
+
 test('woken by the provider itself, and asleep again when nothing comes', options, async () => {
 	const broker = await startBroker();
 	const vehicle = await startSleeper(broker, 'WKF00000000000003', ['--awake-for', '300ms']);
@@ -280,7 +286,9 @@ test('woken by the provider itself, and asleep again when nothing comes', option
 });
 
 test('its command line', options, async () => {
-	for (const bad of ['localhost:1', '127.0.0.1', '127.0.0.1:0', '127.0.0.1:65536', '[::1:5', ':5', '127.0.0.1:x'])
-		await assert.rejects(run(`${build}/bin/keyfob-vehicle`, ['--id', 'A', '--smsc', bad]), /ended with 2:[^]*--smsc: an impossible value/, bad);
-	await assert.rejects(run(`${build}/bin/keyfob-vehicle`, ['--id', 'A', '--awake-for', '0s']), /ended with 2:/);
+	for (const bad of ['a..b:1', '127.0.0.1', '127.0.0.1:0', '127.0.0.1:65536', '[::1:5', ':5', '127.0.0.1:x'])
+		await assert.rejects(run(`${build}/bin/keyfob-vehicle`, ['--id', 'A', '--smsc', bad]), /ended with 2:[^]*--smsc: an impossible value: .*\(HOST:PORT: listens there/, bad);
+	await assert.rejects(run(`${build}/bin/keyfob-vehicle`, ['--id', 'A', '--awake-for', '0s']), /ended with 2:[^]*an impossible value: 0s \(DURATION: sleeps .*such as 30s/);
+	await assert.rejects(run(`${build}/bin/keyfob-vehicle`, ['--prefix', 'A', '--count', '100000']), /ended with 2:[^]*--count: an impossible value: 100000 \(N: .*at most 99999/);
+	await assert.rejects(run('prlimit', ['--nofile=15000:15000', `${build}/bin/keyfob-vehicle`, '--prefix', 'A', '--count', '15000']), /ended with 1:[^]*take 30320 descriptors, and this process may have 15000: ulimit -Hn/);
 });
