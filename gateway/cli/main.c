@@ -23,7 +23,7 @@ static void print_overview(FILE *file)
 	      "  SSL_CERT_FILE  certificate authorities to trust instead of the system's\n"
 	      "Where they are not set, they are looked for in .keyfob/run/env in this folder and above, as\n"
 	      "`./dev run` leaves them there.\n\n"
-	      "Exit codes: 0 fine, 1 the command or the call failed, 2 wrong usage, 3 timed out.\n",
+	      "Exit codes: 0 fine, 1 the command or the call failed, 2 wrong usage, 3 timed out: it may end yet.\n",
 		file);
 }
 

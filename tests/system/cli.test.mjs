@@ -160,6 +160,14 @@ test('send --wait asks the node to wait for what is left', async () => {
 	assert.deepEqual(node.requests.map(({ headers }) => headers.prefer), ['wait=3', 'wait=1']);
 });
 
+test('send --wait hears a node that waits as long as it was asked to', async () => {
+	const node = await scriptedNode((request, response) => setTimeout(() => json(response, 202, command('waiting', { timeline: [] })), 1300));
+	const { code, out, err } = await keyfob(node, ['send', 'CAR1', 'doors.lock', '--wait=1', '-o', 'json']);
+	assert.equal(code, 3, err);
+	assert.equal(JSON.parse(out).status, 'waiting');
+	assert.equal(err, '');
+});
+
 test('send tells which answers leave it open whether the command was accepted', async () => {
 	for (const [status, body, wanted] of [[500, { title: 'the node failed', may_have_executed: true }, 3], [500, { title: 'the node failed', may_have_executed: false }, 1], [500, {}, 3], [404, { title: 'no such vehicle' }, 1]]) {
 		const node = await scriptedNode((request, response) => json(response, status, body));
