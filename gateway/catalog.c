@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/memory.h"
 #include "gateway/catalog_params.h"
 #include "gateway/document.h"
@@ -48,6 +49,7 @@ static const struct setting_table COMMAND_TABLE = { rows, sizeof(rows) / sizeof(
 static const struct setting root_rows[] = { { .path = "commands", .type = SETTING_VALUE } };
 static const struct setting_table ROOT_TABLE = { root_rows, 1, sizeof(const struct value *) };
 
+static void write_texts(struct catalog_command *c);
 static bool read_commands(struct catalog *c, const char *file, struct config_error *error);
 static bool read_command(struct catalog *c, const struct settings_reading *r, const struct value *v);
 static bool check_supersedes(const struct catalog *c, const struct settings_reading *r, const struct value *map);
@@ -62,6 +64,8 @@ const struct catalog *catalog_read(const char *file, struct config_error *ret)
 
 	c->doc = document_new();
 	if (read_commands(c, file, ret)) {
+		for (size_t i = 0; i < c->count; i++)
+			write_texts(&c->commands[i]);
 		c->json = to_json(c);
 		return c;
 	}
@@ -73,8 +77,11 @@ void catalog_free(const struct catalog *c)
 {
 	if (!c)
 		return;
-	for (size_t i = 0; i < c->count; i++)
+	for (size_t i = 0; i < c->count; i++) {
 		catalog_params_free(&c->commands[i]);
+		free(c->commands[i].supersedes_list);
+		free(c->commands[i].said);
+	}
 	document_free(c->doc);
 	free(c->json);
 	free((void *)(uintptr_t)c);
@@ -157,16 +164,35 @@ const struct catalog_command *catalog_at(const struct catalog *c, size_t index)
 	return &c->commands[index];
 }
 
-static json_t *command_to_json(const struct catalog_command *c)
+static json_t *supersedes_json(const struct catalog_command *c)
 {
-	json_t *supersedes = memory_need(json_array());
+	json_t *names = memory_need(json_array());
 
 	for (size_t i = 0; i < c->supersedes.count; i++)
-		json_array_append_new(supersedes, json_string(c->supersedes.items[i]));
+		json_array_append_new(names, json_string(c->supersedes.items[i]));
+	return names;
+}
+
+static void write_texts(struct catalog_command *c)
+{
+	struct text names = { 0 };
+	json_auto_t *said = memory_need(
+		json_pack("{s:s, s:s, s:s, s:i, s:i, s:b, s:o}", "title", c->title, "role", catalog_role_name(c->role),
+			"redelivery", catalog_redelivery_name(c->redelivery), "ttl_seconds", c->ttl_seconds,
+			"timeout_seconds", c->timeout_seconds, "wake", c->wake, "supersedes", supersedes_json(c)));
+
+	for (size_t i = 0; i < c->supersedes.count; i++)
+		text_addf(&names, "%s%s", i ? "," : "", c->supersedes.items[i]);
+	c->supersedes_list = text_take(&names);
+	c->said = json_canonical(said);
+}
+
+static json_t *command_to_json(const struct catalog_command *c)
+{
 	return memory_need(json_pack("{s:s, s:s, s:i, s:i, s:i, s:b, s:s, s:o, s:o, s:o}", "title", c->title, "role",
 		catalog_role_name(c->role), "ttl_seconds", c->ttl_seconds, "max_ttl_seconds", c->max_ttl_seconds,
 		"timeout_seconds", c->timeout_seconds, "wake", c->wake, "redelivery",
-		catalog_redelivery_name(c->redelivery), "supersedes", supersedes, "step_up_seconds",
+		catalog_redelivery_name(c->redelivery), "supersedes", supersedes_json(c), "step_up_seconds",
 		c->step_up_seconds ? json_integer(c->step_up_seconds) : json_null(), "params",
 		catalog_params_schema(c)));
 }

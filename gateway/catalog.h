@@ -32,6 +32,8 @@ struct catalog_command {
 	bool wake;	     /* likewise */
 	enum catalog_redelivery redelivery;
 	struct texts supersedes; /* names of the commands that it takes back while they wait */
+	char *supersedes_list;	 /* the same, comma-separated */
+	char *said;		 /* JSON: what is stored of it with each command */
 	int step_up_seconds;	 /* the oldest login that may send it; 0: any */
 	const struct catalog_param *params;
 	size_t param_count;

@@ -23,7 +23,6 @@ static bool read_trace(struct api_call *call, struct command_draft *d);
 static bool read_key(struct api_call *call, struct command_draft *d);
 static void write_fingerprint(const struct api_call *call, struct command_draft *d);
 static bool has_stepped_up(struct api_call *call, const struct command_draft *d);
-static void write_catalog(struct command_draft *d);
 
 bool command_draft_read(struct api_call *call, struct command_draft *d)
 {
@@ -32,7 +31,9 @@ bool command_draft_read(struct api_call *call, struct command_draft *d)
 		return false;
 	d->needs = (int)d->known->role + 1;
 	d->redelivery = catalog_redelivery_name(d->known->redelivery);
-	write_catalog(d);
+	/* What the catalogue says of the command today is stored with it: it may be another by then. */
+	d->catalog = memory_need(strdup(d->known->said));
+	d->supersedes = memory_need(strdup(d->known->supersedes_list));
 	return true;
 }
 
@@ -150,24 +151,4 @@ static bool has_stepped_up(struct api_call *call, const struct command_draft *d)
 		return true;
 	api_call_refuse(call, "step-up", &FAULT_STEP_UP_REQUIRED, "max_age=%d", d->known->step_up_seconds);
 	return false;
-}
-
-/* What the catalogue says of the command today is stored with it. */
-static void write_catalog(struct command_draft *d)
-{
-	const struct catalog_command *k = d->known;
-	struct text names = { 0 };
-	json_auto_t *said = memory_need(json_pack("{s:s, s:s, s:s, s:i, s:i, s:b}", "title", k->title ? k->title : "",
-		"role", catalog_role_name(k->role), "redelivery", catalog_redelivery_name(k->redelivery), "ttl_seconds",
-		k->ttl_seconds, "timeout_seconds", k->timeout_seconds, "wake", k->wake));
-
-	json_t *list = memory_need(json_array());
-
-	for (size_t i = 0; i < k->supersedes.count; i++) {
-		text_addf(&names, "%s%s", i ? "," : "", k->supersedes.items[i]);
-		json_array_append_new(list, memory_need(json_string(k->supersedes.items[i])));
-	}
-	json_object_set_new(said, "supersedes", list);
-	d->supersedes = text_take(&names);
-	d->catalog = json_canonical(said);
 }

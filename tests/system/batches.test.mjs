@@ -251,7 +251,8 @@ test('a fleet\'s batches, newest first, page by page', options, async () => {
 	const env = { KEYFOB_URL: one.url, KEYFOB_TOKEN: operator };
 	const table = await run(`${build}/bin/keyfob`, ['batches', 'F', '--limit', '2'], { env });
 	assert.match(table, new RegExp(`completed +horn\\.honk +otto +1 of 1 +0 +${ids[0]}`));
-	assert.equal(table.trim().split('\n').length, 3);
+	assert.equal(table.match(/completed/g).length, 2);
+	assert.match(table, /there are more/);
 	assert.deepEqual(JSON.parse(await run(`${build}/bin/keyfob`, ['batches', 'F', '-o', 'json'], { env })).items[1].id, ids[1]);
 });
 
