@@ -130,7 +130,7 @@ describe('side by side', { concurrency: 4 }, () => {
 		const other = await startNode({
 			broker, database,
 			config: {
-				http: { web_root: webRoot },
+				...config, // what is to be done for the others' vehicles, this one may do
 				console: { issuer: issuer.url, client_id: 'console', scope: 'openid vehicles:read commands:write keyfob:admin', parameters: { resource } },
 				auth: { issuers: [{ issuer: issuer.url, audience: 'keyfob', jwks_url: `${issuer.url}/jwks` }] },
 			},
@@ -152,6 +152,11 @@ describe('side by side', { concurrency: 4 }, () => {
 		await poll(async () => renewals, (n) => n >= 3, { ms: 30_000, what: 'the socket was authenticated twice anew' });
 		assert.equal(sockets.filter((socket) => socket.url().endsWith('/v1/ws')).length, 1);
 		assert.deepEqual([...new Set(issuer.granted)], ['authorization_code', 'refresh_token']);
+		// The issuer is away for a while, which is no end of the session.
+		await page.route(`${issuer.url}/token`, (route) => route.fulfill({ status: 503, headers: { 'Access-Control-Allow-Origin': '*' }, json: { error: 'temporarily_unavailable' } }));
+		await page.getByText('Offline. What you see may be old').waitFor();
+		await page.unrouteAll();
+		await page.getByText(/^Back online/).waitFor();
 		await other.stop();
 	});
 

@@ -96,8 +96,9 @@ async function ask(config: Config, { token_endpoint }: Metadata, fields: Record<
 	const body = new URLSearchParams({ ...fields, client_id: config.client_id, ...config.parameters });
 	const answer = await fetch(token_endpoint, { method: 'POST', body });
 	const tokens: Tokens = await answer.json();
-	if (!answer.ok || !tokens.access_token) throw new SignedOutError(tokens.error_description ?? tokens.error ?? String(answer.status));
-	return tokens;
+	if (answer.ok && tokens.access_token) return tokens;
+	const why = tokens.error_description ?? tokens.error ?? String(answer.status);
+	throw answer.status === 400 || answer.status === 401 ? new SignedOutError(why) : new Error(why); // RFC 6749 §5.2; the rest may pass
 }
 
 // Read, not verified: it came from the token endpoint itself (OpenID Connect Core 1.0 §3.1.3.7, 6).
