@@ -20,7 +20,7 @@ const options = { timeout: 180_000 };
 // ask of it, the other files do too.
 const once = { ...options, skip: isSanitized };
 const SMOOTH_MS = 50; // of the page's main thread for a screen of the list
-const ids = vehicleIds(30);
+const ids = vehicleIds(40);
 const receiver = await startReceiver();
 const sms = await startSmsServer('the provider', () => ({ status: 201, body: '{}' }));
 const elsewhere = await freePort();
@@ -503,6 +503,18 @@ describe('side by side', { concurrency: 4 }, () => {
 		await row.getByRole('button', { name: 'Copy as curl' }).click();
 		const text = await page.evaluate(() => navigator.clipboard.readText());
 		assert.match(text, new RegExp(`^curl -H "Authorization: Bearer \\$KEYFOB_TOKEN" '${node.url}/v1/vehicles/${id}/events\\?after=\\d+&limit=1'$`));
+	});
+
+	test('what is copied is the same command, or is not to be had', once, async (t) => {
+		const { id } = await connected();
+		const page = await openConsole(t, node.url, admin, { path: '/live' });
+		await sendCommand(node, admin, id, { name: 'horn.honk', params: { note: '42' } });
+		const copies = (title) => page.locator('.row', { hasText: `Car ${id}` }).filter({ hasText: title }).first().getByRole('button');
+		assert.equal(await copies('Sound the horn').first().getAttribute('title'), `keyfob send ${id} horn.honk 'note="42"'`);
+		const { status } = await sendCommand(node, admin, id, { name: 'doors.unlock', sealed_params: 'eyJ..A.B.C' });
+		assert.equal(status, 202);
+		await page.locator('.row', { hasText: `Car ${id}` }).filter({ hasText: 'Unlock the doors' }).first().waitFor();
+		assert.equal(await copies('Unlock the doors').count(), 0);
 	});
 
 	// ---- for everybody
