@@ -388,7 +388,7 @@ describe('side by side', { concurrency: 4 }, () => {
 		const signedTwice = await heard(3);
 		assert.ok(isSignedBy(secret, signedTwice) && isSignedBy(fresh, signedTwice));
 		assert.deepEqual(receiver.at('/console').map(({ event }) => event.data.patch.n), [1, 1, 3]);
-		await page.getByRole('button', { name: 'Remove' }).click();
+		await page.getByRole('button', { name: 'Remove' }).dblclick(); // asks, and no more
 		await page.getByRole('button', { name: 'Remove it now?' }).click();
 		await page.getByRole('heading', { name: 'Webhooks' }).waitFor();
 		await page.waitForFunction((url) => !document.querySelector('main').textContent.includes(url), `${receiver.url}/console`);
@@ -433,7 +433,13 @@ describe('side by side', { concurrency: 4 }, () => {
 		await his.getByRole('link', { name: `Car ${id}` }).click();
 		await his.getByRole('navigation', { name: 'Vehicle' }).getByRole('link', { name: 'Access' }).click();
 		await his.getByText('Only owners, managers of its fleet and admin see who has access.').waitFor();
-		await page.getByRole('button', { name: 'Revoke the grant of dave' }).click();
+		const revoke = page.getByRole('button', { name: 'Revoke the grant of dave' });
+		const focusIsOn = (text) => page.waitForFunction((expected) => document.activeElement.textContent === expected, text);
+		await revoke.dblclick(); // asks, and no more
+		for (const text of ['Keep', 'Revoke', 'Keep', 'Revoke']) {
+			await focusIsOn(text);
+			await page.keyboard.press('Enter');
+		}
 		await page.getByRole('button', { name: 'Revoke now?' }).click();
 		await page.getByText('Nobody has a grant here.').waitFor();
 		await his.getByText('You may not see this vehicle any more.').waitFor();
