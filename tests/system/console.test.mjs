@@ -419,6 +419,35 @@ describe('side by side', { concurrency: 4 }, () => {
 		assert.equal(await page.getByRole('link', { name: 'Nodes' }).count(), 0);
 	});
 
+	test('the list follows what is somebody’s one by one, and what moves; what is revoked goes from it', once, async (t) => {
+		await rest(node, 'PUT', '/v1/fleets/moved', { token: admin, body: { title: 'Moved' } });
+		const { id, car } = await connected();
+		await grant(node, admin, id, 'gina', 'driver');
+		const page = await openPage(t);
+		const followed = new Promise((resolve) => page.on('websocket', (socket) => socket.on('framereceived', ({ payload }) => payload.includes('"recovered"') && resolve())));
+		await page.goto(`${node.url}/fleet#token=${await token({ sub: 'gina' })}`);
+		const all = await openConsole(t, node.url, admin);
+		await all.getByRole('searchbox').fill(id);
+		const rows = [page, all].map((each) => each.getByRole('row').filter({ hasText: `Car ${id}` }));
+		const both = (text) => Promise.all(rows.map((row) => row.filter({ hasText: text }).waitFor()));
+		await both('Connected');
+		await followed;
+		const settled = async (name) => {
+			const { body } = await sendCommand(node, admin, id, { name });
+			await poll(() => rest(node, 'GET', `/v1/vehicles/${id}/commands/${body.id}`, { token: admin }), (answer) => answer.body.status === 'succeeded');
+		};
+		await settled('doors.unlock');
+		await both(/Done\s*Unlock the doors/);
+		await rest(node, 'PUT', `/v1/vehicles/${id}`, { token: admin, body: { display_name: `Car ${id}`, fleet_id: 'moved' } });
+		await both('moved');
+		await settled('horn.honk');
+		await both(/Done\s*Sound the horn/);
+		await car.disconnect({ force: true });
+		await both('Away');
+		await rest(node, 'DELETE', `/v1/vehicles/${id}/grants/gina`, { token: admin });
+		await page.getByText('There is no vehicle that you may see yet.').waitFor();
+	});
+
 	// ---- access
 
 	test('who has access: granted, revoked in two steps, and gone for the one who had it', once, async (t) => {
@@ -428,7 +457,7 @@ describe('side by side', { concurrency: 4 }, () => {
 		await page.getByPlaceholder('Subject').fill('dave');
 		await page.getByRole('combobox', { name: 'Role' }).selectOption('driver');
 		await page.getByRole('button', { name: 'Grant', exact: true }).click();
-		await page.getByRole('row', { name: /dave driver/ }).waitFor();
+		await page.getByRole('row', { name: /dave driver for good/ }).waitFor();
 		const his = await openConsole(t, node.url, dave);
 		await his.getByRole('link', { name: `Car ${id}` }).click();
 		await his.getByRole('navigation', { name: 'Vehicle' }).getByRole('link', { name: 'Access' }).click();

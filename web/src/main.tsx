@@ -14,7 +14,7 @@ import { WebhooksPage } from './pages/webhooks';
 import { overseen } from './parts/oversight';
 import { type PlainPage, type Route, route } from './route';
 import { configuration, goAndSignIn, signIn, signOut, startSession } from './session';
-import { close, comeback, isAdmin, link, me, open, rows } from './store';
+import { close, comeback, isAdmin, isAway, link, listing, me, open, retryListing, rows } from './store';
 import { texts } from './texts';
 
 function Console() {
@@ -90,6 +90,7 @@ function Frame() {
 				</button>
 			</header>
 			<Comeback current={current} />
+			<Failure />
 			<main id="content" tabIndex={-1}>
 				<Page current={current} />
 			</main>
@@ -120,10 +121,24 @@ function Link() {
 function Comeback({ current }: { current: Route }) {
 	const resumed = comeback.value;
 	const isWhole = resumed && (current.page === 'vehicle' ? resumed.reloaded === 0 : resumed.reloaded + resumed.fleets === 0);
-	const text = link.value === 'waiting' ? texts.link.waiting : resumed ? (isWhole ? texts.link.recovered : texts.link.reloaded) : '';
+	const text = isAway.value ? texts.link.waiting : resumed ? (isWhole ? texts.link.recovered : texts.link.reloaded) : '';
 	return (
-		<p class={`comeback ${text ? '' : 'unseen'} ${link.value === 'waiting' ? 'bad' : ''}`} role="status">
+		<p class={`comeback ${text ? '' : 'unseen'} ${isAway.value ? 'bad' : ''}`} role="status">
 			{text}
+		</p>
+	);
+}
+
+// Of what every page needs: who the person is, the catalogue and the list of vehicles.
+function Failure() {
+	const { state, why } = listing.value;
+	if (state !== 'failed') return null;
+	return (
+		<p class="comeback bad" role="alert">
+			{texts.beginning(why ?? '')}{' '}
+			<button type="button" onClick={retryListing}>
+				{texts.retry}
+			</button>
 		</p>
 	);
 }

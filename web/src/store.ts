@@ -24,6 +24,7 @@ import { observe } from './stats';
 import { texts } from './texts';
 
 const TELL_MS = 100;
+const AGAIN_MS = 5000; // until what failed at the beginning is tried again
 const EVENTS_KEPT = 2000;
 export const SINGLES_MAX = 200; // vehicles that are watched one by one, for who has no fleet; the gateway takes 1000 of a socket
 
@@ -41,6 +42,7 @@ export interface Row {
 export type Logged = { n: number; event: VehicleEvent } | { n: number; gap: number };
 
 export const link = signal<LinkState>('connecting');
+export const isAway = signal(false); // since the connection was lost, or could not be made
 export const comeback = signal<Resumed | null>(null); // how the last reconnection went, for a while
 export const me = signal<Me | null>(null);
 export const catalog = signal<Catalog | null>(null);
@@ -50,6 +52,7 @@ export const eventsChanged = signal(0);
 export const openedAt = Date.now();
 
 export const rows = new Map<string, Row>();
+export let names = 0; // counts how often there were other rows, or other words in them: then they are sorted anew
 export const events: Logged[] = []; // oldest first
 
 let client: Client | undefined;
@@ -90,12 +93,13 @@ export function open(): void {
 		onEvent: take,
 	});
 	client.start();
-	void begin();
+	retryListing();
 }
 
 export function close(): void {
 	client?.stop();
 	client = undefined;
+	clearTimeout(again);
 	rows.clear();
 	singles.clear();
 	followed.clear();
@@ -107,6 +111,8 @@ let wasOnline = false;
 
 function onState(state: LinkState, resumed: Resumed): void {
 	link.value = state;
+	if (state !== 'connecting') isAway.value = state === 'waiting';
+	if (state === 'online' && listing.value.state === 'failed') void begin();
 	if (state === 'signed-out') {
 		close();
 		signOut(texts.signIn.ended);
@@ -122,17 +128,27 @@ function onState(state: LinkState, resumed: Resumed): void {
 
 export const isAdmin = (): boolean => me.value?.scopes.includes('keyfob:admin') ?? false;
 
+let again: ReturnType<typeof setTimeout> | undefined;
+
 // First follow, then list: what happens in between has a greater seq than what is listed.
 async function begin(): Promise<void> {
-	listing.value = { state: 'loading' };
+	clearTimeout(again);
 	try {
 		[me.value, catalog.value] = await Promise.all([gateway().rest.get<Me>('/v1/me'), gateway().rest.get<Catalog>('/v1/catalog')]);
 		const fleets = isAdmin() ? ['*'] : me.value.grants.flatMap(({ fleet_id }) => fleet_id ?? []);
 		for (const id of fleets) followFleet(id);
 		await list();
 	} catch (error) {
-		listing.value = { state: 'failed', why: (error as Error).message };
+		fail(error as Error);
 	}
+}
+
+// What may pass is tried again, and when the connection is back; until then it stays said.
+function fail(error: Error): void {
+	if (!client) return;
+	listing.value = { state: 'failed', why: error.message };
+	clearTimeout(again);
+	if (!(error instanceof ProblemError) || error.problem.status >= 500) again = setTimeout(() => void begin(), AGAIN_MS);
 }
 
 const followed = new Set<string>();
@@ -150,6 +166,7 @@ function followFleet(id: string): void {
 }
 
 export function retryListing(): void {
+	listing.value = { state: 'loading' };
 	void begin();
 }
 
@@ -165,13 +182,11 @@ async function list(): Promise<void> {
 				known.add(vehicle.vehicle_id);
 				put(vehicle);
 			}
-			tell(vehiclesChanged);
 		}
-		for (const id of rows.keys()) if (!known.has(id)) rows.delete(id);
+		for (const id of rows.keys()) if (!known.has(id)) forget(id);
 		listing.value = { state: 'done', isPartlyLive: watchSingles() };
-		tell(vehiclesChanged);
 	} catch (error) {
-		if (turn === listings) listing.value = { state: 'failed', why: (error as Error).message };
+		if (turn === listings) fail(error as Error);
 	}
 }
 
@@ -185,27 +200,35 @@ function watchSingles(): boolean {
 		if (singles.has(row.id) || (row.fleet && fleets.has(row.fleet))) continue;
 		if (singles.size >= SINGLES_MAX) return true;
 		singles.add(row.id);
-		gateway().client.listen(row.id, { onVehicle: put });
+		gateway().client.listen(row.id, {
+			onVehicle: put,
+			// Revoked or run out; another right may carry on.
+			onEnd: () => {
+				singles.delete(row.id);
+				void learn(row.id);
+			},
+		});
 	}
 	return false;
 }
 
 // ---- vehicles
 
+// The pages hold on to the rows: a vehicle keeps its own.
 export function put(vehicle: Vehicle): void {
-	const before = rows.get(vehicle.vehicle_id);
-	if (before && before.seq > vehicle.seq) return;
 	const { vehicle_id, display_name, fleet_id, tags, connectivity, seq } = vehicle;
-	rows.set(vehicle_id, {
-		id: vehicle_id,
-		name: display_name || vehicle_id,
-		fleet: fleet_id,
-		tags,
-		connectivity,
-		seq,
-		last: before?.last ?? null,
-		words: [vehicle_id, display_name, fleet_id, ...tags].join(' ').toLowerCase(),
-	});
+	const before = rows.get(vehicle_id);
+	if (before && before.seq > seq) return;
+	const words = [vehicle_id, display_name, fleet_id, ...tags].join(' ').toLowerCase();
+	const name = display_name || vehicle_id;
+	if (before?.words !== words || before.name !== name) names++;
+	rows.set(vehicle_id, Object.assign(before ?? { last: null }, { id: vehicle_id, name, fleet: fleet_id, tags, connectivity, seq, words }));
+	tell(vehiclesChanged);
+}
+
+function forget(vehicleId: string): void {
+	if (!rows.delete(vehicleId)) return;
+	names++;
 	tell(vehiclesChanged);
 }
 
@@ -213,7 +236,7 @@ async function learn(vehicleId: string): Promise<void> {
 	try {
 		put(await gateway().client.vehicle(vehicleId));
 	} catch (error) {
-		if (error instanceof ProblemError && error.problem.status === 404 && rows.delete(vehicleId)) tell(vehiclesChanged);
+		if (error instanceof ProblemError && error.problem.status === 404) forget(vehicleId);
 	}
 }
 
@@ -221,7 +244,7 @@ function apply(row: Row, event: VehicleEvent): void {
 	row.seq = event.seq;
 	if (event.type === 'connectivity.changed') row.connectivity = event.data;
 	else if (event.type === 'command.updated') row.last = { name: event.data.name, status: event.data.status, at: event.data.updated_at };
-	else if (event.type === 'vehicle.retired') rows.delete(row.id);
+	else if (event.type === 'vehicle.retired') forget(row.id);
 	else if (event.type === 'vehicle.moved' || (event.type === 'access.changed' && event.data.subject === me.value?.subject)) void learn(row.id);
 }
 

@@ -9,7 +9,7 @@ import { overseenNow, overseenPath } from '../parts/oversight';
 import { Ago } from '../parts/time';
 import { VirtualList } from '../parts/virtual-list';
 import { vehiclePath } from '../route';
-import { commandTitle, gateway, listing, type Row, retryListing, rows, SINGLES_MAX, vehiclesChanged } from '../store';
+import { commandTitle, gateway, listing, names, type Row, rows, SINGLES_MAX, vehiclesChanged } from '../store';
 import { count, texts } from '../texts';
 
 const ROW_PX = 52;
@@ -26,7 +26,7 @@ export function FleetPage() {
 	const search = useSignal('');
 	const filter = useSignal<Filter>('all');
 	const changed = vehiclesChanged.value;
-	const sorted = useMemo(() => [...rows.values()].sort((a, b) => inOrder.compare(a.name, b.name) || inOrder.compare(a.id, b.id)), [rows.size, listing.value]);
+	const sorted = useMemo(() => [...rows.values()].sort((a, b) => inOrder.compare(a.name, b.name) || inOrder.compare(a.id, b.id)), [names]);
 	const words = search.value.trim();
 	const { ids, refusal } = useTerms(TERM.test(words) ? words : '');
 	const alerted = useAlerted();
@@ -44,14 +44,14 @@ export function FleetPage() {
 					{listing.value.state === 'loading' ? texts.fleet.loading(rows.size) : texts.fleet.shown(shown.length, rows.size)}
 				</p>
 			</div>
-			<ListState />
+			<ListState isEmpty={rows.size === 0} />
 			{refusal && (
 				<p class="notice bad" role="alert">
 					{refusal}
 				</p>
 			)}
 			{rows.size > 0 && (
-				<VirtualList label={texts.fleet.title} items={shown} rowHeight={ROW_PX} keyOf={({ id }) => id} head={<Head />} row={(row) => <Cells row={row} />} />
+				<VirtualList label={texts.fleet.title} items={shown} rowHeight={ROW_PX} keyOf={({ id }) => id} head={<Head />} row={(row) => <Cells {...row} />} />
 			)}
 			{rows.size > 0 && shown.length === 0 && <p class="empty">{texts.fleet.noMatch}</p>}
 		</section>
@@ -97,19 +97,10 @@ function countsOf(found: Row[]): Record<Connectivity['state'] | 'all', number> {
 	return { all: found.length, connected, disconnected: found.length - connected };
 }
 
-function ListState() {
-	const { state, why, isPartlyLive } = listing.value;
-	if (state === 'failed')
-		return (
-			<p class="notice bad" role="alert">
-				{texts.fleet.failed(why ?? '')}{' '}
-				<button type="button" onClick={retryListing}>
-					{texts.fleet.retry}
-				</button>
-			</p>
-		);
+function ListState({ isEmpty }: { isEmpty: boolean }) {
+	const { state, isPartlyLive } = listing.value;
 	if (isPartlyLive) return <p class="notice">{texts.fleet.partly(SINGLES_MAX)}</p>;
-	if (state === 'done' && rows.size === 0) return <p class="empty">{texts.fleet.none}</p>;
+	if (state === 'done' && isEmpty) return <p class="empty">{texts.fleet.none}</p>;
 	return null;
 }
 
@@ -168,7 +159,8 @@ function Head() {
 	);
 }
 
-function Cells({ row: { id, name, fleet, connectivity, last } }: { row: Row }) {
+// By what is in it, not by the row itself: that one is changed in place, and what is the same is not drawn anew.
+function Cells({ id, name, fleet, connectivity, last }: Row) {
 	return (
 		<>
 			<span role="cell" class="name">

@@ -1,9 +1,9 @@
 // commands.tsx - the buttons of the catalogue, a form for the one that is chosen, and what became of those that were sent.
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { type Command, type Draft, isFinal, isSettled, type JsonObject, ProblemError, type Vehicle } from '../../client/index';
+import { type Command, type Draft, isFinal, isSettled, type JsonObject, ProblemError, UnansweredError, type Vehicle } from '../../client/index';
 import { duration, full, inline, pairs, preciseMs } from '../format';
 import { configuration, goAndSignIn } from '../session';
-import { catalog, commandTitle, gateway } from '../store';
+import { catalog, commandTitle, gateway, isAway, listing } from '../store';
 import { texts } from '../texts';
 import { CommandForm } from './command-form';
 import { StatusMark } from './marks';
@@ -28,6 +28,7 @@ export function CommandBoard({ vehicle, commands, hasMore, onMore, onSent }: Pro
 	const [opened, setOpened] = useState<string | null>(null);
 	const [trouble, setTrouble] = useState<Trouble>(null);
 	const [said, setSaid] = useState('');
+	const [isSending, setSending] = useState(false);
 	const id = vehicle.vehicle_id;
 	const command = chosen === null ? undefined : catalog.value?.commands[chosen];
 	const back = () => {
@@ -37,16 +38,19 @@ export function CommandBoard({ vehicle, commands, hasMore, onMore, onSent }: Pro
 	const send = async (draft: Draft) => {
 		back();
 		setTrouble(null);
-		let isFirst = true;
+		setSending(true);
+		let isAccepted = false;
 		try {
 			for await (const state of gateway().client.send(id, draft)) {
 				onSent(state);
-				if (isFirst) setOpened(state.id);
-				isFirst = false;
+				if (!isAccepted) setOpened(state.id);
+				isAccepted = true;
+				setSending(false);
 				setSaid(texts.command.verdict(commandTitle(state.name), texts.status[state.status]));
 			}
 		} catch (error) {
-			setTrouble(troubleOf(error as Error));
+			setSending(false);
+			setTrouble(isAccepted ? { text: texts.command.unseen } : troubleOf(error as Error));
 		}
 	};
 	return (
@@ -68,8 +72,8 @@ export function CommandBoard({ vehicle, commands, hasMore, onMore, onSent }: Pro
 						)}
 					</p>
 				)}
-				<p class="unseen" role="status">
-					{said}
+				<p class={isSending ? 'dim hint' : 'unseen'} role="status">
+					{isSending ? (isAway.value ? texts.command.away : texts.command.sending) : said}
 				</p>
 			</article>
 			<article class="card">
@@ -82,7 +86,7 @@ export function CommandBoard({ vehicle, commands, hasMore, onMore, onSent }: Pro
 				</ul>
 				{hasMore && (
 					<button type="button" onClick={onMore}>
-						{texts.vehicle.more}
+						{texts.more}
 					</button>
 				)}
 			</article>
@@ -90,7 +94,9 @@ export function CommandBoard({ vehicle, commands, hasMore, onMore, onSent }: Pro
 	);
 }
 
+// Of what was not accepted, as far as is known.
 function troubleOf(error: Error): Trouble {
+	if (error instanceof UnansweredError && !error.mayHaveExecuted) return { text: texts.command.notSent };
 	if (!(error instanceof ProblemError)) return { text: texts.command.lost };
 	const { maxAge } = error;
 	return { text: maxAge === undefined ? texts.command.refused(error.message) : texts.command.stepUp, maxAge };
@@ -102,9 +108,10 @@ function Choices({ last, onChoose }: { last: string | null; onChoose(name: strin
 	useEffect(() => {
 		if (last !== null) box.current?.querySelector<HTMLElement>(`button[name="${CSS.escape(last)}"]`)?.focus();
 	}, [last]);
+	if (!catalog.value) return <p class="dim">{listing.value.state === 'failed' ? texts.command.noCatalog : texts.loading}</p>;
 	return (
 		<div class="choices" ref={box}>
-			{Object.entries(catalog.value?.commands ?? {}).map(([name, command]) => (
+			{Object.entries(catalog.value.commands).map(([name, command]) => (
 				<button key={name} name={name} type="button" onClick={() => onChoose(name)}>
 					{command.title}
 				</button>
