@@ -61,6 +61,33 @@ const vehiclePage = (t, id, settings) => openConsole(t, settings?.url ?? node.ur
 const command = (page, title) => page.locator('.commands > li', { hasText: title }).first();
 const isMarked = (page, title, word) => command(page, title).locator('.mark', { hasText: new RegExp(`^${word}$`) }).waitFor();
 
+// The list at `path` as a page asks for it, of these items.
+async function serveList(page, path, items) {
+	await page.route(({ pathname }) => pathname === path, (route) => {
+		const { searchParams } = new URL(route.request().url());
+		const from = Number(searchParams.get('cursor') ?? 0);
+		const to = from + Number(searchParams.get('limit'));
+		return route.fulfill({ json: { items: items.slice(from, to), next_cursor: to < items.length ? String(to) : null } });
+	});
+}
+
+// Calls whose path begins so do not come through until what it returns is called: they are answered with 503, or not at all till then.
+async function breakCalls(page, path, { isSlow = false } = {}) {
+	const held = [];
+	let isBroken = true;
+	const problem = { type: 'urn:keyfob:problem:storage-unavailable', title: 'the database is away', status: 503 };
+	await page.route(({ pathname, search }) => `${pathname}${search}`.startsWith(path), (route) => {
+		if (!isBroken) return route.fallback();
+		return isSlow ? void held.push(route) : route.fulfill({ status: 503, contentType: 'application/problem+json', json: problem });
+	});
+	return () => {
+		isBroken = false;
+		return Promise.all(held.splice(0).map((route) => route.continue()));
+	};
+}
+
+const loading = (page) => page.locator('main').getByText('Loading…', { exact: true }).first();
+
 // ---- what is served
 
 test('hashed files are kept, compressed ones preferred, and all of it weighs under 150 kB', options, async () => {
@@ -474,7 +501,122 @@ describe('side by side', { concurrency: 4 }, () => {
 		await his.getByText('You may not see this vehicle any more.').waitFor();
 	});
 
+	test('long lists are shown to their end, or say that there is more', once, async (t) => {
+		const id = await registered();
+		const page = await openPage(t);
+		const many = (n, itemOf) => Array.from({ length: n }, (_, i) => itemOf(i));
+		const time = new Date().toISOString();
+		await serveList(page, `/v1/vehicles/${id}/grants`, many(250, (i) => ({ subject: `someone ${i}`, role: 'viewer', expires_at: null, granted_by: 'admin' })));
+		await serveList(page, `/v1/vehicles/${id}/audit`, many(150, (i) => ({ id: 150 - i, time, subject: `someone ${i}`, action: 'command.send', allowed: true, detail: {} })));
+		await serveList(page, `/v1/vehicles/${id}/wakeups`, many(150, (i) => ({ id: `w${i}`, status: 'answered', provider: `way ${i}`, attempt: 1, reason: null, created_at: time })));
+		await serveList(page, '/v1/fleets', many(250, (i) => ({ fleet_id: `f${i}`, title: `Fleet ${i}` })));
+		await page.goto(`${node.url}/vehicles/${id}/access#token=${admin}`);
+		await page.getByRole('row', { name: /^someone 249 / }).waitFor();
+		for (const [tab, last] of [['Audit', 'someone 149'], ['Wake-ups', 'way 149']]) {
+			await page.getByRole('navigation', { name: 'Vehicle' }).getByRole('link', { name: tab }).click();
+			await page.getByRole('button', { name: 'Older ones' }).click();
+			await page.getByRole('row').filter({ hasText: last }).waitFor();
+			assert.equal(await page.getByRole('button', { name: 'Older ones' }).count(), 0);
+		}
+		await page.getByRole('navigation', { name: 'Console' }).getByRole('link', { name: 'Alerts' }).click();
+		await page.getByRole('combobox', { name: 'Which vehicles' }).selectOption('Fleet 249');
+		await page.getByRole('navigation', { name: 'Console' }).getByRole('link', { name: 'Access' }).click();
+		await page.getByRole('button', { name: 'Who has access to Fleet 249' }).waitFor();
+		await page.getByRole('navigation', { name: 'Console' }).getByRole('link', { name: 'Webhooks' }).click();
+		await page.getByRole('button', { name: 'New webhook' }).click();
+		await page.getByLabel('Fleet 249').waitFor();
+	});
+
 	// ---- when things go
+
+	test('what everything else needs could not be loaded: every page says so, and it comes by itself', once, async (t) => {
+		const id = await registered();
+		const page = await openPage(t);
+		const mendCatalog = await breakCalls(page, '/v1/catalog');
+		const failure = page.getByText('Not all that every page needs could be loaded: the database is away');
+		await page.goto(`${node.url}/vehicles/${id}#token=${admin}`);
+		await page.getByText('The catalogue of commands could not be loaded.').waitFor();
+		await failure.waitFor();
+		await page.getByRole('navigation', { name: 'Console' }).getByRole('link', { name: 'Live' }).click();
+		await failure.waitFor();
+		await page.goBack();
+		await mendCatalog();
+		await page.getByRole('button', { name: 'Unlock the doors' }).waitFor();
+		await failure.waitFor({ state: 'hidden' });
+	});
+
+	test('a failed call leaves what was there, and goes when the next one comes through', once, async (t) => {
+		const page = await openPage(t);
+		const time = new Date().toISOString();
+		await serveList(page, '/v1/wakeups', Array.from({ length: 150 }, (_, i) => ({ id: `w${i}`, status: 'answered', provider: `way ${i}`, attempt: 1, reason: null, created_at: time })));
+		const mendOlder = await breakCalls(page, '/v1/wakeups?limit=100&cursor=');
+		await page.goto(`${node.url}/wakeups#token=${admin}`);
+		const row = (i) => page.getByRole('row').filter({ hasText: `way ${i}` }).first();
+		const failure = page.locator('main').getByText('That could not be loaded: the database is away');
+		await row(99).waitFor();
+		await page.getByRole('button', { name: 'Older ones' }).click();
+		await failure.waitFor();
+		await row(99).waitFor();
+		await failure.waitFor({ state: 'hidden' }); // with the next look at the first ones
+		await mendOlder();
+		await page.getByRole('button', { name: 'Older ones' }).click();
+		await row(149).waitFor();
+		await page.getByRole('navigation', { name: 'Console' }).getByRole('link', { name: 'Fleet' }).click();
+		await page.getByText(/^Counted by the nodes/).waitFor();
+		const mendStats = await breakCalls(page, '/v1/stats');
+		await failure.waitFor();
+		await page.getByText(/^Counted by the nodes/).waitFor();
+		await mendStats();
+		await failure.waitFor({ state: 'hidden' });
+	});
+
+	test('what is on its way says so, and a search that is not answered yet has found nothing out', once, async (t) => {
+		const id = await registered();
+		const page = await openConsole(t, node.url, admin);
+		await page.getByText(/^\d+ vehicles$/).waitFor();
+		const answerSearch = await breakCalls(page, '/v1/vehicles?filter=', { isSlow: true });
+		await page.getByRole('searchbox').fill(`vehicle:${id}`);
+		await loading(page).waitFor();
+		assert.equal(await page.getByText('No vehicle matches.').count(), 0);
+		await answerSearch();
+		await page.getByText(/^1 of \d+ vehicles$/).waitFor();
+		for (const [name, path] of [['Wake-ups', '/v1/wakeups'], ['Alerts', '/v1/alerts'], ['Webhooks', '/v1/webhooks'], ['Nodes', '/v1/nodes']]) {
+			const answer = await breakCalls(page, path, { isSlow: true });
+			await page.getByRole('navigation', { name: 'Console' }).getByRole('link', { name }).click();
+			await page.getByRole('heading', { name, exact: true }).waitFor();
+			await loading(page).waitFor();
+			await answer();
+			await loading(page).waitFor({ state: 'hidden' });
+		}
+		for (const [tab, path] of [['access', 'grants'], ['audit', 'audit']]) {
+			const answer = await breakCalls(page, `/v1/vehicles/${id}/${path}`, { isSlow: true });
+			await page.goto(`${node.url}/vehicles/${id}/${tab}#token=${admin}`);
+			await page.getByRole('heading', { name: `Car ${id}` }).waitFor();
+			await loading(page).waitFor();
+			await answer();
+			await loading(page).waitFor({ state: 'hidden' });
+		}
+	});
+
+	test('a command that cannot leave is said to have not', once, async (t) => {
+		const { id } = await connected();
+		const line = await startLine(node);
+		const page = await vehiclePage(t, id, { url: line.url });
+		line.cut();
+		await page.getByText('Offline. What you see may be old').waitFor();
+		await page.evaluate(() => {
+			const banner = document.querySelector('.comeback');
+			globalThis.banners = [];
+			new MutationObserver(() => globalThis.banners.push(banner.textContent)).observe(banner, { characterData: true, childList: true, subtree: true });
+		});
+		await sendFrom(page, 'Sound the horn');
+		await page.getByText('There is no connection. It is handed over when there is one again').waitFor();
+		await page.getByText('The gateway could not be reached. Nothing was sent.').waitFor();
+		assert.deepEqual(await page.evaluate(() => globalThis.banners), [], 'it said offline all the while');
+		line.lead(node);
+		await page.getByText('Back online. Nothing was missed.').waitFor();
+		assert.deepEqual((await rest(node, 'GET', `/v1/vehicles/${id}/commands`, { token: admin })).body.items, []);
+	});
 
 	test('the line is cut and comes back: offline is said, and nothing is missed', once, async (t) => {
 		const { id } = await connected();

@@ -1,12 +1,12 @@
 // access.tsx - what the person may do, and who may do what with the fleets.
 import { useState } from 'preact/hooks';
-import type { Fleet, Page } from '../../client/index';
+import type { Fleet } from '../../client/index';
 import { moment } from '../format';
 import { Grants } from '../parts/grants';
-import { useLoaded } from '../parts/load';
+import { everyOf, LoadState, useLoaded } from '../parts/load';
 import { Scroll } from '../parts/scroll';
 import { vehiclePath } from '../route';
-import { gateway, me, rows } from '../store';
+import { me, rows } from '../store';
 import { texts } from '../texts';
 
 export function AccessPage() {
@@ -24,7 +24,7 @@ export function AccessPage() {
 }
 
 function You() {
-	if (!me.value) return null;
+	if (!me.value) return <LoadState value={null} error={null} />;
 	const { subject, scopes, grants } = me.value;
 	return (
 		<article class="card">
@@ -69,15 +69,15 @@ function You() {
 }
 
 function Fleets() {
-	const { value, error } = useLoaded('/v1/fleets', () => gateway().rest.get<Page<Fleet>>('/v1/fleets?limit=200'));
+	const { value, error } = useLoaded('/v1/fleets', () => everyOf<Fleet>('/v1/fleets'));
 	const [shown, setShown] = useState<string | null>(null);
 	return (
 		<article class="card">
 			<h2>{texts.access.fleets}</h2>
-			{error && <p class="notice bad">{texts.failed(error.message)}</p>}
-			{value?.items.length === 0 && <p class="dim">{texts.access.noFleets}</p>}
+			<LoadState value={value} error={error} />
+			{value?.length === 0 && <p class="dim">{texts.access.noFleets}</p>}
 			<ul class="fleets">
-				{value?.items.map(({ fleet_id, title }) => (
+				{value?.map(({ fleet_id, title }) => (
 					<li key={fleet_id}>
 						<button
 							type="button"

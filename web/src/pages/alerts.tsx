@@ -1,11 +1,11 @@
 // alerts.tsx - what happened too often, and who is shut out.
 import { useComputed } from '@preact/signals';
 import { useState } from 'preact/hooks';
-import type { Alert, Block, Page } from '../../client/index';
+import type { Alert, Block } from '../../client/index';
 import { moment } from '../format';
 import { Ask } from '../parts/ask';
-import { useFresh } from '../parts/load';
-import { FleetChoice, overseenNow, overseenPath } from '../parts/oversight';
+import { everyOf, LoadState, More, useFresh, useRecent } from '../parts/load';
+import { FleetChoice, NothingOverseen, overseenNow, overseenPath } from '../parts/oversight';
 import { Scroll } from '../parts/scroll';
 import { vehiclePath } from '../route';
 import { events, eventsChanged, gateway, rows } from '../store';
@@ -25,7 +25,7 @@ export function AlertsPage() {
 				</h1>
 				<FleetChoice />
 			</header>
-			{fleet === null ? <p class="empty">{texts.oversight.nothing}</p> : <Board key={fleet} fleet={fleet} />}
+			{fleet === null ? <NothingOverseen /> : <Board key={fleet} fleet={fleet} />}
 		</section>
 	);
 }
@@ -35,8 +35,8 @@ function Board({ fleet }: { fleet: string }) {
 		void eventsChanged.value;
 		return events.findLast((logged) => 'event' in logged && logged.event.type === 'security.alert')?.n ?? 0;
 	});
-	const alerts = useFresh(`alerts ${fleet}`, () => gateway().rest.get<Page<Alert>>(`${overseenPath(fleet, 'alerts')}?limit=100`), last.value);
-	const blocks = useFresh(`blocks ${fleet}`, () => gateway().rest.get<Page<Block>>(`${overseenPath(fleet, 'blocks')}?limit=200`));
+	const alerts = useRecent<Alert>(overseenPath(fleet, 'alerts'), ({ vehicle_id, seq }) => `${vehicle_id} ${seq}`, last.value);
+	const blocks = useFresh(`blocks ${fleet}`, () => everyOf<Block>(overseenPath(fleet, 'blocks')));
 	const [refusal, setRefusal] = useState('');
 	const shut = async (method: 'PUT' | 'DELETE', vehicleId: string) => {
 		setRefusal('');
@@ -46,31 +46,33 @@ function Board({ fleet }: { fleet: string }) {
 		blocks.reload();
 		setTimeout(blocks.reload, CONFIRMED_MS);
 	};
-	const error = alerts.error ?? blocks.error;
-	const blocked = new Set(blocks.value?.items.map(({ vehicle_id }) => vehicle_id));
+	const blocked = new Set(blocks.value?.map(({ vehicle_id }) => vehicle_id));
 	return (
 		<>
-			{(error || refusal) && (
+			{refusal && (
 				<p class="notice bad" role="alert">
-					{refusal || texts.failed(error?.message ?? '')}
+					{refusal}
 				</p>
 			)}
 			<article class="card">
 				<h2>{texts.alerts.noticed}</h2>
-				{alerts.value?.items.length === 0 && <p class="dim">{texts.alerts.none}</p>}
-				{alerts.value && alerts.value.items.length > 0 && (
+				<LoadState value={alerts.items} error={alerts.error} />
+				{alerts.items?.length === 0 && <p class="dim">{texts.alerts.none}</p>}
+				{alerts.items && alerts.items.length > 0 && (
 					<Scroll label={texts.alerts.noticed}>
-						<AlertTable alerts={alerts.value.items} blocked={blocked} onBlock={(id) => void shut('PUT', id)} />
+						<AlertTable alerts={alerts.items} blocked={blocked} onBlock={(id) => void shut('PUT', id)} />
 					</Scroll>
 				)}
+				<More more={alerts.more} />
 				<p class="dim hint">{texts.alerts.scope}</p>
 			</article>
 			<article class="card">
 				<h2>{texts.alerts.blocked}</h2>
-				{blocks.value?.items.length === 0 && <p class="dim">{texts.alerts.noneBlocked}</p>}
-				{blocks.value && blocks.value.items.length > 0 && (
+				<LoadState value={blocks.value} error={blocks.error} />
+				{blocks.value?.length === 0 && <p class="dim">{texts.alerts.noneBlocked}</p>}
+				{blocks.value && blocks.value.length > 0 && (
 					<Scroll label={texts.alerts.blocked}>
-						<BlockTable blocks={blocks.value.items} onLetIn={(id) => void shut('DELETE', id)} />
+						<BlockTable blocks={blocks.value} onLetIn={(id) => void shut('DELETE', id)} />
 					</Scroll>
 				)}
 			</article>

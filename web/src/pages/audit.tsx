@@ -1,18 +1,23 @@
 // audit.tsx - who did what with a vehicle, and what was refused.
-import { type AuditItem, type Page, ProblemError } from '../../client/index';
+import { type AuditItem, ProblemError } from '../../client/index';
 import { moment, pairs } from '../format';
-import { useLoaded } from '../parts/load';
+import { byId, LoadState, More, type Recent, useList } from '../parts/load';
 import { Scroll } from '../parts/scroll';
-import { gateway } from '../store';
 import { texts } from '../texts';
 
 export function AuditTable({ vehicleId }: { vehicleId: string }) {
-	const path = `/v1/vehicles/${encodeURIComponent(vehicleId)}/audit?limit=100`;
-	const { value, error } = useLoaded(path, () => gateway().rest.get<Page<AuditItem>>(path));
+	const { items, error, more } = useList<AuditItem>(`/v1/vehicles/${encodeURIComponent(vehicleId)}/audit`, byId);
 	if (error instanceof ProblemError && error.name === 'forbidden') return <p class="empty">{texts.audit.forbidden}</p>;
-	if (error) return <p class="notice bad">{texts.failed(error.message)}</p>;
-	if (!value) return null;
-	if (value.items.length === 0) return <p class="empty">{texts.audit.none}</p>;
+	return (
+		<>
+			<LoadState value={items} error={error} />
+			{items?.length === 0 && <p class="empty">{texts.audit.none}</p>}
+			{items && items.length > 0 && <Table items={items} more={more} />}
+		</>
+	);
+}
+
+function Table({ items, more }: { items: AuditItem[]; more: Recent<AuditItem>['more'] }) {
 	return (
 		<article class="card">
 			<Scroll label={texts.audit.title}>
@@ -27,7 +32,7 @@ export function AuditTable({ vehicleId }: { vehicleId: string }) {
 						</tr>
 					</thead>
 					<tbody>
-						{value.items.map(({ id, time, subject, action, allowed, detail }) => (
+						{items.map(({ id, time, subject, action, allowed, detail }) => (
 							<tr key={id}>
 								<td>{moment(time)}</td>
 								<th scope="row">{subject}</th>
@@ -41,6 +46,7 @@ export function AuditTable({ vehicleId }: { vehicleId: string }) {
 					</tbody>
 				</table>
 			</Scroll>
+			<More more={more} />
 		</article>
 	);
 }

@@ -29,6 +29,7 @@ export function FleetPage() {
 	const sorted = useMemo(() => [...rows.values()].sort((a, b) => inOrder.compare(a.name, b.name) || inOrder.compare(a.id, b.id)), [names]);
 	const words = search.value.trim();
 	const { ids, refusal } = useTerms(TERM.test(words) ? words : '');
+	const isSearching = TERM.test(words) && !ids && !refusal;
 	const alerted = useAlerted();
 	const found = useMemo(() => sorted.filter((row) => (TERM.test(words) ? ids?.has(row.id) : row.words.includes(words.toLowerCase()))), [sorted, words, ids]);
 	const needsALook = (row: Row) => row.connectivity.unstable || alerted.has(row.id);
@@ -41,7 +42,7 @@ export function FleetPage() {
 				<Search value={search.value} onInput={(text) => (search.value = text)} />
 				<Filters counts={counts} chosen={filter.value} onChoose={(chosen) => (filter.value = chosen)} />
 				<p class="dim grow" role="status">
-					{listing.value.state === 'loading' ? texts.fleet.loading(rows.size) : texts.fleet.shown(shown.length, rows.size)}
+					{listing.value.state === 'loading' ? texts.fleet.loading(rows.size) : isSearching ? texts.loading : texts.fleet.shown(shown.length, rows.size)}
 				</p>
 			</div>
 			<ListState isEmpty={rows.size === 0} />
@@ -53,7 +54,7 @@ export function FleetPage() {
 			{rows.size > 0 && (
 				<VirtualList label={texts.fleet.title} items={shown} rowHeight={ROW_PX} keyOf={({ id }) => id} head={<Head />} row={(row) => <Cells {...row} />} />
 			)}
-			{rows.size > 0 && shown.length === 0 && <p class="empty">{texts.fleet.noMatch}</p>}
+			{rows.size > 0 && shown.length === 0 && !isSearching && !refusal && <p class="empty">{texts.fleet.noMatch}</p>}
 		</section>
 	);
 }

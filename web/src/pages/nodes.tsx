@@ -1,27 +1,22 @@
 // nodes.tsx - the nodes: whether they are fit, what they hold, and how busy they are.
-import type { NodeItem, Page } from '../../client/index';
+import type { NodeItem } from '../../client/index';
 import { bytes } from '../format';
-import { useFresh } from '../parts/load';
+import { everyOf, LoadState, useFresh } from '../parts/load';
 import { Ago, now } from '../parts/time';
-import { gateway } from '../store';
 import { count, texts } from '../texts';
 
 const tones: Record<NodeItem['state'], string> = { ready: 'good', not_ready: 'bad', draining: 'wait', gone: 'off' };
 
 export function NodesPage() {
-	const { value, error } = useFresh('nodes', () => gateway().rest.get<Page<NodeItem>>('/v1/nodes?limit=200'));
-	const items = value?.items ?? [];
+	const { value, error } = useFresh('nodes', () => everyOf<NodeItem>('/v1/nodes'));
+	const items = value ?? [];
 	const ready = items.filter(({ state }) => state === 'ready').length;
 	return (
 		<section class="page nodes" aria-labelledby="title">
 			<h1 id="title" tabIndex={-1}>
 				{texts.nodes.title}
 			</h1>
-			{error && (
-				<p class="notice bad" role="alert">
-					{texts.failed(error.message)}
-				</p>
-			)}
+			<LoadState value={value} error={error} />
 			{value && (
 				<p class="dim" role="status">
 					{texts.nodes.summary(ready, items.length)}

@@ -1,13 +1,13 @@
 // wakeups.tsx - when vehicles were woken, by whom, and what came of it.
 import { useComputed } from '@preact/signals';
-import type { Page, Wakeup } from '../../client/index';
+import type { Wakeup } from '../../client/index';
 import { moment } from '../format';
-import { useLoaded, useRecent } from '../parts/load';
+import { byId, LoadState, More, type Recent, useList, useRecent } from '../parts/load';
 import { WakeupMark } from '../parts/marks';
-import { FleetChoice, overseenNow, overseenPath } from '../parts/oversight';
+import { FleetChoice, NothingOverseen, overseenNow, overseenPath } from '../parts/oversight';
 import { Scroll } from '../parts/scroll';
 import { vehiclePath } from '../route';
-import { events, eventsChanged, gateway, rows } from '../store';
+import { events, eventsChanged, rows } from '../store';
 import { texts } from '../texts';
 
 // ---- of all vehicles, or a fleet's
@@ -22,45 +22,40 @@ export function WakeupsPage() {
 				</h1>
 				<FleetChoice />
 			</header>
-			{fleet === null ? <p class="empty">{texts.oversight.nothing}</p> : <Recent key={fleet} path={overseenPath(fleet, 'wakeups')} />}
+			{fleet === null ? <NothingOverseen /> : <OfAll key={fleet} path={overseenPath(fleet, 'wakeups')} />}
 		</section>
 	);
 }
 
-function Recent({ path }: { path: string }) {
+function OfAll({ path }: { path: string }) {
 	const last = useComputed(() => {
 		void eventsChanged.value;
 		return events.findLast((logged) => 'event' in logged && logged.event.type === 'wakeup.updated')?.n ?? 0;
 	});
-	const { items, error, more } = useRecent<Wakeup>(path, last.value);
-	if (error) return <p class="notice bad">{texts.failed(error.message)}</p>;
-	if (!items) return null;
-	if (items.length === 0) return <p class="empty">{texts.wakeups.noneAtAll}</p>;
-	return (
-		<article class="card">
-			<Table wakeups={items} hasVehicles />
-			{more && (
-				<button type="button" onClick={more}>
-					{texts.wakeups.more}
-				</button>
-			)}
-		</article>
-	);
+	return <List recent={useRecent<Wakeup>(path, byId, last.value)} none={texts.wakeups.noneAtAll} hasVehicles />;
 }
 
 // ---- of one vehicle
 
 // `seq` is that of the vehicle's last event about them.
 export function WakeupTable({ vehicleId, seq }: { vehicleId: string; seq: number }) {
-	const path = `/v1/vehicles/${encodeURIComponent(vehicleId)}/wakeups?limit=100`;
-	const { value, error } = useLoaded(`${path} ${seq}`, () => gateway().rest.get<Page<Wakeup>>(path));
-	if (error) return <p class="notice bad">{texts.failed(error.message)}</p>;
-	if (!value) return null;
-	if (value.items.length === 0) return <p class="empty">{texts.wakeups.none}</p>;
+	return <List recent={useList<Wakeup>(`/v1/vehicles/${encodeURIComponent(vehicleId)}/wakeups`, byId, seq)} none={texts.wakeups.none} />;
+}
+
+// ---- of either
+
+function List({ recent: { items, error, more }, none, hasVehicles }: { recent: Recent<Wakeup>; none: string; hasVehicles?: boolean }) {
 	return (
-		<article class="card">
-			<Table wakeups={value.items} />
-		</article>
+		<>
+			<LoadState value={items} error={error} />
+			{items?.length === 0 && <p class="empty">{none}</p>}
+			{items && items.length > 0 && (
+				<article class="card">
+					<Table wakeups={items} hasVehicles={hasVehicles} />
+					<More more={more} />
+				</article>
+			)}
+		</>
 	);
 }
 

@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks';
 import { type Delivery, ProblemError, type Webhook, type WebhookBody, type WebhookMade } from '../../client/index';
 import { moment } from '../format';
 import { Ask } from '../parts/ask';
-import { useFresh, useLoaded, useRecent } from '../parts/load';
+import { byId, LoadState, More, useFresh, useLoaded, useRecent } from '../parts/load';
 import { Scroll } from '../parts/scroll';
 import { WebhookForm } from '../parts/webhook-form';
 import { Secret, targetsOf, typesOf, WebhookMark } from '../parts/webhooks';
@@ -30,11 +30,7 @@ export function WebhookPage({ webhookId }: { webhookId: string }) {
 				{value && <WebhookMark webhook={value} />}
 			</header>
 			{isMissing && <p class="empty">{texts.webhooks.notFound}</p>}
-			{error && !isMissing && (
-				<p class="notice bad" role="alert">
-					{texts.failed(error.message)}
-				</p>
-			)}
+			{!isMissing && <LoadState value={value} error={error} />}
 			{value && !isMissing && (
 				<>
 					<Settings webhook={value} onChanged={reload} />
@@ -182,7 +178,7 @@ function Deliveries({ webhookId }: { webhookId: string }) {
 }
 
 function Log({ path, status }: { path: string; status: string }) {
-	const { items, error, more, reload } = useRecent<Delivery>(status ? `${path}?status=${status}` : path);
+	const { items, error, more, reload } = useRecent<Delivery>(status ? `${path}?status=${status}` : path, byId);
 	const [outcome, setOutcome] = useState<{ said?: string; refused?: string }>({});
 	const again = async (id: string) => {
 		setOutcome({});
@@ -197,11 +193,12 @@ function Log({ path, status }: { path: string; status: string }) {
 	};
 	return (
 		<>
-			{(error || outcome.refused) && (
+			{outcome.refused && (
 				<p class="notice bad" role="alert">
-					{outcome.refused ?? texts.failed(error?.message ?? '')}
+					{outcome.refused}
 				</p>
 			)}
+			<LoadState value={items} error={error} />
 			<p class="said" role="status">
 				{outcome.said}
 			</p>
@@ -227,11 +224,7 @@ function Log({ path, status }: { path: string; status: string }) {
 					</table>
 				</Scroll>
 			)}
-			{more && (
-				<button type="button" class="below" onClick={more}>
-					{texts.webhooks.more}
-				</button>
-			)}
+			<More more={more} />
 		</>
 	);
 }

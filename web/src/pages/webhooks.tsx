@@ -2,7 +2,7 @@
 import { useState } from 'preact/hooks';
 import type { Webhook, WebhookBody, WebhookMade } from '../../client/index';
 import { moment } from '../format';
-import { useRecent } from '../parts/load';
+import { byId, LoadState, More, useRecent } from '../parts/load';
 import { Scroll } from '../parts/scroll';
 import { WebhookForm } from '../parts/webhook-form';
 import { Secret, targetsOf, typesOf, WebhookMark } from '../parts/webhooks';
@@ -11,7 +11,7 @@ import { gateway, isAdmin } from '../store';
 import { texts } from '../texts';
 
 export function WebhooksPage() {
-	const { items, error, more, reload } = useRecent<Webhook>('/v1/webhooks');
+	const { items, error, more, reload } = useRecent<Webhook>('/v1/webhooks', byId);
 	const [isAdding, setAdding] = useState(false);
 	const [secret, setSecret] = useState('');
 	const create = async (body: WebhookBody) => {
@@ -40,22 +40,14 @@ export function WebhooksPage() {
 					<WebhookForm label={texts.webhooks.add} action={texts.webhooks.create} onSubmit={create} onClose={() => setAdding(false)} />
 				</article>
 			)}
-			{error && (
-				<p class="notice bad" role="alert">
-					{texts.failed(error.message)}
-				</p>
-			)}
+			<LoadState value={items} error={error} />
 			{items?.length === 0 && <p class="empty">{texts.webhooks.none}</p>}
 			{items && items.length > 0 && (
 				<article class="card">
 					<Scroll label={texts.webhooks.list}>
 						<Table webhooks={items} />
 					</Scroll>
-					{more && (
-						<button type="button" class="below" onClick={more}>
-							{texts.webhooks.more}
-						</button>
-					)}
+					<More more={more} />
 				</article>
 			)}
 		</section>

@@ -7,7 +7,7 @@ import { clock, duration, money } from '../format';
 import { seenStats } from '../stats';
 import { eventsChanged, gateway, openedAt } from '../store';
 import { count, texts } from '../texts';
-import { useFresh } from './load';
+import { LoadState, useFresh } from './load';
 import { StatusMark } from './marks';
 import { FleetChoice, overseenNow, overseenPath } from './oversight';
 import { Plot } from './plot';
@@ -46,8 +46,12 @@ export function Figures({ title }: { title: string }) {
 
 function Counted({ path }: { path: string }) {
 	const { value, error } = useFresh(path, () => gateway().rest.get<Stats>(path));
-	if (error) return <p class="notice bad">{texts.failed(error.message)}</p>;
-	return <Cards stats={value} scope={value ? texts.plots.counted(clock(value.counted_until)) : ''} hasWakeups />;
+	return (
+		<>
+			{error && <LoadState value={value} error={error} />}
+			<Cards stats={value} scope={value ? texts.plots.counted(clock(value.counted_until)) : ''} hasWakeups />
+		</>
+	);
 }
 
 function Seen() {

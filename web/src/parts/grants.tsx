@@ -1,11 +1,11 @@
 // grants.tsx - who may do what with a vehicle or a fleet: the list, a new grant, and the end of one.
 import { useState } from 'preact/hooks';
-import { type Grant, type Page, ProblemError } from '../../client/index';
+import { type Grant, ProblemError } from '../../client/index';
 import { moment } from '../format';
 import { gateway } from '../store';
 import { texts } from '../texts';
 import { Ask } from './ask';
-import { useLoaded } from './load';
+import { everyOf, LoadState, useLoaded } from './load';
 import { Scroll } from './scroll';
 
 interface Props {
@@ -15,7 +15,7 @@ interface Props {
 }
 
 export function Grants({ path, roles, seq = 0 }: Props) {
-	const { value, error, reload } = useLoaded(`${path} ${seq}`, () => gateway().rest.get<Page<Grant>>(`${path}?limit=200`));
+	const { value, error, reload } = useLoaded(path, () => everyOf<Grant>(path), seq);
 	const [refusal, setRefusal] = useState('');
 	const act = async (method: string, subject: string, body?: object) => {
 		setRefusal('');
@@ -25,11 +25,11 @@ export function Grants({ path, roles, seq = 0 }: Props) {
 		reload();
 	};
 	if (error instanceof ProblemError && error.name === 'forbidden') return <p class="empty">{texts.access.forbidden}</p>;
-	if (error) return <p class="notice bad">{texts.failed(error.message)}</p>;
-	if (!value) return null;
+	if (!value) return <LoadState value={value} error={error} />;
 	return (
 		<article class="card">
-			{value.items.length === 0 ? <p class="dim">{texts.access.none}</p> : <List grants={value.items} onRevoke={(subject) => void act('DELETE', subject)} />}
+			<LoadState value={value} error={error} />
+			{value.length === 0 ? <p class="dim">{texts.access.none}</p> : <List grants={value} onRevoke={(subject) => void act('DELETE', subject)} />}
 			<New roles={roles} onGrant={(subject, role) => void act('PUT', subject, { role, expires_at: null })} />
 			{refusal && (
 				<p class="notice bad" role="alert">

@@ -2,6 +2,7 @@
 import { useCallback, useEffect, useState } from 'preact/hooks';
 import type { Page } from '../../client/index';
 import { gateway } from '../store';
+import { texts } from '../texts';
 
 const FRESH_MS = 10_000;
 const PAGE = 100;
@@ -12,10 +13,10 @@ export interface Loaded<T> {
 	reload(): void;
 }
 
-// `what` names it: another name is another thing, and the old value is gone.
-export function useLoaded<T>(what: string, load: () => Promise<T>): Loaded<T> {
+// `what` names it: another name is another thing, and the old value is gone. Another `turn` is the same thing, fetched again.
+export function useLoaded<T>(what: string, load: () => Promise<T>, turn: unknown = 0): Loaded<T> {
 	const [state, setState] = useState<{ what: string; value: T | null; error: Error | null }>({ what, value: null, error: null });
-	const [turn, setTurn] = useState(0);
+	const [asked, setAsked] = useState(0);
 	useEffect(() => {
 		let isCurrent = true;
 		load().then(
@@ -25,20 +26,26 @@ export function useLoaded<T>(what: string, load: () => Promise<T>): Loaded<T> {
 		return () => {
 			isCurrent = false;
 		};
-	}, [what, turn]);
-	const reload = useCallback(() => setTurn((n) => n + 1), []);
+	}, [what, turn, asked]);
+	const reload = useCallback(() => setAsked((n) => n + 1), []);
 	return state.what === what ? { value: state.value, error: state.error, reload } : { value: null, error: null, reload };
 }
 
-// Fetched again every ten seconds, while somebody looks, and at once when `turn` changes.
+// Fetched again every ten seconds, while somebody looks.
 export function useFresh<T>(what: string, load: () => Promise<T>, turn: unknown = 0): Loaded<T> {
-	const loaded = useLoaded(what, load);
+	const loaded = useLoaded(what, load, turn);
 	useEffect(() => {
-		loaded.reload();
 		const timer = setInterval(() => document.visibilityState === 'visible' && loaded.reload(), FRESH_MS);
 		return () => clearInterval(timer);
 	}, [what, turn]);
 	return loaded;
+}
+
+// A list to its end, page by page: for those that a person can look through.
+export async function everyOf<T>(path: string): Promise<T[]> {
+	const items: T[] = [];
+	for await (const page of gateway().rest.pages<T>(path)) items.push(...page);
+	return items;
 }
 
 export interface Recent<T> {
@@ -48,24 +55,66 @@ export interface Recent<T> {
 	reload(): void;
 }
 
+type IdOf<T> = (item: T) => unknown;
+
+export const byId = ({ id }: { id: unknown }): unknown => id;
+
+const pageOf = <T,>(path: string, cursor = '') => gateway().rest.get<Page<T>>(`${path}${path.includes('?') ? '&' : '?'}limit=${PAGE}${cursor}`);
+
 // A list that begins with the newest. Its first page stays true; older ones are as they were when they were asked for. Another path wants another
 // component (`key`).
-export function useRecent<T extends { id: string }>(path: string, turn: unknown = 0): Recent<T> {
-	const page = (cursor = '') => gateway().rest.get<Page<T>>(`${path}${path.includes('?') ? '&' : '?'}limit=${PAGE}${cursor}`);
-	const { value, error, reload } = useFresh(path, () => page(), turn);
+export function useRecent<T>(path: string, idOf: IdOf<T>, turn: unknown = 0): Recent<T> {
+	return useOlder(
+		path,
+		useFresh(path, () => pageOf<T>(path), turn),
+		idOf,
+	);
+}
+
+// The same, fetched only when `turn` says so: a page that stays open would be noticed for what it is refused again and again.
+export function useList<T>(path: string, idOf: IdOf<T>, turn: unknown = 0): Recent<T> {
+	return useOlder(
+		path,
+		useLoaded(path, () => pageOf<T>(path), turn),
+		idOf,
+	);
+}
+
+function useOlder<T>(path: string, { value, error, reload }: Loaded<Page<T>>, idOf: IdOf<T>): Recent<T> {
 	const [older, setOlder] = useState<Page<T> | null>(null);
 	const [refusal, setRefusal] = useState<Error | null>(null);
-	const newest = new Set(value?.items.map(({ id }) => id));
+	useEffect(() => setRefusal(null), [value]);
+	const newest = new Set(value?.items.map(idOf));
 	const cursor = older ? older.next_cursor : value?.next_cursor;
 	const fetchOlder = async () => {
-		const next = await page(`&cursor=${encodeURIComponent(cursor ?? '')}`);
+		const next = await pageOf<T>(path, `&cursor=${encodeURIComponent(cursor ?? '')}`);
 		setRefusal(null);
 		setOlder({ items: [...(older?.items ?? []), ...next.items], next_cursor: next.next_cursor });
 	};
 	return {
-		items: value && [...value.items, ...(older?.items.filter(({ id }) => !newest.has(id)) ?? [])],
+		items: value && [...value.items, ...(older?.items.filter((item) => !newest.has(idOf(item))) ?? [])],
 		error: error ?? refusal,
 		more: cursor ? () => void fetchOlder().catch(setRefusal) : null,
 		reload,
 	};
+}
+
+// Says what is missing: that it is still on its way, or why it could not be loaded; what was loaded before stays below.
+export function LoadState({ value, error }: { value: unknown; error: Error | null }) {
+	if (error)
+		return (
+			<p class="notice bad" role="alert">
+				{texts.failed(error.message)}
+			</p>
+		);
+	return value === null ? <p class="loading">{texts.loading}</p> : null;
+}
+
+export function More({ more }: { more: (() => void) | null }) {
+	if (!more) return null;
+	return (
+		<button type="button" class="below" onClick={more}>
+			{texts.more}
+		</button>
+	);
 }

@@ -1,9 +1,9 @@
 // oversight.tsx - what of all vehicles the person may look at as a whole: everything, or the fleets that they manage.
 import { signal } from '@preact/signals';
-import type { Fleet, Page } from '../../client/index';
-import { gateway, isAdmin, me } from '../store';
+import type { Fleet } from '../../client/index';
+import { isAdmin, me } from '../store';
 import { texts } from '../texts';
-import { useLoaded } from './load';
+import { everyOf, LoadState, useLoaded } from './load';
 
 const ALL = '*';
 
@@ -24,11 +24,16 @@ export const overseenNow = (): string | null => {
 // Where the gateway has it: "alerts" of all vehicles or of a fleet.
 export const overseenPath = (id: string, what: string): string => (id === ALL ? `/v1/${what}` : `/v1/fleets/${encodeURIComponent(id)}/${what}`);
 
+// In place of what nobody may look at; who the person is may not be known yet.
+export function NothingOverseen() {
+	return me.value ? <p class="empty">{texts.oversight.nothing}</p> : <LoadState value={null} error={null} />;
+}
+
 export function FleetChoice() {
-	const { value } = useLoaded(isAdmin() ? 'fleets' : '', async () => (isAdmin() ? await gateway().rest.get<Page<Fleet>>('/v1/fleets?limit=200') : null));
-	const ids = [...new Set([...overseen(), ...(value?.items.map(({ fleet_id }) => fleet_id) ?? [])])];
+	const { value } = useLoaded(isAdmin() ? 'fleets' : '', async () => (isAdmin() ? await everyOf<Fleet>('/v1/fleets') : []));
+	const ids = [...new Set([...overseen(), ...(value?.map(({ fleet_id }) => fleet_id) ?? [])])];
 	if (ids.length < 2) return null;
-	const titles = new Map(value?.items.map(({ fleet_id, title }) => [fleet_id, title || fleet_id]));
+	const titles = new Map(value?.map(({ fleet_id, title }) => [fleet_id, title || fleet_id]));
 	return (
 		<select aria-label={texts.oversight.fleet} value={overseenNow() ?? ''} onChange={(event) => (chosen.value = event.currentTarget.value)}>
 			{ids.map((id) => (

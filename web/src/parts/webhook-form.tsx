@@ -1,9 +1,9 @@
 // webhook-form.tsx - what a webhook is to hear, and where: a new one, or the whole of one that there is.
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { Fleet, Page, VehicleEvent, Webhook, WebhookBody } from '../../client/index';
-import { gateway, isAdmin } from '../store';
+import type { Fleet, VehicleEvent, Webhook, WebhookBody } from '../../client/index';
+import { isAdmin } from '../store';
 import { texts } from '../texts';
-import { useLoaded } from './load';
+import { everyOf, LoadState, useLoaded } from './load';
 
 const ALL = '*';
 
@@ -112,14 +112,14 @@ export function WebhookForm({ label, action, webhook, onSubmit, onClose }: Props
 
 // Those that may be chosen, and those that were, though they are not to be seen any more.
 function Fleets({ chosen }: { chosen: string[] }) {
-	const { value, error } = useLoaded('fleets of a webhook', () => gateway().rest.get<Page<Fleet>>('/v1/fleets?limit=200'));
-	const titles = new Map(value?.items.map(({ fleet_id, title }) => [fleet_id, title || fleet_id]));
+	const { value, error } = useLoaded('fleets of a webhook', () => everyOf<Fleet>('/v1/fleets'));
+	const titles = new Map(value?.map(({ fleet_id, title }) => [fleet_id, title || fleet_id]));
 	if (isAdmin()) titles.set(ALL, texts.webhooks.allVehicles);
 	const ids = [...new Set([...(isAdmin() ? [ALL] : []), ...chosen, ...titles.keys()])];
 	return (
 		<fieldset>
 			<legend>{texts.webhooks.fleets}</legend>
-			{error && <p class="notice bad">{texts.failed(error.message)}</p>}
+			<LoadState value={value} error={error} />
 			{value && ids.length === 0 && <p class="dim">{texts.webhooks.noFleets}</p>}
 			{ids.map((id) => (
 				<Box key={id} name="fleet_ids" value={id} label={titles.get(id) ?? id} isChosen={chosen.includes(id)} />
