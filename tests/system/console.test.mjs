@@ -707,19 +707,21 @@ describe('side by side', { concurrency: 4 }, () => {
 		await sendFrom(page, 'Unlock the doors');
 		await isMarked(page, 'Unlock the doors', 'Done');
 		const found = [];
-		// A colour does not depend on the width: two of the four show each of them to axe, all four do with --long.
+		// A colour does not depend on the width: two of the six show each of them to axe, all six do with --long.
 		const looks = async (what) => {
 			for (const colorScheme of ['light', 'dark'])
-				for (const width of [1280, 390]) {
+				for (const width of [1280, 800, 390]) {
 					await page.emulateMedia({ colorScheme });
 					await page.setViewportSize({ width, height: 800 });
-					if (isLong || (colorScheme === 'light') === (width === 1280)) {
+					if (isLong || (colorScheme === 'light' ? width === 1280 : width === 390)) {
 						const broken = await page.evaluate(async () => {
 							const { violations } = await globalThis.axe.run({ resultTypes: ['violations'] });
 							return violations.map(({ id: rule, nodes }) => `${rule}: ${nodes.map(({ html }) => html).join(' ')}`);
 						});
 						found.push(...broken.map((rule) => `${what}, ${colorScheme}, ${width}: ${rule}`));
 					}
+					if (await page.locator('[role=status] time').count()) found.push(`${what} speaks every second`);
+					if (await page.locator('.plots .card:not(:visible)').count()) found.push(`${what} hides figures at ${width}`);
 					if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)) found.push(`${what} is wider than ${width}`);
 				}
 			await page.setViewportSize({ width: 1280, height: 800 });

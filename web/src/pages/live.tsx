@@ -48,9 +48,7 @@ export function LivePage() {
 						</option>
 					))}
 				</select>
-				<p class="dim grow" role="status">
-					{paused.value ? texts.live.paused(newest - (paused.value.at(-1)?.n ?? 0)) : texts.live.kept(events.length)}
-				</p>
+				<p class="dim grow">{paused.value ? texts.live.paused(newest - (paused.value.at(-1)?.n ?? 0)) : texts.live.kept(events.length)}</p>
 			</div>
 			{shown.length === 0 ? (
 				<p class="empty">{all.length === 0 ? texts.live.nothing : texts.live.noMatch}</p>

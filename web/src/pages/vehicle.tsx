@@ -97,8 +97,10 @@ function Header({ vehicle, isWaking: waking }: { vehicle: Vehicle; isWaking: boo
 				</h1>
 				<p class="dim">{vehicle_id}</p>
 			</div>
-			<p class="now" role="status">
-				<Reachability connectivity={connectivity} waking={waking} />
+			<p class="now">
+				<span role="status">
+					<Reachability connectivity={connectivity} waking={waking} />
+				</span>
 				<small class="dim">
 					<Ago time={connectivity.since} />
 				</small>
