@@ -548,7 +548,9 @@ describe('side by side', { concurrency: 4 }, () => {
 	test('a failed call leaves what was there, and goes when the next one comes through', once, async (t) => {
 		const page = await openPage(t);
 		const time = new Date().toISOString();
-		await serveList(page, '/v1/wakeups', Array.from({ length: 150 }, (_, i) => ({ id: `w${i}`, status: 'answered', provider: `way ${i}`, attempt: 1, reason: null, created_at: time })));
+		const wakeup = (i) => ({ id: `w${i}`, status: 'answered', provider: `way ${i}`, attempt: 1, reason: null, created_at: time });
+		const wakeups = Array.from({ length: 150 }, (_, i) => wakeup(i));
+		await serveList(page, '/v1/wakeups', wakeups);
 		const mendOlder = await breakCalls(page, '/v1/wakeups?limit=100&cursor=');
 		await page.goto(`${node.url}/wakeups#token=${admin}`);
 		const row = (i) => page.getByRole('row').filter({ hasText: `way ${i}` }).first();
@@ -561,6 +563,9 @@ describe('side by side', { concurrency: 4 }, () => {
 		await mendOlder();
 		await page.getByRole('button', { name: 'Older ones' }).click();
 		await row(149).waitFor();
+		wakeups.unshift(wakeup(1000));
+		await row(1000).waitFor();
+		await row(99).waitFor(); // not on the first page any more
 		await page.getByRole('navigation', { name: 'Console' }).getByRole('link', { name: 'Fleet' }).click();
 		await page.getByText(/^Counted by the nodes/).waitFor();
 		const mendStats = await breakCalls(page, '/v1/stats');

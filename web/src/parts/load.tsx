@@ -61,8 +61,8 @@ export const byId = ({ id }: { id: unknown }): unknown => id;
 
 const pageOf = <T,>(path: string, cursor = '') => gateway().rest.get<Page<T>>(`${path}${path.includes('?') ? '&' : '?'}limit=${PAGE}${cursor}`);
 
-// A list that begins with the newest. Its first page stays true; older ones are as they were when they were asked for. Another path wants another
-// component (`key`).
+// A list that begins with the newest. Its first page stays true; what is below is as it was when older ones were asked for. Another path wants
+// another component (`key`).
 export function useRecent<T>(path: string, idOf: IdOf<T>, turn: unknown = 0): Recent<T> {
 	return useOlder(
 		path,
@@ -85,14 +85,15 @@ function useOlder<T>(path: string, { value, error, reload }: Loaded<Page<T>>, id
 	const [refusal, setRefusal] = useState<Error | null>(null);
 	useEffect(() => setRefusal(null), [value]);
 	const newest = new Set(value?.items.map(idOf));
+	const items = value && [...value.items, ...(older?.items.filter((item) => !newest.has(idOf(item))) ?? [])];
 	const cursor = older ? older.next_cursor : value?.next_cursor;
 	const fetchOlder = async () => {
 		const next = await pageOf<T>(path, `&cursor=${encodeURIComponent(cursor ?? '')}`);
 		setRefusal(null);
-		setOlder({ items: [...(older?.items ?? []), ...next.items], next_cursor: next.next_cursor });
+		setOlder({ items: [...(items ?? []), ...next.items], next_cursor: next.next_cursor }); // the newest too: newer ones push them out of the first page
 	};
 	return {
-		items: value && [...value.items, ...(older?.items.filter((item) => !newest.has(idOf(item))) ?? [])],
+		items,
 		error: error ?? refusal,
 		more: cursor ? () => void fetchOlder().catch(setRefusal) : null,
 		reload,
