@@ -451,14 +451,19 @@ describe('side by side', { concurrency: 4 }, () => {
 		const { id, car } = await connected();
 		await grant(node, admin, id, 'gina', 'driver');
 		const page = await openPage(t);
-		const followed = new Promise((resolve) => page.on('websocket', (socket) => socket.on('framereceived', ({ payload }) => payload.includes('"recovered"') && resolve())));
+		let followed = 0;
+		page.on('websocket', (socket) => socket.on('framereceived', ({ payload }) => (followed += payload.includes('"recovered"'))));
+		const lent = await registered();
+		await grant(node, admin, lent, 'gina', 'viewer', new Date(Date.now() + 20_000).toISOString());
 		await page.goto(`${node.url}/fleet#token=${await token({ sub: 'gina' })}`);
 		const all = await openConsole(t, node.url, admin);
 		await all.getByRole('searchbox').fill(id);
 		const rows = [page, all].map((each) => each.getByRole('row').filter({ hasText: `Car ${id}` }));
 		const both = (text) => Promise.all(rows.map((row) => row.filter({ hasText: text }).waitFor()));
 		await both('Connected');
-		await followed;
+		const borrowed = page.getByRole('link', { name: `Car ${lent}` });
+		await borrowed.waitFor();
+		await poll(async () => followed, (n) => n === 2, { what: 'both are followed' });
 		const settled = async (name) => {
 			const { body } = await sendCommand(node, admin, id, { name });
 			await poll(() => rest(node, 'GET', `/v1/vehicles/${id}/commands/${body.id}`, { token: admin }), (answer) => answer.body.status === 'succeeded');
@@ -471,6 +476,7 @@ describe('side by side', { concurrency: 4 }, () => {
 		await both(/Done\s*Sound the horn/);
 		await car.disconnect({ force: true });
 		await both('Away');
+		await borrowed.waitFor({ state: 'hidden' }); // its grant has run out
 		await rest(node, 'DELETE', `/v1/vehicles/${id}/grants/gina`, { token: admin });
 		await page.getByText('There is no vehicle that you may see yet.').waitFor();
 	});
