@@ -22,8 +22,8 @@
 #define BODY_MAX (64 * 1024)
 
 /* BEGINS: a batch; MAKES: a webhook; STREAMS: when asked to; FOLLOWS: always, a fleet. MERGES: the body is a merge patch; CARRIES: it is the payload as
- * it stands. */
-enum route_flag { PLAIN, SENDS, BEGINS, MAKES, STREAMS, FOLLOWS, MERGES, CARRIES };
+ * it stands; REPEATS: it may say what the path says, a vehicle's id. */
+enum route_flag { PLAIN, SENDS, BEGINS, MAKES, STREAMS, FOLLOWS, MERGES, CARRIES, REPEATS };
 
 struct route {
 	const char *method, *path;

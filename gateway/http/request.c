@@ -279,8 +279,12 @@ static bool take_object(struct http_request *r, json_t *params, json_t *object)
 	if (r->route->flag == MERGES)
 		return json_object_set(params, "patch", object) == 0;
 	json_object_foreach (object, key, value) {
-		if (json_object_get(params, key) || is_of_header(key))
+		const json_t *said = json_object_get(params, key);
+		bool repeats = said && r->route->flag == REPEATS;
+		if ((said && !repeats) || is_of_header(key))
 			return refuse_body(r, &FAULT_UNKNOWN_FIELD, key);
+		if (repeats && !json_equal(said, value))
+			return refuse_body(r, &FAULT_INVALID_VEHICLE, "the body's vehicle_id is not the path's");
 	}
 	return json_object_update(params, object) == 0;
 }

@@ -5,7 +5,7 @@ ROUTE("GET", "/v1/vehicles/{vehicle_id}/commands/{id}", API_COMMAND_GET, 200, ""
 ROUTE("POST", "/v1/vehicles/{vehicle_id}/commands/{id}/cancel", API_COMMAND_CANCEL, 200, "", PLAIN)
 ROUTE("GET", "/v1/vehicles", API_VEHICLE_LIST, 200, "filter,limit,cursor", PLAIN)
 ROUTE("GET", "/v1/vehicles/{vehicle_id}", API_VEHICLE_GET, 200, "", PLAIN)
-ROUTE("PUT", "/v1/vehicles/{vehicle_id}", API_VEHICLE_PUT, 200, "", PLAIN)
+ROUTE("PUT", "/v1/vehicles/{vehicle_id}", API_VEHICLE_PUT, 200, "", REPEATS)
 ROUTE("DELETE", "/v1/vehicles/{vehicle_id}", API_VEHICLE_DELETE, 204, "", PLAIN)
 ROUTE("GET", "/v1/vehicles/{vehicle_id}/events", API_EVENT_LIST, 200, "after,limit,cursor", STREAMS)
 ROUTE("GET", "/v1/vehicles/{vehicle_id}/grants", API_GRANT_LIST, 200, "limit,cursor", PLAIN)

@@ -350,13 +350,14 @@ test('vehicles are registered, updated, listed and retired by an admin', options
 	assert.equal(made.status, 201);
 	assert.equal(made.body.vehicle_id, id);
 	assert.deepEqual(made.body.connectivity, { ...made.body.connectivity, state: 'disconnected', since: null });
-	assert.equal((await registerVehicle(node, admin, id, { ...body, display_name: 'Grey van 2' })).status, 200);
+	assert.equal((await registerVehicle(node, admin, id, { vehicle_id: id, ...body, display_name: 'Grey van 2' })).status, 200);
 	assertProblem(await rest(node, 'PUT', path(id), { token: alice, body }), 403, 'forbidden');
-	for (const bad of [{ msisdn: '0123' }, { msisdn: '+12a' }, { iccid: '12' }, { fleet_id: 'no-such-fleet' }, { tags: 'pool' }]) {
+	for (const bad of [{ vehicle_id: ids[0] }, { vehicle_id: null }, { msisdn: '0123' }, { msisdn: '+12a' }, { iccid: '12' }, { fleet_id: 'no-such-fleet' }, { tags: 'pool' }]) {
 		const answer = await rest(node, 'PUT', path(id), { token: admin, body: { ...body, ...bad } });
 		assertProblem(answer, 422, 'invalid-vehicle');
 	}
-	assertProblem(await rest(node, 'PUT', path(id), { token: admin, body: { ...body, wheels: 4 } }), 422, 'unknown-field');
+	for (const unknown of [{ wheels: 4 }, { wait: 1 }])
+		assertProblem(await rest(node, 'PUT', path(id), { token: admin, body: { ...body, ...unknown } }), 422, 'unknown-field');
 	assertProblem(await rest(node, 'PUT', path('a%20b'), { token: admin, body }), 422, 'invalid-vehicle');
 
 	await grant(node, admin, id, 'bob', 'viewer');
