@@ -196,10 +196,10 @@ json_t *api_problem(const struct fault *fault, const char *detail, const char *r
 	char type[128];
 
 	snprintf(type, sizeof(type), "urn:keyfob:problem:%s", fault->name);
-	json_t *problem = json_pack("{s:s, s:s, s:i, s:o*, s:s*, s:b, s:b}", "type", type, "title", fault->title,
-		"status", fault->http, "detail", detail && detail[0] ? text_of(detail) : NULL, "instance", request_id,
-		"retriable", fault->retry == RETRY_LATER && (!unknown || retriable_by_key), "may_have_executed",
-		unknown);
+	json_t *problem = json_pack("{s:s, s:s, s:i, s:o, s:s*, s:b, s:b}", "type", type, "title", fault->title,
+		"status", fault->http, "detail", text_of(detail && detail[0] ? detail : fault->title), "instance",
+		request_id, "retriable", fault->retry == RETRY_LATER && (!unknown || retriable_by_key),
+		"may_have_executed", unknown);
 	if (fault->user_message)
 		json_object_set_new(problem, "user_message", json_string(fault->user_message));
 	return memory_need(problem);

@@ -38,7 +38,7 @@ struct api_call {
 
 	/* the reply, complete when on_done runs; owned by the call */
 	const struct fault *fault; /* NULL: `body` is the result */
-	char detail[256];	   /* of the fault: for the developer; may be empty */
+	char detail[256];	   /* of the fault: for the developer; empty: there is no more to say than its title */
 	int retry_after_s;	   /* of the fault; 0: none */
 	struct rate_verdict rate;  /* of the vehicle's bucket, when the fault is RATE_LIMITED */
 	bool retriable_by_key;	   /* an unknown outcome that an idempotency key makes safe to retry */
@@ -136,7 +136,8 @@ void api_call_fail(struct api_call *, const struct fault *, const char *detail_f
 	__attribute__((format(printf, 3, 4)));
 void api_call_reply(struct api_call *, char *body, size_t len); /* eats the malloc'd text */
 
-/* The RFC 9457 problem object of a fault; the caller owns it. REST's body, JSON-RPC's `error.data`. */
+/* The RFC 9457 problem object of a fault; the caller owns it. REST's body, JSON-RPC's `error.data`. Without a detail of its own it
+ * has the title's. */
 json_t *api_problem(const struct fault *, const char *detail, const char *request_id, bool retriable_by_key);
 
 /* asking, for the transports */

@@ -24,6 +24,7 @@ async function ownVehicle() {
 function assertProblem(answer, status, name) {
 	assert.equal(answer.status, status, JSON.stringify(answer.body));
 	assert.equal(answer.body.type, `urn:keyfob:problem:${name}`);
+	assert.match(answer.body.detail, /./);
 }
 
 test('an id that is no text is an id that nobody has', options, async () => {

@@ -58,6 +58,7 @@ function assertProblem(answer, status, name) {
 	assert.equal(answer.body.type, `urn:keyfob:problem:${name}`);
 	assert.equal(answer.body.status, status);
 	assert.equal(typeof answer.body.title, 'string');
+	assert.match(answer.body.detail, /./);
 	assert.equal(typeof answer.body.retriable, 'boolean');
 	assert.equal(typeof answer.body.may_have_executed, 'boolean');
 	assert.equal(answer.body.instance, answer.headers.get('x-request-id'));
