@@ -67,6 +67,7 @@ static bool read_params(struct api_call *call, struct command_draft *d)
 
 	if (!api_param_text(call, "sealed_params", &d->sealed_params))
 		return false;
+	given = json_is_null(given) ? NULL : given;
 	if (d->sealed_params) {
 		if (!given && strlen(d->sealed_params) <= SEALED_MAX)
 			return true;

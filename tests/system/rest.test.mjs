@@ -149,6 +149,17 @@ test('sealed parameters and results pass through untouched', options, async () =
 	assert.equal(body.sealed_result, 'sealed-back');
 });
 
+test('a null parameter is as good as none', options, async () => {
+	const id = await absentVehicle();
+	const plain = await sendCommand(node, alice, id, { name: 'doors.unlock', params: null, sealed_params: null, ttl_seconds: null, wake: null });
+	assert.equal(plain.status, 202, JSON.stringify(plain.body));
+	assert.deepEqual(plain.body.params, { door: 'all' });
+	const sealed = await sendCommand(node, alice, id, { name: 'doors.unlock', params: null, sealed_params: 'sealed' });
+	assert.equal(sealed.status, 202, JSON.stringify(sealed.body));
+	assert.equal(sealed.body.sealed_params, 'sealed');
+	assertProblem(await sendCommand(node, alice, id, { name: 'doors.unlock', params: {}, sealed_params: 'sealed' }), 422, 'invalid-params');
+});
+
 test('the list is newest first, in pages, and by status', options, async () => {
 	const id = await absentVehicle();
 	const sent = [];
