@@ -75,7 +75,7 @@ void http_reply(struct http_request *r, int status, const char *type, const char
 	log_answer(r, status);
 	req->res.status = status;
 	req->res.reason = reason_of(status);
-	req->res.content_length = status == 304 ? SIZE_MAX : len; /* RFC 9110 §8.6 */
+	req->res.content_length = status == 204 || status == 304 ? SIZE_MAX : len; /* RFC 9110 §8.6 */
 	if (len > 0)
 		http_header(r, "content-type", type);
 	if (h2o_find_header(&req->res.headers, H2O_TOKEN_CACHE_CONTROL, -1) < 0)

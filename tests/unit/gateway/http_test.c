@@ -570,6 +570,22 @@ START_TEST(carries_payloads)
 }
 END_TEST
 
+/* RFC 9110 §8.6, RFC 9112 §6.3: no body, and no length of one; the connection goes on. */
+START_TEST(an_answer_without_content_has_no_length)
+{
+	int fd = dial();
+
+	say(fd, "DELETE /v1/fleets/F HTTP/1.1\r\n" HEAD "\r\nGET /v1/me HTTP/1.1\r\n" LAST);
+	const char *answers = hear(fd), *second = strstr(answers, "\r\n\r\nHTTP/1.1 200 ");
+	ck_assert_msg(strncmp(answers, "HTTP/1.1 204 ", 13) == 0 && second, "not one after the other:\n%s", answers);
+	char *first = strndup(answers, (size_t)(second - answers));
+	ck_assert_msg(!strcasestr(first, "\r\ncontent-length:") && !strcasestr(first, "\r\ntransfer-encoding:"),
+		"a body is announced:\n%s", first);
+	free(first);
+	expect(second, "\"API_ME\"");
+}
+END_TEST
+
 START_TEST(refuses_too_large_heads)
 {
 	char filler[HEAD_MAX], request[2 * HEAD_MAX];
@@ -1139,6 +1155,7 @@ static void add_tests(Suite *suite, const char *name, void (*set_up)(void))
 	tcase_add_test(tests, reads_bodies_and_headers);
 	tcase_add_test(tests, reads_merge_patches);
 	tcase_add_test(tests, carries_payloads);
+	tcase_add_test(tests, an_answer_without_content_has_no_length);
 	tcase_add_test(tests, refuses_too_large_heads);
 	tcase_add_test(tests, refuses_too_large_bodies);
 	tcase_add_test(tests, hears_a_slow_client_to_its_end);
