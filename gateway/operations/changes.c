@@ -78,7 +78,7 @@ static const struct verdict verdicts[] = {
 	{ "not_found", &FAULT_VEHICLE_NOT_FOUND, "" },
 	{ "forbidden", &FAULT_FORBIDDEN, "your role does not allow this" },
 	{ "last_owner", &FAULT_FORBIDDEN, "the last owner can be removed by an administrator alone" },
-	{ "too_many", &FAULT_INVALID_PARAMS, "a vehicle has at most 1000 grants" },
+	{ "too_many_grants", &FAULT_INVALID_PARAMS, "a vehicle has at most 1000 grants" },
 	{ "not_theirs", &FAULT_FORBIDDEN, "an owner is named by an owner, for no longer than they are one themselves" },
 	{ "no_grant", &FAULT_GRANT_NOT_FOUND, "" },
 	{ "no_fleet", &FAULT_FLEET_NOT_FOUND, "" },
@@ -86,7 +86,7 @@ static const struct verdict verdicts[] = {
 	{ "changed", &FAULT_PRECONDITION_FAILED, "" },
 	{ "too_large", &FAULT_TOO_LARGE, "the desired state would be larger than 64 KiB" },
 	{ "no_notice", &FAULT_NOTICE_NOT_FOUND, "" },
-	{ "too_many", &FAULT_INVALID_PARAMS, "there are 64 notices already" },
+	{ "too_many_notices", &FAULT_INVALID_PARAMS, "there are 64 notices already" },
 	{ 0 },
 };
 

@@ -26,7 +26,7 @@ with i as materialized (
 		when not i.there then 'not_found'
 		when not i.admin and i.rank = 0 then 'not_found'
 		when not i.admin and i.rank < 3 then 'forbidden'
-		when not i.alive and (select count(*) from grants g where g.object_kind = 'vehicle' and g.object_id = i.vehicle_id) >= 1000 then 'too_many'
+		when not i.alive and (select count(*) from grants g where g.object_kind = 'vehicle' and g.object_id = i.vehicle_id) >= 1000 then 'too_many_grants'
 		when i.admin then 'done'
 		when greatest(i.until, i.others_until) < i.was_until then 'last_owner'
 		when i.role = 'owner' and i.own_until < i.until and not (i.manages and i.others_until = '-infinity') then 'not_theirs'

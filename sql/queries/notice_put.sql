@@ -14,7 +14,7 @@ with i as materialized (
 		when not i.there then 'not_found'
 		when not i.admin and i.rank = 0 then 'not_found'
 		when not i.admin and i.rank < 3 then 'forbidden'
-		when not i.known and i.others >= 64 then 'too_many'
+		when not i.known and i.others >= 64 then 'too_many_notices'
 		else 'done' end as outcome
 	from i
 ), stored as (

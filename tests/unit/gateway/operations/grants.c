@@ -155,6 +155,18 @@ START_TEST(last_owner_stays)
 }
 END_TEST
 
+START_TEST(a_vehicle_has_so_many_grants)
+{
+	ask("insert into grants (object_kind, object_id, subject, role, granted_by) select 'vehicle', 'CAR1', 'g' || "
+	    "i, "
+	    "'viewer', 't' from generate_series(1, 1000) i");
+	assert_refused("olga", API_GRANT_PUT, "{\"vehicle_id\":\"CAR1\",\"subject\":\"nina\",\"role\":\"viewer\"}",
+		"invalid-params");
+	ck_assert_str_eq(call->detail, "a vehicle has at most 1000 grants");
+	assert_ok("olga", API_GRANT_PUT, "{\"vehicle_id\":\"CAR1\",\"subject\":\"g1\",\"role\":\"driver\"}");
+}
+END_TEST
+
 /* Else a manager would take the last owner's place and then end their grant. */
 START_TEST(a_manager_owns_nothing_that_is_owned)
 {
@@ -300,6 +312,7 @@ void add_grants(Suite *suite)
 	tcase_add_test(tc, a_manager_owns_nothing_that_is_owned);
 	tcase_add_test(tc, a_manager_gives_the_first_owner);
 	tcase_add_test(tc, last_owner_has_no_end);
+	tcase_add_test(tc, a_vehicle_has_so_many_grants);
 	tcase_add_test(tc, an_owner_until_some_day_gives_no_more_than_that);
 	tcase_add_test(tc, one_of_two_owners_may_go);
 	tcase_add_test(tc, ended_grant_takes_back_what_is_unsent);

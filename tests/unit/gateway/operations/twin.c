@@ -274,6 +274,7 @@ START_TEST(impossible_notices)
 	    "|| i, "
 	    "'x', 't' from generate_series(1, 64) i");
 	assert_refused("olga", API_NOTICE_PUT, NOTICE(CAR1, "n65", "x"), "invalid-params");
+	ck_assert_str_eq(call->detail, "there are 64 notices already");
 	assert_ok("olga", API_NOTICE_PUT, NOTICE(CAR1, "n64", "y"));
 }
 END_TEST
