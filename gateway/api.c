@@ -264,6 +264,13 @@ bool api_caller_is_admin(const struct api_call *call)
 	return call->caller.scopes & SCOPE_ADMIN;
 }
 
+bool api_may_name(const struct api_call *call, const char *id)
+{
+	const char *namespace = call->api->config->namespace;
+	size_t len = strlen(namespace);
+	return topic_level_is_safe(id) && !(strncmp(id, namespace, len) == 0 && id[len] == '-');
+}
+
 bool api_param_text(struct api_call *call, const char *name, const char **ret)
 {
 	const json_t *value = json_object_get(call->params, name);

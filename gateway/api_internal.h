@@ -61,5 +61,7 @@ bool api_param_vehicle(struct api_call *, const char **ret);
 /* The fleet_id likewise; FLEET_NOT_FOUND. */
 bool api_param_fleet(struct api_call *, const char **ret);
 bool api_caller_is_admin(const struct api_call *);
+/* Whether a new vehicle or fleet may have this id: the gateway's own begin with the namespace and '-'. */
+bool api_may_name(const struct api_call *, const char *id);
 
 #endif

@@ -8,14 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/ids.h"
 #include "base/json.h"
 #include "base/list.h"
 #include "base/loop.h"
 #include "base/memory.h"
 #include "commands/codec.h"
 #include "gateway/api_internal.h"
-#include "gateway/config.h"
 #include "gateway/operations/grant_params.h"
 #include "gateway/operations/notice_params.h"
 #include "gateway/operations/verdict.h"
@@ -225,19 +223,11 @@ static bool are_tags(const json_t *tags)
 	return true;
 }
 
-/* The gateway's own client ids begin so. */
-static bool is_of_the_gateway(const struct api_call *call, const char *id)
-{
-	const char *namespace = call->api->config->namespace;
-	size_t len = strlen(namespace);
-	return strncmp(id, namespace, len) == 0 && id[len] == '-';
-}
-
 static bool check_vehicle(struct api_call *call)
 {
 	const char *id = json_text_at(call->params, "vehicle_id"), *name, *msisdn, *iccid, *fleet, *protocol;
 
-	if (!id || !topic_level_is_safe(id) || is_of_the_gateway(call, id))
+	if (!id || !api_may_name(call, id))
 		return refuse(call, &FAULT_INVALID_VEHICLE,
 			"vehicle_id has 1 to 64 of A-Z a-z 0-9 . _ : - and is not the gateway's");
 	if (!api_param_text(call, "display_name", &name) || !api_param_text(call, "msisdn", &msisdn) ||

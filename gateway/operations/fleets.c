@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/ids.h"
 #include "base/json.h"
 #include "base/list.h"
 #include "base/memory.h"
@@ -126,8 +125,8 @@ static bool check_fleet(struct api_call *call)
 
 	if (!api_param_text(call, "fleet_id", &id) || !api_param_text(call, "title", &title))
 		return false;
-	if (!id || !topic_level_is_safe(id))
-		return refuse(call, "fleet_id has 1 to 64 of A-Z a-z 0-9 . _ : -");
+	if (!id || !api_may_name(call, id))
+		return refuse(call, "fleet_id has 1 to 64 of A-Z a-z 0-9 . _ : - and is not the gateway's");
 	return title && strlen(title) > TITLE_MAX ? refuse(call, "title has at most 256 bytes") : true;
 }
 

@@ -30,14 +30,15 @@ END_TEST
 
 START_TEST(impossible_fleets)
 {
-	static const char *const bad[] = { "\"fleet_id\":\"a b\"", "\"fleet_id\":\"*\"", "\"fleet_id\":7",
-		"\"title\":\"x\"", "\"fleet_id\":\"F9\",\"title\":7" };
+	static const char *const bad[] = { "\"fleet_id\":\"a b\"", "\"fleet_id\":\"acme-1\"", "\"fleet_id\":\"*\"",
+		"\"fleet_id\":7", "\"title\":\"x\"", "\"fleet_id\":\"F9\",\"title\":7" };
 	char params[128];
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		snprintf(params, sizeof(params), "{%s}", bad[i]);
 		assert_refused("admin", API_FLEET_PUT, params, "invalid-params");
 	}
+	assert_ok("admin", API_FLEET_PUT, "{\"fleet_id\":\"keyfob-1\"}"); /* another installation's name is free */
 	assert_refused("admin", API_FLEET_GRANT_PUT, "{\"fleet_id\":\"F1\",\"subject\":\"eve\",\"role\":\"owner\"}",
 		"invalid-params");
 	assert_refused("admin", API_FLEET_GET, "{\"fleet_id\":\"*\"}", "fleet-not-found");
