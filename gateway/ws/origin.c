@@ -1,4 +1,4 @@
-/* origin.c - compares hosts and ports. */
+/* origin.c - compares schemes, hosts and ports. */
 #include "gateway/ws/origin.h"
 
 #include <stddef.h>
@@ -38,13 +38,19 @@ static bool is_listed(const char *origin, const struct texts *listed)
 	return false;
 }
 
-bool origin_is_allowed(const char *origin, const char *host, const struct texts *listed)
+static bool has_scheme(const char *origin, const char *scheme)
+{
+	size_t len = strlen(scheme);
+	return strncasecmp(origin, scheme, len) == 0 && origin[len] == ':';
+}
+
+bool origin_is_allowed(const char *origin, const char *scheme, const char *host, const struct texts *listed)
 {
 	const char *mark = strstr(origin, "://");
 
 	if (is_listed(origin, listed))
 		return true;
-	if (!mark)
+	if (!mark || (scheme && !has_scheme(origin, scheme)))
 		return false;
 	struct authority from = authority_read(mark + 3), here = authority_read(host);
 	const char *from_port = *from.port ? from.port : default_port(origin);

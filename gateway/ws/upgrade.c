@@ -13,7 +13,7 @@
 
 typedef void taker(struct upgrade *, char *item);
 
-static taker take_upgrade, take_connection, take_subprotocol, take_forwarded;
+static taker take_upgrade, take_connection, take_subprotocol, take_forwarded, take_forwarded_proto;
 static const char *read_line(struct upgrade *u, char *line);
 static const struct fault *check(struct upgrade *u, const char **ret_why);
 
@@ -39,6 +39,7 @@ static const struct {
 	{ "connection", 0, take_connection },
 	{ "sec-websocket-protocol", 0, take_subprotocol },
 	{ "x-forwarded-for", 0, take_forwarded },
+	{ "x-forwarded-proto", 0, take_forwarded_proto },
 };
 
 /* The line at `*at`, cut off its CR LF; NULL when there is none. */
@@ -156,6 +157,20 @@ static void take_forwarded(struct upgrade *u, char *item)
 	if (u->forwarded_count == FORWARDED_MAX)
 		memmove(u->forwarded_for, u->forwarded_for + 1, --u->forwarded_count * sizeof(*u->forwarded_for));
 	u->forwarded_for[u->forwarded_count++] = item;
+}
+
+/* The last one counts; what it does not say is not known. There are proxies that name a WebSocket's own scheme. */
+static void take_forwarded_proto(struct upgrade *u, char *item)
+{
+	static const struct {
+		const char *said, *scheme;
+	} schemes[] = { { "http", "http" }, { "https", "https" }, { "ws", "http" }, { "wss", "https" } };
+
+	u->forwarded_scheme = NULL;
+	for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+		if (strcasecmp(item, schemes[i].said) == 0)
+			u->forwarded_scheme = schemes[i].scheme;
+	}
 }
 
 static bool is_key(const char *text)

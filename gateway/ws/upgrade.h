@@ -14,6 +14,7 @@ struct fault;
 struct upgrade {
 	const char *host, *target_host, *forwarded_host, *origin, *authorization;
 	const char *key, *version;
+	const char *forwarded_scheme;		  /* "http" or "https": what the last proxy says that it was asked by */
 	const char *forwarded_for[FORWARDED_MAX]; /* the last of them, in their order */
 	size_t forwarded_count;
 	const char *bearer; /* of the offered subprotocol bearer.TOKEN */

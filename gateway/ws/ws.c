@@ -104,10 +104,11 @@ static const struct fault *take_head(struct newcomer *n, int fd)
 static bool has_good_origin(const struct newcomer *n)
 {
 	const struct upgrade *u = &n->upgrade;
-	bool forwarded = u->forwarded_host && address_is_in(n->peer, n->ws->options.trusted_proxies);
+	bool by_proxy = address_is_in(n->peer, n->ws->options.trusted_proxies);
+	const char *host = by_proxy && u->forwarded_host ? u->forwarded_host : u->host;
 
 	return !u->origin ||
-	       origin_is_allowed(u->origin, forwarded ? u->forwarded_host : u->host, n->ws->options.cors_origins);
+	       origin_is_allowed(u->origin, by_proxy ? u->forwarded_scheme : NULL, host, n->ws->options.cors_origins);
 }
 
 static bool client_may_ask(struct newcomer *n)

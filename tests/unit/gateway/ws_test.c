@@ -674,6 +674,7 @@ START_TEST(another_version_hears_which_is_spoken)
 }
 END_TEST
 
+#define FRONT "X-Forwarded-Host: front.example\r\n"
 START_TEST(an_origin_is_the_hosts_own_or_listed)
 {
 	static const struct {
@@ -681,15 +682,26 @@ START_TEST(an_origin_is_the_hosts_own_or_listed)
 		int status;
 	} cases[] = {
 		{ "127.0.0.1", "http://app.example:8080", "", 101 },
-		{ "127.0.0.1", "HTTP://APP.example:8080", "", 101 },
-		{ "127.0.0.1", "http://app.example", "", 403 },
-		{ "127.0.0.1", "http://app.example:8081", "", 403 },
-		{ "127.0.0.1", "https://listed.example", "", 101 },
+		{ "127.0.0.1", "HTTP://APP.example:8080", "", 101 }, { "127.0.0.1", "http://app.example", "", 403 },
+		{ "127.0.0.1", "http://app.example:8081", "", 403 }, { "127.0.0.1", "https://listed.example", "", 101 },
 		{ "127.0.0.1", "https://listed.example:8443", "", 403 },
 		{ "10.1.2.3", "https://front.example", "X-Forwarded-Host: front.example\r\n", 101 },
 		{ "::1", "https://front.example", "X-Forwarded-Host: front.example:443\r\n", 101 },
 		{ "127.0.0.1", "https://front.example", "X-Forwarded-Host: front.example\r\n", 403 },
 		{ "10.1.2.3", "http://app.example:8080", "X-Forwarded-Host: front.example\r\n", 403 },
+		{ "10.1.2.3", "https://front.example", FRONT "X-Forwarded-Proto: https\r\n", 101 },
+		{ "10.1.2.3", "http://front.example", FRONT "X-Forwarded-Proto: https\r\n", 403 },
+		{ "10.1.2.3", "http://front.example:443", FRONT "X-Forwarded-Proto: https\r\n", 403 },
+		{ "10.1.2.3", "HTTPS://front.example", FRONT "X-Forwarded-Proto: WSS\r\n", 101 },
+		{ "10.1.2.3", "https://front.example", FRONT "X-Forwarded-Proto: http\r\n", 403 },
+		{ "10.1.2.3", "https://front.example", FRONT "X-Forwarded-Proto: http, https\r\n", 101 },
+		{ "10.1.2.3", "http://front.example", FRONT "X-Forwarded-Proto: http\r\nX-Forwarded-Proto: https\r\n",
+			403 },
+		{ "10.1.2.3", "http://front.example", FRONT "X-Forwarded-Proto: https, gopher\r\n", 101 },
+		{ "10.1.2.3", "http://app.example:8080", "X-Forwarded-Proto: https\r\n", 403 },
+		{ "10.1.2.3", "https://listed.example", "X-Forwarded-Proto: http\r\n", 101 },
+		{ "127.0.0.1", "http://app.example:8080", "X-Forwarded-Proto: https\r\n",
+			101 }, /* by nobody who is trusted */
 	};
 	char head[1024];
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
