@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "gateway/catalog.h"
 #include "gateway/document.h"
+#include "gateway/pattern.h"
 #include "gateway/settings.h"
 
 enum param_type { PARAM_STRING, PARAM_INTEGER, PARAM_NUMBER, PARAM_BOOLEAN };
@@ -159,16 +160,20 @@ static bool read_limit(
 static bool read_pattern(
 	const struct settings_reading *r, const struct value *v, const char *name, struct catalog_param *p)
 {
+	const char *wrong = NULL;
 	char why[160];
 
 	if (!p->pattern)
 		return true;
-	int code = regcomp(&p->regex, p->pattern, REG_EXTENDED | REG_NOSUB);
-	if (code == 0)
+	char *posix = pattern_to_posix(p->pattern, &wrong);
+	int code = posix ? regcomp(&p->regex, posix, REG_EXTENDED | REG_NOSUB) : 0;
+	free(posix);
+	if (!wrong && code == 0)
 		return true;
-	regerror(code, &p->regex, why, sizeof(why));
+	if (!wrong)
+		regerror(code, &p->regex, why, sizeof(why));
 	p->pattern = NULL; /* nothing was compiled that had to be freed */
-	return setting_refuse(r, v, name, "pattern is no POSIX extended regular expression: %s", why);
+	return setting_refuse(r, v, name, "pattern cannot be used: %s", wrong ? wrong : why);
 }
 
 static json_t *to_json(const struct value *v)

@@ -110,7 +110,9 @@ static const struct mistake {
 	{ "commands:\n  a:\n    params: { p: { type: integer, min: 1.5 } }\n",
 		":3: commands.a.params.p: min and max must be whole numbers" },
 	{ "commands:\n  a:\n    params: { p: { type: string, pattern: \"[\" } }\n",
-		":3: commands.a.params.p: pattern is no POSIX" },
+		":3: commands.a.params.p: pattern cannot be used: a bracket is not closed" },
+	{ "commands:\n  a:\n    params: { p: { type: string, pattern: 'a{40000}' } }\n",
+		":3: commands.a.params.p: pattern cannot be used: " },
 	{ "commands:\n  a:\n    params: { p: { type: string, enum: [x], default: y } }\n",
 		":3: commands.a.params.p: default must be one of x" },
 	{ "commands:\n  a:\n    params: { p: { type: integer, default: \"1\" } }\n",
@@ -206,6 +208,77 @@ START_TEST(params_are_checked)
 }
 END_TEST
 
+/* As an app reads them that has the schema: ECMA-262. */
+static const struct matching {
+	const char *pattern;
+	const char *matched[5], *unmatched[5];
+} matchings[] = {
+	{ "^[0-9]+$", { "1", "0042" }, { "", "1a", "d" } },
+	{ "^\\d{2,3}$", { "12", "123" }, { "dd", "1", "1234" } },
+	{ "^\\D\\W\\S$", { "a-b", "ä b" }, { "1-b", "aab", "a- " } },
+	{ "^[\\d-]+$", { "1-2", "-" }, { "d", "a", "" } },
+	{ "^[-\\w.]+@\\w+$", { "a.b-c_1@d" }, { "a b@d", "@d" } },
+	{ "^[^\\s\\d]$", { "a", "ä", "-" }, { "1", " ", "\t" } },
+	{ "^[\\s\\S]$", { "a", "ä", "\n" }, { "", "ab" } },
+	{ "^[!-~]+$", { "]^-[\\aZ09~!" }, { " ", "ä" } },
+	{ "^[\\]^[-]+$", { "]", "^", "[", "-" }, { "\\", "a" } },
+	{ "^[+--]+$", { "+", ",", "-" }, { ".", "*" } },
+	{ "^[[-a]+$", { "[", "]", "^", "a" }, { "b", "Z", "-" } },
+	{ "^[A-\\]]+$", { "A", "[", "]", "\\" }, { "^", "@", "a" } },
+	{ "^[\\^]+$", { "^" }, { "\\", "a" } },
+	{ "^.{3}$", { "abc", "äöü", "a€😀" }, { "ab", "a\nb", "äöüß" } },
+	{ "^ä+$", { "ä", "ää" }, { "ö", "" } },
+	{ "^(?:ab|c)+?$", { "ab", "cab" }, { "", "a" } },
+	{ "^a(b(c)?)*$", { "a", "abbc" }, { "ac" } },
+	{ "^\\$\\{x\\}\\.\\/$", { "${x}./" }, { "${x}a/" } },
+	{ "^x]}$", { "x]}" }, { "x" } },
+	{ "b", { "abc" }, { "ac" } },
+	{ "^(a+)+$", { "aaaa" }, { "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab" } },
+};
+
+static bool is_matched(const struct catalog *c, const char *text)
+{
+	json_auto_t *params = json_pack("{s:s}", "p", text), *whole = NULL;
+	char detail[256];
+	return !catalog_check_params(catalog_find(c, "c"), params, &whole, detail, sizeof(detail));
+}
+
+START_TEST(patterns_are_those_of_ecma_262)
+{
+	const struct matching *m = &matchings[_i];
+	struct config_error error = { "" };
+	char text[256];
+
+	snprintf(text, sizeof(text), "commands: { c: { params: { p: { type: string, pattern: '%s' } } } }\n",
+		m->pattern);
+	const struct catalog *c = read_text(text, &error);
+	ck_assert_msg(c != NULL, "%s", error.line);
+	ck_assert_ptr_nonnull(strstr(catalog_json(c), "\"pattern\""));
+	for (size_t i = 0; i < 5 && m->matched[i]; i++)
+		ck_assert_msg(is_matched(c, m->matched[i]), "%s does not match \"%s\"", m->pattern, m->matched[i]);
+	for (size_t i = 0; i < 5 && m->unmatched[i]; i++)
+		ck_assert_msg(!is_matched(c, m->unmatched[i]), "%s matches \"%s\"", m->pattern, m->unmatched[i]);
+	catalog_free(c);
+}
+END_TEST
+
+static const char *const no_patterns[] = { "(?=a)", "(?!a)", "(?<=a)b", "(?<n>a)", "(?i)a", "\\bfoo\\b", "(a)\\1",
+	"\\p{L}", "\\u00e4", "\\x41", "\\cA", "\\k<n>", "\\0", "a\\", "[\\b]", "[a\\", "[]", "[]a]", "[^\\s\\S]",
+	"[z-a]", "[a-\\d]", "[[:alpha:]]", "[äö]", "[", "[a", "(a", "a)", "*a", "a**", "a{2}{3}", "(*a)", "|*", "^*",
+	"a{,3}", "a{x}", "a{3,2}", "{" };
+
+START_TEST(a_pattern_that_would_be_read_otherwise_is_refused)
+{
+	struct config_error error = { "" };
+	char text[256];
+
+	snprintf(text, sizeof(text), "commands: { c: { params: { p: { type: string, pattern: '%s' } } } }\n",
+		no_patterns[_i]);
+	ck_assert_msg(!read_text(text, &error), "%s", no_patterns[_i]);
+	ck_assert_msg(strstr(error.line, "c.params.p: pattern cannot be used: ") != NULL, "%s", error.line);
+}
+END_TEST
+
 START_TEST(absent_params_are_the_defaults)
 {
 	struct config_error error = { "" };
@@ -292,6 +365,9 @@ int main(void)
 	tcase_add_test(tests, a_bare_command_has_the_defaults);
 	tcase_add_loop_test(tests, a_mistake_is_told_with_file_line_and_key, 0, sizeof(mistakes) / sizeof(*mistakes));
 	tcase_add_loop_test(tests, params_are_checked, 0, sizeof(givens) / sizeof(*givens));
+	tcase_add_loop_test(tests, patterns_are_those_of_ecma_262, 0, sizeof(matchings) / sizeof(*matchings));
+	tcase_add_loop_test(tests, a_pattern_that_would_be_read_otherwise_is_refused, 0,
+		sizeof(no_patterns) / sizeof(*no_patterns));
 	tcase_add_test(tests, absent_params_are_the_defaults);
 	tcase_add_test(tests, a_detail_is_cut_between_characters);
 	tcase_add_test(tests, the_catalogue_is_told_as_json_schema);
