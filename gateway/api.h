@@ -140,6 +140,10 @@ void api_call_reply(struct api_call *, char *body, size_t len); /* eats the mall
  * has the title's. */
 json_t *api_problem(const struct fault *, const char *detail, const char *request_id, bool retriable_by_key);
 
+/* For the transports: somebody was told this problem. `method` is HTTP's or JSON-RPC's, `route` as in the table of routes; "" where
+ * there was none. */
+void api_log_problem(struct api *, const struct fault *, const char *request_id, const char *method, const char *route);
+
 /* asking, for the transports */
 struct hub *api_hub(struct api *);
 /* Checks a bearer token (not NUL-terminated) that came from `address`. NULL: `ret` is filled. */

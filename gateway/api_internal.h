@@ -3,6 +3,7 @@
 #define KEYFOB_GATEWAY_API_INTERNAL_H
 
 #include "base/list.h"
+#include "base/loop.h"
 #include "gateway/api.h"
 
 struct accept_flow;
@@ -13,10 +14,15 @@ struct catalog;
 struct config;
 struct db;
 struct changes;
-struct loop;
 struct wake;
 struct refused;
 struct revocation;
+
+/* problem_log.c: how many of this second's problems are in the log, and how many are not. */
+struct problem_log {
+	struct loop_timer second;
+	int written, unwritten;
+};
 
 /* Filled by gateway/worker.c; everything is borrowed for the worker's life, the catalogue until SIGHUP brings another. */
 struct api {
@@ -40,6 +46,7 @@ struct api {
 	void (*note_refused)(struct refused *, const struct api_call *, const char *why);
 	char epoch[64];	     /* of the database's history; "" until it is known */
 	struct list waiting; /* command.send calls that wait for an outcome */
+	struct problem_log problems;
 	bool draining;
 };
 

@@ -98,6 +98,7 @@ static void dress_refusal(struct http_request *r, h2o_ostream_t **slot)
 	json_auto_t *problem = api_problem(fault, why ? why : "", r->request_id, false);
 	char *body = memory_need(json_dumps(problem, JSON_COMPACT));
 
+	http_log_problem(r, fault);
 	r->lingers = !req->http1_is_persistent;
 	if (fault == &FAULT_MALFORMED_REQUEST)
 		metric_add(METRIC_HTTP_REFUSED, 1);

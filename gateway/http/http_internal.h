@@ -77,6 +77,8 @@ h2o_iovec_t http_path_to_log(const h2o_req_t *);	     /* without a hook's secret
 bool http_is_of_api(const h2o_req_t *);			     /* /v1 and below; the rest is the console's */
 h2o_iovec_t http_field(const h2o_req_t *, const char *name); /* of the head; .base is NULL when it is not there */
 
+/* This problem is being answered: into the log. */
+void http_log_problem(const struct http_request *, const struct fault *);
 /* Answers with a problem (RFC 9457). `call` may be NULL. */
 void http_problem(struct http_request *, const struct fault *, const char *detail, const struct api_call *call);
 /* No-store, unless a Cache-Control was added before. */

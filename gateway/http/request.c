@@ -85,6 +85,14 @@ void http_reply(struct http_request *r, int status, const char *type, const char
 	h2o_send_inline(req, body, len);
 }
 
+void http_log_problem(const struct http_request *r, const struct fault *fault)
+{
+	const struct route *route = r->route;
+
+	api_log_problem(
+		r->http->options.api, fault, r->request_id, route ? route->method : "", route ? route->path : "");
+}
+
 void http_problem(struct http_request *r, const struct fault *fault, const char *detail, const struct api_call *call)
 {
 	json_auto_t *problem = api_problem(fault, detail, r->request_id, call && call->retriable_by_key);
@@ -101,6 +109,7 @@ void http_problem(struct http_request *r, const struct fault *fault, const char 
 		snprintf(text, sizeof(text), "%d", after_s ? after_s : 1);
 		http_header(r, "retry-after", text);
 	}
+	http_log_problem(r, fault);
 	http_reply(r, fault->http, "application/problem+json", body, strlen(body));
 	free(body);
 }

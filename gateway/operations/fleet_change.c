@@ -54,6 +54,7 @@ static const struct fault *fault_of(const struct fleet_change *c, const struct d
 	if (fault != &FAULT_STATEMENT)
 		return fault;
 	log_warn("fleet", "a change failed", LOG_TEXT("fleet", c->fleet_id),
+		LOG_TEXT("request_id", c->request_id ? c->request_id : ""),
 		LOG_TEXT("sqlstate", db_unit_sqlstate(unit)), LOG_TEXT("detail", db_unit_message(unit)));
 	return &FAULT_INTERNAL;
 }

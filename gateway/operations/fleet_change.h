@@ -20,7 +20,8 @@ struct fleet_change {
 	struct db *writer;
 	struct hub *hub;
 	const struct db_statement *statement;
-	const char *fleet_id; /* borrowed until on_done */
+	const char *fleet_id;	/* borrowed until on_done */
+	const char *request_id; /* likewise, for the log; NULL: nobody asks */
 	void (*on_done)(struct fleet_change *, const struct fault *);
 	void *owner;
 	/* the verdict, when there is no fault; the texts are borrowed until on_done returns */

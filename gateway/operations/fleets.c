@@ -106,6 +106,7 @@ static void run(struct api_call *call)
 		.hub = call->api->hub,
 		.statement = kind->statement,
 		.fleet_id = json_text_at(call->params, "fleet_id"),
+		.request_id = call->request_id,
 		.on_done = on_changed,
 	};
 	fleet_change_run(&f->change, call->caller.subject, call->caller.address, api_caller_is_admin(call), f->body);

@@ -446,14 +446,16 @@ static bool add_need(struct api_call *call, struct db_unit *unit, enum need need
 }
 
 /* A read that was lost changed nothing: it is never unknown. A statement that failed is our mistake. */
-static const struct fault *fault_of_read(const struct read *read, const struct db_unit *unit, const struct fault *fault)
+static const struct fault *fault_of_read(
+	const struct api_call *call, const struct db_unit *unit, const struct fault *fault)
 {
 	if (fault == &FAULT_STORAGE_UNKNOWN)
 		return &FAULT_STORAGE_UNAVAILABLE;
 	if (fault != &FAULT_STATEMENT)
 		return fault;
-	log_warn("api", "a read failed", LOG_TEXT("operation", read->operation->name),
-		LOG_TEXT("sqlstate", db_unit_sqlstate(unit)), LOG_TEXT("detail", db_unit_message(unit)));
+	log_warn("api", "a read failed", LOG_TEXT("operation", call->operation->name),
+		LOG_TEXT("request_id", call->request_id), LOG_TEXT("sqlstate", db_unit_sqlstate(unit)),
+		LOG_TEXT("detail", db_unit_message(unit)));
 	return &FAULT_INTERNAL;
 }
 
@@ -465,7 +467,7 @@ static void on_read(struct db_unit *unit, void *context, const struct fault *fau
 	int rank = found ? (int)db_int(unit, 0, 0, 0) : 0;
 
 	if (fault) {
-		api_call_fail(call, fault_of_read(read, unit, fault), "%s", "");
+		api_call_fail(call, fault_of_read(call, unit, fault), "%s", "");
 	} else if (rank == 0) {
 		api_call_fail(call, read->hidden, "%s", "");
 	} else if (rank < read->rank) {

@@ -5,6 +5,7 @@
 #include "gateway/api_internal.h"
 #include "gateway/operations/grant_params.h"
 #include "gateway/operations/revocation.h"
+#include "gateway/operations/verdict.h"
 #include "sql/db.h"
 #include "sql/statements.h"
 
@@ -18,9 +19,8 @@ static void on_erased(struct db_unit *unit, void *context, const struct fault *f
 {
 	struct api_call *call = context;
 
-	(void)unit;
 	if (fault) {
-		api_call_fail(call, fault == &FAULT_STATEMENT ? &FAULT_INTERNAL : fault, "%s", "");
+		unit_fail_call(unit, call, fault);
 		return;
 	}
 	revocation_look(call->api->revocation);

@@ -28,7 +28,8 @@ void unit_fail_call(const struct db_unit *unit, struct api_call *call, const str
 {
 	if (fault == &FAULT_STATEMENT) {
 		log_warn("api", "a change failed", LOG_TEXT("operation", call->operation->name),
-			LOG_TEXT("sqlstate", db_unit_sqlstate(unit)), LOG_TEXT("detail", db_unit_message(unit)));
+			LOG_TEXT("request_id", call->request_id), LOG_TEXT("sqlstate", db_unit_sqlstate(unit)),
+			LOG_TEXT("detail", db_unit_message(unit)));
 		fault = &FAULT_INTERNAL;
 	}
 	api_call_fail(call, fault, "%s", "");

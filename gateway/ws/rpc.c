@@ -128,26 +128,28 @@ static void answer_error(struct socket *s, const json_t *id, enum rpc_code code,
 }
 
 /* Eats the problem. What REST says by Retry-After stands in it. */
-static void answer_problem(
-	struct socket *s, const json_t *id, const struct fault *fault, json_t *problem, int retry_after_s)
+static void answer_problem(struct socket *s, const json_t *id, const char *method, const struct fault *fault,
+	json_t *problem, int retry_after_s)
 {
 	if (retry_after_s > 0)
 		json_object_set_new(problem, "retry_after_seconds", json_integer(retry_after_s));
+	if (id)
+		api_log_problem(s->ws->api, fault, json_text_at(problem, "instance"), method, WS_ROUTE);
 	answer_error(s, id, RPC_FAULT, fault->title, problem);
 }
 
-static void tell_fault(
-	struct socket *s, const json_t *id, const struct fault *fault, const char *detail, int retry_after_s)
+static void tell_fault(struct socket *s, const json_t *id, const char *method, const struct fault *fault,
+	const char *detail, int retry_after_s)
 {
 	char request_id[UUID_TEXT_SIZE];
 
 	uuid7_make(loop_unix_us(s->ws->loop), request_id);
-	answer_problem(s, id, fault, api_problem(fault, detail, request_id, false), retry_after_s);
+	answer_problem(s, id, method, fault, api_problem(fault, detail, request_id, false), retry_after_s);
 }
 
-void rpc_fault(struct socket *s, const json_t *id, const struct fault *fault, const char *detail)
+void rpc_fault(struct socket *s, const json_t *id, const char *method, const struct fault *fault, const char *detail)
 {
-	tell_fault(s, id, fault, detail, 0);
+	tell_fault(s, id, method, fault, detail, 0);
 }
 
 /* Reading. */
@@ -208,7 +210,7 @@ static bool check_params(struct socket *s, const struct method *method, const js
 	json_object_foreach (params, key, value) {
 		if (!find_param(method, key)) {
 			snprintf(message, sizeof(message), "%.64s is not known here", key);
-			rpc_fault(s, id, &FAULT_UNKNOWN_FIELD, message);
+			rpc_fault(s, id, method->name, &FAULT_UNKNOWN_FIELD, message);
 			return false;
 		}
 	}
@@ -225,7 +227,7 @@ static bool check_params(struct socket *s, const struct method *method, const js
 }
 
 /* A stranger has no subject yet. */
-static bool may_ask(struct socket *s, const json_t *id)
+static bool may_ask(struct socket *s, const struct method *method, const json_t *id)
 {
 	struct api *api = s->ws->api;
 	struct rate_verdict verdict;
@@ -233,7 +235,7 @@ static bool may_ask(struct socket *s, const json_t *id)
 	if (api_may_ask(api, RATE_ADDRESS, s->client, &verdict) &&
 		(s->state == SOCKET_STRANGER || api_may_ask(api, RATE_SUBJECT, s->caller.subject, &verdict)))
 		return true;
-	tell_fault(s, id, &FAULT_RATE_LIMITED, "", verdict.retry_after_s);
+	tell_fault(s, id, method ? method->name : "", &FAULT_RATE_LIMITED, "", verdict.retry_after_s);
 	return false;
 }
 
@@ -244,7 +246,7 @@ static void run(struct socket *s, const json_t *message)
 	json_auto_t *given = json_incref(json_object_get(message, "params"));
 	json_auto_t *params = given ? json_incref(given) : memory_need(json_object());
 
-	if (!may_ask(s, id))
+	if (!may_ask(s, method, id))
 		return;
 	if (!method)
 		answer_error(s, id, RPC_METHOD_NOT_FOUND, "Method not found", NULL);
@@ -281,7 +283,7 @@ void rpc_take(struct socket *s, const char *text, size_t len)
 static void run_operation(struct socket *s, const struct method *method, json_t *id, json_t *params)
 {
 	if (s->call_count == CALLS_MAX) {
-		rpc_fault(s, id, &FAULT_OVERLOADED, "too many calls of this connection are under way");
+		rpc_fault(s, id, method->name, &FAULT_OVERLOADED, "too many calls of this connection are under way");
 		return;
 	}
 	struct rpc_call *c = memory_new(sizeof(*c));
@@ -313,7 +315,7 @@ static void on_done(struct api_call *call)
 
 	rpc_call_leave(c); /* before the answer: sending may close the socket, which abandons what is under way */
 	if (call->fault)
-		answer_problem(s, c->id, call->fault,
+		answer_problem(s, c->id, call->operation->name, call->fault,
 			api_problem(call->fault, call->detail, call->request_id, call->retriable_by_key),
 			call->retry_after_s);
 	else

@@ -34,7 +34,7 @@ void session_authenticate(struct socket *s, const struct method *method, json_t 
 	const struct fault *fault = api_authenticate(
 		s->ws->api, json_string_value(token), json_string_length(token), s->client, &caller, why, sizeof(why));
 	if (fault) {
-		rpc_fault(s, id, fault, why);
+		rpc_fault(s, id, "session.authenticate", fault, why);
 		if (s->state == SOCKET_STRANGER)
 			socket_close(s, CLOSE_UNAUTHENTICATED, "the token is not valid");
 		return;

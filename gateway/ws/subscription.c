@@ -82,6 +82,11 @@ struct target {
 	char name[80]; /* "": it can be nothing's */
 };
 
+static const char *method_of(bool is_fleet)
+{
+	return is_fleet ? "fleet.subscribe" : "vehicle.subscribe";
+}
+
 static bool is_fleet(const struct subscription *sub)
 {
 	return strncmp(sub->key.name, FLEET_MARK, strlen(FLEET_MARK)) == 0;
@@ -147,7 +152,8 @@ static void watch(struct subscription *sub, const json_t *params)
 static void give_way(struct subscription *sub)
 {
 	if (sub->pending)
-		rpc_fault(sub->socket, sub->id, &FAULT_MALFORMED_REQUEST, "a later request has replaced this one");
+		rpc_fault(sub->socket, sub->id, method_of(is_fleet(sub)), &FAULT_MALFORMED_REQUEST,
+			"a later request has replaced this one");
 	drop(sub);
 }
 
@@ -178,7 +184,7 @@ void subscription_begin(struct socket *s, const struct method *method, json_t *i
 	(void)method;
 	if (fault) {
 		detection_fault(s->ws->api, fault, &s->caller, target.is_fleet ? NULL : target.name);
-		rpc_fault(s, id, fault, detail);
+		rpc_fault(s, id, method_of(target.is_fleet), fault, detail);
 		return;
 	}
 	struct subscription *before = find(s, target.name);
@@ -321,7 +327,7 @@ static void on_end(struct hub_subscriber *hs, const struct fault *fault)
 	if (sub->pending) {
 		struct socket *s = sub->socket;
 		detection_fault(s->ws->api, fault, &s->caller, is_fleet(sub) ? NULL : id_of(sub));
-		rpc_fault(s, sub->id, fault, "");
+		rpc_fault(s, sub->id, method_of(is_fleet(sub)), fault, "");
 	} else if (fault != &FAULT_FORBIDDEN) {
 		socket_close(sub->socket, CLOSE_TOO_SLOW, "too much came at once");
 	} else if (!sub->told) {

@@ -72,6 +72,7 @@ void ws_adopt(struct ws *ws, int fd, const char *peer)
 	if (fault) {
 		uuid7_make(loop_unix_us(ws->loop), request_id);
 		refusal_send(fd, fault, n->detail, request_id, &n->rate);
+		api_log_problem(ws->api, fault, request_id, "GET", WS_ROUTE);
 	}
 	if (fault || !socket_adopt(ws, fd, peer, n->client, n->upgrade.key, n->known ? &n->caller : NULL))
 		ws->options.on_gone(ws->options.owner, peer);

@@ -18,6 +18,8 @@
 #include "gateway/ws/outbox.h"
 #include "gateway/ws/ws.h"
 
+#define WS_ROUTE "/v1/ws"
+
 struct hub_event;
 struct subscription;
 
@@ -107,8 +109,8 @@ void session_authenticate(struct socket *, const struct method *, json_t *id, js
 void rpc_take(struct socket *, const char *text, size_t len);
 /* Answers; `id` NULL is a notification: nobody is told. `result` is JSON text. */
 void rpc_reply(struct socket *, const json_t *id, const char *result, size_t len);
-/* An error with the fault's problem; `detail` may be empty. */
-void rpc_fault(struct socket *, const json_t *id, const struct fault *, const char *detail);
+/* An error with the fault's problem; `detail` may be empty. `method` is for the log. */
+void rpc_fault(struct socket *, const json_t *id, const char *method, const struct fault *, const char *detail);
 /* Nobody waits for the answers any more. */
 void rpc_abandon(struct socket *);
 

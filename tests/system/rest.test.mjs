@@ -7,6 +7,7 @@ import {
 	attackersTokens,
 	connectVehicle,
 	grant,
+	openSocket,
 	openStream,
 	poll,
 	registerVehicle,
@@ -546,6 +547,43 @@ test('every stage of the journey is measured', options, async () => {
 	await stream.until(({ event, data }) => event === 'command.updated' && data.data.status === 'succeeded');
 	await poll(counts, (now) => now.every((count, i) => count > before[i]), { what: `each of ${stages} was counted` });
 	stream.close();
+});
+
+test('a problem is found in the log by its instance, and says nobody\'s name', options, async () => {
+	const quiet = await startNode({ broker, database, config: { log: { level: 'info', format: 'json' }, node: { workers: 1 } } });
+	const lines = (message) => quiet.child.logText().split('\n').filter((line) => line.includes(`"message":"${message}"`)).map((line) => JSON.parse(line));
+	const told = 'a problem was answered';
+	const app = await openSocket(quiet, { token: alice });
+	const seen = [];
+	for (const [method, target, given, status, name, route] of [
+		['GET', '/v1/vehicles/NOBODYS1/commands?status=sent', alice, 404, 'vehicle-not-found', '/v1/vehicles/{vehicle_id}/commands'],
+		['GET', '/v1/vehicles/NOBODYS1?wheels=secret', alice, 400, 'invalid-query', '/v1/vehicles/{vehicle_id}'],
+		['GET', '/v1/me', 'nonsense', 401, 'unauthenticated', '/v1/me'],
+		['GET', '/v1/nothing', alice, 404, 'not-found', ''],
+	]) {
+		const answer = await rest(quiet, method, target, { token: given });
+		assertProblem(answer, status, name);
+		seen.push({ request_id: answer.body.instance, problem: name, status, method: route && method, route });
+	}
+	for (const [method, params] of [['vehicle.get', { vehicle_id: 'NOBODYS1' }], ['vehicle.subscribe', { vehicle_id: 'NOBODYS1' }]]) {
+		const { data } = await app.call(method, params).then(assert.fail, (error) => error);
+		seen.push({ request_id: data.instance, problem: 'vehicle-not-found', status: 404, method, route: '/v1/ws' });
+	}
+	const upgrade = await openSocket(quiet, { token: 'nonsense' }).then(assert.fail, (error) => error);
+	assert.equal(upgrade.status, 401);
+	const found = lines(told);
+	assert.deepEqual(found.slice(0, seen.length).map(({ request_id, problem, status, method, route }) => ({ request_id, problem, status, method, route })), seen);
+	assert.equal(found.at(-1).problem, 'unauthenticated');
+	assert.ok(found.every(({ level }) => level === 'info'));
+	assert.doesNotMatch(quiet.child.logText(), /NOBODYS1|wheels|alice/);
+
+	// Many at once: some are written, the others counted.
+	const others = lines(told).length;
+	await Promise.all(Array.from({ length: 300 }, () => rest(quiet, 'GET', '/v1/nothing', { token: alice })));
+	const written = () => lines(told).length - others;
+	const unwritten = () => lines('more problems were answered than are written down').reduce((sum, { unwritten: some }) => sum + some, 0);
+	await poll(() => written() + unwritten(), (sum) => sum === 300, { what: 'each is written or counted' });
+	assert.ok(unwritten() > 0 && written() >= 50 - others, `${written()} written`);
 });
 
 test('a signal switches debug lines on, and off again', options, async () => {
