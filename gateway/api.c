@@ -212,19 +212,6 @@ struct hub *api_hub(struct api *api)
 	return api->hub;
 }
 
-const struct fault *api_authenticate(struct api *api, const char *token, size_t len, const char *address,
-	struct caller *ret, char *ret_why, size_t why_size)
-{
-	const struct fault *fault =
-		token_verify(api->verifier, token, len, loop_unix_us(api->loop), ret, ret_why, why_size);
-
-	if (fault)
-		detection_stranger(api, address);
-	else
-		snprintf(ret->address, sizeof(ret->address), "%s", address);
-	return fault;
-}
-
 bool api_is_draining(const struct api *api)
 {
 	return api->draining;

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/fault.h"
+#include "base/loop.h"
 #include "gateway/access/rates.h"
 #include "gateway/access/token.h"
 
@@ -55,6 +56,15 @@ struct api_call {
 	void *state; /* the operation's own; freed with `free_state` */
 	void (*free_state)(void *);
 	bool running;
+};
+
+/* A caller whose token is of a key that is perhaps being fetched, and who waits for it. Embedded in its owner, zeroed but for on_over. */
+struct keys_wait {
+	void (*on_over)(struct keys_wait *); /* from the loop */
+	struct api *api;
+	struct loop_timer look;
+	int64_t until_ms; /* monotonic */
+	unsigned fetches;
 };
 
 /* Every operation, by name. */
@@ -146,9 +156,12 @@ void api_log_problem(struct api *, const struct fault *, const char *request_id,
 
 /* asking, for the transports */
 struct hub *api_hub(struct api *);
-/* Checks a bearer token (not NUL-terminated) that came from `address`. NULL: `ret` is filled. */
+/* Checks a bearer token (not NUL-terminated) that came from `address`. NULL: `ret` is filled. With a `wait` (NULL: at once) it may be
+ * KEYS_AWAITED: on_over will run, and then the token is to be shown once more, with the same one. */
 const struct fault *api_authenticate(struct api *, const char *token, size_t len, const char *address,
-	struct caller *ret, char *ret_why, size_t why_size);
+	struct keys_wait *wait, struct caller *ret, char *ret_why, size_t why_size);
+/* The caller is gone, if it waited at all. */
+void keys_wait_cancel(struct keys_wait *);
 bool api_is_draining(const struct api *);
 /* Milliseconds until the caller's token is refused by itself (TOKEN_LEEWAY_US); negative: it would be. */
 int64_t api_caller_left_ms(const struct api *, const struct caller *);

@@ -3,7 +3,6 @@
 #define KEYFOB_GATEWAY_API_INTERNAL_H
 
 #include "base/list.h"
-#include "base/loop.h"
 #include "gateway/api.h"
 
 struct accept_flow;
@@ -47,6 +46,7 @@ struct api {
 	char epoch[64];	     /* of the database's history; "" until it is known */
 	struct list waiting; /* command.send calls that wait for an outcome */
 	struct problem_log problems;
+	unsigned keys_waits; /* callers that wait for their issuer's keys */
 	bool draining;
 };
 

@@ -43,10 +43,10 @@ struct jwks_source {
 	atomic_bool asked; /* for a kid that is not known; by any thread */
 
 	struct http_call call;
-	bool fetching;
-	bool for_kid;	/* the next fetch is one of those that come once in 10 s */
-	bool at_once;	/* after the one under way, which may have read what was there before */
-	int64_t kid_ms; /* when a kid may make us fetch again */
+	atomic_bool fetching;	/* any thread looks at it, and at kid_ms */
+	bool for_kid;		/* the next fetch is one of those that come once in 10 s */
+	bool at_once;		/* after the one under way, which may have read what was there before */
+	_Atomic int64_t kid_ms; /* when a kid may make us fetch again */
 	int64_t pause_ms;
 	struct loop_timer due;
 };
@@ -58,6 +58,7 @@ struct jwks_fetcher {
 	bool started;
 	uv_async_t wake;
 	atomic_bool refresh, end;
+	atomic_uint ended; /* fetches */
 	struct list sources;
 
 	pthread_mutex_t lock;
@@ -147,6 +148,11 @@ bool jwks_fetcher_wait(struct jwks_fetcher *f, int64_t ms)
 	return failed == 0;
 }
 
+unsigned jwks_fetcher_ended(const struct jwks_fetcher *f)
+{
+	return atomic_load(&f->ended);
+}
+
 static bool is_directive(const char *text, size_t len, const char *name)
 {
 	return len == strlen(name) && strncasecmp(text, name, len) == 0;
@@ -180,10 +186,13 @@ void jwks_fetcher_refresh(struct jwks_fetcher *f)
 	uv_async_send(&f->wake);
 }
 
-void jwks_source_look_again(struct jwks_source *s)
+bool jwks_source_look_again(struct jwks_source *s)
 {
+	bool may_begin = jwks_generation(s->jwks) > 0 && loop_monotonic_ms(s->fetcher->loop) >= s->kid_ms;
+
 	if (!atomic_exchange(&s->asked, true))
 		uv_async_send(&s->fetcher->wake);
+	return may_begin || s->fetching;
 }
 
 /* Never later than it was going to be. While there is no set, every kid is unknown: then the pause decides. */
@@ -339,6 +348,7 @@ static void on_answer(struct http_call *call, const struct http_answer *answer)
 		return;
 	}
 	s->fetching = false;
+	atomic_fetch_add(&s->fetcher->ended, 1);
 	int64_t delay_ms = fine ? on_set(s, answer) : on_failure(s, why);
 	loop_timer_start(&s->due, s->at_once ? 0 : delay_ms);
 	s->at_once = false;

@@ -26,6 +26,8 @@ void jwks_fetcher_free(struct jwks_fetcher *);
 /* asking */
 /* Until every issuer has shown a set, at most `ms` milliseconds: false. Any thread that has no loop to turn. */
 bool jwks_fetcher_wait(struct jwks_fetcher *, int64_t ms);
+/* How many fetches have ended, well or badly. Any thread. */
+unsigned jwks_fetcher_ended(const struct jwks_fetcher *);
 /* How long a set may be used that came with this Cache-Control (RFC 9111 §5.2.2; NULL: without), milliseconds: its max-age,
  * but at least 5 minutes and at most a day. */
 int64_t jwks_fetcher_age_max_ms(const char *cache_control);
@@ -33,7 +35,7 @@ int64_t jwks_fetcher_age_max_ms(const char *cache_control);
 /* changing; any thread, at once */
 /* Fetches every set now. */
 void jwks_fetcher_refresh(struct jwks_fetcher *);
-/* Somebody asks for a `kid` that is not in the set. */
-void jwks_source_look_again(struct jwks_source *);
+/* Somebody asks for a `kid` that is not in the set. True: a fetch is under way or begins now. */
+bool jwks_source_look_again(struct jwks_source *);
 
 #endif

@@ -102,8 +102,16 @@ struct reading {
 	json_t *header, *claims;
 	enum jws_alg alg;
 	size_t issuer; /* index */
+	bool awaits;   /* its key is not known, and keys are being fetched */
 	struct caller caller;
 };
+
+/* No row of fault.tbl.h, since nobody hears of it. */
+const struct fault FAULT_KEYS_AWAITED = { .name = "unauthenticated",
+	.http = 401,
+	.executed = EXECUTED_NO,
+	.retry = RETRY_NEVER,
+	.title = "the keys that the token may be signed with are being fetched" };
 
 /* NULL, or what is wrong with the token. */
 typedef const char *step(struct reading *);
@@ -300,6 +308,10 @@ const struct fault *token_verify(struct verifier *v, const char *token, size_t l
 	}
 	struct reading r = { .verifier = v, .token = token, .len = len, .now_us = now_unix_us };
 	const char *why = take_steps(&r);
+	if (r.awaits) {
+		snprintf(ret_why, why_size, "%s", why);
+		return &FAULT_KEYS_AWAITED;
+	}
 	if (why)
 		return refuse(why, ret_why, why_size);
 	token_cache_keep(v->cache, &digest, &r.caller, r.caller.expires_at_us + LEEWAY_US);
@@ -504,8 +516,8 @@ static const char *read_scopes(struct reading *r)
 	return NULL;
 }
 
-/* An unknown kid may be a new key of the issuer's: its file is read again, but not for every such token. Where there is a URL, this
- * token is refused all the same, and the next finds what was fetched. */
+/* An unknown kid may be a new key of the issuer's: its file is read again, but not for every such token. Where there is a URL, that is
+ * not known before it was fetched. */
 static const struct jwks_key *find_key(struct reading *r, const char *kid)
 {
 	struct verifier *v = r->verifier;
@@ -513,11 +525,13 @@ static const struct jwks_key *find_key(struct reading *r, const char *kid)
 	if (key)
 		return key;
 	if (v->trust->issuers[r->issuer].source)
-		jwks_source_look_again(v->trust->issuers[r->issuer].source);
+		r->awaits = jwks_source_look_again(v->trust->issuers[r->issuer].source);
 	else
 		jwks_look_again(v->trust->issuers[r->issuer].jwks, r->now_us);
 	rings_renew(v);
-	return jwks_find(v->rings[r->issuer].keys, kid, r->alg);
+	key = jwks_find(v->rings[r->issuer].keys, kid, r->alg);
+	r->awaits = r->awaits && !key;
+	return key;
 }
 
 /* Only keys of the issuer's own set count: jku, jwk, x5u and x5c are not looked at. */
@@ -530,6 +544,11 @@ static const char *check_signature(struct reading *r)
 	if (!key)
 		return "the token's issuer has no such key for this alg";
 	return jwks_key_verifies(key, r->token, r->len) ? NULL : "the token's signature is wrong";
+}
+
+unsigned verifier_fetches(const struct verifier *v)
+{
+	return v->trust->fetcher ? jwks_fetcher_ended(v->trust->fetcher) : 0;
 }
 
 /* ---- scopes and their names ---- */

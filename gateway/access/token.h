@@ -58,10 +58,15 @@ void verifier_free(struct verifier *);
 bool token_trust_is_complete(const struct token_trust *);
 /* Waits until it is complete, at most `ms` milliseconds. Not from a loop. */
 bool token_trust_wait(struct token_trust *, int64_t ms);
-/* NULL and `*ret`, or FAULT_UNAUTHENTICATED and in `ret_why` a sentence for the developer that quotes
+/* Of a token whose key is not known: its issuer's keys are being fetched, and the same token may be good when verifier_fetches() has
+ * risen. To whoever does not wait it is UNAUTHENTICATED. */
+extern const struct fault FAULT_KEYS_AWAITED;
+/* NULL and `*ret`, or FAULT_UNAUTHENTICATED (FAULT_KEYS_AWAITED) and in `ret_why` a sentence for the developer that quotes
  * nothing of the token. `now_unix_us`: wall clock, microseconds. */
 const struct fault *token_verify(struct verifier *, const char *token, size_t len, int64_t now_unix_us,
 	struct caller *ret, char *ret_why, size_t why_size);
+/* Rises with every fetch of keys that has ended, well or badly. Cheap. */
+unsigned verifier_fetches(const struct verifier *);
 /* "vehicles:read" → SCOPE_VEHICLES_READ; 0 for a name that is no scope of ours. `len` bytes of `name`. */
 unsigned token_scope_read(const char *name, size_t len);
 /* The other way; NULL when `scope` is not exactly one. */

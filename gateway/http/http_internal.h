@@ -58,6 +58,8 @@ struct http_request {
 	struct http *http;
 	h2o_req_t *req;
 	const struct route *route;
+	json_t *params; /* of the path, then of all; NULL: none yet */
+	struct keys_wait keys;
 	struct api_call *call;
 	char client[INET6_ADDRSTRLEN]; /* who asks, behind trusted proxies */
 	struct caller caller;

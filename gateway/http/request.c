@@ -15,7 +15,8 @@
 
 #define WAIT_MAX_S 60
 
-static void authenticate_and_run(struct http_request *r, json_t *params);
+static void authenticate_and_run(struct http_request *r);
+static void on_keys(struct keys_wait *wait);
 static void on_done(struct api_call *call);
 
 const struct route routes[] = {
@@ -480,8 +481,10 @@ static void dispose(void *data)
 	struct http_request *r = data;
 
 	stream_abandon(r);
+	keys_wait_cancel(&r->keys);
 	if (r->call)
 		api_call_cancel(r->call);
+	json_decref(r->params);
 	if (r->lingers && !r->http->options.secure) /* a tunnel does it by itself */
 		http_linger(r->req);
 	r->http->requests--;
@@ -571,16 +574,17 @@ int http_on_request(h2o_handler_t *handler, h2o_req_t *req)
 	struct http_request *r = http_request_new(http, req);
 	if (cors_handle(r) || hook_handle(r) || !http_client_may_ask(r) || refuse_websocket(r) || openapi_handle(r))
 		return 0;
-	json_t *params = json_object();
-	if (find_route(r, params))
-		authenticate_and_run(r, params);
-	else
-		json_decref(params);
+	r->params = memory_need(json_object());
+	r->keys.on_over = on_keys;
+	if (find_route(r, r->params))
+		authenticate_and_run(r);
 	return 0;
 }
 
+/* False: it was answered, or its caller waits. */
 static bool authenticate(struct http_request *r)
 {
+	const struct fault *fault = &FAULT_UNAUTHENTICATED;
 	h2o_iovec_t given = http_field(r->req, "authorization");
 	char why[256] = "";
 
@@ -592,12 +596,17 @@ static bool authenticate(struct http_request *r)
 		const char *token = given.base + 7, *end = given.base + given.len;
 		while (token < end && *token == ' ') /* RFC 6750 §2.1: one or more */
 			token++;
-		if (!api_authenticate(r->http->options.api, token, (size_t)(end - token), r->client, &r->caller, why,
-			    sizeof(why)))
-			return true;
+		fault = api_authenticate(r->http->options.api, token, (size_t)(end - token), r->client, &r->keys,
+			&r->caller, why, sizeof(why));
 	}
-	http_problem(r, &FAULT_UNAUTHENTICATED, why, NULL);
-	return false;
+	if (fault && fault != &FAULT_KEYS_AWAITED)
+		http_problem(r, fault, why, NULL);
+	return !fault;
+}
+
+static void on_keys(struct keys_wait *wait)
+{
+	authenticate_and_run(container_of(wait, struct http_request, keys));
 }
 
 static bool wants_stream(const struct http_request *r)
@@ -611,13 +620,13 @@ static bool wants_stream(const struct http_request *r)
 	       memmem(accept.base, accept.len, "text/event-stream", 17);
 }
 
-static void authenticate_and_run(struct http_request *r, json_t *params)
+static void authenticate_and_run(struct http_request *r)
 {
-	if (!authenticate(r) || !http_may_ask(r, RATE_SUBJECT, r->caller.subject) || !read_query(r, params) ||
-		!read_body(r, params) || !read_headers(r, params)) {
-		json_decref(params);
+	if (!authenticate(r) || !http_may_ask(r, RATE_SUBJECT, r->caller.subject) || !read_query(r, r->params) ||
+		!read_body(r, r->params) || !read_headers(r, r->params))
 		return;
-	}
+	json_t *params = r->params;
+	r->params = NULL;
 	if (wants_stream(r)) {
 		stream_begin(r, params);
 		return;

@@ -5,7 +5,10 @@
 #include "gateway/ws/ws_internal.h"
 
 #define STRANGER_MS 5000
+#define METHOD_NAME "session.authenticate"
 
+static void show_token(struct socket *s);
+static void on_keys(struct keys_wait *wait);
 static void admit(struct socket *s, const struct caller *caller);
 static void renew(struct socket *s, const struct caller *caller);
 static void reply(struct socket *s, const json_t *id);
@@ -23,18 +26,47 @@ void session_begin(struct socket *s)
 		socket_set_deadline(s, STRANGER_MS);
 }
 
-/* A renewal with a bad token changes nothing: the one before holds until its own end. */
 void session_authenticate(struct socket *s, const struct method *method, json_t *id, json_t *params)
 {
-	const json_t *token = json_object_get(params, "token");
+	(void)method;
+	if (s->login.token)
+		rpc_fault(
+			s, s->login.id, METHOD_NAME, &FAULT_MALFORMED_REQUEST, "a later request has replaced this one");
+	session_abandon(s);
+	s->login = (struct login){ .keys = { .on_over = on_keys },
+		.id = json_incref(id),
+		.token = json_incref(json_object_get(params, "token")) };
+	show_token(s);
+}
+
+void session_abandon(struct socket *s)
+{
+	keys_wait_cancel(&s->login.keys);
+	json_decref(s->login.id);
+	json_decref(s->login.token);
+	s->login = (struct login){ 0 };
+}
+
+static void on_keys(struct keys_wait *wait)
+{
+	show_token(container_of(wait, struct socket, login.keys));
+}
+
+/* A renewal with a bad token changes nothing: the one before holds until its own end. */
+static void show_token(struct socket *s)
+{
+	const json_t *token = s->login.token;
 	struct caller caller;
 	char why[256] = "";
 
-	(void)method;
-	const struct fault *fault = api_authenticate(
-		s->ws->api, json_string_value(token), json_string_length(token), s->client, &caller, why, sizeof(why));
+	const struct fault *fault = api_authenticate(s->ws->api, json_string_value(token), json_string_length(token),
+		s->client, &s->login.keys, &caller, why, sizeof(why));
+	if (fault == &FAULT_KEYS_AWAITED)
+		return;
+	json_auto_t *id = json_incref(s->login.id); /* before the answer: sending may close the socket */
+	session_abandon(s);
 	if (fault) {
-		rpc_fault(s, id, "session.authenticate", fault, why);
+		rpc_fault(s, id, METHOD_NAME, fault, why);
 		if (s->state == SOCKET_STRANGER)
 			socket_close(s, CLOSE_UNAUTHENTICATED, "the token is not valid");
 		return;

@@ -72,6 +72,7 @@ static void socket_free(struct socket *s)
 {
 	loop_timer_stop(&s->deadline);
 	loop_timer_stop(&s->ping);
+	session_abandon(s);
 	rpc_abandon(s);
 	subscription_end_all(s);
 	outbox_clear(&s->outbox);
@@ -282,6 +283,7 @@ void socket_close(struct socket *s, enum close_code code, const char *reason)
 	s->close_reason = reason;
 	text_free(&s->message);
 	loop_timer_stop(&s->ping);
+	session_abandon(s);
 	rpc_abandon(s);
 	subscription_end_all(s);
 	socket_set_deadline(s, CLOSING_MS);

@@ -19,17 +19,22 @@
 /* What a newcomer is judged by. */
 struct newcomer {
 	struct ws *ws;
-	const char *peer;
+	struct list node;
+	int fd;
+	char peer[INET6_ADDRSTRLEN];
 	char client[INET6_ADDRSTRLEN];
 	char head[HEAD_MAX + 1];
 	struct upgrade upgrade;
+	struct keys_wait keys;
 	struct caller caller;
 	bool known;		  /* `caller` is filled */
 	struct rate_verdict rate; /* of its address */
 	char detail[256];
 };
 
-static const struct fault *judge(struct newcomer *n, int fd);
+static const struct fault *judge(struct newcomer *n);
+static void on_keys(struct keys_wait *wait);
+static void settle(struct newcomer *n, const struct fault *fault);
 
 struct ws *ws_new(struct loop *loop, struct api *api, const struct ws_options *options)
 {
@@ -39,6 +44,7 @@ struct ws *ws_new(struct loop *loop, struct api *api, const struct ws_options *o
 	ws->api = api;
 	ws->options = *options;
 	list_init(&ws->sockets);
+	list_init(&ws->newcomers);
 	subscriptions_init(ws);
 	ws->border = border_new(loop, &socket_events);
 	if (ws->border)
@@ -51,6 +57,12 @@ void ws_free(struct ws *ws)
 {
 	if (!ws)
 		return;
+	list_for_each_safe (node, &ws->newcomers) {
+		struct newcomer *n = container_of(node, struct newcomer, node);
+		keys_wait_cancel(&n->keys);
+		close(n->fd);
+		free(n);
+	}
 	border_free(ws->border);
 	subscriptions_done(ws);
 	free(ws);
@@ -58,24 +70,37 @@ void ws_free(struct ws *ws)
 
 bool ws_is_empty(const struct ws *ws)
 {
-	return list_is_empty(&ws->sockets);
+	return list_is_empty(&ws->sockets) && list_is_empty(&ws->newcomers);
 }
 
 void ws_adopt(struct ws *ws, int fd, const char *peer)
 {
 	struct newcomer *n = memory_new(sizeof(*n));
-	char request_id[UUID_TEXT_SIZE];
 
 	n->ws = ws;
-	n->peer = peer;
-	const struct fault *fault = judge(n, fd);
+	n->fd = fd;
+	n->keys.on_over = on_keys;
+	snprintf(n->peer, sizeof(n->peer), "%s", peer);
+	list_append(&ws->newcomers, &n->node);
+	settle(n, judge(n));
+}
+
+/* Whoever waits for keys stays where they are. */
+static void settle(struct newcomer *n, const struct fault *fault)
+{
+	struct ws *ws = n->ws;
+	char request_id[UUID_TEXT_SIZE];
+
+	if (fault == &FAULT_KEYS_AWAITED)
+		return;
+	list_remove(&n->node);
 	if (fault) {
 		uuid7_make(loop_unix_us(ws->loop), request_id);
-		refusal_send(fd, fault, n->detail, request_id, &n->rate);
+		refusal_send(n->fd, fault, n->detail, request_id, &n->rate);
 		api_log_problem(ws->api, fault, request_id, "GET", WS_ROUTE);
 	}
-	if (fault || !socket_adopt(ws, fd, peer, n->client, n->upgrade.key, n->known ? &n->caller : NULL))
-		ws->options.on_gone(ws->options.owner, peer);
+	if (fault || !socket_adopt(ws, n->fd, n->peer, n->client, n->upgrade.key, n->known ? &n->caller : NULL))
+		ws->options.on_gone(ws->options.owner, n->peer);
 	free(n);
 }
 
@@ -86,8 +111,9 @@ static const struct fault *fail(struct newcomer *n, const struct fault *fault, c
 }
 
 /* Exactly the head is taken from the kernel: frames that came right behind it are libwebsockets' to read. */
-static const struct fault *take_head(struct newcomer *n, int fd)
+static const struct fault *take_head(struct newcomer *n)
 {
+	int fd = n->fd;
 	ssize_t seen = recv(fd, n->head, HEAD_MAX, MSG_PEEK | MSG_DONTWAIT);
 	const char *end = seen > 0 ? memmem(n->head, (size_t)seen, "\r\n\r\n", 4) : NULL, *why = "";
 
@@ -123,10 +149,23 @@ static bool client_may_ask(struct newcomer *n)
 	return api_may_ask(n->ws->api, RATE_ADDRESS, n->client, &n->rate);
 }
 
-static const struct fault *judge(struct newcomer *n, int fd)
+static const struct fault *check_token(struct newcomer *n)
 {
-	const struct fault *wrong = take_head(n, fd);
 	const char *token = NULL;
+
+	if (n->ws->draining)
+		return fail(n, &FAULT_DRAINING, "the node is shutting down");
+	if (!upgrade_token(&n->upgrade, &token))
+		return fail(n, &FAULT_UNAUTHENTICATED, "Authorization has no bearer token");
+	n->known = token != NULL;
+	return token ? api_authenticate(n->ws->api, token, strlen(token), n->client, &n->keys, &n->caller, n->detail,
+			       sizeof(n->detail))
+		     : NULL;
+}
+
+static const struct fault *judge(struct newcomer *n)
+{
+	const struct fault *wrong = take_head(n);
 
 	if (n->ws->draining)
 		return fail(n, &FAULT_DRAINING, "the node is shutting down");
@@ -136,12 +175,13 @@ static const struct fault *judge(struct newcomer *n, int fd)
 		return wrong;
 	if (!has_good_origin(n))
 		return fail(n, &FAULT_FORBIDDEN, "this origin may not open a WebSocket here");
-	if (!upgrade_token(&n->upgrade, &token))
-		return fail(n, &FAULT_UNAUTHENTICATED, "Authorization has no bearer token");
-	n->known = token != NULL;
-	return token ? api_authenticate(
-			       n->ws->api, token, strlen(token), n->client, &n->caller, n->detail, sizeof(n->detail))
-		     : NULL;
+	return check_token(n);
+}
+
+static void on_keys(struct keys_wait *wait)
+{
+	struct newcomer *n = container_of(wait, struct newcomer, keys);
+	settle(n, check_token(n));
 }
 
 void ws_drain(struct ws *ws)

@@ -40,7 +40,7 @@ struct ws {
 	struct api *api;
 	struct ws_options options;
 	struct border *border;
-	struct list sockets;
+	struct list sockets, newcomers; /* the second wait for the keys of their token */
 	bool draining;
 	struct subscription *subscriptions; /* all sockets', by socket and vehicle */
 	struct list ended;		    /* subscriptions that are freed in the next turn */
@@ -54,6 +54,12 @@ enum socket_state {
 	SOCKET_CLOSING, /* sends what waits, then its close frame; hears nothing any more */
 };
 
+/* A session.authenticate that waits for the keys of its token. */
+struct login {
+	struct keys_wait keys;
+	json_t *id, *token; /* NULL: none waits */
+};
+
 /* One app's connection. Owned by libwebsockets' end of it: on_closed frees it. */
 struct socket {
 	struct list node;
@@ -63,6 +69,7 @@ struct socket {
 	char peer[INET6_ADDRSTRLEN],
 		client[INET6_ADDRSTRLEN]; /* the second stands behind a trusted proxy, or is the first */
 	struct caller caller;		  /* from SOCKET_KNOWN on */
+	struct login login;		  /* session.c: under way */
 	struct loop_timer deadline;	  /* of its state */
 	struct loop_timer ping;
 	unsigned unanswered_pings;
@@ -104,6 +111,9 @@ struct method;
 /* The deadline of a socket that was just opened. */
 void session_begin(struct socket *);
 void session_authenticate(struct socket *, const struct method *, json_t *id, json_t *params);
+
+/* Nobody waits for the answer any more. */
+void session_abandon(struct socket *);
 
 /* rpc.c */
 void rpc_take(struct socket *, const char *text, size_t len);

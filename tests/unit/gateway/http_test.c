@@ -131,6 +131,17 @@ OPERATION(API_STATS_GET)
 OPERATION(API_CATALOG_GET)
 OPERATION(API_ME)
 
+const struct fault FAULT_KEYS_AWAITED = { .name = "unauthenticated", .http = 401 };
+
+static atomic_uint fetches; /* with the first, the token "soon" is good */
+static atomic_uint soon_seen;
+
+unsigned verifier_fetches(const struct verifier *verifier)
+{
+	(void)verifier;
+	return fetches;
+}
+
 const struct fault *token_verify(struct verifier *verifier, const char *token, size_t len, int64_t now_unix_us,
 	struct caller *ret, char *ret_why, size_t why_size)
 {
@@ -138,6 +149,12 @@ const struct fault *token_verify(struct verifier *verifier, const char *token, s
 
 	(void)verifier;
 	snprintf(ret_why, why_size, "the test does not know it");
+	if (len == 4 && memcmp(token, "soon", 4) == 0) {
+		soon_seen++;
+		if (fetches == 0)
+			return &FAULT_KEYS_AWAITED;
+		token = "good";
+	}
 	if (!is_late && (len != 4 || memcmp(token, "good", 4) != 0))
 		return &FAULT_UNAUTHENTICATED;
 	*ret = (struct caller){ .subject = "alice",
@@ -459,6 +476,43 @@ START_TEST(takes_one_token)
 	ask_expect("GET /v1/me HTTP/1.1\r\nAuthorization: Bearer good\r\n" LAST, "400", "malformed-request");
 	ask_expect("GET /v1/me HTTP/1.1\r\n" HEAD "authorization: Bearer bad\r\nConnection: close\r\n\r\n", "400",
 		"malformed-request");
+}
+END_TEST
+
+#define SOON "GET /v1/me HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer soon\r\nConnection: close\r\n\r\n"
+
+static void until_seen(unsigned times)
+{
+	while (soon_seen < times)
+		usleep(1000);
+}
+
+/* The first token after an issuer changed its keys. Who does not stay for it leaves nothing behind. */
+START_TEST(waits_for_the_keys_of_a_token)
+{
+	fetches = soon_seen = 0;
+	int first = dial(), gone = dial(), last;
+	say(first, "POST /v1/vehicles/C/commands HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer soon\r\n"
+		   "Content-Type: application/json\r\nContent-Length: 12\r\nConnection: close\r\n\r\n{\"name\":\"x\"}");
+	until_seen(1);
+	say(gone, SOON);
+	until_seen(2);
+	wire_close(gone);
+	last = dial();
+	say(last, SOON);
+	until_seen(3);
+	fetches = 1;
+	expect(hear(first), "{\"name\":\"x\",\"vehicle_id\":\"C\"}");
+	expect(hear(last), "\"API_ME\"");
+	ask_expect(SOON, "200", "\"API_ME\"");
+}
+END_TEST
+
+START_TEST(waits_so_long_for_keys)
+{
+	fetches = soon_seen = 0;
+	ask_expect(SOON, "401", "the test does not know it");
+	ck_assert_uint_eq(soon_seen, 2);
 }
 END_TEST
 
@@ -1151,6 +1205,8 @@ static void add_tests(Suite *suite, const char *name, void (*set_up)(void))
 	tcase_set_timeout(tests, 30);
 	tcase_add_test(tests, finds_what_a_path_names);
 	tcase_add_test(tests, takes_one_token);
+	tcase_add_test(tests, waits_for_the_keys_of_a_token);
+	tcase_add_test(tests, waits_so_long_for_keys);
 	tcase_add_test(tests, reads_queries);
 	tcase_add_test(tests, reads_bodies_and_headers);
 	tcase_add_test(tests, reads_merge_patches);

@@ -43,6 +43,17 @@ static size_t clients; /* that are not done */
 
 static int64_t lifetime_us; /* of the tokens that are made; from now on, leeway included */
 
+const struct fault FAULT_KEYS_AWAITED = { .name = "unauthenticated", .http = 401 };
+
+static unsigned fetches;   /* with the first, the token "soon" is good */
+static unsigned soon_seen; /* how often it was shown */
+
+unsigned verifier_fetches(const struct verifier *v)
+{
+	(void)v;
+	return fetches;
+}
+
 /* A token is "SUBJECT" with all rights, "SUBJECT-SCOPES" with the given bits, or "forged". */
 const struct fault *token_verify(struct verifier *v, const char *token, size_t len, int64_t now_unix_us,
 	struct caller *ret, char *ret_why, size_t why_size)
@@ -54,6 +65,9 @@ const struct fault *token_verify(struct verifier *v, const char *token, size_t l
 		snprintf(ret_why, why_size, "the signature does not fit");
 		return &FAULT_UNAUTHENTICATED;
 	}
+	soon_seen += len == 4 && memcmp(token, "soon", 4) == 0;
+	if (len == 4 && memcmp(token, "soon", 4) == 0 && fetches == 0)
+		return &FAULT_KEYS_AWAITED;
 	*ret = (struct caller){ .scopes = dash ? (unsigned)(dash[1] - '0') : SCOPE_VEHICLES_READ | SCOPE_COMMANDS_WRITE,
 		.expires_at_us = now_unix_us + lifetime_us - TOKEN_LEEWAY_US };
 	size_t subject_len = dash ? (size_t)(dash - token) : len;
@@ -503,6 +517,7 @@ static void begin_with(int64_t ping_interval_ms, double per_socket)
 {
 	loop = loop_new();
 	adopted = gone = clients = watcher_count = 0;
+	fetches = soon_seen = 0;
 	lifetime_us = 3600LL * 1000 * 1000;
 	api = (struct api){ .loop = loop, .config = &config };
 	ws = ws_new(loop, &api,
@@ -760,6 +775,94 @@ START_TEST(a_stranger_has_five_seconds)
 	expect_close(&c, 4401);
 	ck_assert_int_ge(loop_monotonic_ms(loop) - begun_ms, 4990);
 	client_done(&c);
+}
+END_TEST
+
+/* ---- a token of a key that is being fetched */
+
+#define SOON HEAD(OURS "Authorization: Bearer soon\r\n")
+#define SHOW_SOON(id) CALL(id, "session.authenticate", "{\"token\":\"soon\"}")
+
+static bool is_seen(void *times)
+{
+	return soon_seen >= *(unsigned *)times;
+}
+
+static void until_seen(unsigned times)
+{
+	run_until(is_seen, &times);
+}
+
+START_TEST(an_upgrade_waits_for_the_keys_of_its_token)
+{
+	struct client stays, goes;
+
+	client_open(&stays, "127.0.0.1", SOON);
+	client_open(&goes, "127.0.0.1", SOON);
+	ck_assert(!ws_is_empty(ws));
+	client_drop(&goes);
+	fetches = 1;
+	ck_assert_int_eq(client_status(&stays), 101);
+	say(&stays, CALL("1", "vehicle.list", "{}"));
+	expect_part(&stays, "\"for\":\"soon\"");
+	client_done(&stays);
+}
+END_TEST
+
+START_TEST(a_first_message_waits_for_the_keys_of_its_token)
+{
+	struct client stays, goes;
+
+	client_open(&stays, "127.0.0.1", STRANGER);
+	client_open(&goes, "127.0.0.1", STRANGER);
+	ck_assert_int_eq(client_status(&stays), 101);
+	ck_assert_int_eq(client_status(&goes), 101);
+	say(&goes, SHOW_SOON("1"));
+	until_seen(1);
+	client_done(&goes);
+	say(&stays, SHOW_SOON("1"));
+	say(&stays, SHOW_SOON("2"));
+	expect_error(&stays, "1", -32000); /* the later one has taken its place */
+	until_seen(3);
+	fetches = 1;
+	expect_part(&stays, "{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{\"subject\":\"soon\"");
+	client_done(&stays);
+}
+END_TEST
+
+START_TEST(who_waits_for_keys_waits_so_long)
+{
+	struct client upgrade, message;
+
+	client_open(&message, "127.0.0.1", STRANGER);
+	ck_assert_int_eq(client_status(&message), 101);
+	say(&message, SHOW_SOON("1"));
+	until_seen(1);
+	ck_assert_int_eq(status_of_head("127.0.0.1", SOON), 401);
+	expect_error(&message, "1", -32000);
+	expect_close(&message, 4401);
+	client_done(&message);
+	client_open(&upgrade, "127.0.0.1", SOON); /* when the node drains it is not kept */
+	ws_drain(ws);
+	ck_assert_int_eq(client_status(&upgrade), 503);
+	client_drop(&upgrade);
+}
+END_TEST
+
+/* Whoever makes up keys holds so many, and no more. */
+START_TEST(so_many_wait_for_keys)
+{
+	struct client waiting[64];
+
+	for (size_t i = 0; i < 64; i++)
+		client_open(&waiting[i], "127.0.0.1", SOON);
+	ck_assert_int_eq(status_of_head("127.0.0.1", SOON), 401);
+	ck_assert_uint_eq(soon_seen, 65);
+	fetches = 1;
+	for (size_t i = 0; i < 64; i++) {
+		ck_assert_int_eq(client_status(&waiting[i]), 101);
+		client_drop(&waiting[i]);
+	}
 }
 END_TEST
 
@@ -1443,6 +1546,10 @@ int main(void)
 	tcase_add_test(cases, the_token_comes_by_header);
 	tcase_add_test(cases, the_token_comes_by_subprotocol_of_eight_kilobytes);
 	tcase_add_test(cases, the_token_comes_by_the_first_message);
+	tcase_add_test(cases, an_upgrade_waits_for_the_keys_of_its_token);
+	tcase_add_test(cases, a_first_message_waits_for_the_keys_of_its_token);
+	tcase_add_test(cases, who_waits_for_keys_waits_so_long);
+	tcase_add_test(cases, so_many_wait_for_keys);
 	tcase_add_test(cases, frames_right_behind_the_head_are_read);
 	tcase_add_test(cases, an_unmasked_frame_is_a_frame);
 	tcase_add_test(cases, what_is_no_upgrade_of_ours_is_refused);
