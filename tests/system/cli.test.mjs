@@ -211,6 +211,9 @@ test('a problem is one line', async () => {
 	assert.equal(out, '');
 	assert.equal(err, 'keyfob: it may have left: sent at ?[31mnoon (Too late.) [409]\n');
 	assert.equal(node.requests[0].url, `/v1/vehicles/CAR1/commands/${id}/cancel`);
+
+	const plain = await scriptedNode((request, response) => json(response, 404, { title: 'no such vehicle', status: 404, detail: 'no such vehicle' }));
+	assert.equal((await keyfob(plain, ['cancel', 'CAR1', id])).err, 'keyfob: no such vehicle [404]\n'); // there was no more to say
 });
 
 test('a busy node is asked again when it says', async () => {
