@@ -220,7 +220,7 @@ static CURLcode attempt_make(struct cli *cli, const struct call *call, struct re
 	if (code == CURLE_OK) {
 		reply_read(ret, cli->curl, &a);
 	} else {
-		transfer_error_write(cli, code, ret->error);
+		transfer_error_write(cli, (int)code, ret->error);
 		ret->may_have_executed = is_sent(cli->curl);
 	}
 	attempt_done(&a);

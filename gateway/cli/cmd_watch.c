@@ -169,7 +169,7 @@ static void on_done(struct stream *s, CURLcode code)
 	else if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL ||
 		 code == CURLE_PEER_FAILED_VERIFICATION) {
 		char why[TRANSFER_ERROR_SIZE];
-		transfer_error_write(s->watch->cli, code, why);
+		transfer_error_write(s->watch->cli, (int)code, why);
 		fprintf(stderr, "keyfob: %s\n", why);
 		stream_end(s);
 	} else

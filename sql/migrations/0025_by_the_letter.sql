@@ -172,3 +172,8 @@ begin
 		array_fill(null::json, array[cardinality(ids)]), array_fill(null::text, array[cardinality(ids)]),
 		array(select step('canceled', r.reason::jsonb) from unnest(reasons) with ordinality as r(reason, n) order by r.n)) a);
 end $$;
+
+-- A node's sessions have no sequential scans anyway (sql/unit.c). To set it once more took as long as what these look for, at the end of each
+-- transaction.
+alter function wake_settle(text[], boolean, boolean, interval, interval, interval) reset enable_seqscan;
+alter function is_to_be_probed(text) reset enable_seqscan;
