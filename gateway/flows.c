@@ -58,7 +58,7 @@
 #define SWEEP_MS 60000
 #define RESYNC_GAP_MS 10000
 #define RESYNC_AGAIN_MS 1000
-#define PARTITIONS_EVERY 60 /* sweeps */
+#define DROPS_EVERY 60 /* sweeps: partitions past their retention */
 
 enum drain { RUNNING, HANDING_OVER, RECORDING, CLOSING_LINK, CLOSING_DATABASE, DRAINED };
 
@@ -574,6 +574,34 @@ static void on_swept(struct db_unit *unit, void *context, const struct fault *fa
 		log_warn("node", "the sweep failed and is tried again", LOG_TEXT("fault", fault->name));
 }
 
+static void on_partitions_made(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	const char *missing = fault ? NULL : db_text(unit, 0, 0, 0);
+
+	if (missing && *missing)
+		log_warn("node", "partitions of the next days are missing, and are tried again",
+			LOG_TEXT("missing", missing));
+	on_swept(unit, context, fault);
+}
+
+/* Each in a transaction of its own: what one of them has locked is not held while another waits. */
+static void keep_partitions(struct flows *f)
+{
+	struct db_unit *unit = db_unit_new(f->reader, on_partitions_made, f);
+
+	db_unit_add(unit, &SQL_partitions);
+	f->units++;
+	db_unit_submit(unit);
+	if (f->sweeps++ % DROPS_EVERY != 0)
+		return;
+	unit = db_unit_new(f->reader, on_swept, f);
+	db_unit_add(unit, &SQL_partitions_drop);
+	db_param_int(unit, f->options.config->retention.commands_ms);
+	db_param_int(unit, f->options.config->retention.events_ms);
+	f->units++;
+	db_unit_submit(unit);
+}
+
 static void on_sweep(struct loop_timer *timer)
 {
 	struct flows *f = container_of(timer, struct flows, sweep);
@@ -581,13 +609,9 @@ static void on_sweep(struct loop_timer *timer)
 
 	db_unit_add(unit, &SQL_sweep);
 	db_param_int(unit, f->options.config->retention.commands_ms);
-	if (f->sweeps++ % PARTITIONS_EVERY == 0) {
-		db_unit_add(unit, &SQL_partitions);
-		db_param_int(unit, f->options.config->retention.commands_ms);
-		db_param_int(unit, f->options.config->retention.events_ms);
-	}
 	f->units++;
 	db_unit_submit(unit);
+	keep_partitions(f);
 	loop_timer_start(timer, SWEEP_MS);
 }
 

@@ -41,7 +41,10 @@
 	" or exists (select from tables where pg_has_role(relowner, 'usage'))"                                         \
 	" or has_schema_privilege(current_schema(), 'create'),"                                                        \
 	" (select count(*) from barred), (select relname from barred limit 1), "                                       \
-	"pg_total_relation_size('vehicle_heads')"
+	"pg_total_relation_size('vehicle_heads'),"                                                                     \
+	" (select string_agg(name, ', ') from (select kind || '_' || to_char(date_trunc(unit,"                         \
+	" (now() + interval '2 days') at time zone 'UTC'), 'YYYYMMDD') as name"                                        \
+	" from (values ('commands', 'month'), ('events', 'week')) k(kind, unit)) p where to_regclass(name) is null)"
 
 static int64_t now_us(void)
 {
@@ -138,6 +141,7 @@ static bool read_schema(PGconn *conn, struct checkup *c, char *ret_why, size_t w
 	c->unreadable = number_at(r, 2);
 	snprintf(c->unreadable_one, sizeof(c->unreadable_one), "%s", PQgetvalue(r, 0, 3));
 	c->heads_bytes = bytes_at(r, 4);
+	snprintf(c->missing_partitions, sizeof(c->missing_partitions), "%s", PQgetvalue(r, 0, 5));
 	PQclear(r);
 	return true;
 }

@@ -25,6 +25,7 @@ struct checkup {
 	int unreadable;		 /* tables that the role may not use as the service has to */
 	char unreadable_one[64]; /* one of them */
 	int64_t heads_bytes;	 /* vehicle_heads and its indices: what every command and report touches */
+	char missing_partitions[64]; /* of what comes in two days; "": none is missing */
 };
 
 /* False: `ret_why` is a sentence without a password in it. */

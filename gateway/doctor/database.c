@@ -104,6 +104,19 @@ static void check_tuning(struct patient *p, const struct checkup *c)
 			MB(c->shared_buffers_bytes), MB(c->max_wal_bytes));
 }
 
+/* Nodes make them five days ahead. */
+static void check_partitions(struct patient *p, const struct checkup *c)
+{
+	if (c->schema == 0)
+		return;
+	if (c->missing_partitions[0])
+		find(p->report, "partitions", VERDICT_FAILED,
+			"end what has locked commands or events in the database; the nodes' log says what they tried",
+			"no place for what comes in two days: %s is missing", c->missing_partitions);
+	else
+		find(p->report, "partitions", VERDICT_OK, "", "there is a place for what comes in the next days");
+}
+
 static void check_connections(struct patient *p, const struct checkup *c)
 {
 	int needed = 2 * (int)config_workers(p->config) + 2; /* the census has one, and so have webhooks */
@@ -158,6 +171,7 @@ void check_database(struct patient *p)
 	check_server(p, &c);
 	check_schema(p, &c);
 	check_role(p, &c);
+	check_partitions(p, &c);
 	check_durability(p, &c);
 	check_connections(p, &c);
 	check_tuning(p, &c);

@@ -80,7 +80,7 @@ test('a sound installation has nothing that failed, before its node runs and whi
 	const names = new Set(before.checks.map(({ check }) => check));
 	assert.deepEqual(
 		[...names],
-		['configuration', 'secrets', 'descriptors', 'kernel', 'node', 'ports', 'issuers', 'database', 'schema', 'role', 'durability', 'connections', 'tuning', 'clock', 'broker', 'lifecycle'],
+		['configuration', 'secrets', 'descriptors', 'kernel', 'node', 'ports', 'issuers', 'database', 'schema', 'role', 'partitions', 'durability', 'connections', 'tuning', 'clock', 'broker', 'lifecycle'],
 	);
 	assert.match(said(before, 'ports')[1], /is free/);
 	const running = await startNode({ broker, database: service });
@@ -176,6 +176,10 @@ test('the database', async () => {
 	const barred = `doctor_barred_${process.pid}`;
 	await database.sql(`create role ${barred} login password '${barred}'; grant select on schema_migrations to ${barred}`);
 	await finds('role', 'failed', /lacks rights to \d+ tables, \w+ among them - .*service_grant/, { options: { database: { url: urlAs(barred) } } });
+	await database.sql(`do $$ begin execute format('drop table %I', 'events_' || to_char(date_trunc('week', (now() + interval '2 days') at time zone 'UTC'), 'YYYYMMDD')); end $$`);
+	await finds('partitions', 'failed', /no place for what comes in two days: events_\d{8} is missing/, { options: { database } });
+	await database.sql('select partitions_ensure()');
+	await finds('partitions', 'ok', /there is a place/, { options: { database } });
 	const narrow = await serviceRole('narrow', 'connection limit 3');
 	await finds('connections', 'failed', /needs 6, and of 3 only/, { options: { database: narrow } });
 	await finds('durability', 'failed', /synchronous_standby_names is empty/, { config: { database: { synchronous: true } } });

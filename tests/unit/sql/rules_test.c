@@ -908,6 +908,43 @@ START_TEST(what_cannot_be_done_harms_no_other)
 }
 END_TEST
 
+/* Partitions: whoever reads everything for hours is not waited for, and whoever comes meanwhile does not wait either. */
+
+static void drop_partitions(void)
+{
+	ask("do $$ declare p record; begin for p in select * from partitions_wanted()"
+	    " loop execute format('drop table %I', p.name); end loop; end $$");
+}
+
+START_TEST(partitions_are_made_beside_a_dump)
+{
+	drop_partitions();
+	stopper_run("begin");
+	stopper_run("lock table commands, events in access share mode");
+	ask("set local statement_timeout = '2s'; select partitions_ensure()");
+	ck_assert_str_eq(ask("select (select count(*) from pg_inherits where inhparent in ('commands'::regclass, "
+			     "'events'::regclass)) = (select count(*) from partitions_wanted())"),
+		"t");
+	stopper_run("rollback");
+}
+END_TEST
+
+/* Nor who changes a table: what is missing still is said, and the rest is made. */
+START_TEST(partitions_wait_for_nobody)
+{
+	drop_partitions();
+	stopper_run("begin");
+	stopper_run("lock table events in share update exclusive mode");
+	ck_assert_str_eq(ask("set local statement_timeout = '5s'; select partitions_make() ="
+			     " array(select name from partitions_wanted() where kind = 'events')"),
+		"t");
+	stopper_run("rollback");
+	ck_assert_str_eq(ask("select bool_and((to_regclass(name) is null) = (kind = 'events')) from partitions_wanted()"),
+		"t");
+	ck_assert_str_eq(ask("select partitions_make() = '{}'"), "t");
+}
+END_TEST
+
 static char cars[CARS][8];
 static unsigned seed = 20;
 
@@ -1210,6 +1247,8 @@ int main(void)
 	tcase_add_test(order, leases_in_hand_are_not_waited_for);
 	tcase_add_test(order, a_lost_lease_undoes_its_own_alone);
 	tcase_add_test(order, what_cannot_be_done_harms_no_other);
+	tcase_add_test(order, partitions_are_made_beside_a_dump);
+	tcase_add_test(order, partitions_wait_for_nobody);
 	tcase_add_test(order, crossing_batches_do_not_deadlock);
 	tcase_add_test(order, one_vehicle_holds_up_no_other);
 	tcase_add_test(order, a_command_that_waits_for_long_is_refused);
