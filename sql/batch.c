@@ -401,6 +401,29 @@ static void add_fence(struct batch_cut *cut, struct db_unit *unit)
 	db_array_free(&epochs);
 }
 
+/* All in one statement, so that two cuts make theirs in one order, and before the lock: a head that another cut makes meanwhile is locked
+ * as any other. */
+static void add_new_heads(struct batch_cut *cut, struct db_unit *unit)
+{
+	struct db_array vehicles = { 0 }, askers = { 0 };
+
+	for (size_t i = 0; i < cut->count; i++) {
+		const struct batch_item *item = cut->placed[i].item;
+		const char *asker = NULL;
+		if (!item->stage->may_be_new || !item->stage->may_be_new(item, &asker))
+			continue;
+		db_array_text(&vehicles, item->vehicle_id);
+		db_array_text(&askers, asker);
+	}
+	if (vehicles.count > 0) {
+		db_unit_add(unit, &SQL_new_heads);
+		db_param_array(unit, &vehicles);
+		db_param_array(unit, &askers);
+	}
+	db_array_free(&vehicles);
+	db_array_free(&askers);
+}
+
 static void add_lock(struct batch_cut *cut, struct db_unit *unit)
 {
 	struct db_array ids = { 0 };
@@ -437,6 +460,7 @@ static void send(struct batch_cut *cut)
 	struct db_unit *unit = db_unit_new(batch->db, on_done, cut);
 
 	add_fence(cut, unit);
+	add_new_heads(cut, unit);
 	add_lock(cut, unit);
 	for (size_t s = 0; s < batch->stage_count; s++)
 		write_stage(cut, s, unit);

@@ -59,6 +59,9 @@ extern const struct fault FAULT_FENCED;
 struct batch_stage {
 	const char *name;
 	void *owner;
+	/* NULL: its vehicles have their heads, or are none. Else whether one is made for the item's where there is none, before the heads are
+	 * locked; *ret_asker: who has to be a fleet's manager for that, or NULL, as it comes. */
+	bool (*may_be_new)(const struct batch_item *, const char **ret_asker);
 	/* Once for the cut, when the stage has items, before the first round and after the heads are locked: all of them. May be NULL. */
 	void (*begin)(
 		struct batch_stage *, struct batch_cut *, struct db_unit *, struct batch_item **items, size_t count);

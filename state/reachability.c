@@ -53,8 +53,7 @@ struct heard {
 
 static void submit(struct reachability *r, enum stage stage, struct heard *h, struct receipt *receipt);
 static void on_item_done(struct batch_item *item, const struct fault *fault);
-static void begin_events(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
-	struct batch_item **items, size_t count);
+static bool may_be_new(const struct batch_item *item, const char **ret_asker);
 static void write_events(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count);
 static void write_disproofs(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
@@ -79,7 +78,7 @@ struct reachability *reachability_new(struct loop *loop, const struct reachabili
 	r->loop = loop;
 	r->options = *options;
 	r->stages[EVENTS] =
-		(struct batch_stage){ .name = "lifecycle", .owner = r, .begin = begin_events, .write = write_events };
+		(struct batch_stage){ .name = "lifecycle", .owner = r, .may_be_new = may_be_new, .write = write_events };
 	r->stages[DISPROOFS] = (struct batch_stage){ .name = "disproof", .owner = r, .write = write_disproofs };
 	r->stages[PROOFS] = (struct batch_stage){ .name = "proof", .owner = r, .write = write_proofs };
 	r->stages[VERIFICATIONS] = (struct batch_stage){ .name = "verify", .owner = r, .write = write_verifications };
@@ -200,25 +199,12 @@ static struct db_array vehicles_of(struct batch_item **items, size_t count)
 	return vehicles;
 }
 
-static int compare_vehicles(const void *a, const void *b)
+/* The broker announces vehicles before they are registered. */
+static bool may_be_new(const struct batch_item *item, const char **ret_asker)
 {
-	const struct batch_item *x = *(struct batch_item *const *)a, *y = *(struct batch_item *const *)b;
-	return strcmp(x->vehicle_id, y->vehicle_id);
-}
-
-static void begin_events(
-	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
-{
-	struct batch_item **sorted = memory_new(count * sizeof(*sorted));
-
-	(void)stage;
-	(void)cut;
-	memcpy(sorted, items, count * sizeof(*sorted));
-	qsort(sorted, count, sizeof(*sorted), compare_vehicles);
-	struct db_array vehicles = vehicles_of(sorted, count);
-	free(sorted);
-	db_unit_add(unit, &SQL_lifecycle_heads);
-	db_param_array(unit, &vehicles);
+	(void)item;
+	*ret_asker = NULL;
+	return true;
 }
 
 static void write_events(

@@ -48,7 +48,7 @@ OPERATION(NOTICE_PUT, "notice.put", "vehicle_id", "name", "payload", "content_ty
 OPERATION(NOTICE_DELETE, "notice.delete", "vehicle_id", "name")
 
 enum {
-	MAKES_HEADS = 1,   /* its vehicles may be new */
+	REGISTERS = 1,	   /* its vehicles may be new, and name a fleet */
 	MOVES_NOTICES = 2, /* its vehicles may have others to show afterwards */
 	TELLS_VERSION = 4, /* a fifth column: of the desired state */
 };
@@ -59,7 +59,7 @@ static const struct {
 	bool (*check)(struct api_call *);
 	unsigned besides;
 } kinds[CHANGES_STAGES] = {
-	{ &API_VEHICLE_PUT, &SQL_vehicle_put, check_vehicle, MAKES_HEADS | MOVES_NOTICES },
+	{ &API_VEHICLE_PUT, &SQL_vehicle_put, check_vehicle, REGISTERS | MOVES_NOTICES },
 	{ &API_VEHICLE_DELETE, &SQL_vehicle_retire, check_nothing, 0 },
 	{ &API_GRANT_PUT, &SQL_grant_put, check_grant, 0 },
 	{ &API_GRANT_DELETE, &SQL_grant_end, check_subject, 0 },
@@ -105,8 +105,9 @@ struct change {
 	int64_t version; /* of the desired state; -1: not told */
 };
 
-static void write_begin(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
+static void hold_fleets(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count);
+static bool may_be_new(const struct batch_item *item, const char **ret_asker);
 static void write_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count);
 static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
@@ -120,7 +121,8 @@ struct changes *changes_new(bool synchronous)
 	for (size_t i = 0; i < CHANGES_STAGES; i++)
 		c->stages[i] = (struct batch_stage){ .name = kinds[i].operation->name,
 			.owner = c,
-			.begin = write_begin,
+			.may_be_new = kinds[i].besides & REGISTERS ? may_be_new : NULL,
+			.begin = kinds[i].besides & REGISTERS ? hold_fleets : NULL,
 			.write = write_round,
 			.read = read_round };
 	return c;
@@ -296,12 +298,6 @@ static struct change *change_of(struct batch_item *item)
 	return container_of(item, struct change, item);
 }
 
-static int compare_vehicles(const void *a, const void *b)
-{
-	const struct batch_item *x = *(struct batch_item *const *)a, *y = *(struct batch_item *const *)b;
-	return strcmp(x->vehicle_id, y->vehicle_id);
-}
-
 static void add_asker(
 	const struct change *c, struct db_array *vehicles, struct db_array *subjects, struct db_array *admins)
 {
@@ -317,10 +313,13 @@ static size_t stage_index(const struct batch_stage *stage)
 }
 
 /* The fleets that vehicles name stay until the commit, so that none is gone by the time a vehicle is put into it. */
-static void hold_fleets(struct db_unit *unit, struct batch_item **items, size_t count)
+static void hold_fleets(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
 {
 	struct db_array fleets = { 0 };
 
+	(void)stage;
+	(void)cut;
 	for (size_t i = 0; i < count; i++) {
 		const char *fleet = json_text_at(change_of(items[i])->call->params, "fleet_id");
 		if (fleet)
@@ -330,26 +329,13 @@ static void hold_fleets(struct db_unit *unit, struct batch_item **items, size_t 
 	db_param_array(unit, &fleets);
 }
 
-/* New vehicles get their heads, ascending, before the changes look at them. */
-static void write_begin(
-	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
+/* A new vehicle gets its head where the asker could register any. */
+static bool may_be_new(const struct batch_item *item, const char **ret_asker)
 {
-	struct db_array vehicles = { 0 }, subjects = { 0 }, admins = { 0 };
+	const struct api_call *call = container_of(item, struct change, item)->call;
 
-	(void)cut;
-	if (!(kinds[stage_index(stage)].besides & MAKES_HEADS))
-		return;
-	struct batch_item **sorted = memory_new(count * sizeof(*sorted));
-	memcpy(sorted, items, count * sizeof(*sorted));
-	qsort(sorted, count, sizeof(*sorted), compare_vehicles);
-	for (size_t i = 0; i < count; i++)
-		add_asker(change_of(sorted[i]), &vehicles, &subjects, &admins);
-	free(sorted);
-	hold_fleets(unit, items, count);
-	db_unit_add(unit, &SQL_vehicle_heads);
-	db_param_array(unit, &vehicles);
-	db_param_array(unit, &subjects);
-	db_param_array(unit, &admins);
+	*ret_asker = api_caller_is_admin(call) ? NULL : call->caller.subject;
+	return true;
 }
 
 static void write_round(

@@ -37,7 +37,7 @@ after(() => client.end());
 
 // The product's own statements.
 const statements = Object.fromEntries(
-	['lifecycle_heads', 'lifecycle_apply', 'verify_apply', 'disproof_apply', 'proof_apply', 'resync_end'].map((name) => [
+	['new_heads', 'lifecycle_apply', 'verify_apply', 'disproof_apply', 'proof_apply', 'resync_end'].map((name) => [
 		name,
 		{ name, text: readFileSync(fileURLToPath(new URL(`../../sql/queries/${name}.sql`, import.meta.url)), 'utf8') },
 	]),
@@ -114,7 +114,7 @@ const ids = (lives) => lives.map(({ id }) => id);
 async function begin(lives) {
 	await client.query('truncate vehicle_heads, timers, events, vehicles cascade');
 	await client.query('insert into vehicles (vehicle_id) select unnest($1::text[])', [ids(lives)]);
-	await run('lifecycle_heads', ids(lives));
+	await run('new_heads', ids(lives), lives.map(() => null));
 	await client.query(`update leases set holder = 'test', epoch = 1 where name = 'feed/lifecycle'`);
 }
 

@@ -370,21 +370,26 @@ static bool is_settled(void)
 	return settled;
 }
 
-/* CAR1 subscribes to its requests: the broker's word for it comes to a worker. */
-static void hear_subscribed(size_t worker, struct receipt *receipt)
+/* A vehicle subscribes to its requests: the broker's word for it comes to a worker. */
+static void hear_vehicle_subscribed(size_t worker, const char *id, struct receipt *receipt)
 {
-	static const char topic[] = "$aws/events/subscriptions/subscribed/" CAR;
-	char payload[256];
+	char topic[64], payload[256];
 
+	snprintf(topic, sizeof(topic), "$aws/events/subscriptions/subscribed/%s", id);
 	snprintf(payload, sizeof(payload),
-		"{\"clientId\":\"" CAR "\",\"timestamp\":%lld,\"sessionIdentifier\":\"s1\","
-		"\"topics\":[\"vehicles/" CAR "/commands/request\"]}",
-		(long long)(loop_unix_us(loop) / 1000));
+		"{\"clientId\":\"%s\",\"timestamp\":%lld,\"sessionIdentifier\":\"s1\","
+		"\"topics\":[\"vehicles/%s/commands/request\"]}",
+		id, (long long)(loop_unix_us(loop) / 1000), id);
 	settled = false;
 	receipt_init(receipt, on_settled);
 	reachability_receive(workers[worker].reachability, NULL,
 		&(struct mqtt_message){ .topic = topic, .payload = payload, .len = strlen(payload) }, receipt);
 	receipt_close(receipt, NULL);
+}
+
+static void hear_subscribed(size_t worker, struct receipt *receipt)
+{
+	hear_vehicle_subscribed(worker, CAR, receipt);
 }
 
 static const char *statuses(void)
@@ -743,6 +748,42 @@ START_TEST(heads_are_locked_in_ascending_order)
 	stopper_run("rollback");
 	pump_until(has_reader_answered);
 	ck_assert_str_eq(answer, "CAR1\nCAR2\nCAR3\n");
+}
+END_TEST
+
+static size_t raised;
+
+static void on_one_raised(struct batch_item *item, const struct fault *fault)
+{
+	(void)item;
+	ck_assert_ptr_null(fault);
+	raised++;
+}
+
+static bool is_raised(void)
+{
+	return raised == 1;
+}
+
+/* A head that is made comes before any that is locked: it is locked with them, and who waits for another to make it holds none. */
+START_TEST(heads_are_made_before_any_is_locked)
+{
+	struct batch_item item = { .stage = &workers[0].raise, .vehicle_id = CAR, .on_done = on_one_raised };
+	struct receipt receipt;
+
+	raised = 0;
+	stopper_run("begin");
+	stopper_run("insert into vehicle_heads (vehicle_id, seq) values ('NEW', 4)");
+	ck_assert_ptr_null(batch_submit(workers[0].batch, &item));
+	hear_vehicle_subscribed(0, "NEW", &receipt);
+	wait_for_a_lock();
+	ck_assert_str_eq(ask("select string_agg(vehicle_id, ' ') from"
+			     " (select vehicle_id from vehicle_heads order by 1 for update skip locked) h"),
+		"CAR1 CAR2 CAR3");
+	stopper_run("commit");
+	pump_until(is_settled);
+	pump_until(is_raised);
+	ck_assert_str_eq(ask("select reachable from vehicle_heads where vehicle_id = 'NEW'"), "t");
 }
 END_TEST
 
@@ -1243,6 +1284,7 @@ int main(void)
 	TCase *order = add_rule(suite, "lock order");
 	tcase_add_test(order, heads_are_locked_by_a_sorted_nested_loop);
 	tcase_add_test(order, heads_are_locked_in_ascending_order);
+	tcase_add_test(order, heads_are_made_before_any_is_locked);
 	tcase_add_test(order, leases_are_locked_in_ascending_order);
 	tcase_add_test(order, leases_in_hand_are_not_waited_for);
 	tcase_add_test(order, a_lost_lease_undoes_its_own_alone);
