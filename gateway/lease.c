@@ -39,6 +39,8 @@ struct leases {
 };
 
 static void on_tick(struct loop_timer *timer);
+static void end_frozen(struct leases *l);
+static void on_frozen_ended(struct db_unit *unit, void *context, const struct fault *fault);
 static void on_renewed(struct db_unit *unit, void *context, const struct fault *fault);
 static void read_renewed(struct leases *l, struct db_unit *unit);
 static void balance(struct leases *l, size_t workers, size_t free_feeds, size_t feeds);
@@ -113,6 +115,29 @@ static void on_tick(struct loop_timer *timer)
 	db_param_int(unit, LEASE_MS);
 	db_unit_add(unit, &SQL_lease_workers);
 	db_unit_submit(unit);
+	end_frozen(l);
+}
+
+/* A unit that its node has sent in part holds vehicles, and leases, which nobody takes while they are locked. */
+static void end_frozen(struct leases *l)
+{
+	struct db_unit *unit = db_unit_new(l->db, on_frozen_ended, l);
+
+	l->under_way++;
+	db_unit_add(unit, &SQL_frozen_end);
+	db_unit_submit(unit);
+}
+
+static void on_frozen_ended(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct leases *l = context;
+
+	l->under_way--;
+	if (!fault && db_int(unit, 0, 0, 0) > 0)
+		log_warn("lease", "a session that stood still amid a transaction was ended",
+			LOG_INT("sessions", db_int(unit, 0, 0, 0)));
+	if (l->ending)
+		end_when_quiet(l);
 }
 
 static void on_renewed(struct db_unit *unit, void *context, const struct fault *fault)

@@ -34,6 +34,7 @@ static const struct {
 	{ &SQL_notice_spreads_look, true },
 	{ &SQL_webhooks_follow, false },
 	{ &SQL_webhooks_untold, false },
+	{ &SQL_frozen_end, false },
 };
 
 /* These change leases, of which no look above depends that has found nothing. */

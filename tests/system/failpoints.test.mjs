@@ -161,16 +161,16 @@ async function dieVerifying(walk, { name }) {
 }
 
 // A worker stands still with a vehicle's answer in its hands, for longer than its leases; then it goes on, and is nobody.
-async function thawAsZombie(walk, { name }) {
+async function thawAsZombie(walk, { name, action = 'pause 8000', ms }) {
 	const onMilestone = async () => {
-		walk.arm(name, 'pause 8000');
+		walk.arm(name, action);
 		await walk.failpoints.untilHit(name);
 	};
 	const told = await walk.stream({ milestone: 10, onMilestone });
 	const pid = walk.failpoints.hitBy(name);
 	const frozen = walk.nodes.find((node) => node.child.pid === pid);
 	const other = walk.nodes.find((node) => node !== frozen);
-	await untilSettled(other, admin, told.filter(({ name: command }) => command === 'horn.honk'), { every, is: 'succeeded' });
+	await untilSettled(other, admin, told.filter(({ name: command }) => command === 'horn.honk'), { every, is: 'succeeded', ms });
 	const isNobody = /a feed was taken over|another worker holds it|this worker's own lease had lapsed/;
 	await poll(() => frozen.child.logText(), (text) => isNobody.test(text), { ms: 20_000, every, what: 'it has learned that it is nobody' });
 	const again = await walk.stream({ nodes: [frozen], total: 10 });
@@ -193,6 +193,7 @@ const places = [
 	{ what: 'after the commit of a response, before PUBACK and `accepted`', name: 'answer.committed', isQuick: true },
 	{ what: 'during a verification', name: 'verify_apply', walk: dieVerifying, isQuick: true },
 	{ what: 'a zombie, with a response that it has read', name: 'answer.received', walk: thawAsZombie },
+	{ what: 'a node that stands still with half a transaction sent', name: 'answer', action: 'pause 30000', ms: 15_000, walk: thawAsZombie },
 	{ what: 'after the answer, before the publish', name: 'dispatch.publish', walk: dieAfterAnswer },
 	{ what: "between the SMS provider's acceptance and the row", name: 'wake.submitted', walk: dieAfterSms },
 	{ what: 'before the insert', name: 'accept.begun' },

@@ -318,6 +318,7 @@ static void teardown(void)
 /* What happens. */
 
 static size_t done;
+static int64_t waiting_since_ms;
 static const struct fault *faults[3];
 static size_t done_awaited;
 
@@ -682,13 +683,24 @@ static void submit_and_read(struct db_unit *unit)
 	pump_until(has_reader_answered);
 }
 
-/* What the product's own connection says. */
-static const char *ask_link(const struct db_statement *statement)
+/* What the product's own connections say. */
+
+static const char *ask_by(struct db *db, const struct db_statement *statement)
 {
-	struct db_unit *unit = db_unit_new(workers[0].writer, on_answer, NULL);
+	struct db_unit *unit = db_unit_new(db, on_answer, NULL);
 	db_unit_add(unit, statement);
 	submit_and_read(unit);
 	return answer;
+}
+
+static const char *ask_link(const struct db_statement *statement)
+{
+	return ask_by(workers[0].writer, statement);
+}
+
+static const char *ask_reader(const struct db_statement *statement)
+{
+	return ask_by(workers[1].reader, statement);
 }
 
 static const char PLAN[] = "LockRows\n"
@@ -949,6 +961,56 @@ START_TEST(what_cannot_be_done_harms_no_other)
 }
 END_TEST
 
+/* A node stands still with half a unit on the wire. */
+static void send_half_a_unit(PGconn *conn)
+{
+	ck_assert(PQenterPipelineMode(conn));
+	ck_assert(PQsendQueryParams(conn, "select from vehicle_heads where vehicle_id = '" CAR "' for update", 0, NULL,
+		NULL, NULL, NULL, 0));
+	PQsendFlushRequest(conn);
+	PQflush(conn);
+}
+
+static bool is_frozen_for(int64_t ms)
+{
+	return loop_monotonic_ms(loop) - waiting_since_ms > ms;
+}
+
+static bool is_slow(void)
+{
+	return is_frozen_for(4000);
+}
+
+static bool is_frozen(void)
+{
+	return is_frozen_for(6100);
+}
+
+/* Between the statements of a unit no time-out of the server runs, and what it has locked stays so. */
+START_TEST(a_frozen_unit_is_ended)
+{
+	char url[512];
+	struct batch_item item = { .stage = &workers[0].raise, .vehicle_id = CAR, .on_done = on_one_raised };
+
+	raised = 0;
+	snprintf(url, sizeof(url), "%s%capplication_name=keyfobd", postgres.url, strchr(postgres.url, '?') ? '&' : '?');
+	PGconn *frozen = PQconnectdb(url);
+	ck_assert_int_eq(PQstatus(frozen), CONNECTION_OK);
+	PQclear(PQexec(frozen, "set idle_in_transaction_session_timeout = '1s'; set statement_timeout = '1s'"));
+	send_half_a_unit(frozen);
+	ck_assert_ptr_null(batch_submit(workers[0].batch, &item));
+	wait_for_a_lock();
+	waiting_since_ms = loop_monotonic_ms(loop);
+	pump_until(is_slow);
+	ck_assert_str_eq(ask_reader(&SQL_frozen_end), "0\n");
+	pump_until(is_frozen);
+	ck_assert_uint_eq(raised, 0);
+	ck_assert_str_eq(ask_reader(&SQL_frozen_end), "1\n");
+	pump_until(is_raised);
+	PQfinish(frozen);
+}
+END_TEST
+
 /* Partitions: whoever reads everything for hours is not waited for, and whoever comes meanwhile does not wait either. */
 
 static void drop_partitions(void)
@@ -1097,7 +1159,6 @@ END_TEST
 static struct batch_item slow, patient;
 static struct accept late[2];
 static const struct fault *slow_fault, *patient_fault;
-static int64_t waiting_since_ms;
 
 static void on_waited(struct batch_item *item, const struct fault *fault)
 {
@@ -1289,6 +1350,7 @@ int main(void)
 	tcase_add_test(order, leases_in_hand_are_not_waited_for);
 	tcase_add_test(order, a_lost_lease_undoes_its_own_alone);
 	tcase_add_test(order, what_cannot_be_done_harms_no_other);
+	tcase_add_test(order, a_frozen_unit_is_ended);
 	tcase_add_test(order, partitions_are_made_beside_a_dump);
 	tcase_add_test(order, partitions_wait_for_nobody);
 	tcase_add_test(order, crossing_batches_do_not_deadlock);
