@@ -100,7 +100,7 @@ void answer_receive(struct answer_flow *flow, const struct batch_fence *fence, c
 		answer_free_one(a);
 		return;
 	}
-	flow->ports->prove(flow->ports->owner, response->vehicle_id);
+	flow->ports->prove(flow->ports->owner, fence, response->vehicle_id, receipt);
 	const struct refusal *refusal = response->codec->read_body(m, response);
 	if (refusal) {
 		tell_vehicle(a, refusal);

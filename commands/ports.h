@@ -24,8 +24,9 @@ struct command_ports {
 	int (*publish)(void *owner, const struct mqtt_publish *);
 	/* Nobody subscribed to this vehicle's requests, for the session that the claim was made under. */
 	void (*disprove)(void *owner, const char *vehicle_id, const char *session);
-	/* A message came from this vehicle: it is there. */
-	void (*prove)(void *owner, const char *vehicle_id);
+	/* A message came from this vehicle: it is there, if the message is not from the time before its feed was read. Opens and closes the
+	 * receipt. */
+	void (*prove)(void *owner, const struct batch_fence *, const char *vehicle_id, struct receipt *);
 	/* This vehicle answered what it was not asked. NULL: nobody wants to know. */
 	void (*forged)(void *owner, const char *vehicle_id);
 	/* The vehicle's answer brought state, which counts if the answer does. Opens and closes the receipt. */

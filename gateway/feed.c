@@ -22,6 +22,8 @@
 
 #define SESSION_EXPIRY_S (7 * 24 * 3600)
 #define FILTERS_MAX (LIFECYCLE_FILTERS_MAX + 1)
+#define IDLE_MS 1000	/* what the broker kept comes without a pause as long as this */
+#define BEHIND_MS 60000 /* and is read by then, where there is no pause */
 
 struct feed {
 	struct loop *loop;
@@ -32,6 +34,8 @@ struct feed {
 	struct mqtt_link *link; /* NULL once it is closed */
 	struct receipt receipt; /* open while a batch is with the flows */
 	bool reading, closing, link_closed, session_present;
+	bool behind;			/* what the broker kept of the session may not have been read yet */
+	int64_t subscribed_ms, read_ms; /* monotonic: when it subscribed, 0: not yet; when all that had come was acknowledged */
 	unsigned units; /* database units whose answer is out */
 	void (*on_closed)(void *owner);
 };
@@ -146,7 +150,8 @@ static void on_up(void *owner, struct mqtt_link *link, bool session_present)
 	struct feed *f = owner;
 	const char *filters[FILTERS_MAX];
 
-	f->session_present = session_present;
+	f->session_present = f->behind = session_present;
+	f->subscribed_ms = 0;
 	for (size_t i = 0; i < f->filter_count; i++)
 		filters[i] = f->filters[i];
 	link_subscribe(link, filters, f->filter_count, 1);
@@ -157,6 +162,7 @@ static void on_subscribed(void *owner, struct mqtt_link *link)
 	struct feed *f = owner;
 
 	(void)link;
+	f->subscribed_ms = f->read_ms = loop_monotonic_ms(f->loop);
 	log_debug("feed", "subscribed", LOG_TEXT("feed", f->name), LOG_INT("session_present", f->session_present));
 	db_unit_submit(lease_unit(f, &SQL_lease_subscribed, on_marked));
 	f->options.on_subscribed(f->options.owner, &f->fence, f->session_present);
@@ -187,11 +193,33 @@ static void on_down(void *owner, struct mqtt_link *link, const char *reason)
 
 /* Reading. */
 
+bool feed_is_behind(const struct batch_fence *fence)
+{
+	return container_of(fence, struct feed, fence)->behind;
+}
+
+/* The first of what the broker kept is here before its word on the subscription, the rest as fast as it is acknowledged: the first pause is
+ * its end. */
+static void look_behind(struct feed *f)
+{
+	int64_t now_ms = loop_monotonic_ms(f->loop);
+
+	if (f->subscribed_ms > 0 && (now_ms - f->read_ms >= IDLE_MS || now_ms - f->subscribed_ms >= BEHIND_MS))
+		f->behind = false;
+}
+
+static void acknowledge(struct feed *f)
+{
+	f->read_ms = loop_monotonic_ms(f->loop);
+	link_acknowledge(f->link);
+}
+
 static void on_batch(void *owner, struct mqtt_link *link, const struct mqtt_message *messages, size_t count)
 {
 	struct feed *f = owner;
 
 	(void)link;
+	look_behind(f);
 	f->reading = true;
 	receipt_init(&f->receipt, on_settled);
 	for (size_t i = 0; i < count; i++)
@@ -207,7 +235,7 @@ static void on_settled(struct receipt *receipt)
 	if (f->closing)
 		finish_closing(f);
 	else if (!receipt->fault)
-		link_acknowledge(f->link);
+		acknowledge(f);
 	else
 		link_reconnect(f->link); /* the lease is read before it connects: a lost one is found there */
 }

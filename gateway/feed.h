@@ -37,5 +37,7 @@ void feed_start(struct feed *);
 void feed_close(struct feed *, void (*on_closed)(void *owner));
 
 const char *feed_name(const struct feed *);
+/* Of the feed whose fence `on_message` was given: whether what it reads may have been said before it was connected. */
+bool feed_is_behind(const struct batch_fence *);
 
 #endif

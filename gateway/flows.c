@@ -257,10 +257,11 @@ static void disprove(void *owner, const char *vehicle_id, const char *session)
 	reachability_disprove(f->reachability, vehicle_id, session);
 }
 
-static void prove(void *owner, const char *vehicle_id)
+static void prove(
+	void *owner, const struct batch_fence *fence, const char *vehicle_id, struct receipt *receipt)
 {
 	const struct flows *f = owner;
-	reachability_prove(f->reachability, vehicle_id);
+	reachability_prove(f->reachability, fence, vehicle_id, feed_is_behind(fence), receipt);
 }
 
 static void report_state(
@@ -684,7 +685,7 @@ static void receive_state(
 {
 	char vehicle_id[65];
 	if (shadow_receive(f->shadow, fence, m, receipt, vehicle_id))
-		reachability_prove(f->reachability, vehicle_id);
+		prove(f, fence, vehicle_id, receipt);
 }
 
 static void on_message(

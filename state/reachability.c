@@ -49,6 +49,7 @@ struct heard {
 	struct batch_item item;
 	struct receipt *receipt; /* NULL: nobody waits */
 	struct lifecycle_event event;
+	bool is_late; /* a proof from before the feed was read */
 };
 
 static void submit(struct reachability *r, enum stage stage, struct heard *h, struct receipt *receipt);
@@ -184,9 +185,13 @@ void reachability_disprove(struct reachability *r, const char *vehicle_id, const
 	submit(r, DISPROOFS, h, NULL);
 }
 
-void reachability_prove(struct reachability *r, const char *vehicle_id)
+void reachability_prove(struct reachability *r, const struct batch_fence *fence, const char *vehicle_id, bool is_late,
+	struct receipt *receipt)
 {
-	submit(r, PROOFS, heard_new(r, vehicle_id), NULL);
+	struct heard *h = heard_new(r, vehicle_id);
+	h->item.fence = fence;
+	h->is_late = is_late;
+	submit(r, PROOFS, h, receipt);
 }
 
 /* Into the transaction. */
@@ -253,12 +258,15 @@ static void write_proofs(
 	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
 {
 	struct reachability *r = stage->owner;
-	struct db_array vehicles = vehicles_of(items, count);
+	struct db_array prompt = { 0 }, late = { 0 };
 
 	(void)cut;
+	for (size_t i = 0; i < count; i++)
+		db_array_text(heard_of(items[i])->is_late ? &late : &prompt, items[i]->vehicle_id);
 	db_unit_add(unit, &SQL_proof_apply);
-	db_param_array(unit, &vehicles);
+	db_param_array(unit, &prompt);
 	db_param_int(unit, r->options.verify_delay_ms);
+	db_param_array(unit, &late);
 }
 
 static void write_verifications(

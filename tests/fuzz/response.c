@@ -36,9 +36,12 @@ static int publish(void *owner, const struct mqtt_publish *p)
 	return 1;
 }
 
-static void prove(void *owner, const char *vehicle_id)
+static void prove(
+	void *owner, const struct batch_fence *fence, const char *vehicle_id, struct receipt *receipt)
 {
 	(void)owner;
+	(void)fence;
+	(void)receipt;
 	assert(strcmp(vehicle_id, of) == 0 && topic_level_is_safe(of));
 }
 

@@ -89,10 +89,13 @@ static void disprove(void *owner, const char *vehicle_id, const char *session)
 	((struct worker *)owner)->disproved++;
 }
 
-static void prove(void *owner, const char *vehicle_id)
+static void prove(
+	void *owner, const struct batch_fence *fence, const char *vehicle_id, struct receipt *receipt)
 {
 	(void)owner;
+	(void)fence;
 	(void)vehicle_id;
+	(void)receipt;
 }
 
 static void report_state(

@@ -180,9 +180,10 @@ static void disprove(void *owner, const char *vehicle_id, const char *session)
 	reachability_disprove(((struct worker *)owner)->reachability, vehicle_id, session);
 }
 
-static void prove(void *owner, const char *vehicle_id)
+static void prove(
+	void *owner, const struct batch_fence *fence, const char *vehicle_id, struct receipt *receipt)
 {
-	reachability_prove(((struct worker *)owner)->reachability, vehicle_id);
+	reachability_prove(((struct worker *)owner)->reachability, fence, vehicle_id, false, receipt);
 }
 
 static void write_raise(

@@ -74,10 +74,11 @@ static void disprove(void *owner, const char *vehicle_id, const char *session)
 	reachability_disprove(w.reachability, vehicle_id, session);
 }
 
-static void prove(void *owner, const char *vehicle_id)
+static void prove(
+	void *owner, const struct batch_fence *fence, const char *vehicle_id, struct receipt *receipt)
 {
 	(void)owner;
-	reachability_prove(w.reachability, vehicle_id);
+	reachability_prove(w.reachability, fence, vehicle_id, false, receipt);
 }
 
 /* Setting up. */
@@ -417,21 +418,64 @@ START_TEST(a_thousand_absences_are_verified_at_once_by_another)
 }
 END_TEST
 
+static const struct fault *proof_fault;
+
+static void on_proved(struct receipt *r)
+{
+	proof_fault = r->fault;
+	done = true;
+}
+
+static void message(const struct batch_fence *fence, bool is_late)
+{
+	struct receipt receipt;
+
+	done = false;
+	receipt_init(&receipt, on_proved);
+	reachability_prove(w.reachability, fence, VEHICLE, is_late, &receipt);
+	receipt_close(&receipt, NULL);
+	pump_until(is_done);
+}
+
 /* A message proves life: at once who is stored as away; who is being verified is waited for anew. */
 START_TEST(a_message_proves_life)
 {
-	reachability_prove(w.reachability, VEHICLE);
-	pump_until(is_idle);
+	message(NULL, false);
 	ck_assert_str_eq(ask("select reason from vehicle_heads where reachable"), "MESSAGE");
 	ck_assert_str_eq(ask("select data->>'reason' from events where data->>'state' = 'connected'"), "MESSAGE");
 	connected("s1", 1);
 	subscribed("s1");
 	disconnected("s1", 1);
 	ask("update timers set due_at = now() where kind = 'verify'");
-	reachability_prove(w.reachability, VEHICLE);
-	pump_until(is_idle);
+	message(NULL, false);
 	ck_assert_str_eq(ask("select due_at > now() + interval '50 seconds' from timers where kind = 'verify'"), "t");
 	ck_assert_str_eq(ask("select count(*) from events"), "1");
+}
+END_TEST
+
+/* One that lay at the broker while nobody read may be older than the departure. */
+START_TEST(a_late_message_brings_nobody_back)
+{
+	message(NULL, true);
+	ck_assert_str_eq(ask("select reachable from vehicle_heads"), "f");
+	connected("s1", 1);
+	subscribed("s1");
+	disconnected("s1", 1);
+	ask("update timers set due_at = now() where kind = 'verify'");
+	message(NULL, true);
+	ck_assert_str_eq(ask("select due_at > now() + interval '50 seconds' from timers where kind = 'verify'"), "t");
+}
+END_TEST
+
+/* Nor does one that somebody has in hand whose lease is over. */
+START_TEST(a_zombies_message_brings_nobody_back)
+{
+	static const struct batch_fence lost = { "feed/01", 4 };
+
+	ask("update leases set holder = 'w2', epoch = 5, expires_at = now() + interval '1 hour' where name = 'feed/01'");
+	message(&lost, false);
+	ck_assert_ptr_eq(proof_fault, &FAULT_FENCED);
+	ck_assert_str_eq(ask("select reachable from vehicle_heads"), "f");
 }
 END_TEST
 
@@ -481,6 +525,8 @@ int main(void)
 	tcase_add_test(tc, a_session_that_the_broker_kept_goes_on);
 	tcase_add_test(tc, a_thousand_absences_are_verified_at_once_by_another);
 	tcase_add_test(tc, a_message_proves_life);
+	tcase_add_test(tc, a_late_message_brings_nobody_back);
+	tcase_add_test(tc, a_zombies_message_brings_nobody_back);
 	tcase_add_test(tc, nobody_subscribed_disproves_that_session_alone);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
