@@ -202,6 +202,36 @@ START_TEST(ids_of_a_moment_are_in_its_order)
 }
 END_TEST
 
+/* Who holds a line and wants another one of the same look: neither waits for the other. */
+START_TEST(a_long_look_locks_in_one_order)
+{
+	PGconn *settler = PQconnectdb(postgres.url);
+
+	ask("update webhooks set enabled_at = now() - interval '1 hour'; update grants set created_at = now() - interval '1 hour';"
+	    "update vehicles set created_at = now() - interval '1 hour';"
+	    "update webhook_position set since = now() - interval '1 hour';"
+	    "insert into webhook_lines (webhook_id, vehicle_id) values ('" HOOK "', 'CAR1'), ('" HOOK "', 'CAR2')");
+	happen("CAR2");
+	ask("update events set at = at - interval '5 minutes'");
+	happen("CAR1");
+	PQclear(PQexec(settler, "begin"));
+	PQclear(PQexec(settler, "select from webhook_lines where vehicle_id = 'CAR1' for update"));
+	PGconn *follower = PQconnectdb(postgres.url);
+	ck_assert(PQsendQuery(follower, "select webhooks_follow(1000)"));
+	while (strcmp(ask("select exists (select from pg_locks where not granted)"), "t") != 0)
+		;
+	PGresult *r = PQexec(settler, "select from webhook_lines where vehicle_id = 'CAR2' for update nowait");
+	ck_assert_msg(PQresultStatus(r) == PGRES_TUPLES_OK, "%s", PQerrorMessage(settler));
+	PQclear(r);
+	PQclear(PQexec(settler, "commit"));
+	PQfinish(settler);
+	while ((r = PQgetResult(follower)))
+		PQclear(r);
+	PQfinish(follower);
+	ck_assert_str_eq(ask("select count(*) from webhook_lines where due_at is not null"), "2");
+}
+END_TEST
+
 START_TEST(without_a_webhook_nothing_is_looked_at)
 {
 	ask("delete from webhooks");
@@ -410,6 +440,7 @@ int main(void)
 	tcase_add_test(tc, every_event_once);
 	tcase_add_test(tc, what_commits_late_is_not_lost);
 	tcase_add_test(tc, a_long_look_goes_on);
+	tcase_add_test(tc, a_long_look_locks_in_one_order);
 	tcase_add_test(tc, another_clusters_position_begins_anew);
 	tcase_add_test(tc, a_line_is_sent_one_at_a_time);
 	tcase_add_test(tc, an_outcome_of_another_claim_has_no_effect);
