@@ -327,9 +327,9 @@ static void on_compared(struct db_unit *unit, void *context, const struct fault 
 	hub->comparing = false;
 	for (size_t row = 0; !fault && row < db_rows(unit, 0); row++) {
 		struct hub_fleet *f = fleet_find(hub, db_text(unit, 0, row, 0));
-		int64_t version = db_int(unit, 0, row, 1);
-		if (!f || version <= f->version)
-			continue;
+		int64_t version = db_text(unit, 0, row, 1) ? db_int(unit, 0, row, 1) : -1;
+		if (!f || f->version < 0 || version == f->version)
+			continue; /* one that was made anew counts from 0 */
 		f->version = version;
 		doubt_fleet(f);
 	}

@@ -1,2 +1,2 @@
--- How often the grants of fleets ($1) were changed; none: the fleet is gone.
-select f.fleet_id, f.access_version from fleets f where f.fleet_id = any($1::text[])
+-- How often the grants of fleets ($1) were changed; null: the fleet is gone.
+select i.fleet_id, f.access_version from unnest($1::text[]) as i(fleet_id) left join fleets f on f.fleet_id = i.fleet_id

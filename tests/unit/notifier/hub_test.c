@@ -732,6 +732,17 @@ START_TEST(end_of_a_fleets_grant_is_found_though_its_message_was_lost)
 }
 END_TEST
 
+/* As a fleet of that name, whose grants are counted anew. */
+START_TEST(a_fleet_that_was_made_anew_is_another)
+{
+	ask("update fleets set access_version = 3 where fleet_id = 'F1'");
+	struct app *operator= watch(0, 0, "otto", "F1");
+
+	ask("delete from grants where subject = 'otto'; update fleets set access_version = 0 where fleet_id = 'F1'");
+	until_seen(operator, "end:");
+}
+END_TEST
+
 START_TEST(retired_vehicle_ends_all)
 {
 	struct app *admin = watch(0, 0, "admin", "CAR1"), *manager = watch(1, 1, "max", "CAR1"),
@@ -800,6 +811,7 @@ int main(void)
 	tcase_add_test(tc, grant_that_runs_out_ends_the_stream_and_one_that_is_prolonged_does_not);
 	tcase_add_test(tc, fleets_grants_are_told_to_managers_owners_and_their_subject);
 	tcase_add_test(tc, end_of_a_fleets_grant_is_found_though_its_message_was_lost);
+	tcase_add_test(tc, a_fleet_that_was_made_anew_is_another);
 	tcase_add_test(tc, retired_vehicle_ends_all);
 	tcase_add_test(tc, lines_that_cannot_be_read_are_passed_over);
 	suite_add_tcase(suite, tc);
