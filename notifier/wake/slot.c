@@ -113,7 +113,8 @@ static void on_look(struct loop_timer *timer)
 		db_unit_add(unit, &SQL_absences_missing);
 		db_param_int(unit, MISSED_MAX);
 	}
-	if (enabled && !w->was_enabled) {
+	w->resuming = enabled && !w->was_enabled;
+	if (w->resuming) {
 		db_unit_add(unit, &SQL_wake_resume);
 		w->again = true;
 	}
@@ -126,9 +127,9 @@ static void on_found(struct db_unit *unit, void *context, const struct fault *fa
 	struct wake *w = context;
 	size_t room = SLOTS_MAX - w->slot_count;
 
-	if (fault)
+	if (fault || (w->resuming && db_bool(unit, db_unit_size(unit) - 1, 0, 0)))
 		w->was_enabled = false; /* what was refused is resumed by the next look */
-	else
+	if (!fault)
 		w->more = db_rows(unit, 0) >= room;
 	for (size_t row = 0; !fault && row < db_rows(unit, 0) && w->submits; row++)
 		take(w, db_text(unit, 0, row, 0));

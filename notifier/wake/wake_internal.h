@@ -25,7 +25,7 @@ struct wake {
 	struct loop_timer look;
 	struct receipt looking; /* open while a look is under way */
 	bool more, again;	/* the look found as many as it asked for; something became due meanwhile */
-	bool was_enabled;
+	bool was_enabled, resuming; /* the last look resumes what was refused for it */
 	bool missed_none;  /* what waited before this node had providers was found */
 	struct list slots; /* in hand */
 	size_t slot_count;

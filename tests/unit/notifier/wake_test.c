@@ -1,6 +1,7 @@
 /* wake_test.c - the policy of waking, on a real PostgreSQL: accepts, probes, slots, outcomes and receipts of one worker; the
  * broker and the SMS providers are scripted. Time is the database's: where a rule waits, the test moves the row. */
 #include <check.h>
+#include <libpq-fe.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -1099,6 +1100,27 @@ START_TEST(switched_off_and_on_again)
 }
 END_TEST
 
+/* Somebody has it in hand at that moment: it is looked at again. */
+START_TEST(switched_on_again_while_it_is_locked)
+{
+	atomic_store(&w.enabled, false);
+	begin();
+	send_command();
+	until_answer("select phase || coalesce(refused, '') || coalesce(due_at::text, ' idle') from absences",
+		"readyDISABLED idle");
+	PGconn *other = PQconnectdb(postgres.url);
+	PQclear(PQexec(other, "begin; select from absences for update"));
+	atomic_store(&w.enabled, true);
+	until_answer("select exists (select from pg_stat_activity where query like '%absences x where x.refused%' and "
+		     "pid <> pg_backend_pid() and state = 'idle')",
+		"t");
+	ck_assert_uint_eq(w.first.count, 0);
+	PQclear(PQexec(other, "commit"));
+	PQfinish(other);
+	until_submitted(1, 0);
+}
+END_TEST
+
 START_TEST(no_number_no_sms)
 {
 	ask("update vehicles set msisdn = null");
@@ -1246,6 +1268,7 @@ int main(void)
 	tcase_add_test(tc, what_may_have_reached_it_is_answered);
 	tcase_add_test(tc, it_answers_before_the_provider_does);
 	tcase_add_test(tc, switched_off_and_on_again);
+	tcase_add_test(tc, switched_on_again_while_it_is_locked);
 	tcase_add_test(tc, no_number_no_sms);
 	tcase_add_test(tc, unstable_vehicles_are_left_alone);
 	tcase_add_test(tc, a_retired_vehicle_is_forgotten);
