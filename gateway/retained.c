@@ -172,11 +172,12 @@ static void on_renewed(struct db_unit *unit, void *context, const struct fault *
 	unit_over(r);
 	if (r->state != RENEWING)
 		return; /* ended meanwhile, and perhaps begun anew */
-	if (!fault && db_affected(unit, 0) > 0)
+	bool is_whole = !fault && !db_bool(unit, 0, 0, 1);
+	if (!fault && db_int(unit, 0, 0, 0) > 0)
 		log_info("retained", "the broker is told anew what it may have lost",
-			LOG_INT("messages", (int64_t)db_affected(unit, 0)), LOG_INT("mark", r->broker_mark));
-	r->state = fault ? LISTENING : WORKING;
-	loop_timer_start(&r->timer, fault ? LISTEN_MS : 0);
+			LOG_INT("messages", db_int(unit, 0, 0, 0)), LOG_INT("mark", r->broker_mark));
+	r->state = is_whole ? WORKING : LISTENING;
+	loop_timer_start(&r->timer, is_whole ? 0 : fault ? LISTEN_MS : LOOK_MS);
 }
 
 static void look(struct retained *r)

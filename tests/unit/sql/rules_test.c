@@ -962,6 +962,40 @@ START_TEST(what_cannot_be_done_harms_no_other)
 }
 END_TEST
 
+static void on_renewed(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	(void)context;
+	ck_assert_ptr_null(fault);
+	snprintf(answer, sizeof(answer), "%s %s", db_text(unit, 0, 0, 0), db_text(unit, 0, 0, 1));
+	reader_answered = true;
+}
+
+static const char *renew_retained(void)
+{
+	struct db_unit *unit = db_unit_new(workers[0].reader, on_renewed, NULL);
+
+	db_unit_add(unit, &SQL_retained_renew);
+	db_param_int(unit, 0);
+	submit_and_read(unit);
+	return answer;
+}
+
+/* A batch has one of them, and may want the other next: it is not waited for, and not forgotten. */
+START_TEST(what_the_broker_lost_is_renewed_beside_a_batch)
+{
+	ask("delete from retained; insert into retained (vehicle_id, kind, payload, version, published, mark)"
+	    " values ('CAR1', 'desired', '{}', 1, 1, 1), ('CAR2', 'desired', '{}', 1, 1, 1)");
+	stopper_run("begin");
+	stopper_run("select from retained where vehicle_id = 'CAR2' for update");
+	ck_assert_str_eq(renew_retained(), "1 t");
+	stopper_run("select from retained for update");
+	stopper_run("rollback");
+	ck_assert_str_eq(renew_retained(), "1 f");
+	ck_assert_str_eq(renew_retained(), "0 f");
+	ask("delete from retained");
+}
+END_TEST
+
 /* A node stands still with half a unit on the wire. */
 static void send_half_a_unit(PGconn *conn)
 {
@@ -1351,6 +1385,7 @@ int main(void)
 	tcase_add_test(order, leases_in_hand_are_not_waited_for);
 	tcase_add_test(order, a_lost_lease_undoes_its_own_alone);
 	tcase_add_test(order, what_cannot_be_done_harms_no_other);
+	tcase_add_test(order, what_the_broker_lost_is_renewed_beside_a_batch);
 	tcase_add_test(order, a_frozen_unit_is_ended);
 	tcase_add_test(order, partitions_are_made_beside_a_dump);
 	tcase_add_test(order, partitions_wait_for_nobody);
