@@ -11,3 +11,4 @@ with taken as (
 select b.id, t.epoch, b.state, b.rate, b.name, b.params, b.ttl_seconds, b.timeout_seconds, b.wake, b.redelivery, b.supersedes, b.catalog,
 	b.traceparent, b.issued_by, b.admin, b.needs, coalesce(b.reason->>'by', b.issued_by) as ended_by
 from taken t join batches b on b.id = t.id
+for share of b -- as it is behind the lease's lock: whoever ended it a moment ago is seen

@@ -313,3 +313,15 @@ test('a node killed between commit and publish: the other one publishes', option
 	await untilPublished();
 	await publisher.start();
 });
+
+// It reports, and goes before anybody reads it: the report counts, and does not make it there.
+test('what the broker kept while no node lived brings no vehicle back', options, async () => {
+	const id = await absentVehicle();
+	for (const each of nodes) await each.kill();
+	const gone = await mqtt.connectAsync(broker.url, { clientId: id, username: id, password: broker.password, protocolVersion: 5 });
+	await gone.publishAsync(`vehicles/${id}/state/${feedOf(id)}`, JSON.stringify({ version: 1, state: { odometer: 7 } }), { qos: 1 });
+	await gone.endAsync();
+	for (const each of nodes) await each.start();
+	await poll(() => get(id), ({ body }) => body.state?.reported?.odometer === 7, { ...patience, what: 'the report has been read' });
+	assert.equal(await database.sql(`select count(*) from events where vehicle_id = '${id}' and type = 'connectivity.changed'`), '0');
+});

@@ -962,6 +962,46 @@ START_TEST(what_cannot_be_done_harms_no_other)
 }
 END_TEST
 
+static void on_state(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	(void)context;
+	ck_assert_ptr_null(fault);
+	ck_assert_uint_eq(db_rows(unit, 0), 1);
+	snprintf(answer, sizeof(answer), "%s", db_text(unit, 0, 0, 2));
+	reader_answered = true;
+}
+
+/* Who takes a batch waits between its snapshot and the end; meanwhile somebody ends the batch. */
+START_TEST(a_batch_is_taken_as_it_is)
+{
+	struct db_unit *unit = db_unit_new(workers[0].reader, on_state, NULL);
+
+	ask("insert into batches (id, fleet_id, name, ttl_seconds, timeout_seconds, wake, redelivery, supersedes, catalog, "
+	    "issued_by, admin, needs, rate, total)"
+	    " values ('019a0000-0000-7000-8000-00000000aaaa', 'F1', 'horn.honk', 60, 20, false, 'never', '', '{}', 'root', "
+	    "true, 2, 10, 1);"
+	    "insert into leases (name, epoch) values ('batch/019a0000-0000-7000-8000-00000000aaaa', 1);"
+	    "create function stop_lease() returns trigger language plpgsql as"
+	    " $$ begin perform pg_advisory_xact_lock_shared(7); return new; end $$;"
+	    "create trigger stop_lease before update on leases for each row execute function stop_lease()");
+	stop_commits();
+	db_unit_add(unit, &SQL_batch_take);
+	db_param_text(unit, "w0");
+	db_param_text(unit, "n");
+	db_param_int(unit, 5000);
+	db_param_int(unit, 8);
+	reader_answered = false;
+	db_unit_submit(unit);
+	wait_for_a_commit();
+	ask("update batches set state = 'canceled', finished_at = clock_timestamp()");
+	let_commit();
+	pump_until(has_reader_answered);
+	ck_assert_str_eq(answer, "canceled");
+	ask("drop trigger stop_lease on leases; drop function stop_lease; delete from batches; delete from leases where name "
+	    "like 'batch/%'");
+}
+END_TEST
+
 static void on_renewed(struct db_unit *unit, void *context, const struct fault *fault)
 {
 	(void)context;
@@ -1385,6 +1425,7 @@ int main(void)
 	tcase_add_test(order, leases_in_hand_are_not_waited_for);
 	tcase_add_test(order, a_lost_lease_undoes_its_own_alone);
 	tcase_add_test(order, what_cannot_be_done_harms_no_other);
+	tcase_add_test(order, a_batch_is_taken_as_it_is);
 	tcase_add_test(order, what_the_broker_lost_is_renewed_beside_a_batch);
 	tcase_add_test(order, a_frozen_unit_is_ended);
 	tcase_add_test(order, partitions_are_made_beside_a_dump);
