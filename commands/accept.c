@@ -38,6 +38,7 @@ static const struct {
 	{ "forbidden", &FAULT_FORBIDDEN },
 	{ "queue_full", &FAULT_QUEUE_FULL },
 	{ "reused", &FAULT_IDEMPOTENCY_KEY_REUSED },
+	{ "keyless", &FAULT_STORAGE_UNAVAILABLE }, /* the right to send began between two statements */
 };
 
 static void write_keys(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
@@ -212,6 +213,7 @@ static void write_drafts(const struct accept_flow *flow, struct db_unit *unit, s
 	db_param_int(unit, flow->queue_max);
 	TEXTS(unit, items, count, address);
 	TEXTS(unit, items, count, tracestate);
+	TEXTS(unit, items, count, batch_id);
 }
 
 static void write_supersedes(struct db_unit *unit, struct batch_item **items, size_t count)

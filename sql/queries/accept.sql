@@ -1,7 +1,7 @@
 -- Accepts commands, at most one of a vehicle: checks the grant, the idempotency key and the queue ($19 unsent commands, and 1000 besides
 -- that were sent and not answered, since each accept looks at them), inserts the
 -- command with its event. A row for each input: its number, the outcome, and the command; a key finds no command that a grant does not
--- show, but is taken. Where the vehicle is there and
+-- show, but is taken; who had no right to it when keys were taken comes again. A batch's target ($22) that had its turn gets no other. Where the vehicle is there and
 -- nothing earlier of it may go out, the new command is claimed as it is inserted, as settle_commands() would, for a worker that can publish
 -- (null: none can): then the row has what is to be published. Where the vehicle is away, it is inserted as waiting, and knows of the
 -- wake-up that is under way or was refused.
@@ -23,6 +23,8 @@ with judged as materialized (
 			select s.*, s.at + make_interval(secs => s.ttl) as expires_at, case
 				when not s.exists or s.rank = 0 then 'not_found'
 				when s.rank < s.needs then 'forbidden'
+				when s.fed then 'replayed'
+				when s.key is not null and not s.keyed then 'keyless'
 				when (s.earlier).id is not null and s.key_fingerprint = s.fingerprint
 					and (s.admin or (s.earlier).created_at >= grant_since(s.subject, s.vehicle_id, s.fleet_id)) then 'replayed'
 				when (s.earlier).id is not null or s.of_batch then 'reused'
@@ -34,6 +36,7 @@ with judged as materialized (
 				select i.*, v.vehicle_id is not null as exists, v.fleet_id, v.protocol, h.seq as head_seq, h.ctid as head_place, h.reachable, h.since, h.reason, h.verifying,
 					h.session, audience(h) as audience, clock_timestamp() as at,
 					k.subject is not null as keyed, k.fingerprint as key_fingerprint, k.command_id as key_command,
+					i.batch_id is not null and exists (select from batch_targets t where t.batch_id = i.batch_id and t.vehicle_id = i.vehicle_id and t.fed) as fed,
 					k.batch_id is not null and k.created_at > now() - interval '24 hours' as of_batch,
 					case when i.admin then 3 else g.rank end as rank,
 					case when i.wake and not h.reachable then (select a.step from absences a where a.vehicle_id = i.vehicle_id
@@ -44,9 +47,9 @@ with judged as materialized (
 					i.publisher is not null and f.subscribed and h.reachable and h.claim_id is null
 						and (h.subscribed or coalesce(h.taken_at < clock_timestamp() - interval '1 second', true)) as hears
 				from unnest($1::uuid[], $2::text[], $3::text[], $4::bool[], $5::int[], $6::text[], $7::text[],
-				            $8::text[], $9::text[], $10::text[], $11::int[], $12::int[], $13::bool[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $20::text[], $21::text[])
+				            $8::text[], $9::text[], $10::text[], $11::int[], $12::int[], $13::bool[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $20::text[], $21::text[], $22::uuid[])
 					with ordinality as i(id, vehicle_id, subject, admin, needs, key, fingerprint,
-					                     name, params, sealed_params, ttl, timeout, wake, redelivery, catalog, traceparent, feed, publisher, address, tracestate, n)
+					                     name, params, sealed_params, ttl, timeout, wake, redelivery, catalog, traceparent, feed, publisher, address, tracestate, batch_id, n)
 				left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
 				left join vehicle_heads h on h.vehicle_id = i.vehicle_id
 				left join leases f on i.publisher is not null and f.name = 'feed/' || case v.protocol when 'keyfob' then i.feed else v.protocol end

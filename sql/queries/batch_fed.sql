@@ -13,4 +13,4 @@ from (
 	cross join lateral (select case when i.admin then 3 else grant_rank(i.subject, i.vehicle_id, v.fleet_id) end as rank) g
 	where i.batch_id is not null
 ) r
-where t.batch_id = r.batch_id and t.vehicle_id = r.vehicle_id
+where t.batch_id = r.batch_id and t.vehicle_id = r.vehicle_id and not t.fed

@@ -9,8 +9,11 @@ with dead as (
 ), targets as (
 	delete from batch_targets t using done d where t.batch_id = d.id
 ), let_go as (
-	delete from retained where payload = '' and kind <> 'desired' and published = version and changed_at < now() - interval '1 day'
+	delete from retained r using (select o.vehicle_id, o.kind, o.name from retained o
+		where o.payload = '' and o.kind <> 'desired' and o.published = o.version and o.changed_at < now() - interval '1 day' for update skip locked) o
+	where r.vehicle_id = o.vehicle_id and r.kind = o.kind and r.name = o.name
 ), gone as (
 	delete from interest t using dead d where t.worker = d.holder
 )
-delete from idempotency where created_at < now() - interval '24 hours'
+delete from idempotency k using (select i.subject, i.key from idempotency i where i.created_at < now() - interval '24 hours' for update skip locked) o
+where k.subject = o.subject and k.key = o.key -- one that is being asked for at this moment belongs to who asks

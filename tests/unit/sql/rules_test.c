@@ -663,6 +663,64 @@ START_TEST(one_key_at_once_belongs_to_one_vehicle)
 }
 END_TEST
 
+static bool is_waiting_for_events(void)
+{
+	return strcmp(ask("select exists (select from pg_locks where relation = 'events'::regclass and not granted)"), "t") == 0;
+}
+
+/* Its day is over, and the sweep comes between the statement that found it and the one that reads it. */
+START_TEST(a_key_that_was_found_stays)
+{
+	struct accept a;
+
+	done = 0;
+	ask("insert into idempotency (subject, key, fingerprint, vehicle_id, command_id, created_at)"
+	    " values ('root', 'k', 'old', 'CAR2', '019a0000-0000-7000-8000-00000000aaaa', now() - interval '25 hours')");
+	stopper_run("begin");
+	stopper_run("lock table events in access exclusive mode");
+	submit(0, &a, CAR, "k");
+	pump_until(is_waiting_for_events);
+	struct db_unit *unit = db_unit_new(workers[1].reader, on_reader_answered, NULL);
+	db_unit_add(unit, &SQL_sweep);
+	db_param_int(unit, 0);
+	reader_answered = false;
+	db_unit_submit(unit);
+	pump_until(has_reader_answered);
+	stopper_run("commit");
+	wait_for_done(1);
+	ck_assert_ptr_null(faults[0]);
+	ck_assert_str_eq(ask("select count(*) from idempotency k join commands c on c.id = k.command_id where k.key = 'k'"), "1");
+	free(a.command);
+}
+END_TEST
+
+/* A target of a batch whose commit is not known by the time it is fed again. */
+START_TEST(a_batchs_target_has_one_turn)
+{
+	static const char batch[] = "019a0000-0000-7000-8000-00000000bbbb";
+	struct accept a, b;
+
+	done = 0;
+	ask("delete from batch_targets; insert into batch_targets (batch_id, vehicle_id) values "
+	    "('019a0000-0000-7000-8000-00000000bbbb', '" CAR "')");
+	stop_commits();
+	submit(0, &a, CAR, NULL);
+	a.batch_id = batch;
+	wait_for_a_commit();
+	submit(1, &b, CAR, NULL);
+	b.batch_id = batch;
+	wait_for_a_lock();
+	let_commit();
+	wait_for_done(2);
+	ck_assert_ptr_null(faults[0]);
+	ck_assert_ptr_null(faults[1]);
+	ck_assert_str_eq(ask("select count(*) from commands"), "1");
+	ck_assert_str_eq(ask("select t.command_id = c.id from batch_targets t, commands c"), "t");
+	free(a.command);
+	free(b.command);
+}
+END_TEST
+
 /* Lock order. */
 
 static char answer[4096];
@@ -1416,6 +1474,8 @@ int main(void)
 	tcase_add_test(see, event_sees_the_interest_that_it_waited_for);
 	tcase_add_test(see, one_key_makes_one_command);
 	tcase_add_test(see, one_key_belongs_to_one_vehicle);
+	tcase_add_test(see, a_key_that_was_found_stays);
+	tcase_add_test(see, a_batchs_target_has_one_turn);
 	tcase_add_test(see, one_key_at_once_belongs_to_one_vehicle);
 	TCase *order = add_rule(suite, "lock order");
 	tcase_add_test(order, heads_are_locked_by_a_sorted_nested_loop);
