@@ -14,6 +14,7 @@
 
 static void on_interest(struct batch_item *item, const struct fault *fault);
 static void deliver(struct hub_channel *ch, struct hub_event *event);
+static void on_joined(struct db_unit *unit, void *context, const struct fault *fault);
 static void fill(struct hub_channel *ch);
 static void on_filled(struct db_unit *unit, void *context, const struct fault *fault);
 
@@ -77,6 +78,39 @@ void channel_adopt(struct hub *hub, const char *vehicle_id, const char *fleet_id
 	}
 }
 
+void channel_join(struct hub *hub, const char *vehicle_id, const char *fleet_id)
+{
+	struct hub_channel *ch = channel_get(hub, vehicle_id);
+
+	ch->stale = false;
+	ch->filling = true;
+	struct db_unit *unit = db_unit_new(hub->options.reader, on_joined, ch);
+	db_unit_add(unit, &SQL_fleet_joined);
+	db_param_text(unit, vehicle_id);
+	db_param_text(unit, fleet_id);
+	hub->units++;
+	db_unit_submit(unit);
+}
+
+/* On a fault it is as if it had not been heard of: its next event, or the next reading of the heads, brings it up again. */
+static void on_joined(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct hub_channel *ch = context;
+
+	ch->hub->units--;
+	ch->filling = false;
+	if (fault || db_rows(unit, 0) == 0) {
+		if (!channel_is_used(ch) && !ch->registering)
+			channel_free(ch);
+		else
+			ch->stale = true;
+		return;
+	}
+	ch->seq = db_int(unit, 0, 0, 0);
+	channel_set_fleet(ch, db_text(unit, 0, 0, 2));
+	channel_catch_up(ch, db_int(unit, 0, 0, 1));
+}
+
 /* Interest. */
 
 void channel_want(struct hub_channel *ch)
@@ -125,7 +159,7 @@ void channel_on_registered(struct hub_channel *ch, int64_t head_seq, const char 
 	ch->stale = false;
 	ch->registered = true;
 	channel_set_fleet(ch, fleet_id);
-	if (ch->seq < 0)
+	if (ch->seq < 0 && !ch->filling)
 		ch->seq = ch->seen = head_seq;
 	else
 		channel_catch_up(ch, head_seq);
@@ -150,13 +184,19 @@ static void take(struct hub_channel *ch, struct hub_event *event)
 		fill(ch);
 }
 
-/* A vehicle that came into a watched fleet later is followed from then on. */
+/* A vehicle that came into a watched fleet later is followed from then on: from its move, which may have been lost. */
 void channel_hear(struct hub *hub, struct hub_event *event)
 {
 	struct hub_channel *ch = channel_find(hub, event->vehicle_id);
 
 	if (!ch && fleet_wants(hub, event)) {
-		channel_adopt(hub, event->vehicle_id, event->fleet_id, event->seq - 1);
+		const char *fleet = fleet_follows(hub, event->fleet_id);
+		bool is_first = event->seq == 1 ||
+				(event_is(event, "vehicle.moved") && fleet && strcmp(fleet, ALL_VEHICLES) != 0);
+		if (fleet && !is_first)
+			channel_join(hub, event->vehicle_id, fleet);
+		else
+			channel_adopt(hub, event->vehicle_id, event->fleet_id, event->seq - 1);
 		ch = channel_find(hub, event->vehicle_id);
 	}
 	if (ch)

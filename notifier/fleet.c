@@ -14,6 +14,7 @@
 #include "sql/statements.h"
 
 #define IDLE_MS 5000
+#define REST_MS 60000 /* between two readings of the heads that nothing calls for */
 
 enum { NOW, HEADS }; /* the statements of a reading of the heads */
 
@@ -68,6 +69,13 @@ bool fleet_covers(const struct hub_channel *ch)
 	return is_watched(ch->fleet) || is_watched(fleet_find(ch->hub, ALL_VEHICLES));
 }
 
+const char *fleet_follows(struct hub *hub, const char *fleet_id)
+{
+	const struct hub_fleet *in = fleet_find(hub, fleet_id), *all = fleet_find(hub, ALL_VEHICLES);
+
+	return all && all->followed ? all->fleet_id : in && in->followed ? in->fleet_id : NULL;
+}
+
 /* Interest and heads. */
 
 void fleet_register(struct hub_fleet *f)
@@ -117,6 +125,7 @@ static void read_heads(struct hub_fleet *f)
 	struct db_unit *unit = db_unit_new(hub->options.reader, on_heads, f);
 
 	f->registering = true;
+	f->read_ms = loop_monotonic_ms(hub->loop);
 	db_unit_add(unit, &SQL_fleet_now);
 	db_param_text(unit, f->until[0] ? f->until : NULL);
 	db_unit_add(unit, &SQL_fleet_heads);
@@ -129,12 +138,29 @@ static void read_heads(struct hub_fleet *f)
 static void become_live(struct hub_fleet *f, const char *moment)
 {
 	snprintf(f->until, sizeof(f->until), "%s", moment);
-	f->live = true;
+	f->live = f->followed = true;
 	list_for_each_safe (node, &f->subscribers) {
 		struct hub_subscriber *s = container_of(node, struct hub_subscriber, node);
 		if (!s->ready)
 			subscribe_begin(s);
 	}
+}
+
+/* Whoever was there at the first reading has a channel. */
+static void take_head(struct hub_fleet *f, const char *vehicle_id, const char *in, int64_t seq)
+{
+	if (f->followed && !channel_find(f->hub, vehicle_id))
+		channel_join(f->hub, vehicle_id, f->fleet_id);
+	else
+		channel_adopt(f->hub, vehicle_id, in, seq);
+}
+
+/* The bigger the fleet, the longer: a thousandth of the time, at most, is spent on what is hardly ever needed. */
+static void pause_reading(struct hub_fleet *f)
+{
+	int64_t took_ms = loop_monotonic_ms(f->hub->loop) - f->read_ms;
+
+	f->rest_ms = 1000 * took_ms > REST_MS ? 1000 * took_ms : REST_MS;
 }
 
 static void on_heads(struct db_unit *unit, void *context, const struct fault *fault)
@@ -146,8 +172,8 @@ static void on_heads(struct db_unit *unit, void *context, const struct fault *fa
 	if (fault)
 		return; /* the tidying tries again */
 	for (size_t row = 0; row < db_rows(unit, HEADS); row++)
-		channel_adopt(f->hub, db_text(unit, HEADS, row, 0), db_text(unit, HEADS, row, 2),
-			db_int(unit, HEADS, row, 1));
+		take_head(f, db_text(unit, HEADS, row, 0), db_text(unit, HEADS, row, 2), db_int(unit, HEADS, row, 1));
+	pause_reading(f);
 	if (!f->live)
 		become_live(f, db_text(unit, NOW, 0, 0));
 	else if (db_bool(unit, NOW, 0, 1))
@@ -197,6 +223,11 @@ static void on_dropped(struct db_unit *unit, void *context, const struct fault *
 	hub->units--;
 }
 
+static bool is_read_long_ago(const struct hub_fleet *f)
+{
+	return loop_monotonic_ms(f->hub->loop) - f->read_ms >= f->rest_ms;
+}
+
 void fleet_tidy(struct hub *hub)
 {
 	struct db_array dropped = { 0 };
@@ -206,12 +237,12 @@ void fleet_tidy(struct hub *hub)
 		if (is_droppable(f)) {
 			if (f->registered)
 				db_array_text(&dropped, f->fleet_id);
-			f->registered = f->live = false;
+			f->registered = f->live = f->followed = false;
 			if (f->channels == 0)
 				hub_fleet_free(f);
 		} else if (f->registered && !f->live) {
 			fleet_register(f);
-		} else if (f->live && f->until[0] && !f->registering) {
+		} else if (f->live && !f->registering && (f->until[0] || is_read_long_ago(f))) {
 			read_heads(f);
 		}
 	}

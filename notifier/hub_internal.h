@@ -22,7 +22,7 @@ struct hub_channel {
 	bool registering;      /* the interest item is on its way */
 	bool registered;       /* it has a row of interest of its own */
 	bool stale;	       /* the interest must be written (again); nothing is delivered before */
-	bool filling;	       /* the events after `seq` are being read */
+	bool filling;	       /* the events after `seq`, or where they begin, are being read */
 	int64_t idle_since_ms; /* nobody is here; 0: somebody is */
 };
 
@@ -37,6 +37,9 @@ struct hub_fleet {
 	bool registering;      /* interest is being written, or the heads are being read */
 	bool registered;       /* it has a row of interest */
 	bool live;	       /* the heads were read since */
+	bool followed;	       /* they were, since somebody watches: who is not known by now has come in later */
+	int64_t read_ms;       /* when the heads were read last, or asked for */
+	int64_t rest_ms;       /* how long they are not read again for no other reason */
 	char until[24];	       /* who had begun before that may not have seen the interest; "": they are over */
 	int64_t idle_since_ms; /* nobody watches; 0: somebody does */
 };
@@ -78,6 +81,8 @@ struct hub_channel *channel_find(struct hub *, const char *vehicle_id);
 struct hub_channel *channel_get(struct hub *, const char *vehicle_id); /* made when there is none */
 /* One that lives by its fleet's interest, and has come to `seq`; made when there is none. */
 void channel_adopt(struct hub *, const char *vehicle_id, const char *fleet_id, int64_t seq);
+/* One of a vehicle that came into a fleet (ALL_VEHICLES) while that was followed, and nobody heard: from there on. */
+void channel_join(struct hub *, const char *vehicle_id, const char *fleet_id);
 void channel_set_fleet(struct hub_channel *, const char *fleet_id);
 void channel_want(struct hub_channel *);     /* somebody comes: it needs interest of its own */
 void channel_register(struct hub_channel *); /* submits its interest, if it is stale */
@@ -95,7 +100,9 @@ struct hub_fleet *fleet_find(struct hub *, const char *fleet_id); /* NULL for NU
 struct hub_fleet *fleet_get(struct hub *, const char *fleet_id);
 bool fleet_wants(struct hub *, const struct hub_event *); /* somebody watches the vehicle through a fleet */
 bool fleet_covers(const struct hub_channel *);		  /* likewise, as far as was heard */
-void fleet_deliver(struct hub *, struct hub_event *);	  /* a vehicle's next event, to those who watch its fleet */
+/* This fleet, or all vehicles, if it is followed: then a vehicle that has no channel came in unheard. Else NULL. */
+const char *fleet_follows(struct hub *, const char *fleet_id);
+void fleet_deliver(struct hub *, struct hub_event *); /* a vehicle's next event, to those who watch its fleet */
 void fleet_take_access(struct hub *, struct hub_event *, int64_t version);
 void fleet_register(struct hub_fleet *);
 void fleet_resync(struct hub *);

@@ -508,6 +508,45 @@ START_TEST(last_event_of_a_vehicle_is_found_though_its_message_was_lost)
 }
 END_TEST
 
+static void join_unheard(const char *vehicle_id)
+{
+	char sql[256];
+
+	inbox_is_cut = true;
+	happen(1, vehicle_id);
+	snprintf(sql, sizeof(sql), "update vehicles set fleet_id = 'F1' where vehicle_id = '%s'", vehicle_id);
+	ask(sql);
+	make(1, vehicle_id, "vehicle.moved", "{\"fleet_id\":\"F1\"}", "F2");
+	happen(1, vehicle_id);
+	inbox_is_cut = false;
+}
+
+#define JOINED "CAR3:2:vehicle.moved {\"fleet_id\":\"F1\"} CAR3:3:state.reported"
+
+/* Nothing that it did in the fleet is left out, and nothing that it did before is told. */
+START_TEST(a_vehicle_that_came_in_unheard_is_followed_from_then)
+{
+	struct app *app = watch(0, 0, "otto", "F1");
+
+	join_unheard("CAR3");
+	happen(1, "CAR3");
+	assert_seen(app, JOINED " CAR3:4:state.reported");
+}
+END_TEST
+
+/* It says nothing more, and the link was lost. */
+START_TEST(a_vehicle_that_came_in_unheard_is_found_by_the_resync)
+{
+	struct app *app = watch(0, 0, "otto", "F1");
+
+	join_unheard("CAR3");
+	hub_resync(workers[0].hub);
+	assert_seen(app, JOINED);
+	happen(1, "CAR3");
+	assert_seen(app, JOINED " CAR3:4:state.reported");
+}
+END_TEST
+
 /* Who writes had looked for interest before there was any, and commits after the fleet's heads were read. */
 START_TEST(what_was_under_way_at_the_subscription_is_found)
 {
@@ -533,6 +572,7 @@ START_TEST(all_vehicles_with_those_that_come_later)
 	ask("insert into vehicle_heads (vehicle_id, seq) values ('CAR9', 7); insert into vehicles (vehicle_id) values "
 	    "('CAR9')");
 	happen(1, "CAR9");
+	until_seen(app, "CAR9:8"); /* where it began is read first, and others do not wait for it */
 	happen(0, "CAR3");
 	happen(1, "CAR9");
 	assert_seen(app, "CAR9:8:state.reported CAR3:1:state.reported CAR9:9:state.reported");
@@ -798,6 +838,8 @@ int main(void)
 	tcase_add_test(tc, all_events_of_one_transaction_are_told_with_it);
 	tcase_add_test(tc, hole_of_a_fleets_vehicle_is_filled_in_order);
 	tcase_add_test(tc, last_event_of_a_vehicle_is_found_though_its_message_was_lost);
+	tcase_add_test(tc, a_vehicle_that_came_in_unheard_is_followed_from_then);
+	tcase_add_test(tc, a_vehicle_that_came_in_unheard_is_found_by_the_resync);
 	tcase_add_test(tc, what_was_under_way_at_the_subscription_is_found);
 	tcase_add_test(tc, all_vehicles_with_those_that_come_later);
 	tcase_add_test(tc, strangers_watch_no_fleet);
