@@ -32,11 +32,8 @@ static const struct {
 	const char *outcome;
 	const struct fault *fault;
 } verdicts[] = {
-	{ "created", NULL },
-	{ "replayed", NULL },
-	{ "not_found", &FAULT_VEHICLE_NOT_FOUND },
-	{ "forbidden", &FAULT_FORBIDDEN },
-	{ "queue_full", &FAULT_QUEUE_FULL },
+	{ "created", NULL }, { "replayed", NULL }, { "not_found", &FAULT_VEHICLE_NOT_FOUND },
+	{ "forbidden", &FAULT_FORBIDDEN }, { "queue_full", &FAULT_QUEUE_FULL },
 	{ "reused", &FAULT_IDEMPOTENCY_KEY_REUSED },
 	{ "keyless", &FAULT_STORAGE_UNAVAILABLE }, /* the right to send began between two statements */
 };

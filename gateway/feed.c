@@ -34,9 +34,10 @@ struct feed {
 	struct mqtt_link *link; /* NULL once it is closed */
 	struct receipt receipt; /* open while a batch is with the flows */
 	bool reading, closing, link_closed, session_present;
-	bool behind;			/* what the broker kept of the session may not have been read yet */
-	int64_t subscribed_ms, read_ms; /* monotonic: when it subscribed, 0: not yet; when all that had come was acknowledged */
-	unsigned units; /* database units whose answer is out */
+	bool behind; /* what the broker kept of the session may not have been read yet */
+	int64_t subscribed_ms,
+		read_ms; /* monotonic: when it subscribed, 0: not yet; when all that had come was acknowledged */
+	unsigned units;	 /* database units whose answer is out */
 	void (*on_closed)(void *owner);
 };
 

@@ -257,8 +257,7 @@ static void disprove(void *owner, const char *vehicle_id, const char *session)
 	reachability_disprove(f->reachability, vehicle_id, session);
 }
 
-static void prove(
-	void *owner, const struct batch_fence *fence, const char *vehicle_id, struct receipt *receipt)
+static void prove(void *owner, const struct batch_fence *fence, const char *vehicle_id, struct receipt *receipt)
 {
 	const struct flows *f = owner;
 	reachability_prove(f->reachability, fence, vehicle_id, feed_is_behind(fence), receipt);

@@ -20,11 +20,11 @@ struct checkup {
 	int64_t shared_buffers_bytes, max_wal_bytes;
 	int64_t wal_bytes; /* written between two checkpoints by the clock, in the mean since the server counts */
 
-	int schema;		 /* the newest migration that was applied; 0: there is no schema of ours */
-	bool may_change_schema;	 /* the role is a superuser, owns tables, or may make some */
-	int unreadable;		 /* tables that the role may not use as the service has to */
-	char unreadable_one[64]; /* one of them */
-	int64_t heads_bytes;	 /* vehicle_heads and its indices: what every command and report touches */
+	int schema;		     /* the newest migration that was applied; 0: there is no schema of ours */
+	bool may_change_schema;	     /* the role is a superuser, owns tables, or may make some */
+	int unreadable;		     /* tables that the role may not use as the service has to */
+	char unreadable_one[64];     /* one of them */
+	int64_t heads_bytes;	     /* vehicle_heads and its indices: what every command and report touches */
 	char missing_partitions[64]; /* of what comes in two days; "": none is missing */
 };
 

@@ -78,8 +78,9 @@ struct reachability *reachability_new(struct loop *loop, const struct reachabili
 
 	r->loop = loop;
 	r->options = *options;
-	r->stages[EVENTS] =
-		(struct batch_stage){ .name = "lifecycle", .owner = r, .may_be_new = may_be_new, .write = write_events };
+	r->stages[EVENTS] = (struct batch_stage){
+		.name = "lifecycle", .owner = r, .may_be_new = may_be_new, .write = write_events
+	};
 	r->stages[DISPROOFS] = (struct batch_stage){ .name = "disproof", .owner = r, .write = write_disproofs };
 	r->stages[PROOFS] = (struct batch_stage){ .name = "proof", .owner = r, .write = write_proofs };
 	r->stages[VERIFICATIONS] = (struct batch_stage){ .name = "verify", .owner = r, .write = write_verifications };

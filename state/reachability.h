@@ -4,8 +4,8 @@
 #ifndef KEYFOB_STATE_REACHABILITY_H
 #define KEYFOB_STATE_REACHABILITY_H
 
-#include <stddef.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct batch;
@@ -42,8 +42,8 @@ void reachability_receive(
 /* PUBACK 0x10: nobody had subscribed, as far as this session ("" for none) goes. */
 void reachability_disprove(struct reachability *, const char *vehicle_id, const char *session);
 /* A message came from this vehicle. `is_late`: perhaps before its feed was read, and the vehicle may have gone since. */
-void reachability_prove(struct reachability *, const struct batch_fence *, const char *vehicle_id, bool is_late,
-	struct receipt *);
+void reachability_prove(
+	struct reachability *, const struct batch_fence *, const char *vehicle_id, bool is_late, struct receipt *);
 /* The broker is to be asked to name everybody who is there: `on_question` gets the text to ask with (borrowed for the call; NULL: the
  * database did not answer), which the broker repeats when it has. Who was not named in between is verified, in no less than
  * return_delay_ms. The end of another question says nothing. */

@@ -23,11 +23,11 @@ struct wake {
 	bool submits; /* it has providers, and none is being closed */
 	bool closing, stopped;
 	struct loop_timer look;
-	struct receipt looking; /* open while a look is under way */
-	bool more, again;	/* the look found as many as it asked for; something became due meanwhile */
+	struct receipt looking;	    /* open while a look is under way */
+	bool more, again;	    /* the look found as many as it asked for; something became due meanwhile */
 	bool was_enabled, resuming; /* the last look resumes what was refused for it */
-	bool missed_none;  /* what waited before this node had providers was found */
-	struct list slots; /* in hand */
+	bool missed_none;	    /* what waited before this node had providers was found */
+	struct list slots;	    /* in hand */
 	size_t slot_count;
 	struct list unrecorded; /* slots whose outcome waits for the database */
 	struct loop_timer record;

@@ -36,8 +36,7 @@ static int publish(void *owner, const struct mqtt_publish *p)
 	return 1;
 }
 
-static void prove(
-	void *owner, const struct batch_fence *fence, const char *vehicle_id, struct receipt *receipt)
+static void prove(void *owner, const struct batch_fence *fence, const char *vehicle_id, struct receipt *receipt)
 {
 	(void)owner;
 	(void)fence;

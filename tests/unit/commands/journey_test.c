@@ -89,8 +89,7 @@ static void disprove(void *owner, const char *vehicle_id, const char *session)
 	((struct worker *)owner)->disproved++;
 }
 
-static void prove(
-	void *owner, const struct batch_fence *fence, const char *vehicle_id, struct receipt *receipt)
+static void prove(void *owner, const struct batch_fence *fence, const char *vehicle_id, struct receipt *receipt)
 {
 	(void)owner;
 	(void)fence;

@@ -145,8 +145,7 @@ static void disprove(void *owner, const char *vehicle_id, const char *session)
 	ck_assert_ptr_null(batch_submit(w.batch, &w.disproof));
 }
 
-static void prove(
-	void *owner, const struct batch_fence *fence, const char *vehicle_id, struct receipt *receipt)
+static void prove(void *owner, const struct batch_fence *fence, const char *vehicle_id, struct receipt *receipt)
 {
 	(void)owner;
 	(void)fence;

@@ -207,7 +207,8 @@ START_TEST(a_long_look_locks_in_one_order)
 {
 	PGconn *settler = PQconnectdb(postgres.url);
 
-	ask("update webhooks set enabled_at = now() - interval '1 hour'; update grants set created_at = now() - interval '1 hour';"
+	ask("update webhooks set enabled_at = now() - interval '1 hour'; update grants set created_at = now() - "
+	    "interval '1 hour';"
 	    "update vehicles set created_at = now() - interval '1 hour';"
 	    "update webhook_position set since = now() - interval '1 hour';"
 	    "insert into webhook_lines (webhook_id, vehicle_id) values ('" HOOK "', 'CAR1'), ('" HOOK "', 'CAR2')");

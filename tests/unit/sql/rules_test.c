@@ -180,8 +180,7 @@ static void disprove(void *owner, const char *vehicle_id, const char *session)
 	reachability_disprove(((struct worker *)owner)->reachability, vehicle_id, session);
 }
 
-static void prove(
-	void *owner, const struct batch_fence *fence, const char *vehicle_id, struct receipt *receipt)
+static void prove(void *owner, const struct batch_fence *fence, const char *vehicle_id, struct receipt *receipt)
 {
 	reachability_prove(((struct worker *)owner)->reachability, fence, vehicle_id, false, receipt);
 }
@@ -665,7 +664,8 @@ END_TEST
 
 static bool is_waiting_for_events(void)
 {
-	return strcmp(ask("select exists (select from pg_locks where relation = 'events'::regclass and not granted)"), "t") == 0;
+	return strcmp(ask("select exists (select from pg_locks where relation = 'events'::regclass and not granted)"),
+		       "t") == 0;
 }
 
 /* Its day is over, and the sweep comes between the statement that found it and the one that reads it. */
@@ -675,7 +675,8 @@ START_TEST(a_key_that_was_found_stays)
 
 	done = 0;
 	ask("insert into idempotency (subject, key, fingerprint, vehicle_id, command_id, created_at)"
-	    " values ('root', 'k', 'old', 'CAR2', '019a0000-0000-7000-8000-00000000aaaa', now() - interval '25 hours')");
+	    " values ('root', 'k', 'old', 'CAR2', '019a0000-0000-7000-8000-00000000aaaa', now() - interval '25 "
+	    "hours')");
 	stopper_run("begin");
 	stopper_run("lock table events in access exclusive mode");
 	submit(0, &a, CAR, "k");
@@ -689,7 +690,9 @@ START_TEST(a_key_that_was_found_stays)
 	stopper_run("commit");
 	wait_for_done(1);
 	ck_assert_ptr_null(faults[0]);
-	ck_assert_str_eq(ask("select count(*) from idempotency k join commands c on c.id = k.command_id where k.key = 'k'"), "1");
+	ck_assert_str_eq(
+		ask("select count(*) from idempotency k join commands c on c.id = k.command_id where k.key = 'k'"),
+		"1");
 	free(a.command);
 }
 END_TEST
@@ -1034,9 +1037,11 @@ START_TEST(a_batch_is_taken_as_it_is)
 {
 	struct db_unit *unit = db_unit_new(workers[0].reader, on_state, NULL);
 
-	ask("insert into batches (id, fleet_id, name, ttl_seconds, timeout_seconds, wake, redelivery, supersedes, catalog, "
+	ask("insert into batches (id, fleet_id, name, ttl_seconds, timeout_seconds, wake, redelivery, supersedes, "
+	    "catalog, "
 	    "issued_by, admin, needs, rate, total)"
-	    " values ('019a0000-0000-7000-8000-00000000aaaa', 'F1', 'horn.honk', 60, 20, false, 'never', '', '{}', 'root', "
+	    " values ('019a0000-0000-7000-8000-00000000aaaa', 'F1', 'horn.honk', 60, 20, false, 'never', '', '{}', "
+	    "'root', "
 	    "true, 2, 10, 1);"
 	    "insert into leases (name, epoch) values ('batch/019a0000-0000-7000-8000-00000000aaaa', 1);"
 	    "create function stop_lease() returns trigger language plpgsql as"
@@ -1055,7 +1060,8 @@ START_TEST(a_batch_is_taken_as_it_is)
 	let_commit();
 	pump_until(has_reader_answered);
 	ck_assert_str_eq(answer, "canceled");
-	ask("drop trigger stop_lease on leases; drop function stop_lease; delete from batches; delete from leases where name "
+	ask("drop trigger stop_lease on leases; drop function stop_lease; delete from batches; delete from leases "
+	    "where name "
 	    "like 'batch/%'");
 }
 END_TEST
@@ -1175,8 +1181,8 @@ START_TEST(partitions_wait_for_nobody)
 			     " array(select name from partitions_wanted() where kind = 'events')"),
 		"t");
 	stopper_run("rollback");
-	ck_assert_str_eq(ask("select bool_and((to_regclass(name) is null) = (kind = 'events')) from partitions_wanted()"),
-		"t");
+	ck_assert_str_eq(
+		ask("select bool_and((to_regclass(name) is null) = (kind = 'events')) from partitions_wanted()"), "t");
 	ck_assert_str_eq(ask("select partitions_make() = '{}'"), "t");
 }
 END_TEST

@@ -74,8 +74,7 @@ static void disprove(void *owner, const char *vehicle_id, const char *session)
 	reachability_disprove(w.reachability, vehicle_id, session);
 }
 
-static void prove(
-	void *owner, const struct batch_fence *fence, const char *vehicle_id, struct receipt *receipt)
+static void prove(void *owner, const struct batch_fence *fence, const char *vehicle_id, struct receipt *receipt)
 {
 	(void)owner;
 	reachability_prove(w.reachability, fence, vehicle_id, false, receipt);
@@ -472,7 +471,8 @@ START_TEST(a_zombies_message_brings_nobody_back)
 {
 	static const struct batch_fence lost = { "feed/01", 4 };
 
-	ask("update leases set holder = 'w2', epoch = 5, expires_at = now() + interval '1 hour' where name = 'feed/01'");
+	ask("update leases set holder = 'w2', epoch = 5, expires_at = now() + interval '1 hour' where name = "
+	    "'feed/01'");
 	message(&lost, false);
 	ck_assert_ptr_eq(proof_fault, &FAULT_FENCED);
 	ck_assert_str_eq(ask("select reachable from vehicle_heads"), "f");
