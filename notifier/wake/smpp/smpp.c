@@ -438,11 +438,12 @@ static void close_provider(void *self, void (*on_closed)(void *owner), void *own
 	smpp_session_close(s->session, on_session_closed);
 }
 
-/* The centre had its time to answer. */
+/* The centre had its time to answer. Receipts in hand may keep the provider for longer than a pause lasts. */
 static void on_session_closed(void *owner)
 {
 	struct smpp *s = owner;
 	s->session = s->deliver.session = NULL;
+	loop_timer_stop(&s->pause);
 	end_all(&s->window, SMS_UNKNOWN, "CONNECTION_LOST");
 	loop_soon_call(s->loop, &s->telling);
 }
@@ -451,7 +452,6 @@ static void free_provider(struct smpp *s)
 {
 	void (*on_closed)(void *) = s->on_closed;
 	void *closer = s->closer;
-	loop_timer_stop(&s->pause);
 	deliver_done(&s->deliver);
 	target_done(&s->target);
 	free(s->password);

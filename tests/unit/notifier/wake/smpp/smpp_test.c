@@ -511,6 +511,30 @@ START_TEST(test_close_waits_for_receipts)
 }
 END_TEST
 
+/* Nothing goes out any more, so nothing waits to. */
+START_TEST(test_close_ends_a_pause)
+{
+	bool is_closed = false;
+	keeps_receipts = true;
+	take_one("A1");
+	centre_send_receipt(&centre, "A1", SMPP_STATE_DELIVERED, "");
+	run_until(receipts == 1);
+	centre.submit_status = SMPP_RTHROTTLED;
+	ask(&asked[1]);
+	run_until(centre.submits == 2);
+	settle();
+	provider->close(provider->self, on_closed, &is_closed);
+	run_until(asked[1].is_done && !centre.connection);
+	assert_outcome(&asked[1], SMS_FAILED, "CLOSED");
+	int64_t longest_pause_ms = loop_monotonic_ms(loop) + 300;
+	run_until(loop_monotonic_ms(loop) >= longest_pause_ms);
+	ck_assert(!is_closed);
+	decide_receipts(NULL);
+	run_until(is_closed);
+	provider = NULL;
+}
+END_TEST
+
 START_TEST(test_an_sms_from_a_phone)
 {
 	uint8_t pdu[SMPP_WRITE_SIZE];
@@ -588,6 +612,7 @@ int main(void)
 		test_receipt_of_another_node, test_receipt_before_the_answer, test_an_sms_from_a_phone,
 		test_receipt_is_answered_when_it_is_on_record, test_receipt_that_takes_too_long,
 		test_receipts_past_the_bound, test_receipt_whose_connection_is_gone, test_close_waits_for_receipts,
+		test_close_ends_a_pause,
 		test_close_hears_the_answer, test_close_is_bounded, test_close_at_once };
 	Suite *suite = suite_create("smpp");
 	TCase *tc = tcase_create("smpp");
