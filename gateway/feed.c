@@ -5,6 +5,7 @@
  *                                                           (the lease may turn out to be another's) */
 #include "gateway/feed.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,7 @@ static void on_marked(struct db_unit *unit, void *context, const struct fault *f
 static void on_down(void *owner, struct mqtt_link *link, const char *reason);
 static void on_batch(void *owner, struct mqtt_link *link, const struct mqtt_message *messages, size_t count);
 static void on_settled(struct receipt *receipt);
+static void start_anew(struct feed *f, const struct fault *fault);
 static void on_link_closed(void *owner);
 static void finish_closing(struct feed *f);
 
@@ -178,7 +180,7 @@ static void on_marked(struct db_unit *unit, void *context, const struct fault *f
 	if (f->closing)
 		finish_closing(f);
 	else if (fault)
-		link_reconnect(f->link);
+		start_anew(f, fault);
 	else
 		f->options.on_reading(f->options.owner, f, true);
 }
@@ -220,6 +222,7 @@ static void on_batch(void *owner, struct mqtt_link *link, const struct mqtt_mess
 	struct feed *f = owner;
 
 	(void)link;
+	assert(!f->reading);
 	look_behind(f);
 	f->reading = true;
 	receipt_init(&f->receipt, on_settled);
@@ -239,6 +242,15 @@ static void on_settled(struct receipt *receipt)
 		acknowledge(f);
 	else
 		link_reconnect(f->link); /* the lease is read before it connects: a lost one is found there */
+}
+
+/* A batch that is with the flows has the receipt: not before it is settled, or the next connection's would have it, too. */
+static void start_anew(struct feed *f, const struct fault *fault)
+{
+	if (!f->reading)
+		link_reconnect(f->link);
+	else if (!f->receipt.fault)
+		f->receipt.fault = fault;
 }
 
 /* Closing. */
