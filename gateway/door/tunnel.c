@@ -29,6 +29,7 @@
 
 #define RECORD 16384		 /* RFC 8446 §5.1: what TLS carries in one piece */
 #define AT_ONCE 8		 /* records that one client may have in a turn of the loop */
+#define UPDATES_MAX 16		 /* key updates and the like (RFC 8446 §4.6) in a row, without a byte of data */
 #define FLUSH_MS 10000		 /* a client has so long for the last of what its room sent */
 #define PARTING_MS 2000		 /* who says nothing for so long after that need not be heard to its end */
 #define PARTED_MS 30000		 /* nor who talks on for so long: then the kernel may throw our last bytes away */
@@ -55,8 +56,10 @@ struct tunnel {
 	uv_poll_t outer_poll, inner_poll;
 	int outer_wants, inner_wants; /* what the polls watch for */
 	unsigned handles;	      /* libuv has not let go of */
+	unsigned updates;	      /* handshake messages since the last data */
 	struct text up, down;	      /* to the room, to the client: what was not taken yet */
 	bool client_ended;
+	bool owes_update; /* an answer to a key update, which goes out before more is read */
 	bool room_gone, room_ended; /* it sends no more; and all that it sent was read */
 	bool room_deaf;		    /* it hears no more */
 	bool broken;		    /* TLS failed: nothing more can be said in it */
@@ -120,6 +123,15 @@ bool tunnels_are_flushed(const struct tunnels *all)
 
 /* Coming. */
 
+static void on_tls_message(
+	int is_written, int version, int type, const void *message, size_t len, SSL *ssl, void *tunnel)
+{
+	struct tunnel *t = tunnel;
+
+	(void)version, (void)message, (void)len, (void)ssl;
+	t->updates += !is_written && type == SSL3_RT_HANDSHAKE;
+}
+
 void tunnel_begin(struct door *door, int fd, const char *peer)
 {
 	struct tunnel *t = memory_new(sizeof(*t));
@@ -131,6 +143,8 @@ void tunnel_begin(struct door *door, int fd, const char *peer)
 	t->inner = -1;
 	snprintf(t->peer, sizeof(t->peer), "%s", peer);
 	t->ssl = memory_need(certificate_start(t->all->certificate, fd));
+	SSL_set_msg_callback(t->ssl, on_tls_message);
+	SSL_set_msg_callback_arg(t->ssl, t);
 	list_append(&door->arrivals, &t->node);
 	loop_soon_init(&t->again, on_again);
 	loop_timer_init(door->loop, &t->patience, on_patience_over);
@@ -233,6 +247,7 @@ static void shake(struct tunnel *t)
 	if (result == 1) {
 		metric_add(METRIC_TLS_HANDSHAKES, 1);
 		t->state = HEARING;
+		t->updates = 0;
 		hear(t);
 	} else if (!can_go_on(t, result)) {
 		refuse_handshake(t);
@@ -248,10 +263,11 @@ static void hear(struct tunnel *t)
 		ERR_clear_error();
 		int len = SSL_read(t->ssl, t->all->scratch, (int)(HEAD_MAX - t->up.len));
 		if (len <= 0) {
-			if (!can_go_on(t, len))
+			if (t->updates > UPDATES_MAX || !can_go_on(t, len))
 				cut(t);
 			return;
 		}
+		t->updates = 0;
 		text_add_bytes(&t->up, t->all->scratch, (size_t)len);
 		belonging = visitor_belongs(t->door, t->up.data, t->up.len);
 	}
@@ -329,20 +345,23 @@ static size_t tell_client(struct tunnel *t, const char *data, size_t len)
 	return 0;
 }
 
-/* One record at most. False: there is nothing more for now. */
+/* One record at most. False: there is nothing more for now, or it was none of data: the poll tells of the next. */
 static bool hear_client(struct tunnel *t)
 {
 	ERR_clear_error();
 	int len = SSL_read(t->ssl, t->all->scratch, RECORD);
 
 	if (len > 0) {
+		t->updates = 0;
 		size_t taken = tell_room(t, t->all->scratch, (size_t)len);
 		keep(&t->up, t->all->scratch + taken, (size_t)len - taken);
 		return t->up.len == 0;
 	}
 	int error = SSL_get_error(t->ssl, len);
 	t->client_ended = error == SSL_ERROR_ZERO_RETURN;
-	t->broken = !t->client_ended && error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE;
+	t->owes_update = error == SSL_ERROR_WANT_WRITE;
+	t->broken = t->updates > UPDATES_MAX ||
+		    (!t->client_ended && error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE);
 	if (t->client_ended)
 		shutdown(t->inner, SHUT_WR);
 	return false;
@@ -402,8 +421,9 @@ static void watch_both(struct tunnel *t)
 {
 	bool hears_client = !t->client_ended && t->up.len == 0, hears_room = t->down.len == 0;
 
-	watch(&t->outer_poll, &t->outer_wants, (hears_client ? UV_READABLE : 0) | (t->down.len > 0 ? UV_WRITABLE : 0),
-		on_outer);
+	int up = !hears_client ? 0 : t->owes_update ? UV_WRITABLE : UV_READABLE;
+
+	watch(&t->outer_poll, &t->outer_wants, up | (t->down.len > 0 ? UV_WRITABLE : 0), on_outer);
 	watch(&t->inner_poll, &t->inner_wants,
 		t->room_gone ? 0 : UV_DISCONNECT | (hears_room ? UV_READABLE : 0) | (t->up.len > 0 ? UV_WRITABLE : 0),
 		on_inner);

@@ -438,6 +438,96 @@ START_TEST(a_cut_line_ends_the_room)
 }
 END_TEST
 
+/* Key updates, each by itself; how many went out. */
+static int update_keys(int fd, int count, int type)
+{
+	for (int i = 0; i < count; i++) {
+		if (SSL_key_update(wire_tls(fd), type) != 1 || SSL_do_handshake(wire_tls(fd)) != 1)
+			return i;
+	}
+	return count;
+}
+
+#define FLOOD 200000
+
+static void *flood(void *fd)
+{
+	return (void *)(intptr_t)update_keys((int)(intptr_t)fd, FLOOD, SSL_KEY_UPDATE_NOT_REQUESTED);
+}
+
+static const char *const flood_begins[] = { "", "GET /c", "GET /count HTTP/1.1\r\n\r\n" };
+
+/* OpenSSL would read on inside one call for as long as no data came. */
+START_TEST(a_flood_of_key_updates_is_cut)
+{
+	pthread_t flooding;
+	int fd = dial();
+	void *sent;
+
+	if (*flood_begins[_i])
+		say(fd, flood_begins[_i]);
+	ck_assert_int_eq(pthread_create(&flooding, NULL, flood, (void *)(intptr_t)fd), 0);
+	int other = dial();
+	say(other, plain_head);
+	ck_assert_str_eq(hear(other), plain_head);
+	pthread_join(flooding, &sent);
+	ck_assert_int_lt((int)(intptr_t)sent, FLOOD);
+	wire_close(fd);
+	wait_for_guests(0);
+}
+END_TEST
+
+START_TEST(keys_may_be_renewed)
+{
+	char text[4] = "";
+	int fd = dial();
+
+	say(fd, "GET /count HTTP/1.1\r\n\r\n");
+	for (int i = 0; i < 100; i++) {
+		ck_assert_int_eq(update_keys(fd, 8, i % 2 ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED), 8);
+		say(fd, "x");
+	}
+	wire_end(fd);
+	for (ssize_t n = 0, got = 0; got < 3; got += n) {
+		n = wire_recv(fd, text + got, 3 - (size_t)got);
+		ck_assert_int_gt(n, 0);
+	}
+	ck_assert_str_eq(text, "100");
+	wire_close(fd);
+	wait_for_guests(0);
+}
+END_TEST
+
+static int64_t cpu_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Each asks for one of ours. Who reads none of them is not read either, and the loop rests. */
+START_TEST(answers_to_key_updates_wait_for_their_reader)
+{
+	int fd = dial(), stuck = 0;
+
+	say(fd, "GET /count HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"); /* its socket's buffer is small */
+	ck_assert_int_eq(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+	while (stuck < 20) {
+		bool went = SSL_do_handshake(wire_tls(fd)) == 1 && update_keys(fd, 4, SSL_KEY_UPDATE_REQUESTED) == 4 && wire_send(fd, "x", 1) == 1;
+		stuck = went ? 0 : stuck + 1;
+		if (!went)
+			uv_sleep(10);
+	}
+	int64_t before_ms = cpu_ms();
+	uv_sleep(500);
+	ck_assert_int_lt(cpu_ms() - before_ms, 100);
+	wire_close(fd);
+	wait_for_guests(0);
+}
+END_TEST
+
 static bool is_shown(const char *file)
 {
 	SSL_CTX *context = wire_context(file);
@@ -501,6 +591,9 @@ int main(void)
 	tcase_add_test(tests, counts_a_client_for_as_long_as_it_is_there);
 	tcase_add_test(tests, has_so_much_room_for_an_address);
 	tcase_add_test(tests, a_cut_line_ends_the_room);
+	tcase_add_loop_test(tests, a_flood_of_key_updates_is_cut, 0, sizeof(flood_begins) / sizeof(flood_begins[0]));
+	tcase_add_test(tests, keys_may_be_renewed);
+	tcase_add_test(tests, answers_to_key_updates_wait_for_their_reader);
 	tcase_add_test(tests, a_renewal_is_the_next_connections);
 	tcase_add_test(tests, says_what_is_wrong_with_files);
 	suite_add_tcase(suite, tests);
