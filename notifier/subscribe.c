@@ -24,9 +24,8 @@
 #include "sql/db.h"
 #include "sql/statements.h"
 
-#define PAGE_MAX 500   /* events of a replay that are read at once */
-#define EARLY_MAX 256  /* kept for a beginner; past it the snapshot, or the next page, is read */
-#define KEPT_MAX 16384 /* kept for one in doubt; past it the subscriber is ended */
+#define PAGE_MAX 500 /* events of a replay that are read at once; see events_page() */
+#define MEBIBYTE (1 << 20)
 
 /* columns of subscribe.sql and fleet_subscribe.sql */
 enum { FOUND_VEHICLE, FOUND_RANK, FOUND_SEQ, FOUND_EPOCH, FOUND_EXPIRES, FOUND_FLEET, FOUND_VERSION };
@@ -38,7 +37,7 @@ struct subscribing {
 	struct hub_subscriber *subscriber; /* NULL: it left */
 	struct list doubtful;		   /* of the hub; alone: it is no doubt but a beginning */
 	struct hub_event **early;
-	size_t early_count, early_size;
+	size_t early_count, early_size, early_bytes;
 	bool overflown, reading;
 	bool paused;   /* a replay, until the app has room (hub_carry_on) */
 	bool outdated; /* what is being read may be older than what was heard since */
@@ -143,9 +142,18 @@ void subscribe_abandon(struct hub_subscriber *s)
 
 /* Keeping. */
 
-static size_t kept_max(const struct hub_subscriber *s)
+/* What is kept: for a beginner, past which the snapshot is read again; beside a page of a replay, past which the next page is; for one
+ * in doubt, past which the subscriber is ended. */
+static const struct room {
+	size_t events, bytes;
+} for_beginner = { 256, MEBIBYTE }, for_replay = { PAGE_MAX + 256, 2 * MEBIBYTE }, for_doubt = { 16384, 16 * MEBIBYTE };
+
+static bool is_full(const struct hub_subscriber *s)
 {
-	return s->replaying ? PAGE_MAX + EARLY_MAX : s->ready ? KEPT_MAX : EARLY_MAX;
+	const struct subscribing *b = s->subscribing;
+	const struct room *room = s->replaying ? &for_replay : s->ready ? &for_doubt : &for_beginner;
+
+	return b->early_count >= room->events || b->early_bytes >= room->bytes;
 }
 
 /* In a replay a change of rights is far ahead of what is given, and counts at once all the same. */
@@ -155,7 +163,7 @@ void subscribe_keep(struct hub_subscriber *s, struct hub_event *event)
 
 	if (s->replaying && event_is(event, "access.changed"))
 		subscribe_begin(s);
-	if (b->early_count >= kept_max(s)) {
+	if (is_full(s)) {
 		b->overflown = true;
 		return;
 	}
@@ -164,13 +172,14 @@ void subscribe_keep(struct hub_subscriber *s, struct hub_event *event)
 		b->early = memory_resize(b->early, b->early_size, sizeof(struct hub_event *));
 	}
 	b->early[b->early_count++] = hub_event_ref(event);
+	b->early_bytes += event->frame_len;
 }
 
 static void drop_early(struct subscribing *b)
 {
 	for (size_t i = 0; i < b->early_count; i++)
 		hub_event_unref(b->early[i]);
-	b->early_count = 0;
+	b->early_count = b->early_bytes = 0;
 	b->overflown = false;
 }
 
@@ -364,6 +373,7 @@ static void give_kept(struct subscribing *b)
 	b->reading = true; /* keeps it while the subscriber is called */
 	while (b->subscriber && !b->outdated && given < b->early_count && has_room(b->subscriber)) {
 		struct hub_event *event = b->early[given++];
+		b->early_bytes -= event->frame_len;
 		give_next(b->subscriber, event);
 		hub_event_unref(event);
 	}
@@ -441,16 +451,15 @@ static void carry_on(struct hub_subscriber *s)
 	give_kept(s->subscribing);
 }
 
-/* Every event from `after` on up to the head must be there, and visible, as far as this page goes. */
+/* Every event from `after` on up to the head must be there, and visible, as far as this page goes: at least to the next. */
 static bool is_whole(const struct db_unit *unit, int64_t after, int64_t seq, size_t *ret_rows)
 {
-	int64_t wanted = seq - after < PAGE_MAX ? seq - after : PAGE_MAX;
 	size_t rows = 0;
 
 	while (rows < db_rows(unit, 1) && db_int(unit, 1, rows, 0) <= seq)
 		rows++;
 	*ret_rows = rows;
-	return wanted <= 0 || ((int64_t)rows == wanted && db_int(unit, 1, rows - 1, 0) == after + wanted);
+	return seq <= after || (rows > 0 && db_int(unit, 1, rows - 1, 0) == after + (int64_t)rows);
 }
 
 /* What cannot be resumed whole is not resumed in part. The log loses its oldest and a grant hides the oldest: where the
@@ -468,7 +477,7 @@ static bool is_resumable(const struct hub_subscriber *s, const struct db_unit *u
 static void queue(struct hub_subscriber *s, struct db_unit *unit, size_t rows, int64_t seq)
 {
 	struct subscribing *b = s->subscribing;
-	size_t count = 0;
+	size_t count = 0, bytes = 0;
 	struct hub_event **events = memory_new((rows + b->early_count + 1) * sizeof(struct hub_event *));
 
 	for (size_t row = 0; row < rows; row++) {
@@ -485,10 +494,13 @@ static void queue(struct hub_subscriber *s, struct db_unit *unit, size_t rows, i
 			events[count++] = hub_event_ref(b->early[i]);
 	}
 	size_t size = rows + b->early_count + 1;
+	for (size_t i = 0; i < count; i++)
+		bytes += events[i]->frame_len;
 	drop_early(b);
 	free(b->early);
 	b->early = events;
 	b->early_count = count;
+	b->early_bytes = bytes;
 	b->early_size = size;
 }
 

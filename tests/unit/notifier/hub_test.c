@@ -2,6 +2,7 @@
  * order, without a hole, and nothing after their right has ended. */
 #include <check.h>
 #include <libpq-fe.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
@@ -396,6 +397,39 @@ START_TEST(slow_app_gets_its_replay_as_it_has_room)
 	until_seq(app, 1500);
 	happen(1, "CAR1");
 	until_seq(app, 1501);
+}
+END_TEST
+
+static size_t allocated(void)
+{
+	struct mallinfo2 m = mallinfo2();
+	return m.uordblks + m.hblkhd;
+}
+
+/* Of large events a page has few, and as little is kept of what comes live: they are as large as a command with its result. */
+START_TEST(slow_app_keeps_no_more_of_large_events)
+{
+	ask("select event_add('CAR1', 'state.reported', json_build_object('x', repeat('x', 131072))) from generate_series(1, 100)");
+	static char large[131072] = "\"";
+	memset(large + 1, 'x', sizeof(large) - 3);
+	large[sizeof(large) - 2] = '"';
+	size_t before = allocated();
+	struct app *app = resume(0, "olga", NULL, 0, 1);
+
+	ck_assert(app->recovered);
+	waited_for = app;
+	pump_until(is_full);
+	write_events(1, "CAR1", "state.reported", large, NULL, 60);
+	pump_until(all_quiet);
+	ck_assert_uint_lt(allocated() - before, 4 << 20);
+	while (app->last < 159) {
+		take_all(app);
+		pump_until(is_full);
+	}
+	take_all(app);
+	until_seq(app, 160);
+	ck_assert_str_eq(ask("select count(*) from events_page('CAR1', 0, '-infinity', 500)"), "8");
+	ck_assert_str_eq(ask("select count(*) from events_page('CAR1', 150, '-infinity', 3)"), "3");
 }
 END_TEST
 
@@ -831,6 +865,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, thousands_that_were_missed_come_in_order_and_live_ones_behind_them);
 	tcase_add_test(tc, slow_app_gets_its_replay_as_it_has_room);
+	tcase_add_test(tc, slow_app_keeps_no_more_of_large_events);
 	tcase_add_test(tc, epoch_counts_only_where_it_is_given);
 	tcase_add_test(tc, log_that_is_shortened_below_a_replay_ends_it);
 	tcase_add_test(tc, grant_that_ends_amid_a_replay_ends_it);
