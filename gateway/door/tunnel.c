@@ -59,7 +59,7 @@ struct tunnel {
 	unsigned updates;	      /* handshake messages since the last data */
 	struct text up, down;	      /* to the room, to the client: what was not taken yet */
 	bool client_ended;
-	bool owes_update; /* an answer to a key update, which goes out before more is read */
+	bool owes_update;	    /* an answer to a key update, which goes out before more is read */
 	bool room_gone, room_ended; /* it sends no more; and all that it sent was read */
 	bool room_deaf;		    /* it hears no more */
 	bool broken;		    /* TLS failed: nothing more can be said in it */

@@ -13,3 +13,9 @@ begin
 		exit when bytes >= 1048576;
 	end loop;
 end $$;
+
+-- How many of a list's items make a page: at most so many, and what fits into a mebibyte of JSON, but one in any case.
+create function page_items(sizes integer[], most integer) returns integer language sql immutable parallel safe as $$
+	select least(most, greatest(1, count(*)))::integer
+	from (select sum(s.size) over (order by s.n) as bytes from unnest(sizes) with ordinality as s(size, n)) i
+	where i.bytes <= 1048576 $$;

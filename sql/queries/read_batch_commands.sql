@@ -4,7 +4,8 @@ with b as (
 	select b.*, case when $2::bool then 3 else grant_rank($1::text, null, b.fleet_id) end as rank
 	from batches b where b.id = $4::uuid and $3::bool is not null
 ), shown as (
-	select t.vehicle_id, s.status, t.refusal, c.command, row_number() over (order by t.vehicle_id) as n
+	select t.vehicle_id, json_build_object('vehicle_id', t.vehicle_id, 'status', s.status, 'refusal', t.refusal, 'command', c.command) as body,
+		row_number() over (order by t.vehicle_id) as n
 	from b join batch_targets t on t.batch_id = b.id
 	left join vehicles v on v.vehicle_id = t.vehicle_id and v.retired_at is null
 	left join lateral (select c.status, case when $2::bool or c.created_at >= grant_since($1::text, v.vehicle_id, v.fleet_id) then command_json(c) end as command
@@ -13,10 +14,11 @@ with b as (
 		when t.refusal is not null then 'refused' else coalesce(t.settled, c.status::text, 'timed_out') end as status) s
 	where t.vehicle_id > coalesce($6::text, '') and ($7::text is null or s.status = $7::text)
 	order by t.vehicle_id limit $5::int + 1
+), page as (
+	select array_agg(s.vehicle_id order by s.n) as ids, page_items(array_agg(octet_length(s.body::text) order by s.n), $5::int) as items from shown s
 ), next as (
-	select case when count(*) > $5::int then (array_agg(vehicle_id order by n))[$5::int] end as cursor from shown
+	select p.items, case when cardinality(p.ids) > p.items then p.ids[p.items] end as cursor from page p
 )
-select b.rank, json_build_object('items', coalesce((select json_agg(json_build_object('vehicle_id', s.vehicle_id, 'status', s.status,
-		'refusal', s.refusal, 'command', s.command) order by s.n) from shown s where s.n <= $5::int), '[]'), 'next_cursor', next.cursor),
+select b.rank, json_build_object('items', coalesce((select json_agg(s.body order by s.n) from shown s where s.n <= next.items), '[]'), 'next_cursor', next.cursor),
 	next.cursor
 from b, next

@@ -10,9 +10,11 @@ with v as (
 	where c.created_at >= v.since and c.id < coalesce($6::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
 		and ($7::text is null or c.status::text = $7::text)
 	order by c.id desc limit $5::int + 1
+), page as (
+	select array_agg(s.id order by s.n) as ids, page_items(array_agg(octet_length(s.command::text) order by s.n), $5::int) as items from shown s
 ), next as (
-	select case when count(*) > $5::int then (array_agg(id order by n))[$5::int]::text end as cursor from shown
+	select p.items, case when cardinality(p.ids) > p.items then p.ids[p.items]::text end as cursor from page p
 )
-select v.rank, json_build_object('items', coalesce((select json_agg(s.command order by s.n) from shown s where s.n <= $5::int), '[]'),
+select v.rank, json_build_object('items', coalesce((select json_agg(s.command order by s.n) from shown s where s.n <= next.items), '[]'),
 	'next_cursor', next.cursor), next.cursor
 from v, next

@@ -10,9 +10,11 @@ with v as (
 	from v join events e on e.vehicle_id = v.vehicle_id
 	where e.seq > coalesce($6::bigint, 0) and e.at >= v.since
 	order by e.seq limit $5::int + 1
+), page as (
+	select array_agg(s.seq order by s.seq) as ids, page_items(array_agg(octet_length(s.event::text) order by s.seq), $5::int) as items from shown s
 ), next as (
-	select case when count(*) > $5::int then (array_agg(seq order by seq))[$5::int]::text end as cursor from shown
+	select p.items, case when cardinality(p.ids) > p.items then p.ids[p.items]::text end as cursor from page p
 )
-select v.rank, json_build_object('items', coalesce((select json_agg(s.event order by s.seq) from (select * from shown order by seq limit $5::int) s), '[]'),
+select v.rank, json_build_object('items', coalesce((select json_agg(s.event order by s.seq) from (select * from shown order by seq limit next.items) s), '[]'),
 	'next_cursor', next.cursor), next.cursor
 from v, next

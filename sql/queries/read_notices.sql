@@ -7,9 +7,11 @@ with v as (
 	from v cross join lateral notices_of(v.vehicle_id, v.fleet_id) n
 	where n.name > coalesce($6::text, '')
 	order by n.name limit $5::int + 1
+), page as (
+	select array_agg(s.name order by s.n) as ids, page_items(array_agg(octet_length(s.body::text) order by s.n), $5::int) as items from shown s
 ), next as (
-	select case when count(*) > $5::int then max(name) filter (where n = $5::int) end as cursor from shown
+	select p.items, case when cardinality(p.ids) > p.items then p.ids[p.items] end as cursor from page p
 )
-select v.rank, json_build_object('items', coalesce((select json_agg(s.body order by s.n) from shown s where s.n <= $5::int), '[]'), 'next_cursor', next.cursor),
+select v.rank, json_build_object('items', coalesce((select json_agg(s.body order by s.n) from shown s where s.n <= next.items), '[]'), 'next_cursor', next.cursor),
 	next.cursor
 from v, next

@@ -30,10 +30,12 @@ with found as (
 ), shown as (
 	select f.place, f.head::jsonb || jsonb_build_object('data', f.body) as item from found f
 	where f.place > coalesce($6::text, '') collate "C" order by f.place collate "C" limit $5::int + 1
+), page as (
+	select array_agg(s.place order by s.place collate "C") as ids, page_items(array_agg(octet_length(s.item::text) order by s.place collate "C"), $5::int) as items from shown s
 ), next as (
-	select case when count(*) > $5::int then (array_agg(s.place order by s.place collate "C"))[$5::int] end as cursor from shown s
+	select p.items, case when cardinality(p.ids) > p.items then p.ids[p.items] end as cursor from page p
 )
 select case when $2::bool and $1::text is not null and $3::bool is not null then 3 else 0 end,
-	json_build_object('items', coalesce((select json_agg(s.item order by s.place collate "C") from (select * from shown order by place collate "C" limit $5::int) s), '[]'),
+	json_build_object('items', coalesce((select json_agg(s.item order by s.place collate "C") from (select * from shown order by place collate "C" limit next.items) s), '[]'),
 		'next_cursor', next.cursor), next.cursor
 from next

@@ -123,7 +123,8 @@ static struct feed *feed;
 static struct receipt *in_hand;
 static bool is_reading, is_closed;
 
-static void on_message(void *owner, const struct batch_fence *fence, const struct mqtt_message *message, struct receipt *r)
+static void on_message(
+	void *owner, const struct batch_fence *fence, const struct mqtt_message *message, struct receipt *r)
 {
 	(void)owner, (void)fence, (void)message;
 	receipt_open(r);
@@ -179,7 +180,9 @@ static void tear_down(void)
 
 static void deliver(void)
 {
-	static const struct mqtt_message message = { .topic = "vehicles/v/commands/response/07", .payload = "{}", .len = 2 };
+	static const struct mqtt_message message = {
+		.topic = "vehicles/v/commands/response/07", .payload = "{}", .len = 2
+	};
 
 	line.options.on_batch(feed, &line, &message, 1);
 }

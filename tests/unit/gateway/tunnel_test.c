@@ -484,7 +484,8 @@ START_TEST(keys_may_be_renewed)
 
 	say(fd, "GET /count HTTP/1.1\r\n\r\n");
 	for (int i = 0; i < 100; i++) {
-		ck_assert_int_eq(update_keys(fd, 8, i % 2 ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED), 8);
+		ck_assert_int_eq(
+			update_keys(fd, 8, i % 2 ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED), 8);
 		say(fd, "x");
 	}
 	wire_end(fd);
@@ -515,7 +516,8 @@ START_TEST(answers_to_key_updates_wait_for_their_reader)
 		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"); /* its socket's buffer is small */
 	ck_assert_int_eq(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
 	while (stuck < 20) {
-		bool went = SSL_do_handshake(wire_tls(fd)) == 1 && update_keys(fd, 4, SSL_KEY_UPDATE_REQUESTED) == 4 && wire_send(fd, "x", 1) == 1;
+		bool went = SSL_do_handshake(wire_tls(fd)) == 1 && update_keys(fd, 4, SSL_KEY_UPDATE_REQUESTED) == 4 &&
+			    wire_send(fd, "x", 1) == 1;
 		stuck = went ? 0 : stuck + 1;
 		if (!went)
 			uv_sleep(10);

@@ -409,7 +409,8 @@ static size_t allocated(void)
 /* Of large events a page has few, and as little is kept of what comes live: they are as large as a command with its result. */
 START_TEST(slow_app_keeps_no_more_of_large_events)
 {
-	ask("select event_add('CAR1', 'state.reported', json_build_object('x', repeat('x', 131072))) from generate_series(1, 100)");
+	ask("select event_add('CAR1', 'state.reported', json_build_object('x', repeat('x', 131072))) from "
+	    "generate_series(1, 100)");
 	static char large[131072] = "\"";
 	memset(large + 1, 'x', sizeof(large) - 3);
 	large[sizeof(large) - 2] = '"';

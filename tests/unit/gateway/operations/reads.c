@@ -129,18 +129,20 @@ END_TEST
 
 /* Pages. */
 
-/* Asks page by page, two items each, until there is no more; all of `member`, and how many pages. */
-static size_t read_pages(
-	const char *subject, const struct api_operation *operation, const char *fields, const char *member, char *out)
+/* Asks page by page until there is no more; all of `member`, and how many pages. */
+static size_t read_pages_of(const char *subject, const struct api_operation *operation, size_t limit,
+	const char *fields, const char *member, char *out)
 {
 	char cursor[512] = "null", params[1024];
 	size_t pages = 0;
 
 	out[0] = '\0';
 	do {
-		snprintf(params, sizeof(params), "{%s,\"limit\":2,\"cursor\":%s}", fields, cursor);
+		snprintf(params, sizeof(params), "{%s,\"limit\":%zu,\"cursor\":%s}", fields, limit, cursor);
 		ck_assert_str_eq(try_as(subject, operation, params), "ok");
-		ck_assert_uint_le(items(), 2);
+		ck_assert_uint_le(items(), limit);
+		ck_assert_msg(items() == 1 || strlen(call->body) < 1100000, "%s: %zu bytes", operation->name,
+			strlen(call->body));
 		strcat(strcat(out, pages ? " " : ""), each(member));
 		const char *next = at("next_cursor");
 		ck_assert_str_eq(next ? next : "", call->next_cursor);
@@ -148,6 +150,12 @@ static size_t read_pages(
 		ck_assert_uint_lt(++pages, 10);
 	} while (call->next_cursor[0]);
 	return pages;
+}
+
+static size_t read_pages(
+	const char *subject, const struct api_operation *operation, const char *fields, const char *member, char *out)
+{
+	return read_pages_of(subject, operation, 2, fields, member, out);
 }
 
 START_TEST(commands_newest_first_in_pages)
@@ -193,6 +201,65 @@ START_TEST(vehicles_grants_and_events_in_pages)
 	    "'viewer', 't' from generate_series(1, 3) n");
 	ck_assert_uint_eq(read_pages("admin", &API_GRANT_LIST, "\"vehicle_id\":\"CAR2\"", "role", all), 2);
 	ck_assert_str_eq(all, "viewer viewer viewer");
+}
+END_TEST
+
+#define BATCH "019a0000-0000-7000-8000-0000000000b1"
+
+/* Five of each, of 400 000 bytes. */
+static const char large_items[] =
+	"create temporary table large as select to_json(repeat('x', 400000)) as j, repeat('x', 400000) as t;"
+	"update commands set result = j from large; update vehicles set reported = jsonb_build_object('x', t), "
+	"fleet_id = 'F1' from large;"
+	"insert into vehicles (vehicle_id, fleet_id, reported) select 'CAR' || n, 'F1', jsonb_build_object('x', t) "
+	"from large, generate_series(4, 5) n;"
+	"insert into vehicle_heads (vehicle_id) values ('CAR4'), ('CAR5');"
+	"update vehicle_heads set seq = 0; delete from events; select event_add('CAR1', 'state.reported', j) from "
+	"large, generate_series(1, 5);"
+	"insert into notices (object_kind, object_id, name, payload, published_by)"
+	" select k, o, 'n' || n, t, 't' from large, generate_series(1, 5) n, (values ('vehicle', 'CAR1'), ('fleet', "
+	"'F1')) v(k, o);"
+	"delete from batches; insert into batches (id, fleet_id, name, params, ttl_seconds, timeout_seconds, wake, "
+	"redelivery, supersedes, catalog, issued_by, admin, needs, rate, total)"
+	" select uuid7_floor(now() - make_interval(mins => n)), 'F1', 'b' || n, j, 60, 60, false, 'never', '', '{}', "
+	"'max', false, 1, 1, 5 from large, generate_series(1, 5) n;"
+	"update batches set id = '" BATCH "' where name = 'b5';"
+	"insert into commands select (jsonb_populate_record(c, jsonb_build_object('vehicle_id', 'CAR' || n, "
+	"'issued_by', 'max'))).*"
+	" from commands c, generate_series(2, 5) n where c.name = 'c5';"
+	"insert into batch_targets (batch_id, vehicle_id, fed, command_id) select '" BATCH
+	"', vehicle_id, true, id from commands where name = 'c5';"
+	"drop table large";
+
+/* Of large items a page has fewer than were asked for, and goes on behind the last. */
+START_TEST(a_page_ends_at_a_mebibyte)
+{
+	static const struct {
+		const struct api_operation *operation;
+		const char *fields, *member, *all;
+	} rows[] = {
+		{ &API_COMMAND_LIST, "\"vehicle_id\":\"CAR1\"", "name", "c5 c4 c3 c2 doors.unlock" },
+		{ &API_EVENT_LIST, "\"vehicle_id\":\"CAR1\"", "seq", "1 2 3 4 5" },
+		{ &API_VEHICLE_LIST, "\"filter\":null", "vehicle_id", "CAR1 CAR2 CAR3 CAR4 CAR5" },
+		{ &API_NOTICE_LIST, "\"vehicle_id\":\"CAR1\"", "name", "n1 n2 n3 n4 n5" },
+		{ &API_FLEET_NOTICE_LIST, "\"fleet_id\":\"F1\"", "name", "n1 n2 n3 n4 n5" },
+		{ &API_BATCH_LIST, "\"fleet_id\":\"F1\"", "name", "b1 b2 b3 b4 b5" },
+		{ &API_BATCH_COMMANDS, "\"id\":\"" BATCH "\"", "vehicle_id", "CAR1 CAR2 CAR3 CAR4 CAR5" },
+	};
+	char all[4096];
+
+	ask(more_commands);
+	ask(large_items);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		size_t pages = read_pages_of("admin", rows[i].operation, 200, rows[i].fields, rows[i].member, all);
+		ck_assert_str_eq(all, rows[i].all);
+		ck_assert_msg(pages == 3, "%s: %zu pages", rows[i].operation->name, pages);
+	}
+	read_pages_of("admin", &API_SUBJECT_GET, 200, "\"subject\":\"olga\"", "kind", all);
+	ck_assert_str_eq(all, "grant command command command command");
+	ask("update commands set result = to_json(repeat('x', 2000000)) where name = 'c4'"); /* one is a page in any case */
+	read_pages_of("admin", &API_COMMAND_LIST, 200, "\"vehicle_id\":\"CAR1\"", "name", all);
+	ck_assert_str_eq(all, "c5 c4 c3 c2 doors.unlock");
 }
 END_TEST
 
@@ -301,6 +368,7 @@ void add_reads(Suite *suite)
 	tcase_add_test(tc, commands_newest_first_in_pages);
 	tcase_add_test(tc, a_full_last_page_has_no_next);
 	tcase_add_test(tc, vehicles_grants_and_events_in_pages);
+	tcase_add_test(tc, a_page_ends_at_a_mebibyte);
 	tcase_add_test(tc, events_after);
 	tcase_add_test(tc, impossible_queries);
 	tcase_add_test(tc, a_detail_is_text_wherever_it_was_cut);
