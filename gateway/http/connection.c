@@ -33,16 +33,18 @@ struct http_connection {
 	h2o_socket_t *socket; /* h2o's */
 	h2o_socket_t ear;     /* what came and h2o was not given yet */
 	struct loop_soon next;
-	bool in_request;      /* h2o was given a head, and is not done with it */
-	struct head head;     /* that one */
-	struct chunks chunks; /* of its body */
-	const char *refused;  /* why it is another's; NULL: it is the client's own */
+	struct loop_timer taking; /* the client may take so long for its answer */
+	bool in_request;	  /* h2o was given a head, and is not done with it */
+	struct head head;	  /* that one */
+	struct chunks chunks;	  /* of its body */
+	const char *refused;	  /* why it is another's; NULL: it is the client's own */
 	void (*on_closed)(const char *peer);
 	char peer[INET6_ADDRSTRLEN];
 };
 
 static void on_heard(h2o_socket_t *ear, const char *err);
 static void on_next(struct loop_soon *soon);
+static void on_not_taken(struct loop_timer *timer);
 static bool take_head(struct http_connection *c);
 static void hand_on(struct http_connection *c);
 static void hand_on_chunks(struct http_connection *c, size_t head_len);
@@ -63,6 +65,7 @@ void http_accept(struct http *http, int fd, const char *peer)
 	c->on_closed = http->options.on_closed;
 	snprintf(c->peer, sizeof(c->peer), "%s", peer);
 	loop_soon_init(&c->next, on_next);
+	loop_timer_init(http->loop, &c->taking, on_not_taken);
 	h2o_buffer_init(&c->ear.input, &h2o_socket_buffer_prototype);
 	c->ear._cb.read = on_heard;
 	uv_tcp_init(loop_uv(http->loop), &c->tcp);
@@ -196,6 +199,7 @@ static void on_request_over(void *passage)
 
 	c->in_request = false;
 	c->refused = NULL;
+	loop_timer_stop(&c->taking);
 	if (c->ear.input->size > 0)
 		loop_soon_call(c->http->loop, &c->next);
 }
@@ -245,10 +249,29 @@ void http_linger(h2o_req_t *req)
 	c->on_closed = NULL;
 }
 
+/* Below h2o, which then disposes of what is under way. */
+static void cut(const struct http_connection *c)
+{
+	shutdown(h2o_socket_get_fd(c->socket), SHUT_RDWR);
+}
+
 void http_close(struct http *http)
 {
 	list_for_each (node, &http->connections)
-		shutdown(h2o_socket_get_fd(container_of(node, struct http_connection, node)->socket), SHUT_RDWR);
+		cut(container_of(node, struct http_connection, node));
+}
+
+/* h2o keeps an answer until all of it is taken, and waits for ever. */
+void http_bound_answer(struct http *http, const h2o_req_t *req, size_t len)
+{
+	int64_t more_ms = (int64_t)(len / http->options.answer_rate) * 1000;
+
+	loop_timer_start(&connection_of(req)->taking, http->options.answer_ms + more_ms);
+}
+
+static void on_not_taken(struct loop_timer *timer)
+{
+	cut(container_of(timer, struct http_connection, taking));
 }
 
 static void on_socket_closing(void *data)
@@ -257,6 +280,7 @@ static void on_socket_closing(void *data)
 
 	list_remove(&c->node);
 	loop_soon_cancel(&c->next);
+	loop_timer_stop(&c->taking);
 	c->tcp.data = c->socket;
 }
 

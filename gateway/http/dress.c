@@ -58,14 +58,18 @@ static void guard(const struct http *http, h2o_req_t *req)
 /* An answer with a request id is ours. */
 static void on_answer(h2o_filter_t *filter, h2o_req_t *req, h2o_ostream_t **slot)
 {
-	guard(((struct dress *)(void *)filter)->http, req);
+	struct http *http = ((struct dress *)(void *)filter)->http;
+
+	guard(http, req);
 	if (h2o_find_header_by_str(&req->res.headers, H2O_STRLIT("x-request-id"), -1) < 0) {
-		struct http_request *r = http_request_new(((struct dress *)(void *)filter)->http, req);
+		struct http_request *r = http_request_new(http, req);
 		http_header(r, "x-request-id", r->request_id);
 		metric_add(METRIC_HTTP_REQUESTS, 1);
 		if (req->res.status >= 400)
 			dress_refusal(r, slot);
 	}
+	if (req->res.content_length != SIZE_MAX) /* streams look after themselves */
+		http_bound_answer(http, req, req->res.content_length);
 	h2o_setup_next_ostream(req, slot);
 }
 

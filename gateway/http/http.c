@@ -9,6 +9,8 @@
 
 #define READ_MAX (BODY_MAX + 1) /* h2o refuses a chunked body that reaches it, and a length that is past it */
 #define TIMEOUT_MS 10000
+#define ANSWER_MS 10000
+#define ANSWER_RATE 8192 /* what GPRS carries in a second */
 
 static void add_handler(struct http *http, h2o_pathconf_t *path, int (*on_req)(h2o_handler_t *, h2o_req_t *));
 
@@ -18,6 +20,10 @@ struct http *http_new(struct loop *loop, const struct http_options *options)
 
 	http->loop = loop;
 	http->options = *options;
+	if (!options->answer_ms)
+		http->options.answer_ms = ANSWER_MS;
+	if (!options->answer_rate)
+		http->options.answer_rate = ANSWER_RATE;
 	list_init(&http->streams);
 	list_init(&http->connections);
 	h2o_config_init(&http->config);

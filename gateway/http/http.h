@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "notifier/wake/http_sms.h"
 
@@ -33,6 +34,8 @@ struct http_console {
 struct http_options {
 	struct api *api;		     /* borrowed; NULL for the admin listener */
 	size_t max_queue;		     /* bytes that an event stream may be behind */
+	int64_t answer_ms;		     /* a client has so long to take its answer, 0: 10 s, … */
+	size_t answer_rate;		     /* … and a second more for each so many bytes of it; 0: 8 KiB */
 	const struct texts *cors_origins;    /* borrowed; NULL: none */
 	const struct texts *trusted_proxies; /* likewise: whose X-Forwarded-For counts */
 	bool secure;			     /* the node ends TLS: browsers are told to stay with it */

@@ -95,6 +95,8 @@ int http_on_any(h2o_handler_t *, h2o_req_t *);
 const char *http_why_refused(const h2o_req_t *);
 /* connection.c: h2o is about to close this request's connection; it is to be closed by linger.c instead. */
 void http_linger(h2o_req_t *);
+/* connection.c: an answer of so many bytes begins: a client that does not take it in time is cut off. */
+void http_bound_answer(struct http *, const h2o_req_t *, size_t len);
 /* linger.c: takes `fd`. `on_closed` as in http_options; `peer` is borrowed. */
 void linger_begin(struct loop *, int fd, const char *peer, void (*on_closed)(const char *peer));
 /* dress.c: every answer gets the security headers; what h2o answers by itself gets a request id, and what it refuses becomes

@@ -34,6 +34,7 @@
 #define FLOOD_EVENTS 4000
 #define FLOOD_BYTES 4000
 #define REPLAY_LAST 40
+#define HUGE_BYTES (32 * 1024 * 1024) /* more than any buffers on the way hold */
 
 static struct loop *loop;
 static struct config config; /* no limits */
@@ -47,8 +48,22 @@ static pthread_t server;
 
 /* The scripted operations: each answers with its own name and parameters. */
 
+static void answer_hugely(struct api_call *call)
+{
+	char *text = memory_new(HUGE_BYTES + 1);
+
+	memset(text, '1', HUGE_BYTES);
+	api_call_reply(call, text, HUGE_BYTES);
+}
+
 static void run_echo(struct api_call *call)
 {
+	const char *vehicle = json_text_at(call->params, "vehicle_id");
+
+	if (vehicle && strcmp(vehicle, "HUGE") == 0) {
+		answer_hugely(call);
+		return;
+	}
 	json_auto_t *echo = json_pack("{s:s, s:O}", "operation", call->operation->name, "params", call->params);
 	char *text = memory_need(json_dumps(echo, JSON_COMPACT | JSON_SORT_KEYS));
 
@@ -359,6 +374,8 @@ static void set_up_door(bool tls)
 	list_init(&api.waiting);
 	http = http_new(loop, &(struct http_options){ .api = &api,
 				      .max_queue = 65536,
+				      .answer_ms = 500,
+				      .answer_rate = HUGE_BYTES / 2,
 				      .cors_origins = &origins,
 				      .trusted_proxies = &trusted,
 				      .secure = tls,
@@ -1041,6 +1058,33 @@ START_TEST(ends_a_stream_with_its_token)
 }
 END_TEST
 
+/* Whoever reads it drop by drop is no other: what is not taken in time is not held for him. */
+START_TEST(cuts_an_answer_that_is_not_taken)
+{
+	static char piece[65536];
+	int fd = dial();
+
+	say(fd, "GET /v1/vehicles/HUGE HTTP/1.1\r\n" LAST);
+	for (int i = 0; i < 30; i++) {
+		ck_assert_int_gt(wire_recv(fd, piece, 64), 0);
+		uv_sleep(100);
+	}
+	size_t len = 0;
+	for (ssize_t n; (n = wire_recv(fd, piece, sizeof(piece))) > 0;)
+		len += (size_t)n;
+	ck_assert_uint_lt(len, HUGE_BYTES / 2);
+	wire_close(fd);
+	fd = dial();
+	say(fd, "GET /v1/vehicles/HUGE HTTP/1.1\r\n" LAST);
+	for (len = 0; len < HUGE_BYTES;) {
+		ssize_t n = wire_recv(fd, piece, sizeof(piece));
+		ck_assert_int_gt(n, 0);
+		len += (size_t)n;
+	}
+	wire_close(fd);
+}
+END_TEST
+
 START_TEST(cuts_a_stream_that_is_not_read)
 {
 	int fd = dial();
@@ -1229,6 +1273,7 @@ static void add_tests(Suite *suite, const char *name, void (*set_up)(void))
 	tcase_add_test(tests, believes_a_trusted_proxy);
 	tcase_add_test(tests, frames_event_streams);
 	tcase_add_test(tests, ends_a_stream_with_its_token);
+	tcase_add_test(tests, cuts_an_answer_that_is_not_taken);
 	tcase_add_test(tests, cuts_a_stream_that_is_not_read);
 	tcase_add_test(tests, gets_on_with_a_long_replay);
 	tcase_add_test(tests, lets_listed_origins_in);
