@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/mqtt/link.h"
 
+#define PAYLOAD_MAX (128 * 1024) /* contract §10 */
 #define REFUSALS "/presence/connect_failed/"
 #define UNTOLD_MAX 1000000000
 #define SECONDS_MAX 100000000000 /* a time below is in seconds, not milliseconds */
@@ -70,10 +71,16 @@ size_t lifecycle_filters(
 	return count;
 }
 
+/* NULL: it is none of JSON, or none that is read. */
+static json_t *read_body(const struct mqtt_message *m)
+{
+	return m->len <= PAYLOAD_MAX ? json_read(m->payload, m->len) : NULL;
+}
+
 size_t lifecycle_events_read(const struct lifecycle_source *source, const struct mqtt_message *m, int64_t now_ms,
 	struct lifecycle_event ret[LIFECYCLE_EVENTS_MAX], bool *ret_malformed)
 {
-	json_auto_t *body = json_read(m->payload, m->len);
+	json_auto_t *body = read_body(m);
 	size_t count = 0;
 
 	for (size_t i = 0; i < ROW_COUNT && count == 0; i++) {
@@ -219,7 +226,7 @@ bool lifecycle_refusal_read(
 	if (source->broker != LIFECYCLE_AWS || strncmp(m->topic, source->prefix, len) != 0 ||
 		strncmp(m->topic + len, REFUSALS, strlen(REFUSALS)) != 0)
 		return false;
-	json_auto_t *body = json_read(m->payload, m->len);
+	json_auto_t *body = read_body(m);
 	memset(ret, 0, sizeof(*ret));
 	if (!take_text(body, "clientId", ret->vehicle_id, sizeof(ret->vehicle_id)) ||
 		!topic_level_is_safe(ret->vehicle_id) ||

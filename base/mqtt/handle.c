@@ -104,7 +104,7 @@ static const char *set_will(
 	return rc == MOSQ_ERR_SUCCESS ? NULL : "the will cannot be used";
 }
 
-/* The session expiry is a property of CONNECT, and only the blocking connect takes such; it keeps them for the other.
+/* The session expiry and the packet size are properties of CONNECT, and only the blocking connect takes such; it keeps them for the other.
  * A missing host makes it return before it does anything else. */
 static const char *set_session(
 	struct mosquitto *handle, const struct mqtt_broker *broker, const struct mqtt_link_options *options)
@@ -115,6 +115,8 @@ static const char *set_session(
 	mosquitto_property *properties = NULL;
 	int rc = mosquitto_property_add_int32(
 		&properties, MQTT_PROP_SESSION_EXPIRY_INTERVAL, options->session_expiry_seconds);
+	memory_need(rc == MOSQ_ERR_SUCCESS ? properties : NULL);
+	rc = mosquitto_property_add_int32(&properties, MQTT_PROP_MAXIMUM_PACKET_SIZE, FEED_PACKET_MAX);
 	memory_need(rc == MOSQ_ERR_SUCCESS ? properties : NULL);
 	rc = mosquitto_connect_bind_v5(handle, NULL, 0, 0, NULL, properties);
 	assert(rc == MOSQ_ERR_INVAL);

@@ -29,8 +29,8 @@ struct mqtt_broker { /* where; borrowed for the life of the link */
 	const char *ca, *certificate, *key; /* files; NULL: the system's CAs, no client certificate */
 };
 
-/* Borrowed until the callback returns; on feed links until link_acknowledge(), link_reconnect() or link_close(). Of any
- * size that the broker lets through. */
+/* Borrowed until the callback returns; on feed links until link_acknowledge(), link_reconnect() or link_close(). Of a
+ * feed's, none makes a packet of more than a mebibyte. */
 struct mqtt_message {
 	const char *topic;
 	const char *payload; /* not NUL-terminated */

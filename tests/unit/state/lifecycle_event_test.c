@@ -173,6 +173,23 @@ START_TEST(the_gateway_is_no_vehicle)
 }
 END_TEST
 
+/* A vehicle may write its own; JSON takes many times its text in memory. */
+START_TEST(what_is_too_large_is_not_read)
+{
+	struct lifecycle_event e[LIFECYCLE_EVENTS_MAX];
+	static const char will[] = "{\"type\":\"will\",\"session\":\"b1\",\"version\":3}";
+	static char payload[128 * 1024 + 2];
+	bool malformed;
+
+	memset(payload, ' ', sizeof(payload) - 1);
+	memcpy(payload, will, sizeof(will) - 1);
+	ck_assert_uint_eq(read_message(&vehicles, "vehicles/V1/lifecycle", payload, e, &malformed), 0);
+	ck_assert(malformed);
+	payload[128 * 1024] = '\0';
+	ck_assert_uint_eq(read_message(&vehicles, "vehicles/V1/lifecycle", payload, e, &malformed), 1);
+}
+END_TEST
+
 START_TEST(filters_are_of_the_source)
 {
 	char filters[LIFECYCLE_FILTERS_MAX][LIFECYCLE_FILTER_SIZE];
@@ -236,6 +253,7 @@ int main(void)
 	tcase_add_loop_test(tc, what_is_not_exactly_one_is_none, 0, (int)(sizeof(wrong) / sizeof(wrong[0])));
 	tcase_add_test(tc, a_long_reason_is_cut_between_characters);
 	tcase_add_test(tc, the_gateway_is_no_vehicle);
+	tcase_add_test(tc, what_is_too_large_is_not_read);
 	tcase_add_test(tc, filters_are_of_the_source);
 	tcase_add_test(tc, a_refused_connect_says_who_and_from_where);
 	suite_add_tcase(suite, tc);

@@ -318,19 +318,23 @@ END_TEST
 
 START_TEST(test_large_payload)
 {
-	size_t len = 3 << 20;
-	char *payload = calloc(len, 1);
+	size_t len = 1000000, too_large = 1 << 20;
+	char *payload = calloc(too_large, 1);
 	feed.acknowledge = true;
 	start_sender();
 	start_feed("numbers", FEED);
 	payload[0] = '8';
 	struct mqtt_publish large = { .topic = "numbers", .payload = payload, .len = len, .qos = 1 };
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < 15; i++) {
+		large.len = i == 7 ? too_large : len;
 		ck_assert_int_gt(link_publish(sender.link, &large), 0);
-	run_until(feed.heard == 5);
-	ck_assert_int_eq(feed.numbers[4], 8);
+	}
+	run_until(feed.heard == 14);
+	ck_assert_int_eq(feed.numbers[13], 8);
 	ck_assert_uint_eq(feed.last_len, len);
 	free(payload);
+	publish_numbers(0, 1);
+	run_until(feed.heard == 15);
 	peer_close(&feed);
 	peer_close(&sender);
 }
