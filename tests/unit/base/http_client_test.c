@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -209,6 +210,35 @@ START_TEST(stays_outside_where_it_is_told_to)
 }
 END_TEST
 
+static clock_t cost_of_calls(int count, const char *where)
+{
+	clock_t begun = clock();
+
+	for (int i = 0; i < count; i++) {
+		done = 0;
+		call = (struct http_call){
+			.method = "GET", .url = where, .timeout_ms = 50, .answer_max = 64, .on_done = on_done
+		};
+		http_client_call(client, &call);
+		pump_until(is_done);
+		ck_assert_int_eq(got.end, HTTP_NOT_SENT);
+	}
+	return clock() - begun;
+}
+
+/* The system's authorities are some hundred certificates; they were read for each connection. The peer never answers the handshake,
+ * before which they were. */
+START_TEST(reads_the_systems_authorities_once)
+{
+	char where[64];
+
+	unsetenv("SSL_CERT_FILE");
+	snprintf(where, sizeof(where), "https://127.0.0.1:%d/", peer.port);
+	clock_t first = cost_of_calls(1, where);
+	ck_assert_int_lt(cost_of_calls(20, where), 5 * first);
+}
+END_TEST
+
 START_TEST(keeps_a_connection_for_what_may_be_repeated)
 {
 	peer.says = "HTTP/1.1 204 No Content\r\n\r\n";
@@ -408,6 +438,7 @@ int main(void)
 	tcase_add_test(tc, says_nothing_of_what_the_answer_did_not_say);
 	tcase_add_test(tc, tells_when_to_come_again);
 	tcase_add_test(tc, stays_outside_where_it_is_told_to);
+	tcase_add_test(tc, reads_the_systems_authorities_once);
 	tcase_add_test(tc, keeps_a_connection_for_what_may_be_repeated);
 	tcase_add_test(tc, urls_of_strangers);
 	tcase_add_test(tc, get_has_no_body);
