@@ -1,13 +1,15 @@
-/* suspicion.c - a small table of who is counted, searched from end to end: what comes here is rare, or should be. */
+/* suspicion.c - a table of who is counted, in sets by their keys' hash: each accepted command comes here, and looks at one set alone. */
 #include "gateway/access/suspicion.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/memory.h"
 
-#define COUNTED_MAX 512
+#define SETS 256
+#define SET_SIZE 16
 #define KEY_SIZE 260
 
 struct counted {
@@ -18,16 +20,39 @@ struct counted {
 	struct suspicion_trail *trail; /* NULL: it never had one */
 };
 
-static struct counted table[COUNTED_MAX];
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct set {
+	pthread_mutex_t lock;
+	struct counted all[SET_SIZE];
+} sets[SETS];
+static uint64_t seed; /* nobody can choose keys to fill another's set */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void make_sets(void)
+{
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		seed = (uint64_t)(uintptr_t)&seed;
+	for (size_t i = 0; i < SETS; i++)
+		pthread_mutex_init(&sets[i].lock, NULL);
+}
+
+/* FNV-1a, begun with the seed. */
+static struct set *set_of(enum suspicion what, const char *key)
+{
+	uint64_t hash = seed ^ what;
+
+	for (; *key; key++)
+		hash = (hash ^ (unsigned char)*key) * 0x100000001b3u;
+	hash = (hash ^ (hash >> 32)) * 0x9e3779b97f4a7c15u; /* its upper bits know of all */
+	return &sets[(hash >> 48) % SETS];
+}
 
 /* The key's own place, or one for it: free, over, or else the least counted. */
-static struct counted *place_of(enum suspicion what, const char *key, int64_t now_ms)
+static struct counted *place_of(struct set *set, enum suspicion what, const char *key, int64_t now_ms)
 {
-	struct counted *best = &table[0];
+	struct counted *best = &set->all[0];
 
-	for (size_t i = 0; i < COUNTED_MAX; i++) {
-		struct counted *c = &table[i];
+	for (size_t i = 0; i < SET_SIZE; i++) {
+		struct counted *c = &set->all[i];
 		if (c->count > 0 && c->ends_ms <= now_ms)
 			c->count = 0;
 		if (c->count > 0 && c->what == what && strcmp(c->key, key) == 0)
@@ -74,8 +99,10 @@ bool suspicion_note_vehicle(enum suspicion what, const char *key, const char *ve
 {
 	if (limit == 0 || strlen(key) >= KEY_SIZE)
 		return false;
-	pthread_mutex_lock(&lock);
-	struct counted *c = place_of(what, key, now_ms);
+	pthread_once(&once, make_sets);
+	struct set *set = set_of(what, key);
+	pthread_mutex_lock(&set->lock);
+	struct counted *c = place_of(set, what, key, now_ms);
 	if (c->count == 0) {
 		c->what = what;
 		c->ends_ms = now_ms + window_ms;
@@ -88,6 +115,6 @@ bool suspicion_note_vehicle(enum suspicion what, const char *key, const char *ve
 	bool full = c->count < limit && ++c->count == limit;
 	if (full && trail)
 		tell(c, trail);
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&set->lock);
 	return full;
 }

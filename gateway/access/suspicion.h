@@ -1,5 +1,5 @@
 /* suspicion.h - counts what a single one does too often, for the whole process: once in a window the count is full, and an alert
- * is due. A table of fixed size under a mutex; who is counted least makes room. */
+ * is due. A table of fixed size; who is counted least of his set makes room. */
 #ifndef KEYFOB_GATEWAY_ACCESS_SUSPICION_H
 #define KEYFOB_GATEWAY_ACCESS_SUSPICION_H
 

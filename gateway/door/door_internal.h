@@ -17,8 +17,8 @@ enum belonging { BELONGS_TO_NOBODY_YET, BELONGS_TO_HTTP, BELONGS_TO_WEBSOCKET };
 void visitor_begin(struct door *, int fd, const char *peer);
 /* Closes it unheard. */
 void visitor_refuse(struct list *node);
-/* Who is to read what begins like this. */
-enum belonging visitor_belongs(const struct door *, const char *head, size_t len);
+/* Who is to read what begins like this; it was nobody's yet when it had `seen` bytes. */
+enum belonging visitor_belongs(const struct door *, const char *head, size_t len, size_t seen);
 /* NULL: nobody here. */
 door_room *visitor_room(const struct door *, enum belonging);
 

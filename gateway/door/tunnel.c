@@ -269,7 +269,7 @@ static void hear(struct tunnel *t)
 		}
 		t->updates = 0;
 		text_add_bytes(&t->up, t->all->scratch, (size_t)len);
-		belonging = visitor_belongs(t->door, t->up.data, t->up.len);
+		belonging = visitor_belongs(t->door, t->up.data, t->up.len, t->up.len - (size_t)len);
 	}
 	open_up(t, belonging);
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
@@ -64,16 +65,17 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 		refuse(v);
 		return;
 	}
-	v->seen = (size_t)len;
-	look(v, head, v->seen);
+	look(v, head, (size_t)len);
 }
 
-enum belonging visitor_belongs(const struct door *door, const char *head, size_t len)
+enum belonging visitor_belongs(const struct door *door, const char *head, size_t len, size_t seen)
 {
-	if (head_asks_websocket(head, len))
+	bool may_be_whole = memchr(head + seen, '\n', len - seen) != NULL;
+
+	if (may_be_whole && head_asks_websocket(head, len))
 		return BELONGS_TO_WEBSOCKET;
 	if (!door->options.on_websocket || !head_may_ask_websocket(head, len) || len >= HEAD_MAX ||
-		head_is_whole(head, len))
+		(may_be_whole && head_is_whole(head, len)))
 		return BELONGS_TO_HTTP;
 	return BELONGS_TO_NOBODY_YET;
 }
@@ -89,8 +91,10 @@ door_room *visitor_room(const struct door *door, enum belonging belonging)
  * level-triggered poll of a socket that is merely peeked would spin. */
 static void look(struct visitor *v, const char *head, size_t len)
 {
-	enum belonging belonging = visitor_belongs(v->door, head, len);
+	enum belonging belonging = visitor_belongs(v->door, head, len, v->seen);
 	int more = (int)len + 1;
+
+	v->seen = len;
 
 	if (belonging == BELONGS_TO_NOBODY_YET)
 		setsockopt(v->fd, SOL_SOCKET, SO_RCVLOWAT, &more, sizeof(more));

@@ -32,6 +32,7 @@ struct http_connection {
 	struct http *http;
 	h2o_socket_t *socket; /* h2o's */
 	h2o_socket_t ear;     /* what came and h2o was not given yet */
+	size_t checked;	      /* of a head in it that is not whole */
 	struct loop_soon next;
 	struct loop_timer taking; /* the client may take so long for its answer */
 	bool in_request;	  /* h2o was given a head, and is not done with it */
@@ -108,11 +109,26 @@ static void replace(h2o_buffer_t **input, const char *text)
 	(*input)->size += len;
 }
 
+/* Whether a head of which the first `from` bytes are fine, and not all, can have become whole or wrong with the rest: else one that comes
+ * byte by byte would be read as often as it has bytes. */
+static bool has_news(const char *head, size_t size, size_t from)
+{
+	for (size_t i = from > 0 ? from - 1 : 0; i < size; i++) {
+		if ((unsigned char)head[i] < 0x20 || head[i] == 0x7f)
+			return true;
+	}
+	return from == 0 || size >= HEAD_MAX;
+}
+
 /* False: the next head is not whole yet. */
 static bool take_head(struct http_connection *c)
 {
 	h2o_buffer_t **input = &c->ear.input;
-	size_t size = (*input)->size;
+	size_t size = (*input)->size, checked = c->checked;
+
+	c->checked = size;
+	if (!has_news((*input)->bytes, size, checked))
+		return false;
 	const char *wrong = head_check((*input)->bytes, size < HEAD_MAX ? size : HEAD_MAX, &c->head);
 
 	if (!wrong && c->head.len == 0 && size >= HEAD_MAX)
@@ -128,6 +144,7 @@ static bool take_head(struct http_connection *c)
 		(*input)->size -= fewer;
 		c->head.len -= fewer;
 	}
+	c->checked = 0;
 	c->in_request = true;
 	c->chunks = (struct chunks){ 0 };
 	if (c->head.is_chunked)

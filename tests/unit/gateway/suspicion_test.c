@@ -52,6 +52,20 @@ START_TEST(a_crowd_hides_nobody)
 }
 END_TEST
 
+/* Nor do those who are counted as often. */
+START_TEST(hundreds_are_counted_at_once)
+{
+	char key[32];
+
+	for (int round = 1; round <= 3; round++) {
+		for (int i = 0; i < 512; i++) {
+			snprintf(key, sizeof(key), "many-%d", i);
+			ck_assert_int_eq(full(SUSPICION_RATE, key, 3, 1, 15000), round == 3);
+		}
+	}
+}
+END_TEST
+
 /* Each vehicle once, of this window alone; the oldest make room. */
 START_TEST(what_was_tried_is_remembered)
 {
@@ -86,6 +100,7 @@ int main(void)
 	tcase_add_test(tc, it_is_full_once_in_a_window);
 	tcase_add_test(tc, everybody_is_counted_alone);
 	tcase_add_test(tc, a_crowd_hides_nobody);
+	tcase_add_test(tc, hundreds_are_counted_at_once);
 	tcase_add_test(tc, what_was_tried_is_remembered);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
