@@ -30,8 +30,8 @@ struct witness {
 	struct witness_listener listener;
 	const char *url; /* borrowed */
 	char pid[16], begun[64];
-	struct connector *connector; /* NULL, or at work while `is_asking` and there is no `conn` */
-	bool is_asking;
+	struct connector *connector;	       /* NULL, or at work while `is_asking` and there is no `conn` */
+	bool is_asking, is_answered, is_alive; /* the last two as far as the answer has come */
 	PGconn *conn;
 	uv_poll_t *poll;
 	struct loop_timer patience;
@@ -41,6 +41,7 @@ static void on_connected(void *owner, PGconn *conn);
 static void on_failed(void *owner);
 static void on_socket(uv_poll_t *poll, int status, int events);
 static void read_answer(struct witness *w);
+static void conclude(struct witness *w);
 static void on_impatient(struct loop_timer *timer);
 static void finish(struct witness *w, void (*tell)(void *owner));
 static void rest(struct witness *w);
@@ -59,6 +60,7 @@ void witness_ask(struct witness *w, int pid, const char *begun)
 {
 	assert(!w->is_asking);
 	w->is_asking = true;
+	w->is_answered = w->is_alive = false;
 	snprintf(w->pid, sizeof w->pid, "%d", pid);
 	snprintf(w->begun, sizeof w->begun, "%s", begun);
 	if (!w->connector)
@@ -98,20 +100,29 @@ static void on_socket(uv_poll_t *poll, int status, int events)
 	(void)status, (void)events; /* libpq finds out for itself */
 	if (!PQconsumeInput(w->conn))
 		finish(w, w->listener.on_nobody);
-	else if (!PQisBusy(w->conn))
+	else
 		read_answer(w);
 }
 
+/* As far as it has come: behind it the server says that it is ready for the next question, perhaps later, and PQgetResult() would wait. */
 static void read_answer(struct witness *w)
 {
-	PGresult *result = PQgetResult(w->conn), *more;
-	bool is_answer = PQresultStatus(result) == PGRES_TUPLES_OK;
-	bool is_alive = is_answer && PQgetvalue(result, 0, 0)[0] == 't';
-	PQclear(result);
-	while ((more = PQgetResult(w->conn)))
-		PQclear(more);
-	if (!is_answer || is_alive) {
-		finish(w, is_alive ? w->listener.on_alive : w->listener.on_nobody);
+	while (!PQisBusy(w->conn)) {
+		PGresult *result = PQgetResult(w->conn);
+		if (!result) {
+			conclude(w);
+			return;
+		}
+		w->is_answered = PQresultStatus(result) == PGRES_TUPLES_OK;
+		w->is_alive = w->is_answered && PQgetvalue(result, 0, 0)[0] == 't';
+		PQclear(result);
+	}
+}
+
+static void conclude(struct witness *w)
+{
+	if (!w->is_answered || w->is_alive) {
+		finish(w, w->is_alive ? w->listener.on_alive : w->listener.on_nobody);
 		return;
 	}
 	PGconn *conn = w->conn;
