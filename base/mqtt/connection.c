@@ -203,15 +203,45 @@ void connection_subscribe(struct connection *c, const char *const *filters, size
 		write_out(c);
 }
 
+static void unwritten_add(struct unwritten *u, size_t len)
+{
+	if (!u->lens)
+		u->lens = memory_new(OUTSTANDING_MAX * sizeof *u->lens);
+	u->lens[(u->first + u->count++) % OUTSTANDING_MAX] = (uint32_t)len;
+	u->bytes += len;
+}
+
+static void unwritten_drop_first(struct unwritten *u)
+{
+	if (u->count == 0)
+		return;
+	u->bytes -= u->lens[u->first];
+	u->first = (u->first + 1) % OUTSTANDING_MAX;
+	u->count--;
+}
+
+static void unwritten_drop_last(struct unwritten *u)
+{
+	if (u->count > 0)
+		u->bytes -= u->lens[(u->first + --u->count) % OUTSTANDING_MAX];
+}
+
+static bool may_publish(const struct connection *c, const struct mqtt_publish *p)
+{
+	return c->awaited.count + c->unwritten.count < OUTSTANDING_MAX &&
+	       (p->qos > 0 || c->unwritten.bytes + p->len <= UNWRITTEN_MAX);
+}
+
 /* The PUBACK of a QoS 1 message cannot come before the next read; that a QoS 0 message is written is told at once. */
 int connection_publish(struct connection *c, const struct mqtt_publish *p)
 {
 	int mid = -1;
-	if (c->is_lost || c->awaited.count + c->unwritten >= OUTSTANDING_MAX)
+	if (c->is_lost || !may_publish(c, p))
 		return -1;
 	struct mqtt_publish what = *p;
 	what.retain = p->retain && c->retains; /* else it would end the connection (MQTT 5 §3.2.2.3.5) */
-	c->unwritten += p->qos == 0;
+	if (p->qos == 0)
+		unwritten_add(&c->unwritten, p->len);
 	int rc = publish_send(c->handle, &what, &mid);
 	if (is_loss(rc))
 		heed(c, rc);
@@ -220,7 +250,8 @@ int connection_publish(struct connection *c, const struct mqtt_publish *p)
 			mids_add(&c->awaited, (uint16_t)mid);
 		return mid;
 	}
-	c->unwritten -= p->qos == 0 && c->unwritten > 0;
+	if (p->qos == 0)
+		unwritten_drop_last(&c->unwritten);
 	log_warn("mqtt", "a message was not published", LOG_TEXT("topic", p->topic),
 		LOG_TEXT("why", mosquitto_strerror(rc)));
 	return -1;
@@ -304,7 +335,7 @@ static void on_puback(
 	struct connection *c = connection;
 	(void)handle, (void)properties;
 	if (!mids_remove(&c->awaited, (uint16_t)mid)) {
-		c->unwritten -= c->unwritten > 0;
+		unwritten_drop_first(&c->unwritten);
 		return;
 	}
 	struct news *n = note(c);
@@ -377,7 +408,7 @@ void connection_drop(struct connection *c)
 	c->is_accepted = c->is_held = c->has_more = c->is_lost = false;
 	c->detail[0] = '\0';
 	c->subscribes = 0;
-	c->unwritten = 0;
+	c->unwritten.count = c->unwritten.bytes = 0;
 	c->awaited = (struct mids){ 0 };
 	connection_forget_news(c);
 }
@@ -387,5 +418,7 @@ void connection_free(struct connection *c)
 	connection_drop(c);
 	harvest_free(&c->news.batch);
 	free(c->news.pubacks);
+	free(c->unwritten.lens);
+	c->unwritten = (struct unwritten){ 0 };
 	c->news = (struct news){ 0 };
 }

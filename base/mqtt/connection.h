@@ -22,7 +22,8 @@ struct mosquitto;
 struct mqtt_publish;
 struct watch;
 
-#define OUTSTANDING_MAX 16384 /* publishes not yet written or acknowledged; the next is refused */
+#define OUTSTANDING_MAX 16384	 /* publishes not yet written or acknowledged; the next is refused */
+#define UNWRITTEN_MAX (16 << 20) /* bytes of QoS 0 that wait for the socket; what would be more is refused, too */
 
 struct puback {
 	int mid, reason;
@@ -57,7 +58,10 @@ struct connection {
 	bool retains;		  /* likewise: the broker keeps retained messages */
 	unsigned subscribes;	  /* without their SUBACK */
 	struct mids awaited;	  /* QoS 1, without their PUBACK */
-	size_t unwritten;	  /* QoS 0, not yet in the socket */
+	struct unwritten {	  /* QoS 0, not yet in the socket, … */
+		size_t first, count, bytes;
+		uint32_t *lens; /* … a ring of OUTSTANDING_MAX payloads, in order; NULL: there was none yet */
+	} unwritten;
 	struct news news;
 };
 

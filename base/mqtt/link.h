@@ -105,8 +105,8 @@ size_t link_unacknowledged(const struct mqtt_link *); /* QoS 1 publishes whose P
 void link_may_connect(struct mqtt_link *, bool yes); /* no: it waits and asks again */
 /* From on_up on; does nothing when the link is down. */
 void link_subscribe(struct mqtt_link *, const char *const *filters, size_t count, int qos);
-/* The message id (for on_puback), or -1 when the link is down, 16 384 publishes are outstanding, or this cannot be a
- * message (its topic, its size): then nothing was and nothing will be sent. */
+/* The message id (for on_puback), or -1 when the link is down, 16 384 publishes are outstanding, 16 MiB of QoS 0 wait to be written, or this
+ * cannot be a message (its topic, its size): then nothing was and nothing will be sent. */
 int link_publish(struct mqtt_link *, const struct mqtt_publish *);
 void link_acknowledge(struct mqtt_link *); /* feed links: the batch is committed */
 /* Drops the connection and connects again: what was read and not acknowledged comes again. The batch is gone, and

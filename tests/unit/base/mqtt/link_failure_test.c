@@ -265,6 +265,33 @@ static size_t publish_in_vain(void)
 	return sent;
 }
 
+/* What one worker tells another of a transaction may have megabytes, and the hole that it leaves is filled from the table. */
+START_TEST(test_a_slow_line_holds_so_much)
+{
+	static char payload[1 << 20], bytes[1 << 16];
+	struct mqtt_publish told = { .topic = "t", .payload = payload, .len = sizeof payload };
+	size_t sent = 0, arrived = 0;
+	int fd = listen_here();
+	peer_start(&sender, "sender", SEND);
+	int peer = accept_caller(fd);
+	while (sent < 100 && link_publish(sender.link, &told) > 0)
+		sent++;
+	ck_assert_uint_ge(sent, 16);
+	ck_assert_uint_lt(sent, 16 + 16); /* and what the kernel took */
+	while (arrived < sent * sizeof payload) {
+		ssize_t n = recv(peer, bytes, sizeof bytes, MSG_DONTWAIT);
+		arrived += n > 0 ? (size_t)n : 0;
+		uv_run(loop_uv(loop), UV_RUN_NOWAIT);
+	}
+	ck_assert_int_gt(link_publish(sender.link, &told), 0);
+	sender.closes_in = 'd';
+	link_reconnect(sender.link);
+	run_until(sender.closed);
+	close(peer);
+	close(fd);
+}
+END_TEST
+
 START_TEST(test_what_a_dead_line_holds)
 {
 	size_t arrived;
@@ -469,6 +496,7 @@ int main(void)
 	tcase_add_test(failures, test_no_such_name);
 	tcase_add_test(failures, test_silent_broker);
 	tcase_add_loop_test(failures, test_wrong_broker, 0, 2 * (sizeof wrong / sizeof *wrong));
+	tcase_add_test(failures, test_a_slow_line_holds_so_much);
 	tcase_add_test(failures, test_what_a_dead_line_holds);
 	tcase_add_test(failures, test_nothing_is_confirmed);
 	tcase_add_test(failures, test_goodbye_ends_in_order);
