@@ -34,17 +34,25 @@ struct hub_channel *channel_get(struct hub *hub, const char *vehicle_id)
 	ch->hub = hub;
 	snprintf(ch->vehicle_id, sizeof(ch->vehicle_id), "%s", vehicle_id);
 	ch->seq = -1;
-	ch->stale = true;
 	list_init(&ch->subscribers);
 	list_init(&ch->watches);
+	list_init(&ch->stale_node);
+	channel_set_stale(ch, true);
 	HASH_ADD_STR(hub->channels, vehicle_id, ch);
 	return ch;
 }
 
 void channel_free(struct hub_channel *ch)
 {
+	struct hub *hub = ch->hub;
+
 	channel_set_fleet(ch, NULL);
-	HASH_DEL(ch->hub->channels, ch);
+	if (hub->visited == ch)
+		hub->visited = ch->hh.next;
+	if (hub->reconciled == ch)
+		hub->reconciled = ch->hh.next;
+	list_remove(&ch->stale_node);
+	HASH_DEL(hub->channels, ch);
 	free(ch);
 }
 
@@ -70,7 +78,7 @@ void channel_adopt(struct hub *hub, const char *vehicle_id, const char *fleet_id
 
 	if (!ch) {
 		ch = channel_get(hub, vehicle_id);
-		ch->stale = false;
+		channel_set_stale(ch, false);
 		ch->seq = ch->seen = seq;
 		channel_set_fleet(ch, fleet_id);
 	} else if (ch->seq >= 0) {
@@ -113,11 +121,21 @@ static void on_joined(struct db_unit *unit, void *context, const struct fault *f
 
 /* Interest. */
 
+void channel_set_stale(struct hub_channel *ch, bool yes)
+{
+	if (ch->stale == yes)
+		return;
+	ch->stale = yes;
+	list_remove(&ch->stale_node);
+	if (yes)
+		list_append(&ch->hub->stale, &ch->stale_node);
+}
+
 void channel_want(struct hub_channel *ch)
 {
 	ch->idle_since_ms = 0;
 	if (!ch->registered)
-		ch->stale = true;
+		channel_set_stale(ch, true);
 	channel_register(ch);
 }
 
@@ -156,7 +174,7 @@ static void on_interest(struct batch_item *item, const struct fault *fault)
 
 void channel_on_registered(struct hub_channel *ch, int64_t head_seq, const char *fleet_id)
 {
-	ch->stale = false;
+	channel_set_stale(ch, false);
 	ch->registered = true;
 	channel_set_fleet(ch, fleet_id);
 	if (ch->seq < 0 && !ch->filling)

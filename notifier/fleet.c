@@ -14,12 +14,14 @@
 #include "sql/statements.h"
 
 #define IDLE_MS 5000
-#define REST_MS 60000 /* between two readings of the heads that nothing calls for */
+#define REST_MS 60000  /* between two readings of the heads that nothing calls for */
+#define HEADS_MAX 5000 /* read at once: the connection is others', too */
 
 enum { NOW, HEADS }; /* the statements of a reading of the heads */
 
 static void on_registered(struct db_unit *unit, void *context, const struct fault *fault);
 static void read_heads(struct hub_fleet *f);
+static void read_page(struct hub_fleet *f);
 static void on_heads(struct db_unit *unit, void *context, const struct fault *fault);
 static void on_compared(struct db_unit *unit, void *context, const struct fault *fault);
 static void on_dropped(struct db_unit *unit, void *context, const struct fault *fault);
@@ -121,23 +123,31 @@ static void on_registered(struct db_unit *unit, void *context, const struct faul
 
 static void read_heads(struct hub_fleet *f)
 {
+	f->last[0] = '\0';
+	f->read_ms = loop_monotonic_ms(f->hub->loop);
+	read_page(f);
+}
+
+static void read_page(struct hub_fleet *f)
+{
 	struct hub *hub = f->hub;
 	struct db_unit *unit = db_unit_new(hub->options.reader, on_heads, f);
 
 	f->registering = true;
-	f->read_ms = loop_monotonic_ms(hub->loop);
 	db_unit_add(unit, &SQL_fleet_now);
 	db_param_text(unit, f->until[0] ? f->until : NULL);
 	db_unit_add(unit, &SQL_fleet_heads);
 	db_param_text(unit, f->fleet_id);
+	db_param_text(unit, f->last);
+	db_param_int(unit, HEADS_MAX);
 	hub->units++;
 	db_unit_submit(unit);
 }
 
 /* Beginners have read their grant, and read it once more: the first time may be long ago. */
-static void become_live(struct hub_fleet *f, const char *moment)
+static void become_live(struct hub_fleet *f)
 {
-	snprintf(f->until, sizeof(f->until), "%s", moment);
+	memcpy(f->until, f->moment, sizeof(f->until));
 	f->live = f->followed = true;
 	list_for_each_safe (node, &f->subscribers) {
 		struct hub_subscriber *s = container_of(node, struct hub_subscriber, node);
@@ -163,20 +173,34 @@ static void pause_reading(struct hub_fleet *f)
 	f->rest_ms = 1000 * took_ms > REST_MS ? 1000 * took_ms : REST_MS;
 }
 
+/* What its first page says of time holds for all that follow, which are read later. */
 static void on_heads(struct db_unit *unit, void *context, const struct fault *fault)
 {
 	struct hub_fleet *f = context;
+	size_t rows = fault ? 0 : db_rows(unit, HEADS);
 
 	f->hub->units--;
 	f->registering = false;
-	if (fault)
-		return; /* the tidying tries again */
-	for (size_t row = 0; row < db_rows(unit, HEADS); row++)
-		take_head(f, db_text(unit, HEADS, row, 0), db_text(unit, HEADS, row, 2), db_int(unit, HEADS, row, 1));
+	if (fault || !loop_timer_is_started(&f->hub->tidy))
+		return; /* the tidying tries again; or the worker ends */
+	if (!f->last[0]) {
+		snprintf(f->moment, sizeof(f->moment), "%s", db_text(unit, NOW, 0, 0));
+		f->over = db_bool(unit, NOW, 0, 1);
+	}
+	for (size_t row = 0; row < rows; row++) {
+		if (db_text(unit, HEADS, row, 1))
+			take_head(f, db_text(unit, HEADS, row, 0), db_text(unit, HEADS, row, 2),
+				db_int(unit, HEADS, row, 1));
+	}
+	if (rows == HEADS_MAX) {
+		snprintf(f->last, sizeof(f->last), "%s", db_text(unit, HEADS, rows - 1, 0));
+		read_page(f);
+		return;
+	}
 	pause_reading(f);
 	if (!f->live)
-		become_live(f, db_text(unit, NOW, 0, 0));
-	else if (db_bool(unit, NOW, 0, 1))
+		become_live(f);
+	else if (f->over)
 		f->until[0] = '\0';
 }
 

@@ -14,6 +14,8 @@
 #define TIDY_MS 500
 #define IDLE_MS 5000
 #define RECONCILE_MAX 512 /* channels in one look; at this pace all of a busy worker's are seen in seconds */
+#define VISIT_MIN 1024	  /* channels that a tick looks at, or … */
+#define VISIT_PART 16	  /* … this part of all: a round takes eight seconds, however many there are */
 
 static void on_tidy(struct loop_timer *timer);
 static void drop_idle(struct hub *hub);
@@ -27,6 +29,7 @@ struct hub *hub_new(struct loop *loop, const struct hub_options *options)
 	hub->loop = loop;
 	hub->options = *options;
 	list_init(&hub->doubtful);
+	list_init(&hub->stale);
 	hub_stages_init(hub);
 	loop_timer_init(loop, &hub->tidy, on_tidy);
 	return hub;
@@ -104,7 +107,7 @@ void hub_resync(struct hub *hub)
 	HASH_ITER (hh, hub->channels, ch, next) {
 		if (!ch->registered && !channel_is_used(ch))
 			continue; /* it lives by its fleet */
-		ch->stale = true;
+		channel_set_stale(ch, true);
 		channel_register(ch);
 	}
 	fleet_resync(hub);
@@ -115,9 +118,9 @@ void hub_resync(struct hub *hub)
 static void on_tidy(struct loop_timer *timer)
 {
 	struct hub *hub = container_of(timer, struct hub, tidy);
-	struct hub_channel *ch, *next;
 
-	HASH_ITER (hh, hub->channels, ch, next) {
+	list_for_each_safe (node, &hub->stale) {
+		struct hub_channel *ch = container_of(node, struct hub_channel, stale_node);
 		channel_register(ch);
 		if (ch->stale && !ch->registering)
 			channel_end_beginners(ch, &FAULT_STORAGE_UNAVAILABLE);
@@ -146,14 +149,17 @@ static bool is_droppable(struct hub_channel *ch)
 static void drop_idle(struct hub *hub)
 {
 	struct db_array vehicles = { 0 };
-	struct hub_channel *ch, *next;
+	struct hub_channel *ch = hub->visited ? hub->visited : hub->channels, *next;
+	size_t left = HASH_COUNT(hub->channels) / VISIT_PART;
 
-	HASH_ITER (hh, hub->channels, ch, next) {
+	for (left = left > VISIT_MIN ? left : VISIT_MIN; ch && left > 0; left--, ch = next) {
+		next = ch->hh.next;
 		if (!is_droppable(ch))
 			continue;
 		db_array_text(&vehicles, ch->vehicle_id);
 		channel_free(ch);
 	}
+	hub->visited = ch;
 	if (vehicles.count == 0)
 		return;
 	struct db_unit *unit = db_unit_new(hub->options.writer, on_dropped, hub);
@@ -177,19 +183,13 @@ static void on_dropped(struct db_unit *unit, void *context, const struct fault *
 static void reconcile(struct hub *hub)
 {
 	struct db_array vehicles = { 0 };
-	struct hub_channel *ch, *next;
-	size_t seen = 0;
+	struct hub_channel *ch = hub->reconciled ? hub->reconciled : hub->channels;
 
 	if (hub->reconciling)
 		return;
-	HASH_ITER (hh, hub->channels, ch, next) {
-		if (seen++ < hub->reconciled)
-			continue;
-		if (vehicles.count == RECONCILE_MAX)
-			break;
+	for (; ch && vehicles.count < RECONCILE_MAX; ch = ch->hh.next)
 		db_array_text(&vehicles, ch->vehicle_id);
-	}
-	hub->reconciled = vehicles.count == RECONCILE_MAX ? hub->reconciled + RECONCILE_MAX : 0;
+	hub->reconciled = ch;
 	if (vehicles.count == 0)
 		return;
 	struct db_unit *unit = db_unit_new(hub->options.reader, on_reconciled, hub);

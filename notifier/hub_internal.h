@@ -18,6 +18,7 @@ struct hub_channel {
 	int64_t seq;		 /* the last event delivered; -1: the head was not read yet */
 	int64_t seen;		 /* the greatest seq heard of */
 	struct list subscribers, watches;
+	struct list stale_node; /* of the hub's, while it is stale */
 	struct batch_item interest;
 	bool registering;      /* the interest item is on its way */
 	bool registered;       /* it has a row of interest of its own */
@@ -41,6 +42,9 @@ struct hub_fleet {
 	int64_t read_ms;       /* when the heads were read last, or asked for */
 	int64_t rest_ms;       /* how long they are not read again for no other reason */
 	char until[24];	       /* who had begun before that may not have seen the interest; "": they are over */
+	char moment[24];       /* when the reading of the heads that is under way began, … */
+	bool over;	       /* … whether they were over by then, … */
+	char last[65];	       /* … and the last vehicle that it has come to; "": none */
 	int64_t idle_since_ms; /* nobody watches; 0: somebody does */
 };
 
@@ -52,10 +56,12 @@ struct hub {
 	struct hub_channel *channels;
 	struct hub_fleet *fleets;
 	struct list doubtful; /* subscribers whose rights are being read again */
+	struct list stale;    /* channels */
 	size_t subscribers;
 	struct loop_timer tidy;
 	unsigned ticks;
-	size_t reconciled; /* how many channels the slow reconciliation has passed in this round */
+	/* Where those that go round all channels, a part in each tick, go on; NULL: at the first. */
+	struct hub_channel *visited, *reconciled;
 	bool reconciling, comparing;
 	size_t units; /* database units whose answer is out */
 };
@@ -84,6 +90,7 @@ void channel_adopt(struct hub *, const char *vehicle_id, const char *fleet_id, i
 /* One of a vehicle that came into a fleet (ALL_VEHICLES) while that was followed, and nobody heard: from there on. */
 void channel_join(struct hub *, const char *vehicle_id, const char *fleet_id);
 void channel_set_fleet(struct hub_channel *, const char *fleet_id);
+void channel_set_stale(struct hub_channel *, bool);
 void channel_want(struct hub_channel *);     /* somebody comes: it needs interest of its own */
 void channel_register(struct hub_channel *); /* submits its interest, if it is stale */
 void channel_end_beginners(struct hub_channel *, const struct fault *); /* who subscribes, and is not ready */

@@ -614,6 +614,29 @@ START_TEST(all_vehicles_with_those_that_come_later)
 }
 END_TEST
 
+/* The heads of a large fleet are read page by page: whoever is on the last is heard, and what was under way meanwhile is found. */
+START_TEST(large_fleet_is_heard_to_its_last_vehicle)
+{
+	ask("insert into vehicles (vehicle_id, fleet_id) select 'CAS' || lpad(n::text, 5, '0'), 'F1' from "
+	    "generate_series(1, 12000) n;"
+	    "insert into vehicle_heads (vehicle_id) select vehicle_id from vehicles where vehicle_id like 'CAS%';"
+	    "insert into vehicles (vehicle_id, fleet_id) values ('CB', 'F1')"); /* without a head */
+	struct app *app = watch(0, 0, "max", "F1");
+
+	ck_assert_int_eq(app->vehicles, 12003);
+	inbox_is_cut = true;
+	happen(1, "CAS00001");
+	happen(1, "CAS05001");
+	happen(1, "CAS12000");
+	inbox_is_cut = false;
+	happen(1, "CAS00001");
+	happen(1, "CAS05001");
+	happen(1, "CAS12000");
+	assert_seen(app, "CAS00001:1:state.reported CAS00001:2:state.reported CAS05001:1:state.reported "
+			 "CAS05001:2:state.reported CAS12000:1:state.reported CAS12000:2:state.reported");
+}
+END_TEST
+
 START_TEST(strangers_watch_no_fleet)
 {
 	assert_seen(watch(0, 0, "sam", "F1"), "end:fleet-not-found");
@@ -878,6 +901,7 @@ int main(void)
 	tcase_add_test(tc, a_vehicle_that_came_in_unheard_is_found_by_the_resync);
 	tcase_add_test(tc, what_was_under_way_at_the_subscription_is_found);
 	tcase_add_test(tc, all_vehicles_with_those_that_come_later);
+	tcase_add_test(tc, large_fleet_is_heard_to_its_last_vehicle);
 	tcase_add_test(tc, strangers_watch_no_fleet);
 	tcase_add_test(tc, vehicle_and_fleet_watched_on_one_worker);
 	tcase_add_test(tc, interest_that_was_lost_is_written_again);
