@@ -612,8 +612,7 @@ int main(void)
 		test_receipt_of_another_node, test_receipt_before_the_answer, test_an_sms_from_a_phone,
 		test_receipt_is_answered_when_it_is_on_record, test_receipt_that_takes_too_long,
 		test_receipts_past_the_bound, test_receipt_whose_connection_is_gone, test_close_waits_for_receipts,
-		test_close_ends_a_pause,
-		test_close_hears_the_answer, test_close_is_bounded, test_close_at_once };
+		test_close_ends_a_pause, test_close_hears_the_answer, test_close_is_bounded, test_close_at_once };
 	Suite *suite = suite_create("smpp");
 	TCase *tc = tcase_create("smpp");
 	tcase_add_checked_fixture(tc, set_up_asked, tear_down);
