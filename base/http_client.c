@@ -163,12 +163,11 @@ static void keep_outside(struct transfer *t)
  * connections where no folder belongs to it. The system's folder has what is in its file, whose 16 ms of reading are the loop's. */
 static void set_authorities(struct transfer *t)
 {
-	const char *file = getenv("SSL_CERT_FILE");
+	const char *file = getenv("SSL_CERT_FILE"), *folder = getenv("SSL_CERT_DIR");
 
 	if (file && *file)
 		curl_easy_setopt(t->easy, CURLOPT_CAINFO, file);
-	else
-		curl_easy_setopt(t->easy, CURLOPT_CAPATH, NULL);
+	curl_easy_setopt(t->easy, CURLOPT_CAPATH, folder && *folder ? folder : NULL);
 	curl_easy_setopt(t->easy, CURLOPT_CA_CACHE_TIMEOUT, AUTHORITIES_S);
 }
 

@@ -7,8 +7,12 @@
 #include "base/memory.h"
 
 #define DEPTH_MAX 32
+#define WHOLE_MAX 9007199254740992.0 /* 2^53: up to there a double is exact */
 
 static bool is_shallow(const char *text, size_t len);
+static json_t *whole_again(const json_t *value);
+static json_t *iterable(const json_t *value);
+static void put(json_t *object, const char *key, json_t *value);
 static void merge_target(json_t *result, const json_t *target, const json_t *patch);
 static void merge_rest(json_t *result, const json_t *target, const json_t *patch);
 static void diff_gone(json_t *diff, const json_t *from, const json_t *to);
@@ -31,9 +35,36 @@ json_t *json_read(const char *text, size_t len)
 	if (!is_shallow(text, len))
 		return NULL;
 	json_t *value = json_loadb(text, len, flags, &error);
-	if (!value && json_error_code(&error) == json_error_numeric_overflow)
-		value = json_loadb(text, len, flags | JSON_DECODE_INT_AS_REAL, &error);
+	if (!value && json_error_code(&error) == json_error_numeric_overflow) {
+		json_auto_t *reals = json_loadb(text, len, flags | JSON_DECODE_INT_AS_REAL, &error);
+		value = reals ? whole_again(reals) : NULL;
+	}
 	return value;
+}
+
+/* A copy whose reals are whole numbers where that says the same. */
+static json_t *whole_again(const json_t *value)
+{
+	const char *key;
+	json_t *item, *copy;
+	size_t i;
+
+	if (json_is_object(value)) {
+		copy = memory_need(json_object());
+		json_object_foreach (iterable(value), key, item)
+			put(copy, key, whole_again(item));
+		return copy;
+	}
+	if (json_is_array(value)) {
+		copy = memory_need(json_array());
+		json_array_foreach (value, i, item)
+			json_array_append_new(copy, whole_again(item));
+		return copy;
+	}
+	double real = json_real_value(value);
+	if (json_is_real(value) && real > -WHOLE_MAX && real < WHOLE_MAX && real == (double)(json_int_t)real)
+		return memory_need(json_integer((json_int_t)real));
+	return json_incref(iterable(value));
 }
 
 static bool is_shallow(const char *text, size_t len)

@@ -90,7 +90,7 @@ void channel_join(struct hub *hub, const char *vehicle_id, const char *fleet_id)
 {
 	struct hub_channel *ch = channel_get(hub, vehicle_id);
 
-	ch->stale = false;
+	channel_set_stale(ch, false);
 	ch->filling = true;
 	struct db_unit *unit = db_unit_new(hub->options.reader, on_joined, ch);
 	db_unit_add(unit, &SQL_fleet_joined);
@@ -111,7 +111,7 @@ static void on_joined(struct db_unit *unit, void *context, const struct fault *f
 		if (!channel_is_used(ch) && !ch->registering)
 			channel_free(ch);
 		else
-			ch->stale = true;
+			channel_set_stale(ch, true);
 		return;
 	}
 	ch->seq = db_int(unit, 0, 0, 0);

@@ -1,6 +1,7 @@
 /* fleet.c - a fleet that somebody watches: its interest, where its vehicles have come to, and its grants.
  *
- *   interest committed ─ moment noted, heads read: live ─ heads read again until all who had begun before that moment are over
+ *   interest committed ─ moment noted, heads read: live ─ heads read again until all who had begun before that moment are over, then now
+ *                                                          and again, for who came in unheard
  *
  * No row is locked: what committed before the heads were read is in them, what began after the interest sees it, what was
  * under way is found by the later reading (docs/decisions/0005). From then on the channels of its vehicles are as those that
@@ -15,6 +16,7 @@
 
 #define IDLE_MS 5000
 #define REST_MS 60000  /* between two readings of the heads that nothing calls for */
+#define JOINS_MAX 64   /* of those that came in unheard, asked for in one reading, one by one */
 #define HEADS_MAX 5000 /* read at once: the connection is others', too */
 
 enum { NOW, HEADS }; /* the statements of a reading of the heads */
@@ -25,6 +27,7 @@ static void read_page(struct hub_fleet *f);
 static void on_heads(struct db_unit *unit, void *context, const struct fault *fault);
 static void on_compared(struct db_unit *unit, void *context, const struct fault *fault);
 static void on_dropped(struct db_unit *unit, void *context, const struct fault *fault);
+static bool begin_anew(struct hub_fleet *f);
 
 struct hub_fleet *fleet_find(struct hub *hub, const char *fleet_id)
 {
@@ -111,6 +114,8 @@ static void on_registered(struct db_unit *unit, void *context, const struct faul
 	(void)unit;
 	f->hub->units--;
 	f->registering = false;
+	if (begin_anew(f))
+		return;
 	if (fault) {
 		end_beginners(f, fault == &FAULT_STATEMENT ? &FAULT_INTERNAL : fault);
 		return;
@@ -124,6 +129,7 @@ static void on_registered(struct db_unit *unit, void *context, const struct faul
 static void read_heads(struct hub_fleet *f)
 {
 	f->last[0] = '\0';
+	f->joined = 0;
 	f->read_ms = loop_monotonic_ms(f->hub->loop);
 	read_page(f);
 }
@@ -159,10 +165,10 @@ static void become_live(struct hub_fleet *f)
 /* Whoever was there at the first reading has a channel. */
 static void take_head(struct hub_fleet *f, const char *vehicle_id, const char *in, int64_t seq)
 {
-	if (f->followed && !channel_find(f->hub, vehicle_id))
-		channel_join(f->hub, vehicle_id, f->fleet_id);
-	else
+	if (!f->followed || channel_find(f->hub, vehicle_id))
 		channel_adopt(f->hub, vehicle_id, in, seq);
+	else if (f->joined++ < JOINS_MAX)
+		channel_join(f->hub, vehicle_id, f->fleet_id);
 }
 
 /* The bigger the fleet, the longer: a thousandth of the time, at most, is spent on what is hardly ever needed. */
@@ -171,6 +177,19 @@ static void pause_reading(struct hub_fleet *f)
 	int64_t took_ms = loop_monotonic_ms(f->hub->loop) - f->read_ms;
 
 	f->rest_ms = 1000 * took_ms > REST_MS ? 1000 * took_ms : REST_MS;
+	if (f->joined > JOINS_MAX)
+		f->rest_ms = 0;
+}
+
+/* Whether a resync waited for what is over now: nothing of that counts. */
+static bool begin_anew(struct hub_fleet *f)
+{
+	bool anew = f->anew;
+
+	f->anew = false;
+	if (anew)
+		fleet_register(f);
+	return anew;
 }
 
 /* What its first page says of time holds for all that follow, which are read later. */
@@ -181,6 +200,8 @@ static void on_heads(struct db_unit *unit, void *context, const struct fault *fa
 
 	f->hub->units--;
 	f->registering = false;
+	if (begin_anew(f))
+		return;
 	if (fault || !loop_timer_is_started(&f->hub->tidy))
 		return; /* the tidying tries again; or the worker ends */
 	if (!f->last[0]) {
@@ -211,6 +232,7 @@ void fleet_resync(struct hub *hub)
 		if (!f->registered)
 			continue;
 		f->live = false;
+		f->anew = f->registering;
 		fleet_register(f);
 	}
 }

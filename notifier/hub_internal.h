@@ -41,6 +41,8 @@ struct hub_fleet {
 	bool followed;	       /* they were, since somebody watches: who is not known by now has come in later */
 	int64_t read_ms;       /* when the heads were read last, or asked for */
 	int64_t rest_ms;       /* how long they are not read again for no other reason */
+	unsigned joined;       /* vehicles of this reading that had come in unheard */
+	bool anew;	       /* a resync came meanwhile: its interest is written again after this */
 	char until[24];	       /* who had begun before that may not have seen the interest; "": they are over */
 	char moment[24];       /* when the reading of the heads that is under way began, … */
 	bool over;	       /* … whether they were over by then, … */

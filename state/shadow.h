@@ -30,7 +30,7 @@ struct state_report {
 	const char *answer;	/* the answer's status; static */
 };
 /* What came with an answer counts if the answer changes the command: not what a refused one says, and not once more what a repeated one
- * does. Opens the receipt, and closes its share when the report is durable. */
+ * does (where both come in one transaction, it may: state_version tells). Opens the receipt, and closes its share when the report is durable. */
 void shadow_report(struct shadow *, const struct batch_fence *, const struct state_report *, struct receipt *);
 
 #endif

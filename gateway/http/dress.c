@@ -68,8 +68,9 @@ static void on_answer(h2o_filter_t *filter, h2o_req_t *req, h2o_ostream_t **slot
 		if (req->res.status >= 400)
 			dress_refusal(r, slot);
 	}
-	if (req->res.content_length != SIZE_MAX) /* streams look after themselves */
-		http_bound_answer(http, req, req->res.content_length);
+	bool is_bare = req->res.status == 204 || req->res.status == 304;
+	if (is_bare || req->res.content_length != SIZE_MAX) /* streams look after themselves */
+		http_bound_answer(http, req, is_bare ? 0 : req->res.content_length);
 	h2o_setup_next_ostream(req, slot);
 }
 

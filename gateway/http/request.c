@@ -90,6 +90,8 @@ void http_log_problem(const struct http_request *r, const struct fault *fault)
 {
 	const struct route *route = r->route;
 
+	if (!r->http->options.api)
+		return; /* the admin listener's */
 	api_log_problem(
 		r->http->options.api, fault, r->request_id, route ? route->method : "", route ? route->path : "");
 }

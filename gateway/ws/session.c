@@ -61,8 +61,11 @@ static void show_token(struct socket *s)
 
 	const struct fault *fault = api_authenticate(s->ws->api, json_string_value(token), json_string_length(token),
 		s->client, &s->login.keys, &caller, why, sizeof(why));
-	if (fault == &FAULT_KEYS_AWAITED)
+	if (fault == &FAULT_KEYS_AWAITED) {
+		if (s->state == SOCKET_STRANGER)
+			socket_set_deadline(s, STRANGER_MS); /* it came in time */
 		return;
+	}
 	json_auto_t *id = json_incref(s->login.id); /* before the answer: sending may close the socket */
 	session_abandon(s);
 	if (fault) {

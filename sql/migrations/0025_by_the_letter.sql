@@ -32,6 +32,11 @@ begin
 			h.verifying := false;
 		end if;
 		if h.connected_at is not null then
+			if ver > h.version then -- it went on before its end was heard of
+				h.version := ver;
+				h.version_at := at;
+				h.connected_at := at;
+			end if;
 			return h;
 		end if;
 		h.connected_at := at;
@@ -64,6 +69,56 @@ begin
 		h := head_leave(h, h.topics_at);
 	end if;
 	return h;
+end $$;
+create or replace function on_disconnected(h vehicle_heads, is_own boolean, is_past boolean, sess text, ver bigint, at timestamptz, why text) returns vehicle_heads
+language plpgsql stable as $$
+declare
+	begun constant timestamptz := coalesce(h.connected_at, h.topics_at);
+	is_newer boolean;
+begin
+	-- the end of one that was taken over is told after the taker's connect
+	at := at - case when why = 'DUPLICATE_CLIENTID' then interval '10 seconds' else interval '0' end;
+	if is_past then
+		return h;
+	end if;
+	if is_own and not h.linked then
+		if ver > h.version then -- it overtook the connect with which the session went on
+			h.version := ver;
+			h.version_at := at;
+		end if;
+		return h;
+	end if;
+	if is_own and ver < h.version and h.version_at = h.connected_at then
+		return h; -- the version is this session's own: what ended is what it has gone on from
+	end if;
+	if is_own then
+		-- a take-over from before what is known already is no news of a taker
+		if is_older(h, ver, at) then
+			return head_end(h, ver, 'UNKNOWN');
+		end if;
+		h.version := ver;
+		h.version_at := coalesce(h.connected_at, at);
+		return head_end(h, ver, why);
+	end if;
+	is_newer := ver > coalesce(h.version, -1) and at >= coalesce(begun, at) - clock_skew();
+	if is_newer and h.linked and h.connected_at is null and at <= begun + clock_skew() then
+		-- newer than what is known; than the stored session too? Its connect or its end will say so
+		h.version := ver;
+		h.version_at := at;
+	elsif is_newer or at > begun + interval '1 hour' + clock_skew() then
+		-- it overtook its connect
+		h.early := nullif(h.early - sess, '{}');
+		h := head_take(h, sess);
+		h.version := ver;
+		h.version_at := at;
+		h.topics_at := at;
+		return head_end(h, ver, why);
+	end if;
+	if (not h.linked or h.connected_at is null) and at > h.version_at + clock_skew() then -- and so of after an hour offline
+		h.version := ver;
+		h.version_at := at;
+	end if;
+	return head_drop(h, sess);
 end $$;
 
 -- Ends every transaction, when absences are settled. A vehicle that is away has only waiting commands; of each reachable one whose
@@ -156,7 +211,7 @@ begin
 		select c.vehicle_id, c.id, c.accepted_seq, case when v.retired_at is not null or c.created_at < v.created_at then json_build_object('code', 'ACCESS_REVOKED')
 			else (select json_build_object('code', 'SUPERSEDED', 'by', n.id) from commands n
 				where n.vehicle_id = c.vehicle_id and n.id >= oldest and n.status in ('accepted', 'waiting', 'sent')
-					and n.accepted_seq > c.accepted_seq and n.catalog::jsonb->'supersedes' ? c.name
+					and n.accepted_seq > c.accepted_seq and (n.catalog->'supersedes')::jsonb ? c.name
 				order by n.accepted_seq limit 1) end as reason
 		from unnest(vehicles) as i(vehicle_id)
 		join vehicles v on v.vehicle_id = i.vehicle_id

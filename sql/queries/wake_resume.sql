@@ -2,7 +2,7 @@
 with refused as materialized (
 	select x.vehicle_id from absences x where x.refused = 'DISABLED' and x.due_at is null
 ), mine as materialized (
-	select x.vehicle_id from refused r join absences x on x.vehicle_id = r.vehicle_id order by x.vehicle_id for update of x skip locked
+	select x.vehicle_id from refused r join absences x on x.vehicle_id = r.vehicle_id where x.refused = 'DISABLED' and x.due_at is null order by x.vehicle_id for update of x skip locked
 ), resumed as (
 	update absences a set due_at = clock_timestamp() from mine m where a.vehicle_id = m.vehicle_id
 )

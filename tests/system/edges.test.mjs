@@ -109,3 +109,16 @@ test('a target may name its host', options, async () => {
 	const answer = await say(`GET http://elsewhere.example/v1/me HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${alice}\r\nConnection: close\r\n\r\n`);
 	assert.equal(firstLine(answer), 'HTTP/1.1 200 OK');
 });
+
+test('the admin listener refuses what is none, and goes on', options, async () => {
+	const { hostname, port } = new URL(node.adminUrl);
+	for (const head of ['GET /healthz HTTP/1.1\n\n', 'GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n', 'POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n']) {
+		const socket = connect(Number(port), hostname);
+		let said = '';
+		socket.on('data', (bytes) => { said += bytes; });
+		socket.write(head);
+		await once(socket, 'close');
+		assert.match(said, /^HTTP\/1\.1 400 /, head);
+		assert.ok(await node.answers(), 'it goes on');
+	}
+});

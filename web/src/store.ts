@@ -148,7 +148,7 @@ function fail(error: Error): void {
 	if (!client) return;
 	listing.value = { state: 'failed', why: error.message };
 	clearTimeout(again);
-	if (!(error instanceof ProblemError) || error.problem.status >= 500) again = setTimeout(() => void begin(), AGAIN_MS);
+	if (!(error instanceof ProblemError) || error.problem.status >= 500 || error.problem.status === 429) again = setTimeout(() => void begin(), AGAIN_MS);
 }
 
 const followed = new Set<string>();

@@ -233,6 +233,7 @@ START_TEST(reads_the_systems_authorities_once)
 	char where[64];
 
 	unsetenv("SSL_CERT_FILE");
+	unsetenv("SSL_CERT_DIR");
 	snprintf(where, sizeof(where), "https://127.0.0.1:%d/", peer.port);
 	clock_t first = cost_of_calls(1, where);
 	ck_assert_int_lt(cost_of_calls(20, where), 5 * first);

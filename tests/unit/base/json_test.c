@@ -75,8 +75,11 @@ END_TEST
 /* jansson knows 64 bits. */
 START_TEST(reads_a_number_that_is_too_large_as_a_real)
 {
-	json_auto_t *value = read_text("{\"a\":18446744073709551616}");
+	json_auto_t *value = read_text("{\"a\":18446744073709551616,\"b\":[7,{\"c\":-1.5}]}");
+	const json_t *rest = json_object_get(value, "b");
 	ck_assert(json_real_value(json_object_get(value, "a")) == 18446744073709551616.0);
+	ck_assert_int_eq(json_integer_value(json_array_get(rest, 0)), 7);
+	ck_assert(json_real_value(json_object_get(json_array_get(rest, 1), "c")) == -1.5);
 }
 END_TEST
 

@@ -388,8 +388,18 @@ START_TEST(a_session_that_the_broker_kept_goes_on)
 	pump_until(one_published);
 	puback(0);
 	pump_until(nothing_in_hand);
+	disconnected("s1", 1); /* come twice */
+	ck_assert_str_eq(ask("select verifying from vehicle_heads"), "f");
+	connected("s1", 3); /* before the end of what it goes on with */
 	disconnected("s1", 2);
+	ck_assert_str_eq(ask("select verifying from vehicle_heads"), "f");
+	disconnected("s1", 3);
 	ck_assert_str_eq(ask("select verifying from vehicle_heads"), "t");
+	ask("update timers set due_at = now() where kind = 'verify'");
+	pump_until(is_away);
+	disconnected("s1", 4); /* overtakes its connect */
+	connected("s1", 4);
+	ck_assert_str_eq(head(), "away s1");
 }
 END_TEST
 

@@ -98,7 +98,8 @@ async function ask(config: Config, { token_endpoint }: Metadata, fields: Record<
 	const tokens: Tokens = await answer.json();
 	if (answer.ok && tokens.access_token) return tokens;
 	const why = tokens.error_description ?? tokens.error ?? String(answer.status);
-	throw answer.status === 400 || answer.status === 401 ? new SignedOutError(why) : new Error(why); // RFC 6749 §5.2; the rest may pass
+	const refused = answer.ok || (answer.status < 500 && answer.status !== 429 && tokens.error); // RFC 6749 §5.2, whatever the status; the rest may pass
+	throw refused ? new SignedOutError(why) : new Error(why);
 }
 
 // Read, not verified: it came from the token endpoint itself (OpenID Connect Core 1.0 §3.1.3.7, 6).
