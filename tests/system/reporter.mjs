@@ -33,12 +33,13 @@ function fileOf(files, path = 'unknown') {
 	return files.get(name);
 }
 
-// A suite counts by its tests; a file that fails as a whole (it broke, or its servers ended badly) counts as one.
+// A suite counts by its tests; one that fails by itself (its body, a hook of it), or a file as a whole (it broke, or its servers ended
+// badly), counts as one.
 function count(file, type, { name, details, skip }) {
-	if (details.type === 'suite' || skip !== undefined) return;
-	file.ms += details.duration_ms;
-	if (type === 'test:pass') file.passed++;
-	else if (details.error?.failureType !== 'subtestsFailed') file.failures.push({ name, error: details.error });
+	if (details.type !== 'suite') file.ms += details.duration_ms;
+	if (type === 'test:fail') {
+		if (details.error?.failureType !== 'subtestsFailed') file.failures.push({ name, error: details.error });
+	} else if (details.type !== 'suite' && skip === undefined) file.passed++;
 }
 
 function describe(fileName, file, { name, error }) {
