@@ -48,14 +48,17 @@ export class Child {
 		if (!this.exit) this.process.kill(name);
 	}
 
-	// Ends it well: { code, signal }. Killed after `ms`, which is an error.
+	// Ends it well: { code, signal }, which is 0, or the signal that it dies of. That it ends otherwise is an error, and so is that it has
+	// ended by itself, or not after `ms`: then it is killed.
 	async stop(signal = this.ending, ms = isSanitized ? 20_000 : 12_000) {
+		if (this.exit && !this.isExpectedToEnd) throw new Error(`${this.name} ended by itself (${JSON.stringify(this.exit)}): ${this.log}`);
 		this.isExpectedToEnd = true;
 		this.signal(signal);
 		const timer = setTimeout(() => this.signal('SIGKILL'), ms);
 		const exit = await this.exited;
 		clearTimeout(timer);
 		if (exit.signal === 'SIGKILL') throw new Error(`${this.name} did not end within ${ms} ms: ${this.log}`);
+		if (exit.code !== 0 && !(this.diesOfIt && exit.signal === signal)) throw new Error(`${this.name} ended with ${exit.code ?? exit.signal}: ${this.log}`);
 		return exit;
 	}
 
@@ -128,9 +131,7 @@ after(async () => {
 	for (const end of endings.reverse()) await Promise.resolve(end()).catch((error) => wrong.push(error.message));
 	for (const child of children.reverse()) {
 		if (child.exit && !child.isExpectedToEnd) wrong.push(`${child.name} ended by itself (${JSON.stringify(child.exit)}): ${child.log}`);
-		if (child.exit) continue;
-		const { code, signal } = await child.stop().catch((error) => ({ code: error.message }));
-		if (code !== 0 && !(child.diesOfIt && signal === child.ending)) wrong.push(`${child.name} ended with ${code ?? signal}: ${child.log}`);
+		if (!child.exit) await child.stop().catch((error) => wrong.push(error.message));
 	}
 	if (wrong.length > 0) throw new Error(wrong.join('\n'));
 });

@@ -42,6 +42,7 @@ test('two nodes of ejabberd; Keyfob comes to one, vehicles to the other', option
 test('a command goes through one node to a vehicle on the other, and back', options, async () => {
 	const { body, status } = await sendCommand(parts.node, admin, own[0], { name: 'doors.unlock' }, { Prefer: 'wait=20' });
 	assert.deepEqual([status, body.status], [200, 'succeeded']);
+	parts.promises.add(body.id, own[0], body);
 	const [{ properties }] = parts.vehicles[0].requests.items;
 	assert.equal(properties.responseTopic, `vehicles/${own[0]}/commands/response/${parts.vehicles[0].feed}`);
 	assert.equal(properties.correlationData.toString(), body.id);

@@ -33,6 +33,17 @@ async function readiness(node) {
 
 const untilReady = () => Promise.all(parts.nodes.map((node) => poll(() => readiness(node), ({ http }) => http === 200, { ms: 30_000, what: 'the node is ready again' })));
 
+// When it first said that it is not, in ms since `lost`. Whoever asks after two seconds is told so.
+async function untilUnready(node, lost) {
+	for (;;) {
+		const asked = Date.now() - lost;
+		const { http, database } = await readiness(node);
+		if (http === 503 && database === 'unavailable') return asked;
+		assert.ok(asked < 2000, `${node.name} said that it is ready ${asked} ms after the loss`);
+		await pause(20);
+	}
+}
+
 // Everybody whose commit waits for the standby waits no more: it is done here, and who knows there.
 const breakOffWaits = ({ cluster }) => cluster.sql(`select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'`);
 
@@ -55,6 +66,9 @@ test('a commit whose wait for the standby was broken off is unknown, never done'
 		[true, false].map((retriable) => ({ status: 503, type: 'urn:keyfob:problem:storage-unavailable', may_have_executed: true, retriable })),
 	);
 	assert.match(nodes[0].child.logText(), /canceling wait for synchronous replication/);
+	const done = await cluster.sql(`select id from commands where vehicle_id = '${own[1]}'`); // the one without a key, which nobody was told of
+	assert.match(done, /^[0-9a-f-]{36}$/);
+	promises.add(done, own[1], { id: done });
 	cluster.standby.thaw();
 	await untilReady();
 	const again = await sendSurely(nodes, admin, promises, own[0], 'broken-off', { name: 'horn.honk', ttl_seconds: undefined });
@@ -69,17 +83,17 @@ test('without its standby a commit is refused in time, and /readyz says so; with
 	await traffic.untilMore(20);
 	await cluster.standby.kill();
 	const lost = Date.now();
-	for (const node of nodes) await poll(() => readiness(node), ({ http, database }) => http === 503 && database === 'unavailable', { what: 'it is not ready' });
-	const unready = Date.now() - lost;
+	const unready = Math.max(...(await Promise.all(nodes.map((node) => untilUnready(node, lost)))));
 	// First each waits for as long as a commit may take, and nobody knows; then it is said at once.
+	const waits = [];
 	const ask = async (node) => {
 		const began = Date.now();
-		const { status, body, headers } = await sendCommand(node, admin, own[0], { name: 'horn.honk' });
+		const key = `without-standby-${waits.length}`;
+		const { status, body, headers } = await sendCommand(node, admin, own[0], { name: 'horn.honk' }, { 'Idempotency-Key': key });
 		assert.equal(status, 503);
 		assert.ok(headers.has('Retry-After'));
-		return { took: Date.now() - began, may: body.may_have_executed };
+		return { key, took: Date.now() - began, may: body.may_have_executed };
 	};
-	const waits = [];
 	for (const node of nodes)
 		await poll(
 			async () => waits.push(await ask(node)) && waits.at(-1),
@@ -92,6 +106,9 @@ test('without its standby a commit is refused in time, and /readyz says so; with
 	const back = Date.now();
 	await untilReady();
 	const ready = Date.now() - back;
+	for (const { key, may } of waits)
+		if (may) await sendSurely(nodes, admin, promises, own[0], key, { name: 'horn.honk', ttl_seconds: undefined });
+		else assert.equal(await cluster.sql(`select count(*) from idempotency where key = '${key}'`), '0', `${key} was refused, and is done`);
 	await traffic.untilMore(20);
 	await traffic.stop();
 	t.diagnostic(

@@ -48,16 +48,12 @@ class Walk {
 		return made;
 	}
 
-	arm(name, action) {
-		for (const node of this.nodes) node.child.isExpectedToEnd = true;
-		this.failpoints.arm(name, action);
-	}
-
 	// { dead, alive }, when the one that came to the place is gone. Where it stands still there: `kill` says when to end it.
 	async untilDead(name, kill) {
 		const pid = await this.failpoints.untilHit(name);
 		const dead = this.nodes.find((node) => node.child.pid === pid);
 		const alive = this.nodes.find((node) => node !== dead);
+		dead.child.isExpectedToEnd = true; // it alone: who else ends fails the walk, or the file
 		if (kill) {
 			await kill(this);
 			await dead.kill();
@@ -76,7 +72,11 @@ class Walk {
 
 	// Whoever died is back, and both know that the fleet is there.
 	async mend() {
-		for (const node of this.nodes) if (node.child.exit) await node.start(false);
+		for (const node of this.nodes) {
+			const { exit, isExpectedToEnd, log } = node.child;
+			assert.ok(!exit || (isExpectedToEnd && exit.signal === 'SIGKILL'), `${node.name} ended with ${JSON.stringify(exit)}: ${log}`);
+			if (exit) await node.start(false);
+		}
 		for (const node of this.nodes) await untilConnected(node, admin, fleet, 60_000);
 	}
 
@@ -93,7 +93,7 @@ class Walk {
 async function dieAmidStream(walk, { name, action = 'kill', kill, disturb }) {
 	let gone;
 	const onMilestone = async () => {
-		walk.arm(name, action);
+		walk.failpoints.arm(name, action);
 		gone = walk.untilDead(name, kill);
 		gone.catch(() => {});
 		await disturb?.(walk);
@@ -117,7 +117,7 @@ const cutAll = ({ vehicles }) => vehicles.slice(0, fleet.length).forEach((one) =
 async function dieAfterAnswer(walk, { name }) {
 	const late = await walk.takeSpare();
 	const told = await walk.send(late.id, `answered-${late.id}`, { name: 'horn.honk' });
-	walk.arm(name, 'kill');
+	walk.failpoints.arm(name, 'kill');
 	await late.connect();
 	const { alive } = await walk.untilDead(name);
 	await untilSettled(alive, admin, [told], { every, is: 'succeeded' });
@@ -128,7 +128,7 @@ async function dieAfterSms(walk, { name }) {
 	const msisdn = `+49155591${walk.node.port}`;
 	const asked = () => sms.requests.items.filter(({ body }) => body.includes(msisdn)).length;
 	const sleeper = await walk.takeSpare({ msisdn });
-	walk.arm(name, 'kill');
+	walk.failpoints.arm(name, 'kill');
 	const told = await walk.send(sleeper.id, `asleep-${sleeper.id}`, { name: 'doors.unlock', wake: true });
 	const { dead, alive } = await walk.untilDead(name);
 	// The other takes up the absence: that is when it would send.
@@ -147,7 +147,7 @@ async function dieAfterSms(walk, { name }) {
 // A vehicle goes, and the node that verifies it dies: the other says so, once, and the vehicle gets what waited when it is back.
 async function dieVerifying(walk, { name }) {
 	const [one] = walk.vehicles;
-	walk.arm(name, 'kill');
+	walk.failpoints.arm(name, 'kill');
 	await one.disconnect();
 	const { alive } = await walk.untilDead(name);
 	await poll(
@@ -163,7 +163,7 @@ async function dieVerifying(walk, { name }) {
 // A worker stands still with a vehicle's answer in its hands, for longer than its leases; then it goes on, and is nobody.
 async function thawAsZombie(walk, { name, action = 'pause 8000', ms }) {
 	const onMilestone = async () => {
-		walk.arm(name, action);
+		walk.failpoints.arm(name, action);
 		await walk.failpoints.untilHit(name);
 	};
 	const told = await walk.stream({ milestone: 10, onMilestone });
@@ -181,6 +181,7 @@ async function thawAsZombie(walk, { name, action = 'pause 8000', ms }) {
 async function failToPublish(walk, { name }) {
 	walk.failpoints.arm(name, 'fail');
 	const { body } = await sendCommand(walk.node, admin, fleet[0], { name: 'engine.start' }, { Prefer: 'wait=20' });
+	walk.promises.add(body.id, fleet[0], body);
 	assert.ok(walk.failpoints.hitBy(name));
 	assert.deepEqual([body.status, body.attempts], ['succeeded', 1]);
 }

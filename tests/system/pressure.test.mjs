@@ -106,6 +106,7 @@ test('a database slower than the traffic: who comes too late hears 503 soon, and
 	assert.ok(Math.max(...told.map(({ took }) => took)) < 20_000, 'nobody waits for long'); // five seconds, and a transaction
 	const { status, body } = await sendCommand(node, admin, own[0], { name: 'horn.honk' }, { Prefer: 'wait=30' });
 	assert.equal(status, 200, JSON.stringify(body));
+	promises.add(body.id, own[0], body);
 	await judge(node, admin, promises, vehicles);
 	for (const socket of sockets) socket.close();
 });

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
 import { atEnd } from './children.mjs';
 import { connectVehicle, openSocket, poll, registerVehicle, rest } from './harness.mjs';
-import { assertExecutedOnce, assertNoHole, assertNothingLost, assertNothingStale, assertTransitions, settled } from './oracle.mjs';
+import { assertExecutedOnce, assertNoHole, assertNothingLost, assertNothingMore, assertNothingStale, assertTransitions, settled } from './oracle.mjs';
 
 // Vehicles that `node` knows to be connected.
 export async function connectFleet(broker, node, token, own, settings = {}) {
@@ -212,11 +212,13 @@ export async function untilSettled(node, token, commands, { ms = 30_000, every =
 	}
 }
 
-// The commands, all settled, after every oracle that judges them has. `fleet` is the vehicles, or gives them when all is settled.
+// The commands, all settled, after every oracle that judges them has. `fleet` is the vehicles, or gives them when all is settled; they
+// have had the commands of `promises` and no others.
 export async function judge(node, token, promises, fleet, options) {
 	promises.assertOneCommandAKey();
 	const commands = await assertNothingLost(node, token, promises, options);
 	const vehicles = typeof fleet === 'function' ? fleet() : fleet;
+	await assertNothingMore(node, token, promises, vehicles);
 	assertExecutedOnce(vehicles, commands);
 	assertNothingStale(vehicles, commands);
 	return commands;
