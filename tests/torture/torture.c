@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -155,17 +156,32 @@ static bool is_wire(int fd)
 	return is;
 }
 
-/* Whether the call fails, with errno; or goes on with less in *len. */
-static bool breaks(int fd, const char *where, size_t *len)
+/* How much of *len it would be, of what there is to read. */
+static size_t there_is(int fd, size_t len)
+{
+	int count = 0, error = errno;
+	if (ioctl(fd, FIONREAD, &count) < 0 || count < 0)
+		count = 0;
+	errno = error;
+	return (size_t)count < len ? (size_t)count : len;
+}
+
+/* Whether the call fails, with errno; or goes on with half of what it would do in *len. Of less than two bytes there is no half: such a
+ * call is not counted. */
+static bool breaks(int fd, const char *where, size_t *len, bool reads)
 {
 	static const int errors[] = { [INTERRUPTED] = EINTR, [WOULD_BLOCK] = EAGAIN, [RESET] = ECONNRESET };
-	if (!is_wire(fd) || !fails(WIRE, where))
+	if (!is_wire(fd))
 		return false;
 	uint32_t trouble = atomic_load(&control->trouble);
 	if (trouble >= SHORT) {
-		*len = *len > 1 ? *len / 2 : *len;
+		size_t all = reads ? there_is(fd, *len) : *len;
+		if (all >= 2 && fails(WIRE, where))
+			*len = all / 2;
 		return false;
 	}
+	if (!fails(WIRE, where))
+		return false;
 	if (trouble == RESET)
 		shutdown(fd, SHUT_RDWR); /* it stays so */
 	errno = errors[trouble];
@@ -175,22 +191,21 @@ static bool breaks(int fd, const char *where, size_t *len)
 ssize_t read(int fd, void *to, size_t len)
 {
 	NEXT(read);
-	return breaks(fd, "read", &len) ? -1 : next(fd, to, len);
+	return breaks(fd, "read", &len, true) ? -1 : next(fd, to, len);
 }
 
 ssize_t write(int fd, const void *from, size_t len)
 {
 	NEXT(write);
-	return breaks(fd, "write", &len) ? -1 : next(fd, from, len);
+	return breaks(fd, "write", &len, false) ? -1 : next(fd, from, len);
 }
 
 /* Who peeks sees all that is there. */
 static bool breaks_recv(int fd, const char *where, size_t *len, int flags)
 {
-	size_t all = *len;
-	bool breaks_it = breaks(fd, where, len);
-	*len = flags & MSG_PEEK ? all : *len;
-	return breaks_it;
+	if (flags & MSG_PEEK && control && atomic_load(&control->trouble) >= SHORT)
+		return false;
+	return breaks(fd, where, len, true);
 }
 
 ssize_t recv(int fd, void *to, size_t len, int flags)
@@ -202,36 +217,72 @@ ssize_t recv(int fd, void *to, size_t len, int flags)
 ssize_t send(int fd, const void *from, size_t len, int flags)
 {
 	NEXT(send);
-	return breaks(fd, "send", &len) ? -1 : next(fd, from, len, flags);
+	return breaks(fd, "send", &len, false) ? -1 : next(fd, from, len, flags);
 }
 
-/* Half of many parts is the first of them. */
-ssize_t readv(int fd, const struct iovec *parts, int count)
+/* Of parts that go on in part there is the first, or half of it. */
+struct parts {
+	struct iovec first;
+	const struct iovec *at;
+	size_t count;
+};
+
+static bool breaks_parts(int fd, const char *where, struct parts *parts, bool reads)
 {
-	size_t len = (size_t)count;
+	size_t all = 0, first = parts->count > 0 ? parts->at[0].iov_len : 0;
+	for (size_t i = 0; i < parts->count; i++)
+		all += parts->at[i].iov_len;
+	size_t len = all;
+	if (breaks(fd, where, &len, reads))
+		return true;
+	if (len < all) {
+		parts->first = (struct iovec){ parts->at[0].iov_base, len < first ? len : first };
+		parts->at = &parts->first;
+		parts->count = 1;
+	}
+	return false;
+}
+
+ssize_t readv(int fd, const struct iovec *at, int count)
+{
+	struct parts parts = { .at = at, .count = (size_t)count };
 	NEXT(readv);
-	return breaks(fd, "readv", &len) ? -1 : next(fd, parts, (int)len);
+	return breaks_parts(fd, "readv", &parts, true) ? -1 : next(fd, parts.at, (int)parts.count);
 }
 
-ssize_t writev(int fd, const struct iovec *parts, int count)
+ssize_t writev(int fd, const struct iovec *at, int count)
 {
-	size_t len = (size_t)count;
+	struct parts parts = { .at = at, .count = (size_t)count };
 	NEXT(writev);
-	return breaks(fd, "writev", &len) ? -1 : next(fd, parts, (int)len);
+	return breaks_parts(fd, "writev", &parts, false) ? -1 : next(fd, parts.at, (int)parts.count);
 }
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
+	struct parts parts = { .at = message->msg_iov, .count = message->msg_iovlen };
 	struct msghdr some = *message;
 	NEXT(sendmsg);
-	return breaks(fd, "sendmsg", &some.msg_iovlen) ? -1 : next(fd, &some, flags);
+	if (breaks_parts(fd, "sendmsg", &parts, false))
+		return -1;
+	some.msg_iov = (struct iovec *)parts.at;
+	some.msg_iovlen = parts.count;
+	return next(fd, &some, flags);
 }
 
 ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
-	size_t len = 1;
+	struct parts parts = { .at = message->msg_iov, .count = message->msg_iovlen };
+	struct msghdr some = *message;
 	NEXT(recvmsg);
-	return breaks(fd, "recvmsg", &len) ? -1 : next(fd, message, flags);
+	if (breaks_parts(fd, "recvmsg", &parts, true))
+		return -1;
+	some.msg_iov = (struct iovec *)parts.at;
+	some.msg_iovlen = parts.count;
+	ssize_t got = next(fd, &some, flags);
+	some.msg_iov = message->msg_iov;
+	some.msg_iovlen = message->msg_iovlen;
+	*message = some;
+	return got;
 }
 
 /* As glibc's fortified callers call them; the headers declare neither. */
@@ -241,7 +292,7 @@ ssize_t __recv_chk(int fd, void *to, size_t len, size_t room, int flags);
 ssize_t __read_chk(int fd, void *to, size_t len, size_t room)
 {
 	NEXT(__read_chk);
-	return breaks(fd, "read", &len) ? -1 : next(fd, to, len, room);
+	return breaks(fd, "read", &len, true) ? -1 : next(fd, to, len, room);
 }
 
 ssize_t __recv_chk(int fd, void *to, size_t len, size_t room, int flags)
