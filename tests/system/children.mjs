@@ -49,8 +49,9 @@ export class Child {
 	}
 
 	// Ends it well: { code, signal }, which is 0, or the signal that it dies of. That it ends otherwise is an error, and so is that it has
-	// ended by itself, or not after `ms`: then it is killed.
-	async stop(signal = this.ending, ms = isSanitized ? 20_000 : 12_000) {
+	// ended by itself, or not within `ms`, which is what a node has for it: then
+	// it is killed.
+	async stop(signal = this.ending, ms = isSanitized ? 20_000 : 10_000) {
 		if (this.exit && !this.isExpectedToEnd) throw new Error(`${this.name} ended by itself (${JSON.stringify(this.exit)}): ${this.log}`);
 		this.isExpectedToEnd = true;
 		this.signal(signal);

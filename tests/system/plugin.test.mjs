@@ -130,8 +130,10 @@ socket_domain ipv4
 		return client;
 	}
 
+	// By the broker, as "not authorized" and nothing else.
 	refused(id, more) {
-		return assert.rejects(this.connect(id, more), `${id} was let in`);
+		const code = more?.protocolVersion === 4 ? 5 : 135; // MQTT 3.1.1 §3.2.2.3, MQTT 5 §3.2.2.2
+		return assert.rejects(this.connect(id, more), { code }, `${id} was let in`);
 	}
 }
 

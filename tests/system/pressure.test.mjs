@@ -12,9 +12,10 @@ import { connectFleet, judge } from './stream.mjs';
 
 const MiB = 1024 * 1024;
 const options = { timeout: 180_000, skip: isSanitized && 'the sanitizer keeps what is freed' };
+const slack = 5000; // beyond the five seconds that a command may wait for its transaction: the one that is under way, and a loaded machine
 const maxQueue = 256 * 1024;
 const maxConnections = 300;
-const ids = vehicleIds(20);
+const ids = vehicleIds(82);
 const { broker, database, node } = await startInstallation({
 	ids,
 	config: { websocket: { max_queue: '256KiB' }, http: { max_connections: maxConnections, per_address: maxConnections }, log: { level: 'info' } },
@@ -29,6 +30,7 @@ const memory = (field) => Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec
 async function withinMemory(t, bound, work) {
 	writeFileSync(`/proc/${node.child.pid}/clear_refs`, '5'); // the peak begins anew
 	const before = memory('VmRSS');
+	assert.ok(before > MiB && Math.abs(memory('VmHWM') - before) < MiB, 'the peak is measured anew');
 	const said = await work();
 	const grown = memory('VmHWM') - before;
 	t.diagnostic(`${said}; memory ${(before / MiB).toFixed(1)} MiB, at most ${(grown / MiB).toFixed(1)} MiB more`);
@@ -83,11 +85,11 @@ async function flood(socket, own, first, told, isOver) {
 }
 
 test('a database slower than the traffic: who comes too late hears 503 soon, and what was accepted is done', options, async (t) => {
-	const vehicles = await fleet(10);
+	const vehicles = await fleet(80); // so many that no vehicle's queue is full
 	const own = vehicles.map(({ id }) => id);
 	const sockets = await Promise.all(Array.from({ length: 20 }, () => openSocket(node, { token: admin })));
 	const told = [];
-	const seconds = isLong ? 30 : 4;
+	const seconds = isLong ? 30 : 8; // longer than anybody may wait
 	await database.sql(`create function dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep(0.1); return null; end $$;
 		create trigger dawdle before insert on commands for each statement execute function dawdle()`);
 	await withinMemory(t, 24 * MiB, async () => {
@@ -103,7 +105,8 @@ test('a database slower than the traffic: who comes too late hears 503 soon, and
 		else assert.deepEqual([answer.data.status, answer.data.retriable, answer.data.may_have_executed], [503, true, false], JSON.stringify(answer.data));
 	}
 	assert.ok(promises.told.length > 0 && promises.told.length < told.length, 'some were accepted and some refused');
-	assert.ok(Math.max(...told.map(({ took }) => took)) < 20_000, 'nobody waits for long'); // five seconds, and a transaction
+	const slowest = Math.max(...told.map(({ took }) => took));
+	assert.ok(slowest < 5000 + slack, `nobody waits for long: ${slowest} ms`);
 	const { status, body } = await sendCommand(node, admin, own[0], { name: 'horn.honk' }, { Prefer: 'wait=30' });
 	assert.equal(status, 200, JSON.stringify(body));
 	promises.add(body.id, own[0], body);

@@ -107,7 +107,7 @@ export class Follower {
 // Commands live 30 s: an engine.start (redelivery never) whose publisher was killed is settled by its end alone.
 const life = { ttl_seconds: 30 };
 const silence = 3000; // after which an app looks for another node
-const patience = 10_000; // of an app with one request: what answers later, or never, is asked again
+export const patience = 10_000; // of an app with one request: what answers later, or never, is asked again
 
 // Sends until it is told what became of it, with one key, to whichever node answers: as a careful app does. The command. `onTrouble`
 // hears of each time that it was told nothing: the answer, or why there was none. It begins with the node of number `first`.

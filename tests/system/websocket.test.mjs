@@ -61,14 +61,14 @@ for (const via of ['header', 'protocol', 'message'])
 
 test('nothing but session.authenticate is answered before it', options, async () => {
 	const app = await openSocket(node, { via: 'none' });
-	await app.call('vehicle.list', {}).catch(() => {});
-	assert.equal((await app.closed).code, 4401);
+	await assert.rejects(app.call('vehicle.list', {}), { message: 'closed with 4401' });
+	assert.deepEqual(await app.closed, { code: 4401, reason: 'session.authenticate comes first' });
 });
 
 test('who does not authenticate within five seconds is closed', options, async () => {
 	const app = await openSocket(node, { via: 'none' });
 	const begun = Date.now();
-	assert.equal((await app.closed).code, 4401);
+	assert.deepEqual(await app.closed, { code: 4401, reason: 'session.authenticate did not come' });
 	assert.ok(Date.now() - begun > 4000);
 });
 

@@ -314,15 +314,28 @@ static char *problem_of_stranger(const struct right *right, const char *params)
 	return problem_text();
 }
 
+/* Everything that is there, in place of which something is named that is not: the letter at `at` is a 9. */
+static const struct {
+	const char *name;
+	size_t at;
+} hidden[] = { { "CAR1", 3 }, { "F1", 1 }, { WEBHOOK, sizeof(WEBHOOK) - 2 }, { DELIVERY, sizeof(DELIVERY) - 2 } };
+
+static void name_absent(char *params)
+{
+	for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++) {
+		for (char *at = params; (at = strstr(at, hidden[i].name)) != NULL;)
+			at[hidden[i].at] = '9';
+	}
+}
+
 static void assert_hidden(const struct right *right)
 {
 	char absent[512];
 
 	snprintf(absent, sizeof(absent), "%s", params_of(right->params));
-	for (char *at = absent; (at = strstr(at, "CAR1")) != NULL;)
-		at[3] = '9';
-	for (char *at = absent; (at = strstr(at, "F1")) != NULL;)
-		at[1] = '9';
+	name_absent(absent);
+	if (strcmp(absent, params_of(right->params)) == 0)
+		return; /* it names nothing that could be hidden */
 	char *of_hidden = problem_of_stranger(right, params_of(right->params));
 	char *of_absent = problem_of_stranger(right, absent);
 	ck_assert_str_eq(of_hidden, of_absent);
