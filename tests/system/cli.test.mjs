@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { after, test } from 'node:test';
 import { createLocalJWKSet, jwtVerify } from 'jose';
 import { makeAuthority } from './certificates.mjs';
-import { build } from './children.mjs';
+import { build, noteComplaint } from './children.mjs';
 
 const program = join(build, 'bin/keyfob');
 const scratch = mkdtempSync(join(tmpdir(), 'keyfob-cli-'));
@@ -51,6 +51,7 @@ function keyfob(node, args, { env = {}, cwd = scratch } = {}) {
 	let err = '';
 	child.stdout.on('data', (chunk) => (out += chunk));
 	child.stderr.on('data', (chunk) => (err += chunk));
+	child.on('close', () => noteComplaint(err));
 	return new Promise((done) => child.on('close', (code) => done({ code, out, err })));
 }
 

@@ -113,7 +113,7 @@ socket_domain ipv4
 	async done() {
 		if (running.has(this.process))
 			await this.stop();
-		assert.equal(this.process.signalCode, null, "mosquitto crashed");
+		assert.deepEqual([this.process.exitCode, this.process.signalCode], [0, null], `mosquitto crashed:\n${this.log.join("\n")}`);
 		rmSync(this.dir, { recursive: true });
 	}
 

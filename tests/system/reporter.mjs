@@ -14,6 +14,7 @@ export default async function* report(source) {
 		else if (type === 'test:diagnostic' && data.file) fileOf(files, data.file).notes.push(data.message);
 		else if (type === 'test:stderr' || type === 'test:stdout') fileOf(files, data.file).said.push(data.message);
 	}
+	for (const file of files.values()) findComplaint(file);
 	let passed = 0;
 	let failed = 0;
 	for (const [name, file] of [...files].sort()) {
@@ -40,6 +41,13 @@ function count(file, type, { name, details, skip }) {
 	if (type === 'test:fail') {
 		if (details.error?.failureType !== 'subtestsFailed') file.failures.push({ name, error: details.error });
 	} else if (details.type !== 'suite' && skip === undefined) file.passed++;
+}
+
+// What programs write to a test's own standard error is shown by nobody: a sanitizer may complain there.
+function findComplaint(file) {
+	const said = file.said.join('');
+	const at = said.indexOf(': runtime error: ');
+	if (at >= 0) file.failures.push({ name: 'a sanitizer complained', error: new Error(said.slice(Math.max(0, at - 200), at + 1000)) });
 }
 
 function describe(fileName, file, { name, error }) {

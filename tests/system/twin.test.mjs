@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { test } from 'node:test';
 import mqtt from 'mqtt';
+import { noteComplaint } from './children.mjs';
 import { adminToken, build, connectVehicle, feedOf, gatewayPassword, grant, openSocket, poll, Reference, registerVehicle, rest, startInstallation, token, vehicleIds } from './harness.mjs';
 
 const ids = vehicleIds(40);
@@ -52,6 +53,7 @@ function keyfob(args) {
 	const child = spawn(`${build}/bin/keyfob`, args, { env: { ...process.env, KEYFOB_URL: node.url, KEYFOB_TOKEN: admin } });
 	let out = '';
 	for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (out += chunk));
+	child.on('close', () => noteComplaint(out));
 	return new Promise((done) => child.on('close', (code) => done({ code, out })));
 }
 
