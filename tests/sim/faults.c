@@ -28,9 +28,17 @@ struct trouble {
 	const struct fault_kind *kind;
 	struct node *victim;
 	struct loop_timer timer;
+	int64_t begun_ms;
+	unsigned number;
+	bool is_alone; /* nothing else was wrong when it began, or lately */
 };
 
+#define DRAIN_MS 10000	  /* what a node has for its end (contract §1) */
+#define RECOVERY_MS 10000 /* as record.c has it */
+
 static struct list troubles;
+static unsigned begun;
+static int64_t last_over_ms = -RECOVERY_MS;
 static struct loop_timer next;
 static int64_t pace;
 static bool may_restart;
@@ -148,16 +156,40 @@ static const struct fault_kind kinds[] = {
 	{ "vehicles' lines break", break_vehicles, NULL, 0, 0, false },
 };
 
-static void on_over(struct loop_timer *timer)
+/* Whoever asks a node to end gives it its time, and kills it then. */
+static bool may_still_end(struct trouble *t)
 {
-	struct trouble *t = container_of(timer, struct trouble, timer);
+	int64_t since_ms = world_ms() - t->begun_ms;
 
-	loop_timer_stop(timer);
+	if (!node_is_draining(t->victim))
+		return false;
+	if (since_ms < DRAIN_MS) {
+		loop_timer_start(&t->timer, DRAIN_MS - since_ms);
+		return true;
+	}
+	if (t->is_alone && t->number == begun)
+		world_fail("drain", "node-%zu has not ended in %d ms, and nothing was wrong", node_index(t->victim),
+			DRAIN_MS);
+	return false;
+}
+
+static void end(struct trouble *t)
+{
+	loop_timer_stop(&t->timer);
 	list_remove(&t->node);
+	last_over_ms = world_ms();
 	if (t->kind->end)
 		t->kind->end(t->victim);
 	record_fault(false);
 	free(t);
+}
+
+static void on_over(struct loop_timer *timer)
+{
+	struct trouble *t = container_of(timer, struct trouble, timer);
+
+	if (!may_still_end(t))
+		end(t);
 }
 
 static bool is_under_way(const struct fault_kind *kind, const struct node *victim)
@@ -181,6 +213,9 @@ static void on_next(struct loop_timer *timer)
 	struct trouble *t = memory_new(sizeof(*t));
 	t->kind = kind;
 	t->victim = victim;
+	t->begun_ms = world_ms();
+	t->number = ++begun;
+	t->is_alone = list_is_empty(&troubles) && world_ms() - last_over_ms >= RECOVERY_MS;
 	list_append(&troubles, &t->node);
 	loop_timer_init(world_loop(), &t->timer, on_over);
 	world_note("fault: %s (node-%zu)", kind->name, node_index(victim));
@@ -203,7 +238,7 @@ void faults_end(void)
 {
 	loop_timer_stop(&next);
 	while (!list_is_empty(&troubles))
-		on_over(&container_of(troubles.next, struct trouble, node)->timer);
+		end(container_of(troubles.next, struct trouble, node));
 	for (size_t i = 0; i < nodes_count(); i++)
 		if (!node_is_up(node_at(i)))
 			start(node_at(i));

@@ -172,6 +172,11 @@ bool node_is_up(const struct node *n)
 	return n->state == UP;
 }
 
+bool node_is_draining(const struct node *n)
+{
+	return n->state == DRAINING;
+}
+
 unsigned node_life(const struct node *n)
 {
 	return n->life;

@@ -29,7 +29,8 @@ void nodes_advance(int64_t ms);
 size_t node_index(const struct node *);
 struct loop *node_loop(struct node *);
 struct api *node_api(struct node *);
-bool node_is_up(const struct node *);	 /* it takes calls; it may be frozen */
+bool node_is_up(const struct node *); /* it takes calls; it may be frozen */
+bool node_is_draining(const struct node *);
 unsigned node_life(const struct node *); /* raised with each start: who came before is gone */
 bool node_is_cut_from_database(const struct node *);
 bool node_is_cut_from_broker(const struct node *);

@@ -441,12 +441,12 @@ test('that one was disabled is told once, though who is to tell it dies before t
 	const id = await ownCar();
 	const hook = await webhook({ vehicle_ids: [id], types: ['state.desired'] });
 	receiver.answers.set(hook.path, () => ({ status: 410 }));
-	for (const node of nodes) node.child.isExpectedToEnd = true;
 	failpoints.arm('alert', 'kill');
 	await wish(id);
 	const pid = await failpoints.untilHit('alert');
 	const dead = nodes.find(({ child }) => child.pid === pid);
-	await dead.child.exited;
+	dead.child.isExpectedToEnd = true;
+	assert.equal((await dead.child.exited).signal, 'SIGKILL');
 	const alive = dead === one ? two : one;
 	const told = async () => (await rest(alive, 'GET', `/v1/vehicles/${id}/events?limit=200`, { token: admin })).body.items.filter(({ type }) => type === 'webhook.disabled');
 	const [{ data }] = await poll(told, ({ length }) => length > 0, { ms: 40_000, what: 'the other has told it' });
@@ -455,7 +455,6 @@ test('that one was disabled is told once, though who is to tell it dies before t
 	await wish(id, dead);
 	assert.equal((await told()).length, 1);
 	assert.equal(await database.sql('select count(*) from webhooks where untold_vehicle is not null'), '0');
-	for (const node of nodes) node.child.isExpectedToEnd = false;
 });
 
 test('a node that is killed amid its deliveries is followed by another, and nothing is lost', options, async () => {
