@@ -36,6 +36,19 @@ static bool is_id_or_empty(const char *text)
 	return !text[0] || topic_level_is_safe(text);
 }
 
+static bool is_short(const char *text)
+{
+	size_t len = strlen(text);
+	return len > 0 && len < 64;
+}
+
+/* As many digits as surely fit, and 1 more does. */
+static bool is_number(const char *text)
+{
+	size_t len = strspn(text, "0123456789");
+	return len > 0 && len <= 18 && !text[len];
+}
+
 /* Splits a line in place; false when it has not all fields. */
 static bool split(char *line, char *fields[FIELD_COUNT])
 {
@@ -49,7 +62,8 @@ static bool split(char *line, char *fields[FIELD_COUNT])
 		*line++ = '\0';
 	}
 	return is_id_or_empty(fields[VEHICLE]) && is_id_or_empty(fields[FLEET]) && is_id_or_empty(fields[LEFT]) &&
-	       (fields[VEHICLE][0] || fields[FLEET][0]) && strlen(fields[TYPE]) < 64 && strlen(fields[TIME]) < 64;
+	       (fields[VEHICLE][0] || fields[FLEET][0]) && is_number(fields[NUMBER]) && is_short(fields[TYPE]) &&
+	       is_short(fields[TIME]);
 }
 
 static void take_line(struct hub *hub, char *line)
