@@ -18,7 +18,7 @@ const maxConnections = 300;
 const ids = vehicleIds(82);
 const { broker, database, node } = await startInstallation({
 	ids,
-	config: { websocket: { max_queue: '256KiB' }, http: { max_connections: maxConnections, per_address: maxConnections }, log: { level: 'info' } },
+	config: { limits: { queue_per_vehicle: 1000 }, websocket: { max_queue: '256KiB' }, http: { max_connections: maxConnections, per_address: maxConnections }, log: { level: 'info' } },
 });
 const admin = await adminToken();
 let used = 0;
@@ -85,12 +85,12 @@ async function flood(socket, own, first, told, isOver) {
 }
 
 test('a database slower than the traffic: who comes too late hears 503 soon, and what was accepted is done', options, async (t) => {
-	const vehicles = await fleet(80); // so many that no vehicle's queue is full
+	const vehicles = await fleet(80);
 	const own = vehicles.map(({ id }) => id);
 	const sockets = await Promise.all(Array.from({ length: 20 }, () => openSocket(node, { token: admin })));
 	const told = [];
 	const seconds = isLong ? 30 : 8; // longer than anybody may wait
-	await database.sql(`create function dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep(0.1); return null; end $$;
+	await database.sql(`create function dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep(0.2); return null; end $$;
 		create trigger dawdle before insert on commands for each statement execute function dawdle()`);
 	await withinMemory(t, 24 * MiB, async () => {
 		const end = Date.now() + seconds * 1000;

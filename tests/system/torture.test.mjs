@@ -150,7 +150,7 @@ async function torment(t, kind, wanted, trouble) {
 		parts.number = number;
 		torture.arm(kind, number, trouble);
 		// Not every turn makes as many calls as the one that made most; the next ones go on counting.
-		for (let tries = 0; torture.where === '' && tries < 8; tries++)
+		for (let tries = 0; torture.where === '' && tries < 32; tries++)
 			await turn().catch((error) => {
 				throw parts.wrong ?? new Error(`number ${number} of ${kind}, ${torture.where} ${trouble ?? ''} (seed ${seed})`, { cause: error });
 			});
