@@ -90,7 +90,7 @@ test('a database slower than the traffic: who comes too late hears 503 soon, and
 	const sockets = await Promise.all(Array.from({ length: 20 }, () => openSocket(node, { token: admin })));
 	const told = [];
 	const seconds = isLong ? 30 : 8; // longer than anybody may wait
-	await database.sql(`create function dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep(0.2); return null; end $$;
+	await database.sql(`create function dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep(0.15); return null; end $$;
 		create trigger dawdle before insert on commands for each statement execute function dawdle()`);
 	await withinMemory(t, 24 * MiB, async () => {
 		const end = Date.now() + seconds * 1000;
