@@ -17,7 +17,8 @@
 #include "sql/statements.h"
 
 #define FIRST_MS 1000 /* the broker is there by then, mostly */
-#define TICK_MS 5000
+#define TICK_MS 500   /* events are counted; of a longer time at once is felt by others */
+#define REPORT_TICKS 10
 #define QUEUE_MAX 8 /* units; a database that does not answer is told no more */
 
 struct census {
@@ -25,6 +26,7 @@ struct census {
 	struct db *db; /* NULL: it has left */
 	struct census_options options;
 	struct loop_timer timer;
+	unsigned ticks;
 	int64_t started_us;
 	/* as of the last report, for what happens in a time */
 	int64_t at_us, cpu_us, accepted;
@@ -84,6 +86,7 @@ static void on_up(void *owner, struct db *db)
 	struct census *c = owner;
 
 	(void)db;
+	c->ticks = 0;
 	if (!c->draining)
 		loop_timer_start(&c->timer, FIRST_MS);
 }
@@ -141,14 +144,22 @@ static void report(struct census *c)
 	free(load);
 }
 
+/* In a transaction of its own. */
+static void ask(struct census *c, const struct db_statement *statement)
+{
+	struct db_unit *unit = db_unit_new(c->db, on_done, c);
+	db_unit_add(unit, statement);
+	db_unit_submit(unit);
+}
+
 static void on_tick(struct loop_timer *timer)
 {
 	struct census *c = container_of(timer, struct census, timer);
 
-	report(c);
-	struct db_unit *unit = db_unit_new(c->db, on_done, c);
-	db_unit_add(unit, &SQL_stats_count);
-	db_unit_submit(unit);
+	if (c->ticks++ % REPORT_TICKS == 0)
+		report(c);
+	ask(c, &SQL_events_summarize);
+	ask(c, &SQL_stats_count);
 	loop_timer_start(timer, TICK_MS);
 }
 

@@ -1159,6 +1159,24 @@ static void drop_partitions(void)
 	    " loop execute format('drop table %I', p.name); end loop; end $$");
 }
 
+/* Of what is written the index by time knows all but the last pages: 64 are two ranges. */
+START_TEST(the_last_seconds_are_found_by_their_time)
+{
+	static const char known[] = "select string_agg(brin_summarize_range(i.indexrelid, n * 32)::text, ' ' order by "
+				    "n) from generate_series(0, 1) n,"
+				    " pg_index i join pg_inherits h on h.inhrelid = i.indexrelid where h.inhparent = "
+				    "'events_time'::regclass"
+				    " and i.indrelid = to_regclass('events_' || to_char(date_trunc('week', now() at "
+				    "time zone 'UTC'), 'YYYYMMDD'))";
+	ask("insert into events (vehicle_id, seq, at, type, data) select '" CAR
+	    "', n, now(), 'test', to_json(repeat(md5(n::text), 100))"
+	    " from generate_series(1000, 20000) n");
+	ask("select events_summarize()");
+	ck_assert_str_eq(ask(known), "0 0");
+	ask("delete from events where type = 'test'");
+}
+END_TEST
+
 START_TEST(partitions_are_made_beside_a_dump)
 {
 	drop_partitions();
@@ -1495,6 +1513,7 @@ int main(void)
 	tcase_add_test(order, a_batch_is_taken_as_it_is);
 	tcase_add_test(order, what_the_broker_lost_is_renewed_beside_a_batch);
 	tcase_add_test(order, a_frozen_unit_is_ended);
+	tcase_add_test(order, the_last_seconds_are_found_by_their_time);
 	tcase_add_test(order, partitions_are_made_beside_a_dump);
 	tcase_add_test(order, partitions_wait_for_nobody);
 	tcase_add_test(order, crossing_batches_do_not_deadlock);
