@@ -32,10 +32,14 @@ static const struct {
 	const char *outcome;
 	const struct fault *fault;
 } verdicts[] = {
-	{ "created", NULL }, { "replayed", NULL }, { "not_found", &FAULT_VEHICLE_NOT_FOUND },
-	{ "forbidden", &FAULT_FORBIDDEN }, { "queue_full", &FAULT_QUEUE_FULL },
+	{ "created", NULL },
+	{ "replayed", NULL },
+	{ "not_found", &FAULT_VEHICLE_NOT_FOUND },
+	{ "forbidden", &FAULT_FORBIDDEN },
+	{ "queue_full", &FAULT_QUEUE_FULL },
+	/* the right to send began between two statements */
+	{ "keyless", &FAULT_STORAGE_UNAVAILABLE },
 	{ "reused", &FAULT_IDEMPOTENCY_KEY_REUSED },
-	{ "keyless", &FAULT_STORAGE_UNAVAILABLE }, /* the right to send began between two statements */
 };
 
 static void write_keys(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,

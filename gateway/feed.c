@@ -5,7 +5,6 @@
  *                                                           (the lease may turn out to be another's) */
 #include "gateway/feed.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

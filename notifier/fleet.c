@@ -184,7 +184,7 @@ static void pause_reading(struct hub_fleet *f)
 /* Whether a resync waited for what is over now: nothing of that counts. */
 static bool begin_anew(struct hub_fleet *f)
 {
-	bool anew = f->anew;
+	bool anew = f->anew && loop_timer_is_started(&f->hub->tidy); /* else the worker ends */
 
 	f->anew = false;
 	if (anew)

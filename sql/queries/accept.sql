@@ -1,10 +1,10 @@
 -- Accepts commands, at most one of a vehicle: checks the grant, the idempotency key and the queue ($19 unsent commands, and 1000 besides
--- that were sent and not answered, since each accept looks at them), inserts the
--- command with its event. A row for each input: its number, the outcome, and the command; a key finds no command that a grant does not
--- show, but is taken; who had no right to it when keys were taken comes again. A batch's target ($22) that had its turn gets no other. Where the vehicle is there and
--- nothing earlier of it may go out, the new command is claimed as it is inserted, as settle_commands() would, for a worker that can publish
--- (null: none can): then the row has what is to be published. Where the vehicle is away, it is inserted as waiting, and knows of the
--- wake-up that is under way or was refused.
+-- that were sent and not answered, since each accept looks at them), inserts the command with its event. A row for each input: its number,
+-- the outcome, and the command; a key finds no command that a grant does not show, but is taken; who had no right to it when keys were
+-- taken comes again. A batch's target ($22) that had its turn gets no other. Where the vehicle is there and nothing earlier of it may go
+-- out, the new command is claimed as it is inserted, as settle_commands() would, for a worker that can publish (null: none can): then the
+-- row has what is to be published. Where the vehicle is away, it is inserted as waiting, and knows of the wake-up that is under way or was
+-- refused.
 with judged as materialized (
 	-- what is read most stands first
 	select w.outcome, w.flight, w.status, w.vehicle_id, w.id, w.head_seq, w.head_place, w.publisher, w.audience, w.wakeup, w.keyed, w.subject, w.key,
