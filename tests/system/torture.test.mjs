@@ -94,6 +94,7 @@ async function lookAfter() {
 	for (;;) {
 		const { child } = node;
 		child.isExpectedToEnd = true; // judged here
+		parts.isStarted = true;
 		const logged = child.logText().length;
 		const exit = await child.exited;
 		if (parts.isOver) return;
@@ -102,6 +103,7 @@ async function lookAfter() {
 		assert.match(said, /out of memory|no memory/);
 		deaths.set(torture.where, (deaths.get(torture.where) ?? 0) + 1);
 		torture.disarm();
+		parts.isStarted = false;
 		await database.sql('update leases set expires_at = clock_timestamp() where expires_at > clock_timestamp()'); // failpoints.test.mjs waits for that
 		await node.start();
 	}
@@ -137,7 +139,8 @@ function chosen(count, wanted) {
 	return isLong ? all : all.sort(() => random.next() - 0.5).slice(0, wanted);
 }
 
-const untilReady = () => poll(() => node.isReady(), Boolean, { ms: patience, what: 'the node is ready' });
+// That it is ready is heard here before lookAfter() hears it, and a node is not to end before somebody expects it.
+const untilReady = () => poll(async () => (await node.isReady()) && parts.isStarted, Boolean, { ms: patience, what: 'the node is ready' });
 
 async function torment(t, kind, wanted, trouble) {
 	const count = await countCalls(kind, trouble);
