@@ -13,27 +13,25 @@ static bool is_allowed(const struct texts *origins, h2o_iovec_t origin)
 	return false;
 }
 
-static void allow(struct http_request *r, h2o_iovec_t origin)
-{
-	h2o_iovec_t copy = h2o_strdup(&r->req->pool, origin.base, origin.len);
-
-	http_header(r, "access-control-allow-origin", copy.base);
-	http_header(r, "access-control-expose-headers",
-		"Location, Link, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, Idempotency-Replayed, "
-		"Preference-Applied, ETag");
-}
-
-bool cors_handle(struct http_request *r)
+bool cors_allow(struct http_request *r)
 {
 	const struct texts *origins = r->http->options.cors_origins;
 	h2o_iovec_t origin = http_field(r->req, "origin");
-	bool allowed = origin.base && is_allowed(origins, origin);
 
 	if (origins && origins->count > 0)
 		http_header(r, "vary", "Origin");
-	if (allowed)
-		allow(r, origin);
-	if (!allowed || !http_field(r->req, "access-control-request-method").base ||
+	if (!origin.base || !is_allowed(origins, origin))
+		return false;
+	http_header(r, "access-control-allow-origin", h2o_strdup(&r->req->pool, origin.base, origin.len).base);
+	http_header(r, "access-control-expose-headers",
+		"Location, Link, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, Idempotency-Replayed, "
+		"Preference-Applied, ETag");
+	return true;
+}
+
+bool cors_preflight(struct http_request *r)
+{
+	if (!http_field(r->req, "access-control-request-method").base ||
 		!h2o_memis(r->req->method.base, r->req->method.len, H2O_STRLIT("OPTIONS")))
 		return false;
 	http_header(r, "access-control-allow-methods", "GET, POST, PUT, PATCH, DELETE");

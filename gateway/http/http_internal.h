@@ -105,8 +105,10 @@ void http_dress(struct http *, h2o_pathconf_t *);
 /* request_log.c: a line for each request, at debug. */
 void http_log_requests(h2o_pathconf_t *);
 
-/* cors.c: true when it was a preflight, which is answered then. */
-bool cors_handle(struct http_request *);
+/* cors.c: true when it comes from a page of a listed origin, which may then read the answer. */
+bool cors_allow(struct http_request *);
+/* True when such a page asks what it may send, which is answered then. */
+bool cors_preflight(struct http_request *);
 
 /* openapi.c: true when it was the description that was asked for, which is answered then. */
 bool openapi_handle(struct http_request *);

@@ -571,10 +571,12 @@ int http_on_request(h2o_handler_t *handler, h2o_req_t *req)
 {
 	struct http *http = ((struct http_handler *)(void *)handler)->http;
 
-	if (http->options.console && !http_is_of_api(req))
-		return -1;
 	struct http_request *r = http_request_new(http, req);
-	if (cors_handle(r) || hook_handle(r) || !http_client_may_ask(r) || refuse_websocket(r) || openapi_handle(r))
+	if (http->options.console && !http_is_of_api(req))
+		return http_client_may_ask(r) ? -1 : 0;
+	bool is_listed = cors_allow(r);
+	if (hook_handle(r) || !http_client_may_ask(r) || (is_listed && cors_preflight(r)) || refuse_websocket(r) ||
+		openapi_handle(r))
 		return 0;
 	r->params = memory_need(json_object());
 	r->keys.on_over = on_keys;

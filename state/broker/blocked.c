@@ -81,6 +81,13 @@ void blocked_read(struct blocked *b, const char *name_space, const char *topic, 
 		drop(b, id);
 }
 
+void blocked_meet(struct blocked *b, const char *id)
+{
+	struct blocked_id *entry = find(b, id);
+	if (entry)
+		entry->is_due = true;
+}
+
 /* Not in the message's own round: the broker may have the client in hand. */
 void blocked_kick(struct blocked *b)
 {

@@ -22,6 +22,7 @@ bool blocked_has(const struct blocked *, const char *id);
 /* changing */
 /* A message that the gateway published; others are passed over. */
 void blocked_read(struct blocked *, const char *name_space, const char *topic, size_t payload_len);
-void blocked_kick(struct blocked *); /* the end of a round: who was shut out in it */
+void blocked_meet(struct blocked *, const char *id); /* it is there all the same: to be thrown out */
+void blocked_kick(struct blocked *);		     /* the end of a round: who was shut out in it */
 
 #endif

@@ -36,6 +36,7 @@ static bool is_away(const struct plugin *, const struct mosquitto *client);
 static bool is_blocked(const struct plugin *, const struct mosquitto *client, enum role);
 static int accept_certificate(struct mosquitto *client);
 static void log_refusal(const struct mosquitto *client);
+static void judge_late(struct plugin *, const struct session *);
 static bool is_proof(const struct mosquitto_evt_acl_check *);
 static bool may(const struct plugin *, const struct session *, const struct mosquitto_evt_acl_check *);
 static void log_denial(struct session *, const struct mosquitto_evt_acl_check *);
@@ -158,8 +159,11 @@ static int on_acl_check(int event, void *data, void *owner)
 	(void)event;
 
 	struct session *s = session_of(&p->sessions, check->client);
-	if (s || is_proof(check))
+	bool is_unasked = !s && is_proof(check);
+	if (s || is_unasked)
 		s = session_prove(&p->sessions, check->client);
+	if (is_unasked)
+		judge_late(p, s);
 	if (probe_is(&p->sessions.probe, check)) {
 		if (s)
 			session_found(&p->sessions, s, check->topic);
@@ -176,6 +180,19 @@ static int on_acl_check(int event, void *data, void *owner)
 	return MOSQ_ERR_SUCCESS;
 }
 
+/* Its CONNECT was asked of nobody. Who is not who it says has been made due to be closed with its session. */
+static void judge_late(struct plugin *p, const struct session *s)
+{
+	if (s->role == ROLE_NOBODY) {
+		log_refusal(s->client);
+		refusals_tell(&p->refusals, &p->settings, s->client);
+	}
+	if (is_blocked(p, s->client, s->role)) {
+		log_refusal(s->client);
+		blocked_meet(&p->blocked, s->id);
+	}
+}
+
 /* A client without a session is one that is away (a message for its queue, its will), or one whose listener has
  * use_identity_as_username, where BASIC_AUTH does not fire. Only the second subscribes or has a live certificate. */
 static bool is_proof(const struct mosquitto_evt_acl_check *check)
@@ -185,9 +202,10 @@ static bool is_proof(const struct mosquitto_evt_acl_check *check)
 
 static bool may(const struct plugin *p, const struct session *s, const struct mosquitto_evt_acl_check *check)
 {
-	switch (s ? s->role : client_role(&p->settings, check->client)) {
+	enum role role = s ? s->role : client_role(&p->settings, check->client);
+	switch (role) {
 	case ROLE_VEHICLE:
-		return vehicle_may(check);
+		return !is_blocked(p, check->client, role) && vehicle_may(check);
 	case ROLE_GATEWAY:
 		return gateway_may(&p->settings, check);
 	case ROLE_NOBODY:

@@ -105,6 +105,7 @@ export async function run(program, args, { env = {}, input } = {}) {
 	child.stdin.end(input);
 	const [code] = await once(child, 'close');
 	noteComplaint(out);
+	if (basename(program) === 'keyfobd' || args.includes('doctor')) appendFileSync(join(folder, 'said.log'), `${out}\n`); // for ./dev test to look through
 	if (code !== 0) throw new Error(`${basename(program)} ${args.join(' ')} ended with ${code}:\n${out}`);
 	return out.trim();
 }

@@ -2,9 +2,11 @@
 // to the last member.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { appendFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { createServer } from 'node:http';
-import { atEnd } from './children.mjs';
+import { join } from 'node:path';
+import { atEnd, folder } from './children.mjs';
 import { Record } from './record.mjs';
 
 // Not among what the package exports.
@@ -38,6 +40,7 @@ export async function startCollector() {
 	const server = createServer(async (request, response) => {
 		let text = '';
 		for await (const chunk of request) text += chunk;
+		appendFileSync(join(folder, 'spans.log'), `${text}\n`); // for ./dev test to look through
 		const { status = 200, headers = {}, body = '{}' } = collector.answers.shift() ?? {};
 		collector.requests.push({ method: request.method, path: request.url, headers: request.headers, text, status, at: Date.now() });
 		response.writeHead(status, { 'Content-Type': 'application/json', ...headers }).end(body);

@@ -1,7 +1,7 @@
 // doctor.test.mjs - `keyfob doctor` looks at a sound installation, and at one thing broken after the other.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { chmodSync, copyFileSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, copyFileSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -40,6 +40,7 @@ async function doctor(file, { before = [], env = {} } = {}) {
 	let out = '';
 	child.stdout.on('data', (chunk) => (out += chunk));
 	const code = await new Promise((done) => child.on('close', done));
+	appendFileSync(join(folder, 'doctor.log'), out); // for ./dev test to look through
 	const report = { code, ...JSON.parse(out) };
 	for (const one of report.checks) everSaid.push(one);
 	return report;

@@ -2,6 +2,7 @@
 // WebSocket draw from the same buckets, on however many workers.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { webRoot } from './browser.mjs';
 import { adminToken, grant, openSocket, registerVehicle, rest, RpcError, sendCommand, startInstallation, startNode, token, vehicleIds } from './harness.mjs';
 
 const ids = vehicleIds(8);
@@ -138,6 +139,19 @@ test('an address: also who is not let in; a trusted proxy names it', options, as
 	assert.equal((await socket('203.0.113.9')).status, 101);
 });
 
+test('an address: what a page asks for besides, its files and what it may send, counts as well', options, async () => {
+	const page = 'https://app.example';
+	const node = await limited({ per_address: '3/s' }, { http: { web_root: webRoot, cors_origins: [page] } });
+	const preflight = { Origin: page, 'Access-Control-Request-Method': 'POST' };
+	for (const [method, path, headers, granted] of [['GET', '/', {}, 200], ['GET', '/nothing-here', {}, 404], ['OPTIONS', '/v1/me', preflight, 204]]) {
+		const begun = performance.now();
+		const answers = await Promise.all(Array.from({ length: 30 }, () => rest(node, method, path, { headers, unchecked: true })));
+		assert.ok(count(answers, granted) <= atMost(3, begun), String(statuses(answers)));
+		assert.equal(count(answers, 429), 30 - count(answers, granted), String(statuses(answers)));
+		if (headers.Origin) assert.ok(answers.every((answer) => answer.headers.get('access-control-allow-origin') === page), 'the page may read that it was refused');
+	}
+});
+
 test('an address that no proxy names is the one of the connection', options, async () => {
 	const node = await limited({ per_address: '2/s' });
 	const { token: alice } = await owner();
@@ -164,14 +178,15 @@ test('"0" is no limit, and no RateLimit field', options, async () => {
 	assert.equal(answers[0].headers.get('ratelimit-policy'), null);
 });
 
-test('past max_connections the newcomer gets 503, and there is room again when one goes', options, async () => {
-	const node = await limited({}, { http: { per_address: 3 } });
-	const { token: alice } = await owner();
-	const apps = [];
-	for (let i = 0; i < 3; i++) apps.push(await openSocket(node, { token: alice }));
-	assert.equal(await openSocket(node, { token: alice }).then(() => 101, (error) => error.status), 503);
-	apps[0].close();
-	let status = 503;
-	while (status === 503) status = await openSocket(node, { token: alice }).then(() => 101, (error) => error.status);
-	assert.equal(status, 101);
-});
+for (const [limit, http] of [['max_connections', { max_connections: 3, per_address: 1000 }], ['per_address', { max_connections: 1000, per_address: 3 }]])
+	test(`past ${limit} the newcomer gets 503, and there is room again when one goes`, options, async () => {
+		const node = await limited({}, { http });
+		const { token: alice } = await owner();
+		const apps = [];
+		for (let i = 0; i < 3; i++) apps.push(await openSocket(node, { token: alice }));
+		assert.equal(await openSocket(node, { token: alice }).then(() => 101, (error) => error.status), 503);
+		apps[0].close();
+		let status = 503;
+		while (status === 503) status = await openSocket(node, { token: alice }).then(() => 101, (error) => error.status);
+		assert.equal(status, 101);
+	});

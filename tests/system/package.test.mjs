@@ -75,6 +75,7 @@ test('the packages install, serve, stand still and come back, upgrade and go wit
 	const { code } = await machine.exited;
 	const log = join(folder, 'in-root.log');
 	copyFileSync(join(root, 'in-root.log'), log);
+	if (existsSync(join(root, 'root/journal.log'))) copyFileSync(join(root, 'root/journal.log'), join(folder, 'journal.log'));
 	const said = readFileSync(log, 'utf8');
 	assert.equal(code, 0, `see ${log}:\n${said.split('\n').slice(-40).join('\n')}`);
 	assert.match(said, /\n99\.0\n99\.0\n/);

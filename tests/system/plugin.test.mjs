@@ -877,7 +877,7 @@ describe("certificates", { timeout: SUITE_MS }, () => {
 		await watcher.client.endAsync();
 	});
 
-	test("with use_identity_as_username the first packet tells, and another's certificate gets nowhere", async () => {
+	test("with use_identity_as_username the first packet tells, and another's certificate gets nowhere, and is told of", async () => {
 		const watcher = await Watcher.make(broker, by("keyfob", { port: identityPort }));
 		const vehicle = await broker.connect("VIN2", by("VIN2", { port: identityPort }));
 		assert.equal(await isGranted(vehicle, request("VIN2")), true);
@@ -886,12 +886,32 @@ describe("certificates", { timeout: SUITE_MS }, () => {
 		await vehicle.endAsync();
 		await watcher.next("VIN2", "disconnected");
 
-		await watcher.isSilentOf("VIN2", async () => {
-			const thief = await broker.connect("VIN2", by("VIN1", { port: identityPort }));
-			const closed = untilClosed(thief);
-			thief.subscribe(request("VIN2"), () => {});
+		const count = watcher.of("VIN2").length;
+		const thief = await broker.connect("VIN2", by("VIN1", { port: identityPort }));
+		const closed = untilClosed(thief);
+		thief.subscribe(request("VIN2"), () => {});
+		await closed;
+		await watcher.barrier();
+		const told = watcher.of("VIN2").slice(count);
+		assert.deepEqual(told.map(({ type, body }) => [type, body.principalIdentifier]), [["connect_failed", "VIN1"]]);
+		await watcher.client.endAsync();
+	});
+
+	test("nor does who is shut out, and is closed at its first packet", async () => {
+		const watcher = await Watcher.make(broker, by("keyfob"));
+		await watcher.client.publishAsync("keyfob/blocked/VIN2", "1", { qos: 1 });
+		for (let i = 0; i < 2; i++) {
+			const blocked = await broker.connect("VIN2", by("VIN2", { port: identityPort }));
+			const closed = untilClosed(blocked);
+			blocked.subscribe(request("VIN2"), () => {});
 			await closed;
-		});
+		}
+		await watcher.barrier();
+		assert.ok(!watcher.types("VIN2").includes("subscribed"), String(watcher.types("VIN2")));
+		await watcher.client.publishAsync("keyfob/blocked/VIN2", "", { qos: 1 });
+		const again = await broker.connect("VIN2", by("VIN2", { port: identityPort }));
+		assert.equal(await isGranted(again, request("VIN2")), true);
+		await again.endAsync();
 		await watcher.client.endAsync();
 	});
 });

@@ -9,7 +9,7 @@ import pg from 'pg';
 import { atEnd, build, Child, folder, freePort, run } from './children.mjs';
 import { audience, issuer, jwksFile, secrets } from './tokens.mjs';
 
-const role = 'kf'; // the service's own, made by ./dev: it owns its databases and nothing else
+const role = { name: 'kf', password: 'canary-database' }; // the service's own, made by ./dev: it owns its databases and nothing else
 const catalog = fileURLToPath(new URL('./catalog.yaml', import.meta.url));
 // ./dev test looks for what is entrusted to a node wherever a node writes, by tests/canaries.
 export const vehiclePassword = 'canary-vehicle-secret';
@@ -49,7 +49,7 @@ function cluster() {
 export async function createDatabase(template = 'template1') {
 	const server = cluster();
 	const name = `kf_${process.pid}_${++databases}`;
-	await sql(`${server}/postgres`, `create database ${name} owner ${role} template ${template} strategy file_copy`);
+	await sql(`${server}/postgres`, `create database ${name} owner ${role.name} template ${template} strategy file_copy`);
 	return {
 		url: urlOf(name),
 		sql: (statement) => sql(`${server}/${name}`, statement),
@@ -64,7 +64,8 @@ export async function createDatabase(template = 'template1') {
 
 function urlOf(database) {
 	const url = new URL(cluster());
-	url.username = url.password = role;
+	url.username = role.name;
+	url.password = role.password;
 	url.pathname = `/${database}`;
 	return url.href;
 }
@@ -327,7 +328,7 @@ async function makeTemplate(name) {
 		const { rowCount } = await admin.query(templateNamed(name));
 		if (rowCount > 0) return;
 		await admin.query(`drop database if exists ${name}`);
-		await admin.query(`create database ${name} owner ${role}`);
+		await admin.query(`create database ${name} owner ${role.name}`);
 		await migrate('mqtt://127.0.0.1:1', urlOf(name));
 		await admin.query(`alter database ${name} is_template true allow_connections false`);
 	} finally {

@@ -994,7 +994,7 @@ START_TEST(limits_an_address)
 	ask_expect(me, "200", "\r\nratelimit: \"address\";r=0;t=2\r\n");
 	ask_expect(me, "429", "ratelimit-policy: \"address\";q=2;w=2\r\n");
 	ask_expect("GET /v1/me HTTP/1.1\r\nX-Forwarded-For: 192.0.2.9\r\n" LAST, "429", "rate-limited");
-	ask_expect("GET / HTTP/1.1\r\n" LAST, "200", "console");
+	ask_expect("GET / HTTP/1.1\r\n" LAST, "429", "rate-limited");
 }
 END_TEST
 
