@@ -2,6 +2,7 @@
 #include "base/http_client.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <curl/curl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -40,7 +41,8 @@ struct transfer {
 	struct curl_slist *headers;
 	struct text body;
 	size_t head_len; /* with what comes of 1xx and of trailers */
-	bool has_head, cut;
+	bool in_head, has_head, cut;
+	bool garbled;	      /* what began a head is no status line */
 	bool refused, opened; /* an address by public_only; a socket to another */
 };
 
@@ -201,15 +203,30 @@ static bool is_endless(const struct transfer *t)
 	return t->head_len > HEAD_MAX;
 }
 
-/* The empty line after a final head (RFC 9110 §15.2: 1xx is none). */
+/* RFC 9112 §4, but for the space before a reason that is not there. libcurl would take a version that is none for a 200. */
+static bool is_status_line(const char *line, size_t len)
+{
+	static const char form[] = "HTTP/1.9 999"; /* a 9 is any digit */
+
+	if (len < sizeof(form) || !memchr(" \r\n", line[sizeof(form) - 1], 3))
+		return false;
+	for (size_t i = 0; i + 1 < sizeof(form); i++)
+		if (form[i] == '9' ? !isdigit((unsigned char)line[i]) : line[i] != form[i])
+			return false;
+	return true;
+}
+
+/* The empty line after a final head (RFC 9110 §15.2: 1xx is none). What comes after the body is no head. */
 static size_t on_head(char *line, size_t size, size_t count, void *context)
 {
 	struct transfer *t = context;
 	long status = 0;
 
 	t->head_len += size * count;
-	if (is_endless(t))
+	t->garbled = !t->in_head && !t->has_head && !is_status_line(line, size * count);
+	if (is_endless(t) || t->garbled)
 		return 0;
+	t->in_head = line[0] != '\r' && line[0] != '\n';
 	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (size * count == 2 && line[0] == '\r' && status >= 200)
 		t->has_head = true;
@@ -354,6 +371,7 @@ static void finish(struct transfer *t, CURLcode code)
 		.len = t->body.len,
 		.cut = code != CURLE_OK,
 		.why = is_endless(t)	  ? "a head of more than 64 KiB"
+		       : t->garbled	  ? "it does not begin as HTTP/1.1 does"
 		       : code == CURLE_OK ? NULL
 					  : curl_easy_strerror(code),
 		.cache_control = header_of(t, "Cache-Control"),

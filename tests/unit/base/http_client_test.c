@@ -347,6 +347,28 @@ START_TEST(a_head_without_end_is_no_answer)
 }
 END_TEST
 
+/* libcurl takes some of these for a 200. */
+START_TEST(a_status_line_that_is_none_is_no_answer)
+{
+	static const char *const lines[] = { "HTTP/x.1 503 Down", "HTTP/1.x 503 Down", "HTTP/1.1 2003 Down",
+		"HTTP/1.1 20", "HTTP/1.1 503Down", "HTTP/1.1\t503 Down", "HTTP/2 200", "http/1.1 200 OK", "HTTP/200" };
+	char says[64];
+
+	peer.says = says;
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		snprintf(says, sizeof(says), "%s%s\r\n\r\n", i % 2 ? "" : "HTTP/1.1 103 Early Hints\r\n\r\n", lines[i]);
+		done = 0;
+		run("GET", url("/"), NULL);
+		ck_assert_msg(got.end == HTTP_LOST, "%s", lines[i]);
+	}
+	snprintf(says, sizeof(says), "HTTP/1.0 200\r\n\r\n");
+	done = 0;
+	run("GET", url("/"), NULL);
+	ck_assert_int_eq(got.end, HTTP_ANSWERED);
+	ck_assert_int_eq(got.status, 200);
+}
+END_TEST
+
 START_TEST(an_answer_that_stops_midway_is_an_answer)
 {
 	peer.says = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc";
@@ -446,6 +468,7 @@ int main(void)
 	tcase_add_test(tc, follows_no_redirect);
 	tcase_add_test(tc, keeps_no_more_than_it_may);
 	tcase_add_test(tc, a_head_without_end_is_no_answer);
+	tcase_add_test(tc, a_status_line_that_is_none_is_no_answer);
 	tcase_add_test(tc, an_answer_that_stops_midway_is_an_answer);
 	tcase_add_test(tc, nobody_listens);
 	tcase_add_test(tc, hangs_up_without_a_word);
