@@ -191,7 +191,7 @@ static void on_done(struct http_call *call, const struct http_answer *answer)
 	if (outcome.verdict == SMS_TAKEN && o->message_id) {
 		json_auto_t *json = json_read(answer->body, answer->len);
 		named = json_place_text(json, o->message_id);
-		outcome.message_id = named && strlen(named) < SMS_ID_SIZE ? named : NULL;
+		outcome.message_id = named && *named && strlen(named) < SMS_ID_SIZE ? named : NULL;
 	} else if (outcome.verdict == SMS_TAKEN && o->gives_receipts) {
 		outcome.message_id = m->own_id;
 	}

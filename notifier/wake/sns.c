@@ -1,6 +1,7 @@
 /* sns.c - an SMS as one Publish request to Amazon SNS. */
 #include "notifier/wake/sns.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -132,9 +133,19 @@ static bool is_final(const char *code)
 	return false;
 }
 
+/* Apps see it: an error's name, and nothing that was in the request. */
+static bool is_name(const char *code)
+{
+	if (!isalpha((unsigned char)*code))
+		return false;
+	while (isalnum((unsigned char)*code) || *code == '.')
+		code++;
+	return *code == '\0';
+}
+
 static void judge_refusal(const struct http_answer *answer, struct sms_outcome *ret, char code[64])
 {
-	if (!read_element(answer->body, "Code", code, 64))
+	if (!read_element(answer->body, "Code", code, 64) || !is_name(code))
 		snprintf(code, 64, "HTTP_%d", answer->status);
 	ret->verdict = is_final(code) ? SMS_REFUSED : SMS_FAILED;
 	ret->reason = strcmp(code, "Throttling") == 0 || strcmp(code, "ThrottlingException") == 0 ? "THROTTLED" : code;

@@ -19,6 +19,7 @@ static struct sms_submission submission;
 static struct {
 	size_t count;
 	enum sms_verdict verdict;
+	bool is_named;
 	char message_id[64], reason[64];
 } got;
 static bool closed;
@@ -40,6 +41,7 @@ static void on_done(struct sms_submission *s, const struct sms_outcome *outcome)
 	ck_assert_ptr_eq(s, &submission);
 	got.count++;
 	got.verdict = outcome->verdict;
+	got.is_named = outcome->message_id != NULL;
 	snprintf(got.message_id, sizeof(got.message_id), "%s", outcome->message_id ? outcome->message_id : "");
 	snprintf(got.reason, sizeof(got.reason), "%s", outcome->reason ? outcome->reason : "");
 }
@@ -146,6 +148,17 @@ START_TEST(http_takes_no_name_without_end)
 	submit();
 	ck_assert_int_eq(got.verdict, SMS_TAKEN);
 	ck_assert_str_eq(got.message_id, "");
+}
+END_TEST
+
+/* A receipt would be waited for that nobody can send. */
+START_TEST(http_takes_no_empty_name)
+{
+	make_http();
+	peer.says = "HTTP/1.1 202 Accepted\r\n\r\n{\"messages\":[{\"id\":\"\"}]}";
+	submit();
+	ck_assert_int_eq(got.verdict, SMS_TAKEN);
+	ck_assert(!got.is_named);
 }
 END_TEST
 
@@ -262,6 +275,9 @@ static const struct {
 		SMS_FAILED, "", "SignatureDoesNotMatch" },
 	{ "HTTP/1.1 500 Down\r\n\r\n<Code>", SMS_FAILED, "", "HTTP_500" },
 	{ "HTTP/1.1 400 Bad\r\n\r\n<Code>Over\xff</Code>", SMS_FAILED, "", "HTTP_400" },
+	{ "HTTP/1.1 400 Bad\r\n\r\n<Code>4915550000001</Code>", SMS_FAILED, "", "HTTP_400" },
+	{ "HTTP/1.1 400 Bad\r\n\r\n<Code>To+4915550000001</Code>", SMS_FAILED, "", "HTTP_400" },
+	{ "HTTP/1.1 403 No\r\n\r\n<Code>KMS.AccessDenied</Code>", SMS_FAILED, "", "KMS.AccessDenied" },
 	{ "HTTP/1.1 200 OK\r\n\r\n<MessageId>94\xc3</MessageId>", SMS_TAKEN, "", "" },
 	{ NULL, SMS_UNKNOWN, "", "NO_ANSWER" },
 };
@@ -293,6 +309,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, http_submits_and_keeps_the_name);
 	tcase_add_test(tc, http_takes_no_name_without_end);
+	tcase_add_test(tc, http_takes_no_empty_name);
 	tcase_add_test(tc, http_fills_a_form_as_a_form);
 	tcase_add_test(tc, http_without_a_name_is_called_back_with_ours);
 	tcase_add_loop_test(tc, http_judges_answers, 0, sizeof(http_answers) / sizeof(http_answers[0]));
