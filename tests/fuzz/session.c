@@ -84,17 +84,18 @@ static struct {
 
 	/* the connection */
 	unsigned link;
-	bool has_bind, may_be_bound, is_bound, was_bound, said_unbind, lost_writes;
-	int64_t opened_ms, heard_ms, throttled_ms;
-	uint32_t sequence;	/* our last request's */
-	uint32_t bind, goodbye; /* the sequence numbers of these */
+	bool has_bind, may_be_bound, was_bound, said_unbind, lost_writes;
+	int64_t opened_ms, heard_ms;
+	int64_t throttled_ms;	 /* when a pause began; -1: it is not known of any */
+	int64_t paused_ms;	 /* the last time that one may have begun */
+	uint32_t sequence, bind; /* of our last request, and of the bind */
 	struct question questions[QUESTIONS_MAX];
 	size_t question_count;
 
 	/* the centre's bytes: `given` have been read, `framed` of them were whole PDUs */
 	size_t length, given, framed;
-	uint32_t foreseen[READ_MAX /
-			  SMPP_HEADER_SIZE]; /* sequence numbers that a read answers and nobody had sent before it */
+	/* sequence numbers that a read answers and nobody had sent before it */
+	uint32_t foreseen[READ_MAX / SMPP_HEADER_SIZE];
 	size_t foreseen_count;
 	bool holds_back;
 } play;
@@ -259,6 +260,8 @@ static void on_submit_answer(const struct smpp_header *h, const uint8_t *pdu)
 	if (h->command == SMPP_GENERIC_NACK || h->status != SMPP_ROK) {
 		a->flight = FLIGHT_REFUSED;
 		bool is_throttled = h->status == SMPP_RTHROTTLED || h->status == SMPP_RMSGQFUL;
+		if (is_throttled)
+			play.paused_ms = now_ms();
 		if (is_throttled && (play.throttled_ms < 0 || now_ms() - play.throttled_ms > PAUSE_MS_MOST))
 			play.throttled_ms = now_ms();
 		return;
@@ -737,6 +740,21 @@ static void check_times(void)
 		assert(now_ms() - play.heard_ms < 2 * play.options.enquire_ms);
 }
 
+/* Nobody waits for a place that is free. */
+static void check_window(void)
+{
+	bool waits = false;
+	if (!network_is_open() || !play.may_be_bound || play.is_closing || now_ms() - play.paused_ms < PAUSE_MS_MOST)
+		return;
+	list_for_each (node, &play.asked) {
+		const struct asked *a = container_of(node, struct asked, node);
+		if (a->flight == FLIGHT_FORESEEN)
+			return;
+		waits = waits || a->flight == FLIGHT_NONE || a->flight == FLIGHT_REFUSED;
+	}
+	assert(!waits || flights() == play.options.window);
+}
+
 /* Nothing is lost in waiting: there is a timer, or somebody whose turn it is. */
 static void check_hope(void)
 {
@@ -753,6 +771,7 @@ static void settle(void)
 	network_turn();
 	loop_advance(play.loop, 0);
 	check_times();
+	check_window();
 	check_hope();
 }
 
@@ -780,6 +799,7 @@ static void begin(void)
 		.enquire_ms = enquires[times / 12 % 3] };
 	play.jitter = jitter;
 	play.throttled_ms = -1;
+	play.paused_ms = -PAUSE_MS_MOST;
 	list_init(&play.asked);
 	list_init(&play.news);
 	network_begin(&owner);

@@ -81,12 +81,14 @@ int connect(int fd, const struct sockaddr *to, socklen_t len)
 
 /* what the answer says, read without libcurl */
 
-/* Whether a status line of it is `wanted`. */
-static bool says_status(const char *text, bool (*wanted)(int status))
+/* Whether a status line of it is `wanted`. It may hold NUL. */
+static bool says_status(const struct text *t, bool (*wanted)(int status))
 {
-	for (const char *at = strstr(text, "HTTP/1."); at; at = strstr(at + 1, "HTTP/1.")) {
+	const char *end = t->data + t->len, *at = t->data, *form = "HTTP/1.";
+
+	for (; at && (at = memmem(at, (size_t)(end - at), form, strlen(form))) != NULL; at++) {
 		int status = 0;
-		bool is_line = at == text || at[-1] == '\n';
+		bool is_line = at == t->data || at[-1] == '\n';
 		if (is_line && sscanf(at, "HTTP/1.%*1[0-9] %3d", &status) == 1 && wanted(status))
 			return true;
 	}
@@ -98,9 +100,9 @@ static bool is_ok(int status)
 	return status == 200 || (status == 202 && visit.which != SNS);
 }
 
-static bool is_not_ok(int status)
+static bool is_not_ok(int status) /* 1xx says nothing yet */
 {
-	return !is_ok(status);
+	return status >= 200 && !is_ok(status);
 }
 
 static bool is_ours(int status) /* ours to mend, or its to get over */
@@ -120,12 +122,14 @@ static bool is_final_code(const char *code)
 }
 
 /* A head without fields, as the book has it: what is answered so is understood. 0: it is another. */
-static int plain_status(const char *text)
+static int plain_status(const struct text *t)
 {
-	int status = 0, end = 0;
-	if (sscanf(text, "HTTP/1.1 %3d OK%n", &status, &end) != 1 || end != 15 || !isdigit((unsigned char)text[9]) ||
-		strncmp(text + end, "\r\n\r\n", 4) != 0)
-		return 0;
+	static const char form[] = "HTTP/1.1 999 OK\r\n\r\n"; /* a 9 is any digit */
+
+	for (size_t i = 0; i + 1 < sizeof(form); i++)
+		if (i >= t->len || (form[i] == '9' ? !isdigit((unsigned char)t->data[i]) : t->data[i] != form[i]))
+			return 0;
+	int status = atoi(t->data + strlen("HTTP/1.1 "));
 	return status >= 200 && status != 204 && status != 304 ? status : 0;
 }
 
@@ -164,8 +168,8 @@ static void judge_plain(const struct sms_outcome *o, int status)
 /* What counts as not taken goes out another way: that has to be certain. */
 static void judge(const struct sms_outcome *o)
 {
-	const char *text = visit.answer->text.data ? visit.answer->text.data : "";
-	bool came_whole = visit.heard_all && visit.answer->sent == visit.answer->text.len && !visit.is_leaving;
+	const struct text *text = &visit.answer->text;
+	bool came_whole = visit.heard_all && visit.answer->sent == text->len && !visit.is_leaving;
 	int plain = plain_status(text);
 
 	assert((o->verdict == SMS_TAKEN) == !o->reason);
