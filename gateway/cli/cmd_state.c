@@ -82,17 +82,31 @@ static int change(struct cli *cli, const struct invocation *inv, int64_t until_m
 	return code;
 }
 
-static int look(struct cli *cli, const struct invocation *inv, int64_t until_ms, json_t **ret_state)
+/* Asked again it would say the same; a node that is away or busy would not. */
+static bool is_refused(const struct reply *r)
+{
+	return r->status >= 400 && r->status < 500 && r->status != 429;
+}
+
+/* `if_lost` is the exit code for a node that gave no answer. */
+static int look(struct cli *cli, const struct invocation *inv, int64_t until_ms, int if_lost, json_t **ret_state)
 {
 	char *path = node_path("vehicles", inv->words[0], NULL);
-	json_auto_t *vehicle = node_ask(cli,
-		&(struct call){ .method = "GET", .path = path, .patience_ms = CALL_PATIENCE_MS, .until_ms = until_ms });
+	struct reply r;
+	call_make(cli,
+		&(struct call){ .method = "GET", .path = path, .patience_ms = CALL_PATIENCE_MS, .until_ms = until_ms },
+		&r);
 	free(path);
-	if (!vehicle)
-		return CLI_FAILED;
-	json_decref(*ret_state);
-	*ret_state = json_incref(json_object_get(vehicle, "state"));
-	return CLI_FINE;
+	int code = CLI_FINE;
+	if (!reply_is_fine(&r)) {
+		code = is_refused(&r) ? CLI_FAILED : if_lost;
+		reply_report(&r);
+	} else {
+		json_decref(*ret_state);
+		*ret_state = json_incref(json_object_get(r.body, "state"));
+	}
+	reply_done(&r);
+	return code;
 }
 
 static bool is_reached(const json_t *state)
@@ -100,14 +114,17 @@ static bool is_reached(const json_t *state)
 	return json_object_size(json_object_get(state, "delta")) == 0;
 }
 
-/* Until the vehicle has reported what is desired. What it was when the node was lost is shown: the wish stays. */
+/* Until the vehicle has reported what is desired. */
 static int wait(struct cli *cli, const struct invocation *inv, int64_t until_ms, json_t **state)
 {
 	while (!is_reached(*state)) {
 		int64_t left_ms = until_ms - monotonic_ms();
 		sleep_ms(smaller(LOOK_MS, left_ms));
-		if (left_ms <= 0 || look(cli, inv, until_ms, state) != CLI_FINE)
+		if (left_ms <= 0)
 			return CLI_TIMED_OUT;
+		int code = look(cli, inv, until_ms, CLI_TIMED_OUT, state);
+		if (code != CLI_FINE)
+			return code;
 	}
 	return CLI_FINE;
 }
@@ -126,17 +143,19 @@ static void print_state(const json_t *state)
 	table_free(t);
 }
 
+/* What it was when the waiting ended is shown, however that was: the wish stays. */
 static int run(struct cli *cli, const struct invocation *inv)
 {
 	json_auto_t *state = NULL;
 	bool waits = option_is_given(inv, "--wait");
 	int64_t wait_s = option_number(inv, "--wait", 0);
 	int64_t until_ms = waits ? monotonic_ms() + (wait_s ? wait_s : WAIT_S) * 1000 : 0;
-	int code = inv->word_count > 1 ? change(cli, inv, until_ms, &state) : look(cli, inv, until_ms, &state);
-	if (code == CLI_FINE && waits)
-		code = wait(cli, inv, until_ms, &state);
-	if (code != CLI_FINE && code != CLI_TIMED_OUT)
+	int code =
+		inv->word_count > 1 ? change(cli, inv, until_ms, &state) : look(cli, inv, until_ms, CLI_FAILED, &state);
+	if (code != CLI_FINE)
 		return code;
+	if (waits)
+		code = wait(cli, inv, until_ms, &state);
 	if (cli->json)
 		print_json(state);
 	else
@@ -157,8 +176,9 @@ const struct cli_command CMD_STATE = {
 	.help = "Values are as in JSON; what is none is a text. A dot goes into an object, null removes a member:\n"
 		"  keyfob state CAR1 climate.on=true climate.temperature_c=21 --wait\n"
 		"  keyfob state CAR1 climate=null\n"
-		"The vehicle is told what it does not report yet: at once, or when it comes. Exit code 3: not in "
-		"time.\n",
+		"The vehicle is told what it does not report yet: at once, or when it comes. With --wait the exit code "
+		"is 3\n"
+		"when it was not reported in time or the node was lost, 1 when the node refused to tell.\n",
 	.options = options,
 	.words_min = 1,
 	.words_max = 64,

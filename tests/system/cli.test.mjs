@@ -204,6 +204,20 @@ test('state --wait=1 is over in time when the node hangs, and shows what it was'
 	assert.ok(ms < 5000, `${ms}`);
 });
 
+test('state --wait tells a node that refuses from one that is lost', async () => {
+	const state = { reported: { on: false }, desired: { on: true }, delta: { on: true } };
+	for (const [status, title, wanted] of [[401, 'a valid bearer token is required', 1], [403, 'the token or the grant does not allow this', 1], [404, 'no such vehicle', 1], [500, 'the node failed', 3]]) {
+		const node = await scriptedNode((request, response, n) => (n === 0 ? json(response, 200, state) : json(response, status, { title })));
+		const { code, out, err } = await keyfob(node, ['state', 'CAR1', 'on=true', '--wait=3', '-o', 'json']);
+		assert.equal(code, wanted, `${status}: ${err}`);
+		assert.match(err, new RegExp(`^keyfob: ${title} \\[${status}\\]`));
+		assert.deepEqual(JSON.parse(out), state);
+		assert.deepEqual(node.requests.map(({ method }) => method), ['PATCH', 'GET']);
+	}
+	const never = await scriptedNode((request, response) => json(response, 404, { title: 'no such vehicle' }));
+	assert.equal((await keyfob(never, ['state', 'CAR1', '--wait=3'])).code, 1);
+});
+
 test('a problem is one line', async () => {
 	const problem = { type: 'urn:keyfob:problem:command-already-sent', title: 'it may have left', status: 409, detail: 'sent at \u001b[31mnoon', user_message: 'Too late.' };
 	const node = await scriptedNode((request, response) => json(response, 409, problem));
