@@ -35,11 +35,15 @@
 	" barred as (select relname from tables where not has_table_privilege(oid, 'select')"                          \
 	" or relname not in ('schema_migrations', 'lifecycle') and not has_table_privilege(oid, 'insert')"             \
 	" or relname not in ('schema_migrations', 'lifecycle', 'audit')"                                               \
-	" and not (has_table_privilege(oid, 'update') and has_table_privilege(oid, 'delete')) order by relname)"       \
+	" and not (has_table_privilege(oid, 'update') and has_table_privilege(oid, 'delete'))"                         \
+	" union all select proname from pg_proc where pronamespace = (select relnamespace from pg_class"               \
+	" where oid = 'schema_migrations'::regclass) and prosecdef and not has_function_privilege(oid, 'execute')"     \
+	" order by relname)"                                                                                           \
 	" select (select max(version) from schema_migrations),"                                                        \
 	" (select rolsuper from pg_roles where rolname = current_user)"                                                \
 	" or exists (select from tables where pg_has_role(relowner, 'usage'))"                                         \
 	" or has_schema_privilege(current_schema(), 'create'),"                                                        \
+	" has_database_privilege(current_database(), 'temporary'),"                                                    \
 	" (select count(*) from barred), (select relname from barred limit 1), "                                       \
 	"pg_total_relation_size('vehicle_heads'),"                                                                     \
 	" (select string_agg(name, ', ') from (select kind || '_' || to_char(date_trunc(unit,"                         \
@@ -138,10 +142,11 @@ static bool read_schema(PGconn *conn, struct checkup *c, char *ret_why, size_t w
 		return false;
 	c->schema = number_at(r, 0);
 	c->may_change_schema = truth_at(r, 1);
-	c->unreadable = number_at(r, 2);
-	snprintf(c->unreadable_one, sizeof(c->unreadable_one), "%s", PQgetvalue(r, 0, 3));
-	c->heads_bytes = bytes_at(r, 4);
-	snprintf(c->missing_partitions, sizeof(c->missing_partitions), "%s", PQgetvalue(r, 0, 5));
+	c->may_make_temporary = truth_at(r, 2);
+	c->barred = number_at(r, 3);
+	snprintf(c->barred_one, sizeof(c->barred_one), "%s", PQgetvalue(r, 0, 4));
+	c->heads_bytes = bytes_at(r, 5);
+	snprintf(c->missing_partitions, sizeof(c->missing_partitions), "%s", PQgetvalue(r, 0, 6));
 	PQclear(r);
 	return true;
 }

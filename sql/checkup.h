@@ -22,8 +22,9 @@ struct checkup {
 
 	int schema;		     /* the newest migration that was applied; 0: there is no schema of ours */
 	bool may_change_schema;	     /* the role is a superuser, owns tables, or may make some */
-	int unreadable;		     /* tables that the role may not use as the service has to */
-	char unreadable_one[64];     /* one of them */
+	bool may_make_temporary;     /* tables and types for a session, which it needs none of */
+	int barred;		     /* tables and functions that the role may not use as the service has to */
+	char barred_one[64];	     /* one of them */
 	int64_t heads_bytes;	     /* vehicle_heads and its indices: what every command and report touches */
 	char missing_partitions[64]; /* of what comes in two days; "": none is missing */
 };

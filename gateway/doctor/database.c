@@ -43,14 +43,19 @@ static void check_role(struct patient *p, const struct checkup *c)
 {
 	if (c->schema == 0)
 		return;
-	if (c->unreadable > 0)
+	if (c->barred > 0)
 		find(p->report, "role", VERDICT_FAILED,
 			"as the owner, after each --migrate: select service_grant('ROLE')",
-			"%s lacks rights to %d tables, %s among them", c->role, c->unreadable, c->unreadable_one);
+			"%s lacks rights to %d tables and functions, %s among them", c->role, c->barred, c->barred_one);
 	else if (c->may_change_schema)
 		find(p->report, "role", VERDICT_WARNING,
 			"let another own the database, and this one only serve: docs/access.md",
 			"%s may change the schema, and with it the audit table", c->role);
+	else if (c->may_make_temporary)
+		find(p->report, "role", VERDICT_WARNING,
+			"as the database's owner: select service_grant('ROLE'), which takes that from all; "
+			"docs/access.md",
+			"%s may make temporary tables, which a server as it is installed allows everybody", c->role);
 	else
 		find(p->report, "role", VERDICT_OK, "", "%s serves, and cannot change the schema", c->role);
 }

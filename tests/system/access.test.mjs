@@ -17,7 +17,7 @@ import {
 	token,
 	vehicleIds,
 } from './harness.mjs';
-import { sql } from './servers.mjs';
+import { createMigratedDatabase, sql } from './servers.mjs';
 
 const ids = vehicleIds(60);
 const { broker, database, nodes } = await startInstallation({ ids, nodes: 2 });
@@ -650,4 +650,57 @@ test('a role that only serves cannot change the schema, nor the past', options, 
 	])
 		await assert.rejects(as(statement), why, statement);
 	assert.equal((await node.stop()).code, 0);
+});
+
+// What runs with the owner's rights finds nothing that its caller has put in its way, and does no more than it is for. A database of its own.
+test('a role that only serves does not come to the rights of the owner', options, async () => {
+	const own = await createMigratedDatabase();
+	const [name, nobody] = [`climbs_${process.pid}`, `nobody_${process.pid}`];
+	await own.sql(`create role ${name} login password '${name}'; create role ${nobody} login password '${nobody}'`);
+	await sql(own.url, `select service_grant('${name}')`);
+	const urlAs = (role) => Object.assign(new URL(own.url), { username: role, password: role }).href;
+	const as = (statement) => sql(urlAs(name), statement);
+	const tables = async () => (await own.sql(`select string_agg(relname, ' ' order by relname) from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p')`));
+	const before = await tables();
+	assert.match(before, /\baudit\b/);
+
+	const attacks = [
+		// the tables that partitions_drop() looks in say that audit is an old partition
+		`create temporary table pg_class (oid oid, relname text);
+		insert into pg_class values ('public.audit'::regclass, 'commands_20200101');
+		create temporary table pg_inherits (inhrelid oid, inhparent oid);
+		insert into pg_inherits values ('public.audit'::regclass, 'public.commands'::regclass);
+		grant select on pg_temp.pg_class, pg_temp.pg_inherits to public;
+		select partitions_drop(0, 0)`,
+		// a type whose check runs as whoever casts to it
+		...['select events_summarize()', 'select partitions_drop(0, 0)'].map(
+			(call) => `create function pg_temp.climb() returns bool language plpgsql as $$ begin create table if not exists public.climbed (); return true; end $$;
+			create domain pg_temp.regclass as pg_catalog.regclass check (pg_temp.climb());
+			${call}`,
+		),
+		// what is to come is no old partition
+		'select partitions_drop(-1000000000000, -1000000000000)',
+	];
+	for (const attack of attacks.slice(0, 3)) await assert.rejects(as(attack), /permission denied to create temporary tables/, attack);
+	await own.sql(`do $$ begin execute format('grant temporary on database %I to ${name}', current_database()); end $$`); // as others may have it
+	for (const attack of attacks) {
+		await as(`begin; discard temporary; ${attack}; commit`);
+		assert.equal(await tables(), before, attack);
+	}
+
+	for (const statement of ['select partitions_drop(0, 0)', 'select partitions_make()', 'select partitions_ensure()', 'select events_summarize()'])
+		await assert.rejects(sql(urlAs(nobody), statement), /permission denied for function/, statement);
+	const loose = `select string_agg(oid::regprocedure::text, ' ') from pg_proc where prosecdef and pronamespace = 'public'::regnamespace
+		and (not coalesce(proconfig @> array['search_path=public, pg_temp'], false) or has_function_privilege('public', oid, 'execute'))`;
+	assert.equal(await own.sql(loose), '', 'whoever calls it, it looks in the schema alone');
+
+	// Partitions are made where they belong.
+	const last = await own.sql(`select max(relid::text) from pg_partition_tree('commands') where isleaf`);
+	await own.sql(`drop table ${last}`);
+	await as('select partitions_make()');
+	assert.equal(await tables(), before);
+	// Where everybody may make tables, as in a database of an older server, the service may not.
+	await own.sql('grant create on schema public to public');
+	await sql(own.url, `select service_grant('${name}')`);
+	await assert.rejects(as('create table mine (n int)'), /permission denied/);
 });

@@ -176,7 +176,13 @@ test('the database', async () => {
 	await finds('role', 'warning', /may change the schema.* - .*docs\/access\.md/, { options: { database } });
 	const barred = `doctor_barred_${process.pid}`;
 	await database.sql(`create role ${barred} login password '${barred}'; grant select on schema_migrations to ${barred}`);
-	await finds('role', 'failed', /lacks rights to \d+ tables, \w+ among them - .*service_grant/, { options: { database: { url: urlAs(barred) } } });
+	await finds('role', 'failed', /lacks rights to \d+ tables and functions, \w+ among them - .*service_grant/, { options: { database: { url: urlAs(barred) } } });
+	const halfway = await serviceRole('halfway');
+	await database.sql(`revoke execute on function partitions_make() from ${halfway.role}`);
+	await finds('role', 'failed', /lacks rights to 1 tables and functions, partitions_make among them/, { options: { database: halfway } });
+	const temporary = await serviceRole('temporary');
+	await database.sql(`do $$ begin execute format('grant temporary on database %I to ${temporary.role}', current_database()); end $$`);
+	await finds('role', 'warning', /may make temporary tables.* - .*service_grant/, { options: { database: temporary } });
 	await database.sql(`do $$ begin execute format('drop table %I', 'events_' || to_char(date_trunc('week', (now() + interval '2 days') at time zone 'UTC'), 'YYYYMMDD')); end $$`);
 	await finds('partitions', 'failed', /no place for what comes in two days: events_\d{8} is missing/, { options: { database } });
 	await database.sql('select partitions_ensure()');

@@ -1,0 +1,65 @@
+-- The service does not come to the rights of the owner (docs/access.md).
+
+-- ── what runs with the owner's rights ────────────────────────────────────────
+
+-- As before, but what is to come is no old partition, whatever is asked for.
+create or replace function partitions_drop(commands_ms bigint, events_ms bigint) returns void
+	language plpgsql security definer set lock_timeout = '200ms' as $$
+declare
+	p record;
+begin
+	if not pg_try_advisory_xact_lock(hashtext('keyfob partitions')) then
+		return;
+	end if;
+	for p in
+		select c.oid::regclass as name
+		from (values ('commands', interval '1 month', greatest(commands_ms * interval '1 millisecond', interval '9 days')), -- the longest life of a command: 8 days
+			('events', interval '1 week', greatest(events_ms * interval '1 millisecond', interval '0'))) as k(kind, step, kept)
+		join pg_inherits i on i.inhparent = k.kind::regclass
+		join pg_class c on c.oid = i.inhrelid and c.relname ~ ('^' || k.kind || '_\d{8}$')
+		where (to_timestamp(right(c.relname, 8), 'YYYYMMDD')::timestamp + k.step) at time zone 'UTC' < now() - k.kept
+	loop
+		execute format('drop table %s', p.name);
+	end loop;
+exception when lock_not_available then
+	return;
+end $$;
+
+-- They look for tables and types among PostgreSQL's own and in the schema where they stand, and last among what their caller made for the
+-- session. Where that place is not named it is the first: by a temporary table "pg_inherits" partitions_drop() dropped whatever it said, and
+-- the check of a temporary type "regclass" ran as the owner. Who serves now calls them on; others of the server may not.
+do $migration$
+declare
+	f record;
+	served constant text := (select string_agg(distinct a.grantee::regrole::text, ', ') from pg_class c cross join lateral aclexplode(c.relacl) a
+		where c.oid = 'audit'::regclass and a.privilege_type = 'INSERT' and a.grantee not in (0, c.relowner));
+begin
+	for f in
+		select p.oid::regprocedure as name, n.nspname as home
+		from unnest(array['partitions_drop(bigint, bigint)', 'partitions_make()', 'partitions_ensure()', 'events_summarize()']::regprocedure[]) as o(oid)
+		join pg_proc p on p.oid = o.oid join pg_namespace n on n.oid = p.pronamespace
+	loop
+		execute format('alter function %s set search_path = %I, pg_temp', f.name, f.home);
+		execute format('revoke execute on function %s from public', f.name);
+		if served is not null then
+			execute format('grant execute on function %s to %s', f.name, served);
+		end if;
+	end loop;
+end $migration$;
+
+-- As before, and what runs with the owner's rights for it to call. Nobody makes tables in this database by being there alone, temporary
+-- ones neither: the service needs none. Who is not the database's owner cannot take that from everybody, and is warned by PostgreSQL.
+create or replace function service_grant(service text) returns void language plpgsql as $$
+declare
+	f regprocedure;
+begin
+	execute format('grant usage on schema public to %I', service);
+	execute format('grant select, insert, update, delete on all tables in schema public to %I', service);
+	execute format('revoke update, delete, truncate on audit from %I', service);
+	execute format('revoke insert, update, delete on schema_migrations, lifecycle from %I', service);
+	for f in select p.oid from pg_proc p where p.prosecdef and p.pronamespace = 'public'::regnamespace loop
+		execute format('grant execute on function %s to %I', f, service);
+	end loop;
+	execute format('revoke create on schema public from public, %I', service);
+	execute format('revoke temporary on database %I from public, %I', current_database(), service);
+end $$;
