@@ -1,4 +1,4 @@
--- The service does not come to the rights of the owner (docs/access.md).
+-- The service does not come to the rights of the owner, and no notice names who was erased (docs/access.md).
 
 -- ── what runs with the owner's rights ────────────────────────────────────────
 
@@ -63,3 +63,26 @@ begin
 	execute format('revoke create on schema public from public, %I', service);
 	execute format('revoke temporary on database %I from public, %I', current_database(), service);
 end $$;
+
+-- ── erasing a subject ────────────────────────────────────────────────────────
+
+-- As before, and the notices that they published stay, as published by `erased`.
+create or replace function subject_forget(whom text, asked_at timestamptz) returns void language plpgsql as $$
+begin
+	perform from vehicle_heads h where h.vehicle_id in (
+		select g.object_id from grants g where g.object_kind = 'vehicle' and whom in (g.subject, g.granted_by)
+		union all select n.object_id from notices n where n.object_kind = 'vehicle' and n.published_by = whom) order by h.vehicle_id for update;
+	perform from fleets f where f.fleet_id in (
+		select g.object_id from grants g where g.object_kind = 'fleet' and whom in (g.subject, g.granted_by)
+		union all select n.object_id from notices n where n.object_kind = 'fleet' and n.published_by = whom) order by f.fleet_id for update;
+	update grants g set expires_at = clock_timestamp()
+	where g.subject = whom and g.created_at <= subject_forget.asked_at and (g.expires_at is null or g.expires_at > clock_timestamp());
+	update grants g set granted_by = 'erased' where g.granted_by = whom;
+	update notices n set published_by = 'erased' where n.published_by = whom;
+	delete from idempotency k where k.subject = whom and k.created_at <= subject_forget.asked_at;
+	delete from webhooks w where w.subject = whom;
+	delete from actors a where a.subject = whom;
+end $$;
+
+-- Whoever published one has acted, and is an actor until they are erased.
+update notices n set published_by = 'erased' where not exists (select from actors a where a.subject = n.published_by);

@@ -1,6 +1,6 @@
 -- $1 subject who asks, $2 admin, $3 unused, $4 subject, $5 limit, $6 cursor (the last place seen): a page of what is kept of the subject,
 -- for admin alone: grants, from where it asked, what it sent to vehicles and fleets, the keys of its requests, what the audit
--- table has of it, and its webhooks.
+-- table has of it, its webhooks, and the notices that it published.
 with found as (
 	(select '1/' || g.object_kind || '/' || g.object_id as place,
 		json_build_object('kind', 'grant', g.object_kind || '_id', g.object_id) as head, grant_json(g) as body
@@ -27,6 +27,9 @@ with found as (
 	where b.issued_by = $4::text and '6/' || b.id > coalesce($6::text, '') collate "C" order by b.id limit $5::int + 1)
 	union all
 	(select '7/' || w.id, json_build_object('kind', 'webhook'), webhook_json(w) from webhooks w where w.subject = $4::text)
+	union all
+	(select '8/' || n.object_kind || '/' || n.object_id || '/' || n.name, json_build_object('kind', 'notice', n.object_kind || '_id', n.object_id), notice_json(n)
+	from notices n where n.published_by = $4::text)
 ), shown as (
 	select f.place, f.head::jsonb || jsonb_build_object('data', f.body) as item from found f
 	where f.place > coalesce($6::text, '') collate "C" order by f.place collate "C" limit $5::int + 1

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import {
 	adminToken, build, connectVehicle, feedOf, forgedToken, grant, openSocket, openStream, poll, registerVehicle, rest, run, sendCommand,
-	startInstallation, token, vehicleIds,
+	startInstallation, tablesNaming, token, vehicleIds,
 } from './harness.mjs';
 
 const options = { timeout: 90_000 };
@@ -167,13 +167,34 @@ test('a subject is exported whole, then erased: what must stay names nobody', op
 		values (gen_random_uuid(), '${fleet}', 'canceled', '{"code": "CANCELED", "by": "${driver.subject}"}', 'horn.honk', 60, 20, false, 'on_reconnect', '', '{}', '${driver.subject}', false, 2, 1, 0, now())`);
 	await rest(node, 'PUT', `/v1/fleets/${fleet}/grants/${driver.subject}`, { token: manager.token, body: { role: 'viewer' } });
 	await grant(node, owner.token, id, 'guest', 'viewer');
+	// and as a manager of a fleet of theirs
+	const theirFleet = await newVehicle();
+	const own = `/v1/vehicles/${theirFleet.id}`;
+	const managed = `/v1/fleets/${theirFleet.fleet}`;
+	const does = async (method, path, body) => assert.ok((await rest(node, method, path, { token: driver.token, body })).status < 300, `${method} ${path}`);
+	await rest(node, 'PUT', `${managed}/grants/${driver.subject}`, { token: admin, body: { role: 'manager' } });
+	await does('PUT', own, { display_name: 'A van', fleet_id: theirFleet.fleet });
+	await does('PUT', `${own}/grants/friend`, { role: 'driver' });
+	await does('PUT', `${managed}/grants/friend`, { role: 'viewer' });
+	await does('PUT', `${own}/notices/recall`, 'stop');
+	await does('PUT', `${managed}/notices/recall`, 'stop');
+	await does('PATCH', `${own}/state`, { cabin: 21 });
+	await does('POST', '/v1/webhooks', { url: 'https://hooks.invalid/in', vehicle_ids: [id] });
+	await does('PUT', `${own}/block`);
+	await does('DELETE', `${own}/block`);
+	const campaign = await rest(node, 'PUT', `/v1/notices/campaign`, { token: await adminToken(driver.subject), body: 'hello' });
+	assert.equal(campaign.status, 201);
+	const everywhere = ['actors', 'batches', 'commands', 'events', 'grants', 'idempotency', 'notices', 'webhooks'];
+	assert.deepEqual(await tablesNaming(database, driver.subject), everywhere);
 
 	const env = { KEYFOB_URL: node.url, KEYFOB_TOKEN: admin };
 	const keyfob = (...args) => run(join(build, 'bin/keyfob'), args, { env });
 	const exported = JSON.parse(await keyfob('admin', 'export', driver.subject));
 	const kinds = exported.items.map(({ kind }) => kind);
-	for (const kind of ['grant', 'actor', 'idempotency_key', 'command', 'audit', 'batch']) assert.ok(kinds.includes(kind), `${kind} of ${kinds}`);
-	assert.equal(kinds.filter((kind) => kind === 'grant').length, 2);
+	for (const kind of ['grant', 'actor', 'idempotency_key', 'command', 'audit', 'batch', 'webhook']) assert.ok(kinds.includes(kind), `${kind} of ${kinds}`);
+	assert.equal(kinds.filter((kind) => kind === 'grant').length, 3);
+	const notices = exported.items.filter(({ kind }) => kind === 'notice').map(({ vehicle_id, fleet_id, data }) => [vehicle_id ?? fleet_id, data.name, data.published_by]);
+	assert.deepEqual(notices, [['*', 'campaign', driver.subject], [theirFleet.fleet, 'recall', driver.subject], [theirFleet.id, 'recall', driver.subject]]);
 	assert.ok(exported.items.some(({ data }) => data.address === '203.0.113.10'));
 	const page = await rest(node, 'GET', `/v1/subjects/${driver.subject}?limit=2`, { token: admin });
 	assert.deepEqual(page.body.items, exported.items.slice(0, 2));
@@ -192,8 +213,9 @@ test('a subject is exported whole, then erased: what must stay names nobody', op
 	assert.deepEqual((await left()).filter((kind) => !['command', 'grant', 'batch'].includes(kind)), []);
 	await poll(left, ({ length }) => length === 0, { ms: 30_000, what: 'nothing is left' });
 	await poll(() => database.sql('select count(*) from erasures'), (n) => n === '0', { ms: 30_000, what: 'the erasure is over' });
-	for (const table of ['commands', 'events', 'batches', 'grants', 'idempotency', 'audit', 'actors', 'erasures'])
-		assert.equal(await database.sql(`select count(*) from ${table} x where x::text like '%${driver.subject}%'`), '0', table);
+	assert.deepEqual(await tablesNaming(database, driver.subject), []);
+	const shown = (await rest(node, 'GET', `${own}/notices`, { token: theirFleet.owner.token })).body.items;
+	assert.deepEqual(shown.map(({ name, published_by }) => [name, published_by]), [['campaign', 'erased'], ['recall', 'erased']], 'what they published stays');
 	const history = (await rest(node, 'GET', `/v1/vehicles/${id}/commands`, { token: owner.token })).body.items;
 	assert.deepEqual(history.map(({ issued_by, reason }) => [issued_by, reason?.code, reason?.by]), [
 		['erased', 'ACCESS_REVOKED', undefined],

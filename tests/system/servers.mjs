@@ -62,6 +62,13 @@ export async function createDatabase(template = 'template1') {
 	};
 }
 
+// Where something matches, of all tables that there are: a row as a text has every column.
+export async function tablesNaming(database, pattern) {
+	const all = await database.sql(`select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition order by 1`);
+	const looks = all.split('\n').map((table) => `select '${table}' where exists (select from ${table} x where x::text ~ '${pattern}')`);
+	return (await database.sql(looks.join(' union all '))).split('\n').filter(Boolean);
+}
+
 function urlOf(database) {
 	const url = new URL(cluster());
 	url.username = role.name;
