@@ -41,8 +41,10 @@ struct api {
 	/* Tells those whom a vehicle concerns what was noticed (alerts_raise); NULL: nobody is told. */
 	void (*raise)(struct alerts *, const char *vehicle_id, const char *data);
 	struct refused *refused;
-	/* Writes down that a call was refused by its token (refused_note); NULL: nobody does. */
+	/* Writes down that a call, or a subscription, was refused (refused_note, refused_note_read); NULL: nobody does. */
 	void (*note_refused)(struct refused *, const struct api_call *, const char *why);
+	void (*note_refused_read)(
+		struct api *, const struct caller *, const char *action, const char *object, const char *why);
 	char epoch[64];	     /* of the database's history; "" until it is known */
 	struct list waiting; /* command.send calls that wait for an outcome */
 	struct problem_log problems;
@@ -60,7 +62,7 @@ void command_send_drain(struct api *);
 bool api_param_text(struct api_call *, const char *name, const char **ret); /* NULL when absent */
 bool api_param_int(struct api_call *, const char *name, int64_t absent, int64_t min, int64_t max, int64_t *ret);
 bool api_param_bool(struct api_call *, const char *name, bool absent, bool *ret);
-/* Ends the call with what its token does not allow; `why` is for the audit table: "scope", "step-up". */
+/* Ends the call with what its token does not allow, or hides what it wanted to read; `why` is for the audit table (refused_note). */
 void api_call_refuse(struct api_call *, const char *why, const struct fault *, const char *detail_format, ...)
 	__attribute__((format(printf, 4, 5)));
 /* The vehicle_id; one that cannot be an id is VEHICLE_NOT_FOUND: false, and the call has ended. */

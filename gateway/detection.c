@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/ids.h"
 #include "base/json.h"
@@ -103,6 +104,17 @@ void detection_fault(struct api *api, const struct fault *fault, const struct ca
 {
 	if (is_refusal(fault))
 		refused(api, caller->subject, caller->address, vehicle_id);
+}
+
+/* What is forbidden here is so for want of a scope, be it that of administrators. */
+void detection_subscription(
+	struct api *api, const struct fault *fault, const struct caller *caller, const char *action, const char *object)
+{
+	bool is_vehicle = *object && strncmp(object, "fleet/", strlen("fleet/")) != 0;
+
+	detection_fault(api, fault, caller, is_vehicle ? object : NULL);
+	if (is_refusal(fault) && *object && api->note_refused_read)
+		api->note_refused_read(api, caller, action, object, fault == &FAULT_FORBIDDEN ? "scope" : fault->name);
 }
 
 void detection_stranger(struct api *api, const char *address)

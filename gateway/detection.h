@@ -10,6 +10,10 @@ struct lifecycle_refusal;
 
 /* Somebody's call, or subscription, failed: faults that refuse are counted. `vehicle_id` NULL: no vehicle was meant. */
 void detection_fault(struct api *, const struct fault *, const struct caller *, const char *vehicle_id);
+/* A subscription did, to an object as the audit table has it (a vehicle's id, or "fleet/" and a fleet's; "": it can be nothing's):
+ * counted likewise, and a refusal is written down. `action`: "vehicle.subscribe", "fleet.subscribe". */
+void detection_subscription(
+	struct api *, const struct fault *, const struct caller *, const char *action, const char *object);
 /* A token was none. */
 void detection_stranger(struct api *, const char *address);
 /* A vehicle answered what it was not asked. */

@@ -494,6 +494,7 @@ static void fill_api(struct flows *f)
 	f->api->raise = alerts_raise;
 	f->api->refused = f->refused;
 	f->api->note_refused = refused_note;
+	f->api->note_refused_read = refused_note_read;
 }
 
 void flows_start(struct flows *f)

@@ -46,8 +46,19 @@ static struct set *set_of(enum suspicion what, const char *key)
 	return &sets[(hash >> 48) % SETS];
 }
 
+static void begin(struct counted *c, enum suspicion what, const char *key, int64_t ends_ms)
+{
+	c->what = what;
+	c->count = 0;
+	c->ends_ms = ends_ms;
+	snprintf(c->key, sizeof(c->key), "%s", key);
+	if (c->trail)
+		c->trail->count = 0;
+}
+
 /* The key's own place, or one for it: free, over, or else the least counted. */
-static struct counted *place_of(struct set *set, enum suspicion what, const char *key, int64_t now_ms)
+static struct counted *place_of(
+	struct set *set, enum suspicion what, const char *key, int64_t window_ms, int64_t now_ms)
 {
 	struct counted *best = &set->all[0];
 
@@ -60,17 +71,24 @@ static struct counted *place_of(struct set *set, enum suspicion what, const char
 		if (c->count < best->count)
 			best = c;
 	}
-	best->count = 0;
+	begin(best, what, key, now_ms + window_ms);
 	return best;
+}
+
+static bool trail_has(const struct suspicion_trail *trail, const char *id)
+{
+	for (size_t i = 0; i < trail->count; i++) {
+		if (strcmp(trail->ids[i], id) == 0)
+			return true;
+	}
+	return false;
 }
 
 /* At the end; where there is no room, in the place of the oldest. */
 static void trail_add(struct suspicion_trail *trail, const char *vehicle_id)
 {
-	for (size_t i = 0; i < trail->count; i++) {
-		if (strcmp(trail->ids[i], vehicle_id) == 0)
-			return;
-	}
+	if (trail_has(trail, vehicle_id))
+		return;
 	if (trail->count == SUSPICION_TRAIL)
 		memmove(trail->ids[0], trail->ids[1], --trail->count * sizeof(trail->ids[0]));
 	snprintf(trail->ids[trail->count++], sizeof(trail->ids[0]), "%s", vehicle_id);
@@ -102,14 +120,7 @@ bool suspicion_note_vehicle(enum suspicion what, const char *key, const char *ve
 	pthread_once(&once, make_sets);
 	struct set *set = set_of(what, key);
 	pthread_mutex_lock(&set->lock);
-	struct counted *c = place_of(set, what, key, now_ms);
-	if (c->count == 0) {
-		c->what = what;
-		c->ends_ms = now_ms + window_ms;
-		snprintf(c->key, sizeof(c->key), "%s", key);
-		if (c->trail)
-			c->trail->count = 0;
-	}
+	struct counted *c = place_of(set, what, key, window_ms, now_ms);
 	if (vehicle_id)
 		remember(c, vehicle_id);
 	bool full = c->count < limit && ++c->count == limit;
@@ -117,4 +128,21 @@ bool suspicion_note_vehicle(enum suspicion what, const char *key, const char *ve
 		tell(c, trail);
 	pthread_mutex_unlock(&set->lock);
 	return full;
+}
+
+bool suspicion_is_new(enum suspicion what, const char *key, const char *object, int64_t window_ms, int64_t now_ms)
+{
+	if (strlen(key) >= KEY_SIZE)
+		return false;
+	pthread_once(&once, make_sets);
+	struct set *set = set_of(what, key);
+	pthread_mutex_lock(&set->lock);
+	struct counted *c = place_of(set, what, key, window_ms, now_ms);
+	bool is_new = c->count < SUSPICION_TRAIL && !(c->trail && trail_has(c->trail, object));
+	if (is_new) {
+		c->count++;
+		remember(c, object);
+	}
+	pthread_mutex_unlock(&set->lock);
+	return is_new;
 }

@@ -15,15 +15,16 @@ enum suspicion {
 	SUSPICION_FORGERY, /* responses of a vehicle to what it was not asked */
 	SUSPICION_RATE,	   /* commands for a vehicle */
 	SUSPICION_CONNECT, /* connects of others under a vehicle's client id */
+	SUSPICION_READ,	   /* what a subject was refused to read */
 };
 
 /* One more, of `key`. True once in a window (it begins with the first that is counted; milliseconds): `limit` is reached.
  * `limit` 0: never. Any thread; `now_ms` is the monotonic clock. */
 bool suspicion_note(enum suspicion, const char *key, int limit, int64_t window_ms, int64_t now_ms);
 
-/* Vehicles that somebody tried in a window: each once, the last that there is room for. */
+/* Vehicles, or other objects of the audit table, that somebody tried in a window: each once, the last that there is room for. */
 struct suspicion_trail {
-	char ids[SUSPICION_TRAIL][65];
+	char ids[SUSPICION_TRAIL][80];
 	size_t count;
 };
 
@@ -31,5 +32,9 @@ struct suspicion_trail {
  * those of the window are added to `trail`. */
 bool suspicion_note_vehicle(enum suspicion, const char *key, const char *vehicle_id, int limit, int64_t window_ms,
 	int64_t now_ms, struct suspicion_trail *trail);
+
+/* Whether `key` comes to the object for the first time in its window, where that has room for one more: true at most
+ * SUSPICION_TRAIL times in a window, however much is tried. */
+bool suspicion_is_new(enum suspicion, const char *key, const char *object, int64_t window_ms, int64_t now_ms);
 
 #endif

@@ -50,28 +50,40 @@ static bool read_position(h2o_req_t *req, struct stream *st)
 	return id.base && position_read(id.base, id.len, st->epoch, &st->subscriber.after);
 }
 
-/* `vehicle` NULL: it is a fleet's. */
-static void refuse(struct http_request *r, const struct fault *fault, const char *detail, const char *vehicle)
+static bool follows_fleet(const struct http_request *r)
 {
-	detection_fault(r->http->options.api, fault, &r->caller, vehicle);
+	return r->route->flag == FOLLOWS;
+}
+
+/* `id` is a vehicle's or a fleet's, as the path has it. */
+static void refuse(struct http_request *r, const struct fault *fault, const char *detail, const char *id)
+{
+	bool is_fleet = follows_fleet(r);
+	bool is_meant = topic_level_is_safe(id) || (is_fleet && strcmp(id, "*") == 0);
+	char object[80] = "";
+
+	if (is_meant)
+		snprintf(object, sizeof(object), "%s%s", is_fleet ? "fleet/" : "", id);
+	detection_subscription(
+		r->http->options.api, fault, &r->caller, is_fleet ? "fleet.subscribe" : "vehicle.subscribe", object);
 	http_problem(r, fault, detail, NULL);
 }
 
 void stream_begin(struct http_request *r, json_t *params)
 {
-	const char *vehicle = json_text_at(params, "vehicle_id");
-	bool is_fleet = r->route->flag == FOLLOWS;
+	bool is_fleet = follows_fleet(r);
+	const char *id = json_text_at(params, is_fleet ? "fleet_id" : "vehicle_id");
 
 	if (api_is_draining(r->http->options.api))
 		http_problem(r, &FAULT_DRAINING, "the node is shutting down", NULL);
 	else if (!(r->caller.scopes & (SCOPE_VEHICLES_READ | SCOPE_ADMIN)))
-		refuse(r, &FAULT_FORBIDDEN, "the token lacks the scope vehicles:read", vehicle);
+		refuse(r, &FAULT_FORBIDDEN, "the token lacks the scope vehicles:read", id);
 	else if (is_fleet)
-		follow_fleet(r, json_text_at(params, "fleet_id"));
-	else if (!topic_level_is_safe(vehicle))
-		refuse(r, &FAULT_VEHICLE_NOT_FOUND, "", vehicle);
+		follow_fleet(r, id);
+	else if (!topic_level_is_safe(id))
+		refuse(r, &FAULT_VEHICLE_NOT_FOUND, "", id);
 	else
-		subscribe(r, vehicle, json_object_get(params, "after"));
+		subscribe(r, id, json_object_get(params, "after"));
 	json_decref(params);
 }
 
@@ -102,9 +114,9 @@ static void follow_fleet(struct http_request *r, const char *fleet)
 	bool is_all = strcmp(fleet, "*") == 0;
 
 	if (is_all && !(r->caller.scopes & SCOPE_ADMIN)) {
-		refuse(r, &FAULT_FORBIDDEN, "all vehicles are for administrators", NULL);
+		refuse(r, &FAULT_FORBIDDEN, "all vehicles are for administrators", fleet);
 	} else if (!is_all && !topic_level_is_safe(fleet)) {
-		refuse(r, &FAULT_FLEET_NOT_FOUND, "", NULL);
+		refuse(r, &FAULT_FLEET_NOT_FOUND, "", fleet);
 	} else {
 		struct stream *st = stream_new(r);
 		snprintf(st->fleet_id, sizeof(st->fleet_id), "%s", fleet);
@@ -242,10 +254,10 @@ static void on_end(struct hub_subscriber *s, const struct fault *fault)
 		finish(st);
 		return;
 	}
-	char vehicle[sizeof(st->vehicle_id)];
-	memcpy(vehicle, st->vehicle_id, sizeof(vehicle));
+	char id[sizeof(st->vehicle_id)];
+	snprintf(id, sizeof(id), "%s", st->fleet_id[0] ? st->fleet_id : st->vehicle_id);
 	stream_abandon(r);
-	refuse(r, fault, "", vehicle[0] ? vehicle : NULL);
+	refuse(r, fault, "", id);
 }
 
 static void flush(struct stream *st)

@@ -46,6 +46,7 @@ enum need {
 	NEED_MINUTES,
 	NEED_PRICES,
 	NEED_CURRENCY,
+	NEED_ADDRESS,
 	NEED_END
 };
 
@@ -55,7 +56,7 @@ struct read {
 	int rank;		     /* the least that may read it */
 	const struct fault *hidden;  /* when there is no row, or its rank is 0 */
 	const struct fault *missing; /* when there is no body */
-	enum need needs[6];
+	enum need needs[6];	     /* after the subject, whether it is admin, and database.synchronous */
 };
 
 static void run(struct api_call *call);
@@ -123,7 +124,7 @@ static const struct read reads[] = {
 	{ &API_AUDIT_LIST, &SQL_read_audit, 3, VEHICLE, &FAULT_INTERNAL,
 		{ NEED_VEHICLE, NEED_LIMIT, NEED_CURSOR_NUMBER, NEED_END } },
 	{ &API_SUBJECT_GET, &SQL_read_subject, 3, &FAULT_FORBIDDEN, &FAULT_INTERNAL,
-		{ NEED_SUBJECT, NEED_LIMIT, NEED_CURSOR, NEED_END } },
+		{ NEED_SUBJECT, NEED_LIMIT, NEED_CURSOR, NEED_ADDRESS, NEED_END } },
 	{ &API_FLEET_LIST, &SQL_read_fleets, 0, FLEET, &FAULT_INTERNAL, { NEED_LIMIT, NEED_CURSOR, NEED_END } },
 	{ &API_FLEET_GET, &SQL_read_fleet, 1, FLEET, &FAULT_INTERNAL, { NEED_FLEET, NEED_END } },
 	{ &API_FLEET_GRANT_LIST, &SQL_read_fleet_grants, 3, FLEET, &FAULT_INTERNAL,
@@ -438,6 +439,8 @@ static bool add_need(struct api_call *call, struct db_unit *unit, enum need need
 		return add_prices(call, unit);
 	case NEED_CURRENCY:
 		return add_constant(unit, call->api->config->wake.currency);
+	case NEED_ADDRESS:
+		return add_constant(unit, call->caller.address);
 	case NEED_NULL:
 	case NEED_END:
 		break;
@@ -469,9 +472,9 @@ static void on_read(struct db_unit *unit, void *context, const struct fault *fau
 	if (fault) {
 		api_call_fail(call, fault_of_read(call, unit, fault), "%s", "");
 	} else if (rank == 0) {
-		api_call_fail(call, read->hidden, "%s", "");
+		api_call_refuse(call, read->hidden->name, read->hidden, "%s", "");
 	} else if (rank < read->rank) {
-		api_call_fail(call, &FAULT_FORBIDDEN, "%s", "your role does not allow this");
+		api_call_refuse(call, FAULT_FORBIDDEN.name, &FAULT_FORBIDDEN, "%s", "your role does not allow this");
 	} else if (!db_text(unit, 0, 0, 1)) {
 		api_call_fail(call, read->missing, "%s", "");
 	} else {

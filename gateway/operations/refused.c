@@ -8,13 +8,16 @@
 #include "base/ids.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/loop.h"
 #include "base/memory.h"
-#include "gateway/api.h"
+#include "gateway/access/suspicion.h"
+#include "gateway/api_internal.h"
+#include "gateway/config.h"
 #include "sql/batch.h"
 #include "sql/db.h"
 #include "sql/statements.h"
 
-/* As the statements call them. */
+/* Changes, as the statements call them. What is not here is a read, and is called as its operation is. */
 static const struct kind {
 	const struct api_operation *operation;
 	const char *action;
@@ -96,6 +99,16 @@ static struct refusal *refusal_of(struct batch_item *item)
 	return container_of(item, struct refusal, item);
 }
 
+/* What a read is of: the first of these that it names, by an operation that begins so. */
+static const struct read_object {
+	const char *param, *prefix, *operations;
+} read_objects[] = {
+	{ "vehicle_id", "", "" },
+	{ "fleet_id", "fleet/", "" },
+	{ "id", "webhook/", "webhook." },
+	{ "id", "batch/", "batch." },
+};
+
 /* False: the parameter is no id, so that nothing is meant. */
 static bool write_object(struct refusal *r, const struct kind *kind, const json_t *params)
 {
@@ -136,24 +149,67 @@ static void on_item_done(struct batch_item *item, const struct fault *fault)
 	free(r);
 }
 
-void refused_note(struct refused *refused, const struct api_call *call, const char *why)
+/* `r` with its object and detail: takes it. */
+static void submit(struct refused *refused, struct refusal *r, const struct caller *caller, const char *action)
 {
-	const struct kind *kind = kind_of(call->operation);
-	struct refusal *r = memory_new(sizeof(*r));
-
-	if (!kind || !write_object(r, kind, call->params)) {
-		free(r);
-		return;
-	}
-	r->action = kind->action;
-	snprintf(r->subject, sizeof(r->subject), "%s", call->caller.subject);
-	snprintf(r->address, sizeof(r->address), "%s", call->caller.address);
-	r->detail = detail_of(call, kind, why);
+	r->action = action;
+	snprintf(r->subject, sizeof(r->subject), "%s", caller->subject);
+	snprintf(r->address, sizeof(r->address), "%s", caller->address);
 	r->item = (struct batch_item){ .stage = &refused->stage, .vehicle_id = r->object, .on_done = on_item_done };
 	list_init(&r->item.node);
 	const struct fault *fault = batch_submit(refused->batch, &r->item);
 	if (fault)
 		on_item_done(&r->item, fault);
+}
+
+static void note_change(struct refused *refused, const struct api_call *call, const struct kind *kind, const char *why)
+{
+	struct refusal *r = memory_new(sizeof(*r));
+
+	if (!write_object(r, kind, call->params)) {
+		free(r);
+		return;
+	}
+	r->detail = detail_of(call, kind, why);
+	submit(refused, r, &call->caller, kind->action);
+}
+
+static bool write_read_object(const struct api_call *call, char ret[80])
+{
+	ret[0] = '\0';
+	for (size_t i = 0; i < sizeof(read_objects) / sizeof(read_objects[0]); i++) {
+		const struct read_object *o = &read_objects[i];
+		const char *id = json_text_at(call->params, o->param);
+		if (!id || strncmp(call->operation->name, o->operations, strlen(o->operations)) != 0)
+			continue;
+		snprintf(ret, 80, "%s%s", o->prefix, id);
+		return topic_level_is_safe(id);
+	}
+	return true;
+}
+
+void refused_note(struct refused *refused, const struct api_call *call, const char *why)
+{
+	const struct kind *kind = kind_of(call->operation);
+	char object[80];
+
+	if (kind)
+		note_change(refused, call, kind, why);
+	else if (write_read_object(call, object))
+		refused_note_read(call->api, &call->caller, call->operation->name, object, why);
+}
+
+void refused_note_read(
+	struct api *api, const struct caller *caller, const char *action, const char *object, const char *why)
+{
+	if (!suspicion_is_new(SUSPICION_READ, caller->subject, *object ? object : action,
+		    api->config->detection.window_ms, loop_monotonic_ms(api->loop)))
+		return;
+	struct refusal *r = memory_new(sizeof(*r));
+	json_auto_t *detail = memory_need(json_pack("{s:s}", "refused", why));
+	snprintf(r->object, sizeof(r->object), "%s", object);
+	r->detail = memory_need(json_dumps(detail, JSON_COMPACT));
+	submit(api->refused, r, caller, action);
 }
 
 static void write_round(

@@ -183,7 +183,7 @@ void subscription_begin(struct socket *s, const struct method *method, json_t *i
 
 	(void)method;
 	if (fault) {
-		detection_fault(s->ws->api, fault, &s->caller, target.is_fleet ? NULL : target.name);
+		detection_subscription(s->ws->api, fault, &s->caller, method_of(target.is_fleet), target.name);
 		rpc_fault(s, id, method_of(target.is_fleet), fault, detail);
 		return;
 	}
@@ -326,7 +326,7 @@ static void on_end(struct hub_subscriber *hs, const struct fault *fault)
 
 	if (sub->pending) {
 		struct socket *s = sub->socket;
-		detection_fault(s->ws->api, fault, &s->caller, is_fleet(sub) ? NULL : id_of(sub));
+		detection_subscription(s->ws->api, fault, &s->caller, method_of(is_fleet(sub)), sub->key.name);
 		rpc_fault(s, sub->id, method_of(is_fleet(sub)), fault, "");
 	} else if (fault != &FAULT_FORBIDDEN) {
 		socket_close(sub->socket, CLOSE_TOO_SLOW, "too much came at once");

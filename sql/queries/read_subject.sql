@@ -1,5 +1,5 @@
--- $1 subject who asks, $2 admin, $3 unused, $4 subject, $5 limit, $6 cursor (the last place seen): a page of what is kept of the subject,
--- for admin alone: grants, from where it asked, what it sent to vehicles and fleets, the keys of its requests, what the audit
+-- $1 subject who asks, $2 admin, $3 unused, $4 subject, $5 limit, $6 cursor (the last place seen), $7 address: a page of what is kept of the
+-- subject, for admin alone, which is written down, by the person's id where there is one (none is made by looking): grants, from where it asked, what it sent to vehicles and fleets, the keys of its requests, what the audit
 -- table has of it, its webhooks, and the notices that it published.
 with found as (
 	(select '1/' || g.object_kind || '/' || g.object_id as place,
@@ -37,6 +37,10 @@ with found as (
 	select array_agg(s.place order by s.place collate "C") as ids, page_items(array_agg(octet_length(s.item::text) order by s.place collate "C"), $5::int) as items from shown s
 ), next as (
 	select p.items, case when cardinality(p.ids) > p.items then p.ids[p.items] end as cursor from page p
+), noted as (
+	insert into audit (who, action, allowed, detail)
+	select actor($1::text, $7::text), 'subject.export', true, json_build_object('whom', (select a.id from actors a where a.subject = $4::text order by a.since limit 1))
+	where $2::bool
 )
 select case when $2::bool and $1::text is not null and $3::bool is not null then 3 else 0 end,
 	json_build_object('items', coalesce((select json_agg(s.item order by s.place collate "C") from (select * from shown order by place collate "C" limit next.items) s), '[]'),

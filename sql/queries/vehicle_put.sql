@@ -1,11 +1,18 @@
 -- Registers or updates vehicles, at most one of each id: $1 vehicle, $2 subject, $3 admin, $4 body, $5 database.synchronous.
 -- Admin may, and a manager of the fleet it is in and of the fleet it goes to. Who had rights through the fleet that it leaves
--- loses them: what they have not sent yet is cancelled; both fleets hear of the move.
+-- loses them: what they have not sent yet is cancelled; both fleets hear of the move. The audit table has the names of what
+-- would change, and the fleet.
 with i as materialized (
 	select i.*, i.body::jsonb as b from unnest($1::text[], $2::text[], $3::bool[], $4::text[], $6::text[]) with ordinality as i(vehicle_id, subject, admin, body, address, n)
 ), seen as materialized (
 	select i.*, v.vehicle_id is not null as there, v.fleet_id as was_in, is_manager(i.subject, v.fleet_id) as manages, i.b->>'fleet_id' as goes_to,
-		grant_rank(i.subject, i.vehicle_id, v.fleet_id) as rank, h.vehicle_id is not null as has_head
+		grant_rank(i.subject, i.vehicle_id, v.fleet_id) as rank, h.vehicle_id is not null as has_head,
+		json_build_object('fleet_id', i.b->>'fleet_id', 'changed', array(select c.field from (values
+			('display_name', v.display_name is distinct from i.b->>'display_name'), ('msisdn', v.msisdn is distinct from i.b->>'msisdn'),
+			('iccid', v.iccid is distinct from i.b->>'iccid'), ('fleet_id', v.fleet_id is distinct from i.b->>'fleet_id'),
+			('tags', coalesce(to_jsonb(v.tags), '[]') <> coalesce(nullif(i.b->'tags', 'null'), '[]')),
+			('vehicle_protocol', coalesce(v.protocol, 'keyfob') <> coalesce(i.b->>'vehicle_protocol', 'keyfob'))) as c(field, differs)
+			where c.differs)) as detail
 	from i left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
 		left join vehicle_heads h on h.vehicle_id = i.vehicle_id
 ), judged as materialized (
@@ -49,8 +56,8 @@ with i as materialized (
 	select vehicle_block(j.vehicle_id, false)::text from judged j join retained b on b.vehicle_id = j.vehicle_id and b.kind = 'blocked' and b.payload <> ''
 	where j.outcome = 'done' and not j.there
 ), noted as (
-	insert into audit (who, action, object, allowed)
-	select actor(j.subject, j.address), 'vehicle.put', j.vehicle_id, j.outcome = 'done' from judged j
+	insert into audit (who, action, object, allowed, detail)
+	select actor(j.subject, j.address), 'vehicle.put', j.vehicle_id, j.outcome = 'done', j.detail from judged j
 )
 select j.n, j.outcome, vehicle_json(s.v, h, true, history_epoch($5::bool)), not j.there
 from judged j left join stored s on (s.v).vehicle_id = j.vehicle_id left join vehicle_heads h on h.vehicle_id = j.vehicle_id

@@ -580,7 +580,7 @@ test('the audit table says who did what and who was refused; it can be added to 
 		await assert.rejects(database.sql(statement), /append-only/);
 });
 
-// What is refused before the database is asked: by scope, or for an older login. A read leaves no row.
+// What is refused before the database is asked: by scope, or for an older login.
 test('who was refused by their token stands in the audit table too', options, async () => {
 	const fleet = await newFleet();
 	const id = await newVehicle({ fleet_id: fleet });
@@ -601,7 +601,7 @@ test('who was refused by their token stands in the audit table too', options, as
 	await refused('PUT', `/v1/fleets/${fleet}/grants/mallory`, { role: 'viewer' });
 
 	const of = async () => (await rest(one, 'GET', `${path}/audit`, { token: owner.token })).body.items.filter(({ allowed }) => !allowed);
-	const items = await poll(of, ({ length }) => length >= 6, { what: 'all six are there' });
+	const items = await poll(of, ({ length }) => length >= 7, { what: 'all seven are there' });
 	assert.deepEqual(new Set(items.map(({ subject }) => subject)), new Set([owner.subject]));
 	assert.ok(items.every(({ address }) => address));
 	const told = items.map(({ action, detail }) => [`${action} ${detail.name ?? ''}`, detail]).sort();
@@ -612,9 +612,102 @@ test('who was refused by their token stands in the audit table too', options, as
 		['command.send immobiliser.release', { refused: 'step-up', name: 'immobiliser.release' }],
 		['grant.end ', { refused: 'scope', subject: 'mallory' }],
 		['grant.put ', { refused: 'scope', role: 'owner', subject: 'mallory' }],
+		['vehicle.get ', { refused: 'scope' }],
 	]);
 	const ofFleet = () => database.sql(`select action || ' ' || allowed from audit where object = 'fleet/${fleet}' and not allowed`);
 	await poll(ofFleet, (row) => row === 'grant.put false', { what: "the fleet's is there" });
+});
+
+// Reads and subscriptions: the first of a subject at an object, and of a subject no more than some in a window, here of five minutes.
+test('who was refused a look stands in the audit table, once, and cannot fill it', options, async () => {
+	const fleet = await newFleet();
+	const id = await newVehicle({ fleet_id: fleet });
+	const [owner, stranger, listener, follower, watcher] = await Promise.all(['otto', 'sam', 'lou', 'fay', 'will'].map((name) => person(name)));
+	const viewer = await person('vera');
+	await grant(one, admin, id, owner.subject, 'owner');
+	await grant(one, admin, id, viewer.subject, 'viewer');
+	const path = `/v1/vehicles/${id}`;
+	for (const [who, at, status] of [
+		[stranger, path, 404],
+		[stranger, `${path}/commands`, 404],
+		[stranger, path, 404],
+		[viewer, `${path}/audit`, 403],
+		[stranger, `/v1/fleets/${fleet}`, 404],
+		[stranger, `/v1/fleets/${fleet}/grants`, 404],
+		[stranger, '/v1/subjects/otto', 403],
+		[stranger, '/v1/nodes', 403],
+	])
+		assert.equal((await rest(one, 'GET', at, { token: who.token })).status, status, at);
+	assert.equal((await openStream(one, `${path}/events`, { token: follower.token })).status, 404);
+	assert.equal((await openStream(one, `/v1/fleets/${fleet}/events`, { token: follower.token })).status, 404);
+	const app = await openSocket(one, { token: listener.token });
+	const narrow = await openSocket(one, { token: await token({ sub: watcher.subject, scope: 'commands:write' }) });
+	for (let i = 0; i < 3; i++) {
+		await assert.rejects(app.call('vehicle.subscribe', { vehicle_id: id }), isProblem('vehicle-not-found'));
+		await assert.rejects(app.call('vehicle.get', { vehicle_id: id }), isProblem('vehicle-not-found'));
+		await assert.rejects(app.call('fleet.subscribe', { fleet_id: fleet }), isProblem('fleet-not-found'));
+		await assert.rejects(app.call('fleet.subscribe', { fleet_id: '*' }), isProblem('forbidden'));
+		await assert.rejects(narrow.call('vehicle.subscribe', { vehicle_id: id }), isProblem('forbidden'));
+	}
+	const rowsOf = ({ subject }) =>
+		database.sql(`select a.action, a.object, a.allowed, a.detail, w.address <> '' from audit a join actors w on w.id = a.who where w.subject = '${subject}' order by a.id`);
+	const noted = async (who, rows) => assert.deepEqual((await poll(() => rowsOf(who), (text) => text.split('\n').length >= rows.length, { what: 'they are there' })).split('\n').sort(), rows.sort());
+	await noted(stranger, [
+		`vehicle.get|${id}|f|{"refused":"vehicle-not-found"}|t`,
+		`fleet.get|fleet/${fleet}|f|{"refused":"fleet-not-found"}|t`,
+		'subject.get||f|{"refused":"scope"}|t',
+		'node.list||f|{"refused":"scope"}|t',
+	]);
+	await noted(viewer, [`audit.list|${id}|f|{"refused":"forbidden"}|t`]);
+	await noted(follower, [`vehicle.subscribe|${id}|f|{"refused":"vehicle-not-found"}|t`, `fleet.subscribe|fleet/${fleet}|f|{"refused":"fleet-not-found"}|t`]);
+	await noted(listener, [
+		`vehicle.subscribe|${id}|f|{"refused":"vehicle-not-found"}|t`,
+		`fleet.subscribe|fleet/${fleet}|f|{"refused":"fleet-not-found"}|t`,
+		'fleet.subscribe|fleet/*|f|{"refused":"scope"}|t',
+	]);
+	await noted(watcher, [`vehicle.subscribe|${id}|f|{"refused":"scope"}|t`]);
+	const told = (await rest(two, 'GET', `${path}/audit`, { token: owner.token })).body.items.filter(({ allowed }) => !allowed);
+	assert.deepEqual(told.map(({ subject }) => subject).sort(), [stranger, viewer, follower, listener, watcher].map(({ subject }) => subject).sort(), 'the owner learns of it');
+
+	// Whoever tries one after the other: the alert of refusals says that there were more.
+	const scanner = await person('scan');
+	const lookers = await openSocket(one, { token: scanner.token });
+	for (let i = 0; i < 40; i++) await assert.rejects(lookers.call('vehicle.get', { vehicle_id: `SCANNED${i}` }), isProblem('vehicle-not-found'));
+	const last = await person('last');
+	assert.equal((await rest(one, 'GET', path, { token: last.token })).status, 404);
+	await poll(() => rowsOf(last), (text) => text !== '', { what: 'what came later is there' });
+	await poll(() => rowsOf(scanner), (text) => text.split('\n').length >= 32, { what: 'the first ones are there' });
+	assert.equal((await rowsOf(scanner)).split('\n').length, 32);
+});
+
+test('the audit table says what of a vehicle was changed, and whose data were taken out', options, async () => {
+	const [from, to] = [await newFleet(), await newFleet()];
+	const id = await newVehicle({ fleet_id: from, display_name: 'A van', msisdn: '+4915550100', tags: ['a'] });
+	const manager = await memberOf(from, 'manager');
+	const put = (by, body) => rest(one, 'PUT', `/v1/vehicles/${id}`, { token: by, body });
+	assert.equal((await put(manager.token, { fleet_id: from, display_name: 'A van', msisdn: '+4915550199', tags: ['a'] })).status, 200);
+	assert.equal(problemOf(await put(manager.token, { fleet_id: to, display_name: 'Mine', msisdn: '+4915550199', tags: [] })), '404 fleet-not-found');
+	assert.equal((await put(admin, { fleet_id: to, display_name: 'A van', msisdn: '+4915550199', tags: ['a', 'b'] })).status, 200);
+	assert.equal((await put(admin, { fleet_id: to, display_name: 'A van', msisdn: '+4915550199', tags: ['a', 'b'] })).status, 200);
+	const { items } = (await rest(two, 'GET', `/v1/vehicles/${id}/audit`, { token: admin })).body;
+	assert.deepEqual(items.filter(({ action }) => action === 'vehicle.put').map(({ allowed, detail }) => [allowed, detail]), [
+		[true, { fleet_id: to, changed: [] }],
+		[true, { fleet_id: to, changed: ['fleet_id', 'tags'] }],
+		[false, { fleet_id: to, changed: ['display_name', 'fleet_id', 'tags'] }],
+		[true, { fleet_id: from, changed: ['msisdn'] }],
+		[true, { fleet_id: from, changed: ['display_name', 'msisdn', 'fleet_id', 'tags'] }],
+	]);
+
+	const officer = await adminToken(`officer-${++peopleUsed}`);
+	const officerIs = `officer-${peopleUsed}`;
+	const exported = await rest(one, 'GET', `/v1/subjects/${manager.subject}?limit=1`, { token: officer });
+	assert.equal(exported.status, 200);
+	await rest(one, 'GET', `/v1/subjects/${manager.subject}?limit=1&cursor=${encodeURIComponent(exported.body.next_cursor)}`, { token: officer });
+	assert.equal((await rest(one, 'GET', '/v1/subjects/nobody-at-all', { token: officer })).status, 200);
+	const rows = await database.sql(`select a.action, a.allowed, coalesce(x.subject, 'nobody') from audit a join actors w on w.id = a.who
+		left join actors x on x.id = (a.detail->>'whom')::uuid where w.subject = '${officerIs}' order by a.id`);
+	assert.deepEqual(rows.split('\n'), [`subject.export|t|${manager.subject}`, `subject.export|t|${manager.subject}`, 'subject.export|t|nobody']);
+	assert.equal(await database.sql(`select count(*) from actors where subject = 'nobody-at-all'`), '0', 'who is looked for is not known by that');
 });
 
 test('a role that only serves cannot change the schema, nor the past', options, async () => {

@@ -92,6 +92,28 @@ START_TEST(what_was_tried_is_remembered)
 }
 END_TEST
 
+/* Once for each object, for no more than there is room, and in the next window anew. */
+START_TEST(what_is_new_is_so_once)
+{
+	char id[32];
+
+#define IS_NEW(key, object, now_ms) suspicion_is_new(SUSPICION_READ, key, object, WINDOW_MS, now_ms)
+	ck_assert(IS_NEW("h", "V1", 30000));
+	ck_assert(!IS_NEW("h", "V1", 30000 + WINDOW_MS - 1));
+	ck_assert(IS_NEW("h", "fleet/V1", 30001));
+	ck_assert(IS_NEW("i", "V1", 30001));
+	for (int i = 0; i < 3 * SUSPICION_TRAIL; i++) {
+		snprintf(id, sizeof(id), "W%d", i);
+		ck_assert(IS_NEW("j", id, 30002) == (i < SUSPICION_TRAIL));
+	}
+	ck_assert(!IS_NEW("j", "W0", 30003));
+	ck_assert(!full(SUSPICION_SUBJECT, "j", 2, 1, 30003)); /* it is counted apart */
+	ck_assert(IS_NEW("j", "W0", 30002 + WINDOW_MS));
+	ck_assert(IS_NEW("h", "V1", 30000 + WINDOW_MS));
+#undef IS_NEW
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("suspicion");
@@ -102,6 +124,7 @@ int main(void)
 	tcase_add_test(tc, a_crowd_hides_nobody);
 	tcase_add_test(tc, hundreds_are_counted_at_once);
 	tcase_add_test(tc, what_was_tried_is_remembered);
+	tcase_add_test(tc, what_is_new_is_so_once);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
