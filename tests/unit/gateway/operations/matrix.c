@@ -21,18 +21,26 @@ static const char *const callers[] = {
 	"vera", /* viewer of it */
 	"ed",	/* whose time as its driver is over */
 	"evan", /* likewise as a manager of F1 */
+	"owen", /* as an owner of CAR1 */
+	"opal", /* as an operator of F1 */
+	"viv",	/* as a viewer there */
+	"vito", /* as a viewer of CAR1 */
 	"rita", /* whose ownership was ended */
 	"sam",	/* a stranger */
 	"mia",	/* manager of F2 alone, which CAR3 is in */
 };
 #define CALLERS (sizeof(callers) / sizeof(callers[0]))
-enum { MANAGER = 1, STRANGER = 9, FOREIGN_MANAGER = 10 }; /* indices */
+enum { MANAGER = 1, STRANGER = 13, FOREIGN_MANAGER = 14 }; /* indices */
 
 /* What the matrix needs besides: the rest of the cast, somebody to speak of, and a command of CAR3. */
 static const char cast[] =
 	"insert into grants (object_kind, object_id, subject, role, expires_at, granted_by, created_at)"
 	" select k, o, s, r, e, 'test', now() - interval '1 hour' from (values"
 	" ('fleet', 'F1', 'vic', 'viewer', null), ('fleet', 'F1', 'evan', 'manager', now() - interval '1 minute'),"
+	" ('vehicle', 'CAR1', 'owen', 'owner', now() - interval '1 minute'),"
+	" ('fleet', 'F1', 'opal', 'operator', now() - interval '1 minute'),"
+	" ('fleet', 'F1', 'viv', 'viewer', now() - interval '1 minute'),"
+	" ('vehicle', 'CAR1', 'vito', 'viewer', now() - interval '1 minute'),"
 	" ('vehicle', 'CAR1', 'rita', 'owner', null), ('vehicle', 'CAR3', 'ole', 'owner', null),"
 	" ('vehicle', 'CAR1', 'pia', 'driver', null), ('vehicle', 'CAR3', 'pia', 'driver', null),"
 	" ('fleet', 'F1', 'pia', 'operator', null), ('fleet', 'F2', 'pia', 'operator', null)) as v(k, o, s, r, e);"
@@ -66,78 +74,79 @@ static const struct right {
 	const char *scopes;   /* that suffice: r vehicles:read, w commands:write, a admin alone; none: any token */
 	const char *verdicts; /* with admin's scope; then the callers, as they stand above */
 } rights[] = {
-	{ &API_ME, "{}", "", ". ...... ... .." },
-	{ &API_CATALOG_GET, "{}", "", ". ...... ... .." },
-	{ &API_VEHICLE_LIST, "{}", "r", ". ...... ... .." },
-	{ &API_VEHICLE_GET, "{'vehicle_id':'CAR1'}", "r", ". ...... VVV VV" },
-	{ &API_COMMAND_SEND, "{'vehicle_id':'CAR1','name':'doors.unlock'}", "w", ". ...F.F VVV VV" },
-	{ &API_COMMAND_GET, "{'vehicle_id':'CAR1','id':'@'}", "rw", ". ...... VVV VV" },
-	{ &API_COMMAND_LIST, "{'vehicle_id':'CAR1'}", "rw", ". ...... VVV VV" },
-	{ &API_COMMAND_CANCEL, "{'vehicle_id':'CAR1','id':'@'}", "w", ". ...F.F VVV VV" },
-	{ &API_EVENT_LIST, "{'vehicle_id':'CAR1'}", "r", ". ...... VVV VV" },
-	{ &API_GRANT_LIST, "{'vehicle_id':'CAR1'}", "r", ". ..FFFF VVV VV" },
-	{ &API_GRANT_GET, "{'vehicle_id':'CAR1','subject':'pia'}", "r", ". ..FFFF VVV VV" },
-	{ &API_GRANT_PUT, "{'vehicle_id':'CAR1','subject':'eve','role':'viewer'}", "w", ". ..FFFF VVV VV" },
-	{ &API_GRANT_PUT, "{'vehicle_id':'CAR1','subject':'eve','role':'owner'}", "w", ". .FFFFF VVV VV" },
-	{ &API_GRANT_DELETE, "{'vehicle_id':'CAR1','subject':'pia'}", "w", ". ..FFFF VVV VV" },
-	{ &API_WAKEUP_LIST, "{'vehicle_id':'CAR1'}", "r", ". ...... VVV VV" },
-	{ &API_AUDIT_LIST, "{'vehicle_id':'CAR1'}", "r", ". .FFFFF VVV VV" },
-	{ &API_VEHICLE_TRANSFER, "{'vehicle_id':'CAR1','subject':'eve'}", "w", ". .FFFFF VVV VV" },
-	{ &API_VEHICLE_PUT, "{'vehicle_id':'CAR1','fleet_id':'F1'}", "w", ". F.FFFF fff ff" },
-	{ &API_VEHICLE_PUT, "{'vehicle_id':'CAR1'}", "w", ". FFFFFF FFF FF" },
-	{ &API_VEHICLE_PUT, "{'vehicle_id':'NEW1','fleet_id':'F1'}", "w", ". f.ffff fff ff" },
-	{ &API_VEHICLE_PUT, "{'vehicle_id':'NEW1'}", "w", ". FFFFFF FFF FF" },
-	{ &API_VEHICLE_DELETE, "{'vehicle_id':'CAR1'}", "w", ". F.FFFF VVV VV" },
-	{ &API_VEHICLE_BLOCK, "{'vehicle_id':'CAR1'}", "w", ". F.FFFF VVV VV" },
-	{ &API_VEHICLE_UNBLOCK, "{'vehicle_id':'CAR1'}", "w", ". F.FFFF VVV VV" },
-	{ &API_SUBJECT_GET, "{'subject':'zoe'}", "a", ". FFFFFF FFF FF" },
-	{ &API_SUBJECT_ERASE, "{'subject':'zoe'}", "a", ". FFFFFF FFF FF" },
-	{ &API_STATE_PATCH, "{'vehicle_id':'CAR1','patch':{'lights':1}}", "w", ". ...F.F VVV VV" },
-	{ &API_NOTICE_LIST, "{'vehicle_id':'CAR1'}", "r", ". ...... VVV VV" },
-	{ &API_NOTICE_PUT, "{'vehicle_id':'CAR1','name':'storm','payload':'x'}", "w", ". ..FFFF VVV VV" },
-	{ &API_NOTICE_DELETE, "{'vehicle_id':'CAR1','name':'recall'}", "w", ". ..FFFF VVV VV" },
-	{ &API_FLEET_NOTICE_LIST, "{'fleet_id':'F1'}", "r", ". f...ff fff ff" },
-	{ &API_FLEET_NOTICE_PUT, "{'fleet_id':'F1','name':'storm','payload':'x'}", "w", ". f.FFff fff ff" },
-	{ &API_FLEET_NOTICE_DELETE, "{'fleet_id':'F1','name':'recall'}", "w", ". f.FFff fff ff" },
-	{ &API_ALL_NOTICE_LIST, "{}", "r", ". FFFFFF FFF FF" },
-	{ &API_ALL_NOTICE_PUT, "{'name':'storm','payload':'x'}", "w", ". FFFFFF FFF FF" },
-	{ &API_ALL_NOTICE_DELETE, "{'name':'recall'}", "w", ". FFFFFF FFF FF" },
-	{ &API_FLEET_ALERT_LIST, "{'fleet_id':'F1'}", "r", ". f.FFff fff ff" },
-	{ &API_FLEET_BLOCK_LIST, "{'fleet_id':'F1'}", "r", ". f.FFff fff ff" },
-	{ &API_FLEET_WAKEUP_LIST, "{'fleet_id':'F1'}", "r", ". f.FFff fff ff" },
-	{ &API_FLEET_STATS_GET, "{'fleet_id':'F1'}", "r", ". f.FFff fff ff" },
-	{ &API_ALERT_LIST, "{}", "r", ". FFFFFF FFF FF" },
-	{ &API_BLOCK_LIST, "{}", "r", ". FFFFFF FFF FF" },
-	{ &API_ALL_WAKEUP_LIST, "{}", "r", ". FFFFFF FFF FF" },
-	{ &API_STATS_GET, "{}", "r", ". FFFFFF FFF FF" },
-	{ &API_NODE_LIST, "{}", "a", ". FFFFFF FFF FF" },
-	{ &API_WEBHOOK_LIST, "{}", "r", ". ...... ... .." },
-	{ &API_WEBHOOK_CREATE, "{'url':'https://x.example/','vehicle_ids':['CAR1']}", "r", ". ...... VVV VV" },
-	{ &API_WEBHOOK_CREATE, "{'url':'https://x.example/','fleet_ids':['F1']}", "r", ". f...ff fff ff" },
-	{ &API_WEBHOOK_CREATE, "{'url':'https://x.example/','fleet_ids':['*']}", "r", ". FFFFFF FFF FF" },
-	{ &API_WEBHOOK_GET, "{'id':'" WEBHOOK "'}", "r", ". hhhhhh hhh hh" },
+	{ &API_ME, "{}", "", ". ...... ....... .." },
+	{ &API_CATALOG_GET, "{}", "", ". ...... ....... .." },
+	{ &API_VEHICLE_LIST, "{}", "r", ". ...... ....... .." },
+	{ &API_VEHICLE_GET, "{'vehicle_id':'CAR1'}", "r", ". ...... VVVVVVV VV" },
+	{ &API_COMMAND_SEND, "{'vehicle_id':'CAR1','name':'doors.unlock'}", "w", ". ...F.F VVVVVVV VV" },
+	{ &API_COMMAND_GET, "{'vehicle_id':'CAR1','id':'@'}", "rw", ". ...... VVVVVVV VV" },
+	{ &API_COMMAND_LIST, "{'vehicle_id':'CAR1'}", "rw", ". ...... VVVVVVV VV" },
+	{ &API_COMMAND_CANCEL, "{'vehicle_id':'CAR1','id':'@'}", "w", ". ...F.F VVVVVVV VV" },
+	{ &API_EVENT_LIST, "{'vehicle_id':'CAR1'}", "r", ". ...... VVVVVVV VV" },
+	{ &API_GRANT_LIST, "{'vehicle_id':'CAR1'}", "r", ". ..FFFF VVVVVVV VV" },
+	{ &API_GRANT_GET, "{'vehicle_id':'CAR1','subject':'pia'}", "r", ". ..FFFF VVVVVVV VV" },
+	{ &API_GRANT_PUT, "{'vehicle_id':'CAR1','subject':'eve','role':'viewer'}", "w", ". ..FFFF VVVVVVV VV" },
+	{ &API_GRANT_PUT, "{'vehicle_id':'CAR1','subject':'eve','role':'owner'}", "w", ". .FFFFF VVVVVVV VV" },
+	{ &API_GRANT_DELETE, "{'vehicle_id':'CAR1','subject':'pia'}", "w", ". ..FFFF VVVVVVV VV" },
+	{ &API_WAKEUP_LIST, "{'vehicle_id':'CAR1'}", "r", ". ...... VVVVVVV VV" },
+	{ &API_AUDIT_LIST, "{'vehicle_id':'CAR1'}", "r", ". .FFFFF VVVVVVV VV" },
+	{ &API_VEHICLE_TRANSFER, "{'vehicle_id':'CAR1','subject':'eve'}", "w", ". .FFFFF VVVVVVV VV" },
+	{ &API_VEHICLE_PUT, "{'vehicle_id':'CAR1','fleet_id':'F1'}", "w", ". F.FFFF fffffff ff" },
+	{ &API_VEHICLE_PUT, "{'vehicle_id':'CAR1'}", "w", ". FFFFFF FFFFFFF FF" },
+	{ &API_VEHICLE_PUT, "{'vehicle_id':'NEW1','fleet_id':'F1'}", "w", ". f.ffff fffffff ff" },
+	{ &API_VEHICLE_PUT, "{'vehicle_id':'NEW1'}", "w", ". FFFFFF FFFFFFF FF" },
+	{ &API_VEHICLE_DELETE, "{'vehicle_id':'CAR1'}", "w", ". F.FFFF VVVVVVV VV" },
+	{ &API_VEHICLE_BLOCK, "{'vehicle_id':'CAR1'}", "w", ". F.FFFF VVVVVVV VV" },
+	{ &API_VEHICLE_UNBLOCK, "{'vehicle_id':'CAR1'}", "w", ". F.FFFF VVVVVVV VV" },
+	{ &API_SUBJECT_GET, "{'subject':'zoe'}", "a", ". FFFFFF FFFFFFF FF" },
+	{ &API_SUBJECT_ERASE, "{'subject':'zoe'}", "a", ". FFFFFF FFFFFFF FF" },
+	{ &API_STATE_PATCH, "{'vehicle_id':'CAR1','patch':{'lights':1}}", "w", ". ...F.F VVVVVVV VV" },
+	{ &API_NOTICE_LIST, "{'vehicle_id':'CAR1'}", "r", ". ...... VVVVVVV VV" },
+	{ &API_NOTICE_PUT, "{'vehicle_id':'CAR1','name':'storm','payload':'x'}", "w", ". ..FFFF VVVVVVV VV" },
+	{ &API_NOTICE_DELETE, "{'vehicle_id':'CAR1','name':'recall'}", "w", ". ..FFFF VVVVVVV VV" },
+	{ &API_FLEET_NOTICE_LIST, "{'fleet_id':'F1'}", "r", ". f...ff fffffff ff" },
+	{ &API_FLEET_NOTICE_PUT, "{'fleet_id':'F1','name':'storm','payload':'x'}", "w", ". f.FFff fffffff ff" },
+	{ &API_FLEET_NOTICE_DELETE, "{'fleet_id':'F1','name':'recall'}", "w", ". f.FFff fffffff ff" },
+	{ &API_ALL_NOTICE_LIST, "{}", "r", ". FFFFFF FFFFFFF FF" },
+	{ &API_ALL_NOTICE_PUT, "{'name':'storm','payload':'x'}", "w", ". FFFFFF FFFFFFF FF" },
+	{ &API_ALL_NOTICE_DELETE, "{'name':'recall'}", "w", ". FFFFFF FFFFFFF FF" },
+	{ &API_FLEET_ALERT_LIST, "{'fleet_id':'F1'}", "r", ". f.FFff fffffff ff" },
+	{ &API_FLEET_BLOCK_LIST, "{'fleet_id':'F1'}", "r", ". f.FFff fffffff ff" },
+	{ &API_FLEET_WAKEUP_LIST, "{'fleet_id':'F1'}", "r", ". f.FFff fffffff ff" },
+	{ &API_FLEET_STATS_GET, "{'fleet_id':'F1'}", "r", ". f.FFff fffffff ff" },
+	{ &API_ALERT_LIST, "{}", "r", ". FFFFFF FFFFFFF FF" },
+	{ &API_BLOCK_LIST, "{}", "r", ". FFFFFF FFFFFFF FF" },
+	{ &API_ALL_WAKEUP_LIST, "{}", "r", ". FFFFFF FFFFFFF FF" },
+	{ &API_STATS_GET, "{}", "r", ". FFFFFF FFFFFFF FF" },
+	{ &API_NODE_LIST, "{}", "a", ". FFFFFF FFFFFFF FF" },
+	{ &API_WEBHOOK_LIST, "{}", "r", ". ...... ....... .." },
+	{ &API_WEBHOOK_CREATE, "{'url':'https://x.example/','vehicle_ids':['CAR1']}", "r", ". ...... VVVVVVV VV" },
+	{ &API_WEBHOOK_CREATE, "{'url':'https://x.example/','fleet_ids':['F1']}", "r", ". f...ff fffffff ff" },
+	{ &API_WEBHOOK_CREATE, "{'url':'https://x.example/','fleet_ids':['*']}", "r", ". FFFFFF FFFFFFF FF" },
+	{ &API_WEBHOOK_GET, "{'id':'" WEBHOOK "'}", "r", ". hhhhhh hhhhhhh hh" },
 	{ &API_WEBHOOK_PUT, "{'id':'" WEBHOOK "','url':'https://x.example/','vehicle_ids':['CAR1']}", "r",
-		". hhhhhh hhh hh" },
-	{ &API_WEBHOOK_DELETE, "{'id':'" WEBHOOK "'}", "r", ". hhhhhh hhh hh" },
-	{ &API_WEBHOOK_ROTATE, "{'id':'" WEBHOOK "'}", "r", ". hhhhhh hhh hh" },
-	{ &API_WEBHOOK_DELIVERIES, "{'id':'" WEBHOOK "'}", "r", ". hhhhhh hhh hh" },
-	{ &API_WEBHOOK_DELIVERY_GET, "{'id':'" WEBHOOK "','delivery_id':'" DELIVERY "'}", "r", ". hhhhhh hhh hh" },
-	{ &API_WEBHOOK_REDELIVER, "{'id':'" WEBHOOK "','delivery_id':'" DELIVERY "'}", "r", ". hhhhhh hhh hh" },
-	{ &API_FLEET_LIST, "{}", "r", ". ...... ... .." },
-	{ &API_FLEET_GET, "{'fleet_id':'F1'}", "r", ". f...ff fff ff" },
-	{ &API_FLEET_PUT, "{'fleet_id':'F1','title':'Vans'}", "w", ". fFFFff fff ff" },
-	{ &API_FLEET_PUT, "{'fleet_id':'F9','title':'Vans'}", "w", ". ffffff fff ff" },
-	{ &API_FLEET_DELETE, "{'fleet_id':'F1'}", "w", "N fFFFff fff ff" },
-	{ &API_BATCH_CREATE, "{'fleet_id':'F1','name':'doors.unlock'}", "w", ". f..Fff fff ff" },
-	{ &API_BATCH_CREATE, "{'fleet_id':'F1','name':'doors.unlock','vehicles':['CAR1']}", "w", ". f..Fff fff ff" },
-	{ &API_BATCH_LIST, "{'fleet_id':'F1'}", "rw", ". f...ff fff ff" },
-	{ &API_BATCH_GET, "{'id':'" BATCH_OF_F1 "'}", "rw", ". b...bb bbb bb" },
-	{ &API_BATCH_COMMANDS, "{'id':'" BATCH_OF_F1 "'}", "rw", ". b...bb bbb bb" },
-	{ &API_BATCH_CANCEL, "{'id':'" BATCH_OF_F1 "'}", "w", ". b..Fbb bbb bb" },
-	{ &API_FLEET_GRANT_LIST, "{'fleet_id':'F1'}", "r", ". f.FFff fff ff" },
-	{ &API_FLEET_GRANT_GET, "{'fleet_id':'F1','subject':'pia'}", "r", ". f.FFff fff ff" },
-	{ &API_FLEET_GRANT_PUT, "{'fleet_id':'F1','subject':'eve','role':'viewer'}", "w", ". f.FFff fff ff" },
-	{ &API_FLEET_GRANT_DELETE, "{'fleet_id':'F1','subject':'pia'}", "w", ". f.FFff fff ff" },
+		". hhhhhh hhhhhhh hh" },
+	{ &API_WEBHOOK_DELETE, "{'id':'" WEBHOOK "'}", "r", ". hhhhhh hhhhhhh hh" },
+	{ &API_WEBHOOK_ROTATE, "{'id':'" WEBHOOK "'}", "r", ". hhhhhh hhhhhhh hh" },
+	{ &API_WEBHOOK_DELIVERIES, "{'id':'" WEBHOOK "'}", "r", ". hhhhhh hhhhhhh hh" },
+	{ &API_WEBHOOK_DELIVERY_GET, "{'id':'" WEBHOOK "','delivery_id':'" DELIVERY "'}", "r", ". hhhhhh hhhhhhh hh" },
+	{ &API_WEBHOOK_REDELIVER, "{'id':'" WEBHOOK "','delivery_id':'" DELIVERY "'}", "r", ". hhhhhh hhhhhhh hh" },
+	{ &API_FLEET_LIST, "{}", "r", ". ...... ....... .." },
+	{ &API_FLEET_GET, "{'fleet_id':'F1'}", "r", ". f...ff fffffff ff" },
+	{ &API_FLEET_PUT, "{'fleet_id':'F1','title':'Vans'}", "w", ". fFFFff fffffff ff" },
+	{ &API_FLEET_PUT, "{'fleet_id':'F9','title':'Vans'}", "w", ". ffffff fffffff ff" },
+	{ &API_FLEET_DELETE, "{'fleet_id':'F1'}", "w", "N fFFFff fffffff ff" },
+	{ &API_BATCH_CREATE, "{'fleet_id':'F1','name':'doors.unlock'}", "w", ". f..Fff fffffff ff" },
+	{ &API_BATCH_CREATE, "{'fleet_id':'F1','name':'doors.unlock','vehicles':['CAR1']}", "w",
+		". f..Fff fffffff ff" },
+	{ &API_BATCH_LIST, "{'fleet_id':'F1'}", "rw", ". f...ff fffffff ff" },
+	{ &API_BATCH_GET, "{'id':'" BATCH_OF_F1 "'}", "rw", ". b...bb bbbbbbb bb" },
+	{ &API_BATCH_COMMANDS, "{'id':'" BATCH_OF_F1 "'}", "rw", ". b...bb bbbbbbb bb" },
+	{ &API_BATCH_CANCEL, "{'id':'" BATCH_OF_F1 "'}", "w", ". b..Fbb bbbbbbb bb" },
+	{ &API_FLEET_GRANT_LIST, "{'fleet_id':'F1'}", "r", ". f.FFff fffffff ff" },
+	{ &API_FLEET_GRANT_GET, "{'fleet_id':'F1','subject':'pia'}", "r", ". f.FFff fffffff ff" },
+	{ &API_FLEET_GRANT_PUT, "{'fleet_id':'F1','subject':'eve','role':'viewer'}", "w", ". f.FFff fffffff ff" },
+	{ &API_FLEET_GRANT_DELETE, "{'fleet_id':'F1','subject':'pia'}", "w", ". f.FFff fffffff ff" },
 };
 
 #define RIGHTS (sizeof(rights) / sizeof(rights[0]))
