@@ -304,6 +304,13 @@ test('a grant is told to its subject, the owners and the managers; others see th
 	assert.ok(!JSON.stringify([viewerApp.frames.items, operatorApp.frames.items]).includes(driver.subject));
 });
 
+// The socket of a manager of the fleet, who watches it.
+async function managing(node, fleet) {
+	const app = await openSocket(node, { token: (await memberOf(fleet, 'manager')).token });
+	await app.call('fleet.subscribe', { fleet_id: fleet });
+	return app;
+}
+
 for (const [kind, role] of [
 	['vehicles', 'driver'],
 	['fleets', 'operator'],
@@ -317,6 +324,7 @@ for (const [kind, role] of [
 		const object = kind === 'fleets' ? fleet : id;
 		const app = await openSocket(two, { token: who.token });
 		const ownerApp = await openSocket(two, { token: owner.token });
+		const managerApp = await managing(two, fleet);
 		await app.call('vehicle.subscribe', { vehicle_id: id });
 		await ownerApp.call('vehicle.subscribe', { vehicle_id: id });
 		const streams = [await openStream(two, `/v1/vehicles/${id}/events`, { token: who.token })];
@@ -333,8 +341,11 @@ for (const [kind, role] of [
 		const told = await app.until(tellsAccess(who.subject, null), { ms: prompt });
 		assert.equal(told.fleet_id, kind === 'fleets' ? fleet : undefined);
 		assert.equal('seq' in told, kind === 'vehicles');
-		const ownersToo = await ownerApp.until(tellsAccess(who.subject, null), { ms: prompt });
-		assert.equal('seq' in ownersToo, kind === 'vehicles');
+		for (const other of [ownerApp, managerApp]) {
+			const heard = await other.until(tellsAccess(who.subject, null), { ms: prompt });
+			assert.equal('seq' in heard, kind === 'vehicles');
+			assert.equal(heard.fleet_id, told.fleet_id);
+		}
 		await Promise.all(streams.map(({ ended }) => ended));
 		assert.ok(Date.now() - begun < prompt, `the streams went on for ${Date.now() - begun} ms`);
 		await assertRevoked(id, command, begun);
@@ -371,6 +382,7 @@ for (const kind of ['vehicles', 'fleets'])
 		await grant(one, admin, id, owner.subject, 'owner');
 		const ownerApp = await openSocket(one, { token: owner.token });
 		await ownerApp.call('vehicle.subscribe', { vehicle_id: id });
+		const managerApp = await managing(one, fleet);
 		const who = await person('ed');
 		const end = Date.now() + 2500;
 		const expires_at = new Date(end).toISOString();
@@ -385,7 +397,11 @@ for (const kind of ['vehicles', 'fleets'])
 		await stream.ended;
 		assert.ok(Date.now() - end < prompt, `the stream went on for ${Date.now() - end} ms`);
 		assert.equal(problemOf(await rest(one, 'GET', `/v1/vehicles/${id}`, { token: who.token })), '404 vehicle-not-found');
-		await ownerApp.until(tellsAccess(who.subject, null), { ms: prompt });
+		for (const other of [ownerApp, managerApp]) {
+			const heard = await other.until(tellsAccess(who.subject, null), { ms: prompt });
+			assert.equal('seq' in heard, kind === 'vehicles');
+			assert.equal(heard.fleet_id, kind === 'fleets' ? fleet : undefined);
+		}
 		await assertRevoked(id, command);
 	});
 
@@ -502,7 +518,11 @@ test('a transfer: all others end, what is unsent is taken back, and the new owne
 	assert.deepEqual((await read('')).state.desired, {});
 	assert.equal(problemOf(await rest(two, 'GET', `/v1/vehicles/${id}/commands/${commands[0]}`, { token: buyer.token })), '404 command-not-found');
 	assert.equal(problemOf(await rest(two, 'POST', `/v1/vehicles/${id}/commands/${commands[0]}/cancel`, { token: buyer.token })), '404 command-not-found');
-	assert.ok(!JSON.stringify(await read('/audit')).includes(driver.subject));
+	// What those who were here before try since then is of now, and the owner's to know.
+	const isLook = ({ action, allowed }) => action === 'vehicle.get' && !allowed;
+	const told = (await read('/audit')).items;
+	assert.ok(!JSON.stringify(told.filter((item) => !isLook(item))).includes(driver.subject));
+	assert.ok(told.filter(isLook).every(({ time }) => time > body.created_at));
 	const app = await openSocket(two, { token: buyer.token });
 	await assert.rejects(app.call('command.cancel', { vehicle_id: id, id: commands[1] }), isProblem('command-not-found'));
 	const { epoch } = await app.call('vehicle.subscribe', { vehicle_id: id });
