@@ -28,13 +28,14 @@
 	" (wal_bytes / greatest(extract(epoch from clock_timestamp() - stats_reset), 60)"                              \
 	" * extract(epoch from current_setting('checkpoint_timeout')::interval))::bigint from pg_stat_wal"
 #define CLOCK_SQL "select (extract(epoch from clock_timestamp()) * 1000000)::bigint"
-/* What service_grant() gives, and what it takes back: audit, schema_migrations and lifecycle are read, audit is added to. */
+/* What service_grant() gives, and what it takes back: audit, schema_migrations and the lifecycle's two are read, audit is added to. */
 #define SCHEMA_SQL                                                                                                     \
 	"with tables as (select oid, relname, relowner from pg_class where relnamespace ="                             \
 	" (select relnamespace from pg_class where oid = 'schema_migrations'::regclass) and relkind in ('r', 'p')),"   \
 	" barred as (select relname from tables where not has_table_privilege(oid, 'select')"                          \
-	" or relname not in ('schema_migrations', 'lifecycle') and not has_table_privilege(oid, 'insert')"             \
-	" or relname not in ('schema_migrations', 'lifecycle', 'audit')"                                               \
+	" or relname not in ('schema_migrations', 'lifecycle', 'lifecycle_paths')"                                     \
+	" and not has_any_column_privilege(oid, 'insert')"                                                             \
+	" or relname not in ('schema_migrations', 'lifecycle', 'lifecycle_paths', 'audit')"                            \
 	" and not (has_table_privilege(oid, 'update') and has_table_privilege(oid, 'delete'))"                         \
 	" union all select proname from pg_proc where pronamespace = (select relnamespace from pg_class"               \
 	" where oid = 'schema_migrations'::regclass) and prosecdef and not has_function_privilege(oid, 'execute')"     \
@@ -43,7 +44,13 @@
 	" (select rolsuper from pg_roles where rolname = current_user)"                                                \
 	" or exists (select from tables where pg_has_role(relowner, 'usage'))"                                         \
 	" or has_schema_privilege(current_schema(), 'create'),"                                                        \
-	" has_database_privilege(current_database(), 'temporary'),"                                                    \
+	" concat_ws(', ', case when has_database_privilege(current_database(), 'temporary')"                           \
+	" then 'make temporary tables' end,"                                                                           \
+	" case when has_table_privilege('audit', 'update, delete, truncate') then 'change audit' end,"                 \
+	" case when has_column_privilege('audit', 'at', 'insert') then 'date what it adds to audit' end,"              \
+	" (select 'write ' || string_agg(relname, ', ' order by relname) from tables where relname in"                 \
+	" ('schema_migrations', 'lifecycle', 'lifecycle_paths') and has_table_privilege(oid, 'insert, update, "        \
+	"delete'))),"                                                                                                  \
 	" (select count(*) from barred), (select relname from barred limit 1), "                                       \
 	"pg_total_relation_size('vehicle_heads'),"                                                                     \
 	" (select string_agg(name, ', ') from (select kind || '_' || to_char(date_trunc(unit,"                         \
@@ -142,7 +149,7 @@ static bool read_schema(PGconn *conn, struct checkup *c, char *ret_why, size_t w
 		return false;
 	c->schema = number_at(r, 0);
 	c->may_change_schema = truth_at(r, 1);
-	c->may_make_temporary = truth_at(r, 2);
+	snprintf(c->surplus, sizeof(c->surplus), "%s", PQgetvalue(r, 0, 2));
 	c->barred = number_at(r, 3);
 	snprintf(c->barred_one, sizeof(c->barred_one), "%s", PQgetvalue(r, 0, 4));
 	c->heads_bytes = bytes_at(r, 5);

@@ -22,7 +22,7 @@ struct checkup {
 
 	int schema;		     /* the newest migration that was applied; 0: there is no schema of ours */
 	bool may_change_schema;	     /* the role is a superuser, owns tables, or may make some */
-	bool may_make_temporary;     /* tables and types for a session, which it needs none of */
+	char surplus[160];	     /* what the role may do besides and needs not, as words; "": nothing */
 	int barred;		     /* tables and functions that the role may not use as the service has to */
 	char barred_one[64];	     /* one of them */
 	int64_t heads_bytes;	     /* vehicle_heads and its indices: what every command and report touches */

@@ -51,11 +51,10 @@ static void check_role(struct patient *p, const struct checkup *c)
 		find(p->report, "role", VERDICT_WARNING,
 			"let another own the database, and this one only serve: docs/access.md",
 			"%s may change the schema, and with it the audit table", c->role);
-	else if (c->may_make_temporary)
+	else if (c->surplus[0])
 		find(p->report, "role", VERDICT_WARNING,
-			"as the database's owner: select service_grant('ROLE'), which takes that from all; "
-			"docs/access.md",
-			"%s may make temporary tables, which a server as it is installed allows everybody", c->role);
+			"as the database's owner: select service_grant('ROLE'), which takes it away; docs/access.md",
+			"%s may %s, and needs not", c->role, c->surplus);
 	else
 		find(p->report, "role", VERDICT_OK, "", "%s serves, and cannot change the schema", c->role);
 }

@@ -182,7 +182,10 @@ test('the database', async () => {
 	await finds('role', 'failed', /lacks rights to 1 tables and functions, partitions_make among them/, { options: { database: halfway } });
 	const temporary = await serviceRole('temporary');
 	await database.sql(`do $$ begin execute format('grant temporary on database %I to ${temporary.role}', current_database()); end $$`);
-	await finds('role', 'warning', /may make temporary tables.* - .*service_grant/, { options: { database: temporary } });
+	await finds('role', 'warning', /may make temporary tables, and needs not - .*service_grant/, { options: { database: temporary } });
+	const former = await serviceRole('former'); // as it was granted once
+	await database.sql(`grant insert on audit, lifecycle_paths to ${former.role}`);
+	await finds('role', 'warning', /may date what it adds to audit, write lifecycle_paths, and needs not/, { options: { database: former } });
 	await database.sql(`do $$ begin execute format('drop table %I', 'events_' || to_char(date_trunc('week', (now() + interval '2 days') at time zone 'UTC'), 'YYYYMMDD')); end $$`);
 	await finds('partitions', 'failed', /no place for what comes in two days: events_\d{8} is missing/, { options: { database } });
 	await database.sql('select partitions_ensure()');
