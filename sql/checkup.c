@@ -28,15 +28,18 @@
 	" (wal_bytes / greatest(extract(epoch from clock_timestamp() - stats_reset), 60)"                              \
 	" * extract(epoch from current_setting('checkpoint_timeout')::interval))::bigint from pg_stat_wal"
 #define CLOCK_SQL "select (extract(epoch from clock_timestamp()) * 1000000)::bigint"
-/* What service_grant() gives, and what it takes back: audit, schema_migrations and the lifecycle's two are read, audit is added to. */
+/* What service_grant() gives, and what it takes back: audit, actors, schema_migrations and the lifecycle's two are read, audit and
+ * actors are added to, and actors can be forgotten. Partitions are reached by way of their parent. */
 #define SCHEMA_SQL                                                                                                     \
 	"with tables as (select oid, relname, relowner from pg_class where relnamespace ="                             \
-	" (select relnamespace from pg_class where oid = 'schema_migrations'::regclass) and relkind in ('r', 'p')),"   \
-	" barred as (select relname from tables where not has_table_privilege(oid, 'select')"                          \
-	" or relname not in ('schema_migrations', 'lifecycle', 'lifecycle_paths')"                                     \
-	" and not has_any_column_privilege(oid, 'insert')"                                                             \
-	" or relname not in ('schema_migrations', 'lifecycle', 'lifecycle_paths', 'audit')"                            \
-	" and not (has_table_privilege(oid, 'update') and has_table_privilege(oid, 'delete'))"                         \
+	" (select relnamespace from pg_class where oid = 'schema_migrations'::regclass) and relkind in ('r', 'p')"     \
+	" and not relispartition),"                                                                                    \
+	" needs as (select *, relname not in ('schema_migrations', 'lifecycle', 'lifecycle_paths') as inserts,"        \
+	" relname not in ('schema_migrations', 'lifecycle', 'lifecycle_paths', 'audit', 'actors') as updates,"         \
+	" relname not in ('schema_migrations', 'lifecycle', 'lifecycle_paths', 'audit') as deletes from tables),"      \
+	" barred as (select relname from needs where not has_table_privilege(oid, 'select')"                           \
+	" or inserts and not has_any_column_privilege(oid, 'insert')"                                                  \
+	" or updates and not has_table_privilege(oid, 'update') or deletes and not has_table_privilege(oid, 'delete')" \
 	" union all select proname from pg_proc where pronamespace = (select relnamespace from pg_class"               \
 	" where oid = 'schema_migrations'::regclass) and prosecdef and not has_function_privilege(oid, 'execute')"     \
 	" order by relname)"                                                                                           \
@@ -46,11 +49,11 @@
 	" or has_schema_privilege(current_schema(), 'create'),"                                                        \
 	" concat_ws(', ', case when has_database_privilege(current_database(), 'temporary')"                           \
 	" then 'make temporary tables' end,"                                                                           \
-	" case when has_table_privilege('audit', 'update, delete, truncate') then 'change audit' end,"                 \
 	" case when has_column_privilege('audit', 'at', 'insert') then 'date what it adds to audit' end,"              \
-	" (select 'write ' || string_agg(relname, ', ' order by relname) from tables where relname in"                 \
-	" ('schema_migrations', 'lifecycle', 'lifecycle_paths') and has_table_privilege(oid, 'insert, update, "        \
-	"delete'))),"                                                                                                  \
+	" (select 'change ' || string_agg(relname, ', ' order by relname) from needs where"                            \
+	" not inserts and has_any_column_privilege(oid, 'insert')"                                                     \
+	" or not updates and has_any_column_privilege(oid, 'update')"                                                  \
+	" or not deletes and has_table_privilege(oid, 'delete'))),"                                                    \
 	" (select count(*) from barred), (select relname from barred limit 1), "                                       \
 	"pg_total_relation_size('vehicle_heads'),"                                                                     \
 	" (select string_agg(name, ', ') from (select kind || '_' || to_char(date_trunc(unit,"                         \

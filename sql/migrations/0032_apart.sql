@@ -47,8 +47,9 @@ begin
 	end loop;
 end $migration$;
 
--- As before, and what runs with the owner's rights for it to call. When a row of the audit table was written the table says itself, and of
--- what a command may become nothing is written, in neither of the two tables that have it. Nobody makes tables in this database by being there alone, temporary
+-- As before, and what runs with the owner's rights for it to call. When a row of the audit table was written the table says itself; who
+-- somebody in it is can be forgotten, and not be changed; and of what a command may become nothing is written, in neither of the two tables
+-- that have it. Nobody makes tables in this database by being there alone, temporary
 -- ones neither: the service needs none. Who is not the database's owner cannot take that from everybody, and is warned by PostgreSQL.
 create or replace function service_grant(service text) returns void language plpgsql as $$
 declare
@@ -58,6 +59,8 @@ begin
 	execute format('grant select, insert, update, delete on all tables in schema public to %I', service);
 	execute format('revoke insert, update, delete, truncate on audit from %I', service);
 	execute format('grant insert (who, action, object, allowed, detail) on audit to %I', service);
+	execute format('revoke insert, update on actors from %I', service);
+	execute format('grant insert (subject, address) on actors to %I', service);
 	execute format('revoke insert, update, delete on schema_migrations, lifecycle, lifecycle_paths from %I', service);
 	for f in select p.oid from pg_proc p where p.prosecdef and p.pronamespace = 'public'::regnamespace loop
 		execute format('grant execute on function %s to %I', f, service);

@@ -762,6 +762,8 @@ test('a role that only serves cannot change the schema, nor the past', options, 
 		['delete from lifecycle_paths', /permission denied/],
 		[`insert into audit (who, action, allowed, at) values (gen_random_uuid(), 'grant.put', true, '2020-01-01')`, /permission denied/],
 		[`insert into audit (id, who, action, allowed) overriding system value values (1, gen_random_uuid(), 'grant.put', true)`, /permission denied/],
+		[`update actors set subject = 'mallory'`, /permission denied/],
+		[`insert into actors (id, subject, address) values (gen_random_uuid(), 'mallory', '')`, /permission denied/],
 		[`select service_grant('${name}')`, /permission denied/],
 	])
 		await assert.rejects(as(statement), why, statement);

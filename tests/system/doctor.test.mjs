@@ -184,12 +184,13 @@ test('the database', async () => {
 	await database.sql(`do $$ begin execute format('grant temporary on database %I to ${temporary.role}', current_database()); end $$`);
 	await finds('role', 'warning', /may make temporary tables, and needs not - .*service_grant/, { options: { database: temporary } });
 	const former = await serviceRole('former'); // as it was granted once
-	await database.sql(`grant insert on audit, lifecycle_paths to ${former.role}`);
-	await finds('role', 'warning', /may date what it adds to audit, write lifecycle_paths, and needs not/, { options: { database: former } });
+	await database.sql(`grant insert on audit, lifecycle_paths to ${former.role}; grant update on actors to ${former.role}`);
+	await finds('role', 'warning', /may date what it adds to audit, change actors, lifecycle_paths, and needs not/, { options: { database: former } });
 	await database.sql(`do $$ begin execute format('drop table %I', 'events_' || to_char(date_trunc('week', (now() + interval '2 days') at time zone 'UTC'), 'YYYYMMDD')); end $$`);
 	await finds('partitions', 'failed', /no place for what comes in two days: events_\d{8} is missing/, { options: { database } });
 	await database.sql('select partitions_ensure()');
 	await finds('partitions', 'ok', /there is a place/, { options: { database } });
+	await finds('role', 'ok', /serves/, { options: { database: service } }); // what was made since it was granted is reached by way of its parent
 	const narrow = await serviceRole('narrow', 'connection limit 3');
 	await finds('connections', 'failed', /needs 6, and of 3 only/, { options: { database: narrow } });
 	await finds('durability', 'failed', /synchronous_standby_names is empty/, { config: { database: { synchronous: true } } });
