@@ -40,6 +40,7 @@ GAUGE(WEBHOOKS_IN_HAND, "webhooks_in_hand", "deliveries of webhooks that this no
 COUNTER(BATCHES, "batches", "write transactions committed")
 COUNTER(BATCH_ITEMS, "batch_items", "units of work in those transactions")
 COUNTER(BATCH_FAILED, "batch_failed", "write transactions that failed")
+COUNTER(BATCH_SET_ASIDE, "batch_set_aside", "units of work that were given up: the database could not do them, again and again, and did the same for others")
 COUNTER(DB_RECONNECTS, "db_reconnects", "database connections made again")
 COUNTER(MQTT_RECONNECTS, "mqtt_reconnects", "broker connections made again")
 COUNTER(SMPP_RECONNECTS, "smpp_reconnects", "sessions with the SMS centre bound again")

@@ -256,12 +256,13 @@ static void on_applied(struct batch_item *item, const struct fault *fault)
 	if (!fault && a->applied)
 		metric_observe(METRIC_VERDICT_SECONDS, loop_monotonic_us(a->flow->loop) - a->read_us);
 	log_applied(a, fault);
-	/* A statement that refuses this answer would refuse it for ever: told, counted, acknowledged. */
+	/* What this answer says cannot be in the database: told, counted, acknowledged. One that is set aside is acknowledged, too, for the sake
+	 * of those behind it; its vehicle, which is told nothing, says it again. */
 	if (!fault)
 		tell_vehicle(a, judge(a));
 	else if (fault == &FAULT_INTERNAL)
 		tell_vehicle(a, &REFUSAL_MALFORMED);
-	receipt_close(a->receipt, fault == &FAULT_INTERNAL ? NULL : fault);
+	receipt_close(a->receipt, batch_has_given_up(fault) ? NULL : fault);
 	answer_free_one(a);
 }
 

@@ -615,7 +615,7 @@ static void on_recorded(struct batch_item *item, const struct fault *fault)
 {
 	struct flight *f = flight_of(item);
 
-	if (fault && fault != &FAULT_INTERNAL)
+	if (fault && !batch_has_given_up(fault))
 		postpone(f);
 	else
 		flight_free(f);

@@ -5,7 +5,13 @@
  *
  * A fence that failed undoes the whole transaction: the items behind the leases that are lost hear FAULT_FENCED, all others go
  * into the next cut once more, since nothing of them was done. Likewise, once, after a deadlock or a serialization failure. A statement
- * that was refused for another reason is somebody's fault: by halves it is found whose. */
+ * that was refused for another reason is somebody's fault: by halves it is found whose.
+ *
+ *   refused, for what it says ─ by halves ─ alone: it cannot be done
+ *   refused, in the server's trouble ─┬─ by halves ─ alone ─┬─ the first: it comes again, and then goes alone
+ *                                     │                     ├─ another vehicle's, too, and nothing done between: everybody hears it
+ *                                     │                     └─ again and again, while the same is done for others: set aside
+ *                                     └─ no room, no memory, no partition, or still in trouble: everybody hears it */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,9 +30,26 @@
 #define CUT_MAX 512
 #define LATE_MS 2000
 #define PATIENCE_MS 5000
+#define SUSPECTS_MAX 16
+#define SUSPECT_TRIES 4	     /* alone, each with others' items done since the one before */
+#define SUSPECT_MS 20000     /* and for so long: somebody may have the vehicle locked, or mend it */
+#define SUSPECT_NAME_MAX 128 /* a longer one is no vehicle's */
 
 const struct fault FAULT_FENCED = { "fenced", 503, EXECUTED_NO, RETRY_LATER, "the lease is another worker's now",
 	NULL };
+
+/* Takes the place of FAULT_INTERNAL for a caller: it cannot be done now, and he need not try at once. */
+const struct fault FAULT_SET_ASIDE = { "internal", 500, EXECUTED_NO, RETRY_NEVER,
+	"the database cannot do it, and does others'", "Something went wrong." };
+
+/* A vehicle over which the server was in trouble, in a stage, when it went alone. */
+struct suspect {
+	char vehicle_id[SUSPECT_NAME_MAX]; /* "": the place is free */
+	const struct batch_stage *stage;
+	int64_t since_ms; /* monotonic */
+	unsigned tries;
+	bool others_done; /* of the stage, since the last try */
+};
 
 /* How many items of a vehicle a cut has in a stage. */
 struct quota {
@@ -47,6 +70,11 @@ struct batch {
 	struct quota *quotas;	   /* by hash of the vehicle; at most half full */
 	size_t quota_count;	   /* a power of two */
 	struct batch_cut *in_flight;
+	struct suspect suspects[SUSPECTS_MAX];
+	size_t suspect_count;
+	char refused_alone
+		[SUSPECT_NAME_MAX]; /* the vehicle over which the server was in trouble since it did anything; "": none */
+	bool is_in_trouble;
 	int64_t pace_us; /* from sending to the verdict, of the last transaction */
 	struct loop_soon soon;
 };
@@ -95,6 +123,9 @@ static void send(struct batch_cut *cut);
 static void on_done(struct db_unit *unit, void *context, const struct fault *fault);
 static void read_all(struct batch_cut *cut, struct db_unit *unit);
 static void tell_all(struct batch_cut *cut, const struct fault *fault);
+static void on_refused(struct batch_cut *cut, const struct db_unit *unit, bool is_own);
+static struct suspect *suspect_of(struct batch *batch, const struct batch_item *item);
+static void note_done(const struct batch_cut *cut);
 static void retry(struct batch_cut *cut, const char *lost);
 static void divide(struct batch_cut *cut);
 static void cut_free(struct batch_cut *cut);
@@ -108,6 +139,8 @@ struct batch *batch_new(struct loop *loop, struct db *db, const struct batch_opt
 	batch->options = *options;
 	if (batch->options.cut_max == 0)
 		batch->options.cut_max = CUT_MAX;
+	if (batch->options.suspect_ms == 0)
+		batch->options.suspect_ms = SUSPECT_MS;
 	batch->stages = memory_new(count * sizeof(struct batch_stage *));
 	memcpy(batch->stages, stages, count * sizeof(struct batch_stage *));
 	batch->stage_count = count;
@@ -175,7 +208,7 @@ const struct fault *batch_submit(struct batch *batch, struct batch_item *item)
 	if (!batch_has_room(batch))
 		return &FAULT_OVERLOADED;
 	item->retried = false;
-	item->company = 0;
+	item->company = suspect_of(batch, item) ? 1 : 0;
 	item->since_ms = loop_monotonic_ms(batch->loop);
 	item->is_waiting = true;
 	list_append(&batch->waiting, &item->node);
@@ -476,7 +509,7 @@ static void send(struct batch_cut *cut)
 static bool may_retry(const struct db_unit *unit, const struct fault *fault)
 {
 	const char *state = db_unit_sqlstate(unit);
-	return fault == &FAULT_STATEMENT && (strcmp(state, "40P01") == 0 || strcmp(state, "40001") == 0);
+	return fault == &FAULT_STORAGE_UNAVAILABLE && (strcmp(state, "40P01") == 0 || strcmp(state, "40001") == 0);
 }
 
 static bool is_fenced(const struct db_unit *unit, const struct fault *fault)
@@ -494,6 +527,7 @@ static void on_done(struct db_unit *unit, void *context, const struct fault *fau
 		metric_add(METRIC_BATCHES, 1);
 		metric_add(METRIC_BATCH_ITEMS, (int64_t)cut->count);
 		metric_observe(METRIC_COMMIT_SECONDS, batch->pace_us);
+		note_done(cut);
 		read_all(cut, unit);
 		tell_all(cut, NULL);
 	} else {
@@ -503,10 +537,10 @@ static void on_done(struct db_unit *unit, void *context, const struct fault *fau
 			LOG_TEXT("detail", fault == &FAULT_STATEMENT ? db_unit_message(unit) : NULL));
 		if (is_fenced(unit, fault) || may_retry(unit, fault))
 			retry(cut, is_fenced(unit, fault) ? db_unit_message(unit) : NULL);
-		else if (fault == &FAULT_STATEMENT && cut->count > 1)
-			divide(cut);
+		else if (db_unit_sqlstate(unit)[0])
+			on_refused(cut, unit, fault == &FAULT_STATEMENT);
 		else
-			tell_all(cut, fault == &FAULT_STATEMENT ? &FAULT_INTERNAL : fault);
+			tell_all(cut, fault);
 	}
 	batch->in_flight = NULL;
 	cut_free(cut);
@@ -590,7 +624,173 @@ static void retry(struct batch_cut *cut, const char *lost)
 	to_the_front(batch, &again);
 }
 
-/* Nothing was done, since one of them cannot be. */
+/* Whose fault it is. */
+
+bool batch_is_in_trouble(const struct batch *batch)
+{
+	return batch->is_in_trouble;
+}
+
+bool batch_has_given_up(const struct fault *fault)
+{
+	return fault == &FAULT_INTERNAL || fault == &FAULT_SET_ASIDE;
+}
+
+static void set_trouble(struct batch *batch, bool is_in_trouble)
+{
+	batch->refused_alone[0] = '\0';
+	if (batch->is_in_trouble == is_in_trouble)
+		return;
+	batch->is_in_trouble = is_in_trouble;
+	if (is_in_trouble)
+		log_error("batch", "the database writes nothing",
+			LOG_TEXT("what", "vehicles' words come again; callers hear 503"));
+	else
+		log_info("batch", "the database writes again");
+	if (batch->options.on_trouble)
+		batch->options.on_trouble(batch->options.owner);
+}
+
+void batch_end_trouble(struct batch *batch)
+{
+	set_trouble(batch, false);
+}
+
+static bool is_about(const struct suspect *s, const struct batch_item *item)
+{
+	return s->stage == item->stage && strcmp(s->vehicle_id, item->vehicle_id) == 0;
+}
+
+static struct suspect *suspect_of(struct batch *batch, const struct batch_item *item)
+{
+	for (size_t i = 0; i < batch->suspect_count; i++) {
+		if (is_about(&batch->suspects[i], item))
+			return &batch->suspects[i];
+	}
+	return NULL;
+}
+
+/* In the place of the oldest, if there is no room. */
+static void suspect(struct batch *batch, const struct batch_item *item)
+{
+	struct suspect *s = &batch->suspects[0];
+
+	if (batch->suspect_count < SUSPECTS_MAX) {
+		s = &batch->suspects[batch->suspect_count++];
+	} else {
+		for (size_t i = 1; i < SUSPECTS_MAX; i++) {
+			if (batch->suspects[i].since_ms < s->since_ms)
+				s = &batch->suspects[i];
+		}
+	}
+	*s = (struct suspect){ .stage = item->stage, .since_ms = loop_monotonic_ms(batch->loop), .tries = 1 };
+	snprintf(s->vehicle_id, sizeof(s->vehicle_id), "%s", item->vehicle_id);
+}
+
+/* What was done clears its own vehicle, and speaks against the others of its stage. */
+static void note_done(const struct batch_cut *cut)
+{
+	struct batch *batch = cut->batch;
+
+	set_trouble(batch, false);
+	for (size_t i = 0; i < cut->count && batch->suspect_count > 0; i++) {
+		const struct batch_item *item = cut->placed[i].item;
+		struct suspect *done = suspect_of(batch, item);
+		if (done)
+			*done = batch->suspects[--batch->suspect_count];
+		for (size_t k = 0; k < batch->suspect_count; k++) {
+			if (batch->suspects[k].stage == item->stage)
+				batch->suspects[k].others_done = true;
+		}
+	}
+}
+
+/* Refused once more, alone: whether that is enough. */
+static bool is_to_be_set_aside(struct batch *batch, const struct batch_item *item)
+{
+	struct suspect *s = suspect_of(batch, item);
+
+	if (!s) {
+		suspect(batch, item);
+		return false;
+	}
+	if (s->others_done)
+		s->tries++;
+	s->others_done = false;
+	return s->tries >= SUSPECT_TRIES && loop_monotonic_ms(batch->loop) - s->since_ms >= batch->options.suspect_ms;
+}
+
+static void set_aside(struct batch_cut *cut, const struct db_unit *unit)
+{
+	const struct batch_item *item = cut->placed[0].item;
+
+	metric_add(METRIC_BATCH_SET_ASIDE, 1);
+	log_error("batch", "set aside: the database cannot do it, and does the same for others",
+		LOG_TEXT("stage", item->stage->name), LOG_TEXT("vehicle_id", item->vehicle_id),
+		LOG_TEXT("sqlstate", db_unit_sqlstate(unit)), LOG_TEXT("detail", db_unit_message(unit)));
+	tell_all(cut, &FAULT_SET_ASIDE);
+}
+
+/* In it there is nothing to be found by halves: what still waits to be tried hears the same, and comes again. */
+static void enter_trouble(struct batch_cut *cut)
+{
+	struct batch *batch = cut->batch;
+	struct list doubtful, *next;
+
+	list_init(&doubtful);
+	for (struct list *node = batch->waiting.next; node != &batch->waiting; node = next) {
+		struct batch_item *item = item_of(node);
+		next = node->next;
+		if (item->company > 0 && batch_withdraw(batch, item))
+			list_append(&doubtful, &item->node);
+	}
+	set_trouble(batch, true);
+	tell_all(cut, &FAULT_STORAGE_UNAVAILABLE);
+	while (!list_is_empty(&doubtful)) {
+		struct batch_item *item = item_of(list_take_first(&doubtful));
+		item->on_done(item, &FAULT_STORAGE_UNAVAILABLE);
+	}
+}
+
+/* Nobody's in particular: no room (53), or no partition that takes the row (the verdict tells it from a broken rule). */
+static bool is_everybodys(const struct db_unit *unit)
+{
+	const char *state = db_unit_sqlstate(unit);
+	return strncmp(state, "53", 2) == 0 || strncmp(state, "23", 2) == 0;
+}
+
+/* The server is in trouble over this item. Over another vehicle's as well, and it has done nothing since: then it is over all. */
+static void on_refused_alone(struct batch_cut *cut, const struct db_unit *unit)
+{
+	struct batch *batch = cut->batch;
+	const struct batch_item *item = cut->placed[0].item;
+
+	bool is_hopeless = is_to_be_set_aside(batch, item);
+	bool is_over_all = batch->refused_alone[0] && strcmp(batch->refused_alone, item->vehicle_id) != 0;
+
+	snprintf(batch->refused_alone, sizeof(batch->refused_alone), "%s", item->vehicle_id);
+	if (is_hopeless)
+		set_aside(cut, unit);
+	else if (is_over_all)
+		enter_trouble(cut);
+	else
+		tell_all(cut, &FAULT_STORAGE_UNAVAILABLE);
+}
+
+/* Nothing was done, since the database refused a statement. */
+static void on_refused(struct batch_cut *cut, const struct db_unit *unit, bool is_own)
+{
+	if (!is_own && (cut->batch->is_in_trouble || is_everybodys(unit)))
+		enter_trouble(cut);
+	else if (cut->count > 1)
+		divide(cut);
+	else if (is_own)
+		tell_all(cut, &FAULT_INTERNAL);
+	else
+		on_refused_alone(cut, unit);
+}
+
+/* One of them cannot be done. */
 static void divide(struct batch_cut *cut)
 {
 	struct list again;

@@ -11,7 +11,11 @@
  * few: who sends much waits, and is passed over by who sends little.
  *
  * A statement that the database refuses undoes them all. Then each half of them goes again by itself, and so on: one item that cannot be
- * done hears so in the end, and no other loses anything by it.
+ * done hears so in the end (FAULT_INTERNAL), and no other loses anything by it.
+ *
+ * That may be the server's trouble. Then whoever is refused hears FAULT_STORAGE_UNAVAILABLE, and says it again later. Where the server
+ * does nothing for anybody, the search ends, and the batch is *in trouble*: nothing is divided until something was done. Where
+ * it is in trouble over one vehicle alone, for long, and does the same for others, that item is set aside (FAULT_SET_ASIDE).
  *
  * When the commit is known, each stage reads its rows (in the order of the stages), and then each item
  * hears its verdict. Nothing is told before. */
@@ -54,6 +58,8 @@ struct batch_fence {
 	int64_t epoch;
 };
 extern const struct fault FAULT_FENCED;
+/* The server is in trouble over this one, again and again, and is not over others: it would hold up whoever comes with it for ever. */
+extern const struct fault FAULT_SET_ASIDE;
 
 /* A flow's part of the transaction. Owned by the flow; the batch borrows it for life. */
 struct batch_stage {
@@ -82,6 +88,9 @@ struct batch_options {
 	size_t items_max;   /* waiting; past it batch_submit() refuses */
 	size_t cut_max;	    /* items in one transaction; 0: 512 */
 	const char *holder; /* the worker's id, for the fence */
+	int64_t suspect_ms; /* for how long the server has to be in trouble over an item that is set aside; 0: 20 s */
+	void *owner;
+	void (*on_trouble)(void *owner); /* batch_is_in_trouble() has changed; may be NULL */
 };
 
 /* making: stages run in the order of the array */
@@ -95,6 +104,10 @@ bool batch_has_room(const struct batch *);
 /* What no transaction had room for yet has waited for two seconds: the database is slower than what comes, and whoever can be told
  * to come later should be. What is held up only by how much its own vehicle sends does not count. */
 bool batch_is_late(const struct batch *);
+/* The server refused the last transaction for a reason of its own, and as far as is known it would refuse any. */
+bool batch_is_in_trouble(const struct batch *);
+/* Whether an item with that fault must not be said again: it cannot be done, or is set aside. */
+bool batch_has_given_up(const struct fault *);
 /* How long the last transaction took. */
 int64_t batch_pace_ms(const struct batch *);
 /* The vehicles of a cut, ascending by strcmp(), each once. */
@@ -105,5 +118,7 @@ size_t batch_cut_vehicles(const struct batch_cut *, const char *const **ret_ids)
 const struct fault *batch_submit(struct batch *, struct batch_item *);
 /* Takes an item back: on_done is not called. False: it was not submitted, or is in a transaction by now. */
 bool batch_withdraw(struct batch *, struct batch_item *);
+/* What a batch writes can be written again, as somebody has tried. */
+void batch_end_trouble(struct batch *);
 
 #endif

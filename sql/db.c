@@ -40,13 +40,13 @@
 #define SILENCE_MS 1000 /* every worker renews its lease each second, so within two it is known */
 #define WITNESS_INTERVAL_MS 2000
 #define CLOCK_INTERVAL_MS 60000
-#define CLOCK_QUESTIONS 5 /* of a new connection */
+#define CLOCK_QUESTIONS 5     /* of a new connection */
+#define COMPLAINT_GAP_MS 1000 /* a server in trouble refuses everything */
 
 #define OUT_OF_STEP "the results are out of step with the statements"
 #define READ_ONLY_TRANSACTION "25006"
-#define NOT_PREPARED "26000"
 
-/* The caller's own mistake, so a client hears no more than that. */
+/* The unit's own mistake, so a client hears no more than that. */
 const struct fault FAULT_STATEMENT = {
 	.name = "internal",
 	.http = 500,
@@ -108,6 +108,7 @@ struct db {
 	int64_t heard_ms;		    /* when the server said something last, or had no more to say */
 	bool is_silent;
 	struct loop_timer silence; /* looks at heard_ms, while there is something to be heard */
+	int64_t complained_ms;	   /* when the log was last told of the server's trouble; 0: never */
 	char begun[64];		   /* of our session, by the server's clock */
 	struct witness *witness;
 	PGconn *successor; /* the witness's, where writes go now; NULL */
@@ -616,6 +617,21 @@ static void take_nothing(struct db_unit *unit, PGresult *result)
 	PQclear(result);
 }
 
+/* Whoever has the unit hears that the server is in trouble, and nobody else says in which. */
+static void complain(const struct db_unit *unit)
+{
+	struct db *db = unit->db;
+	int64_t now_ms = loop_monotonic_ms(db->loop);
+	if (unit->verdict != &FAULT_STORAGE_UNAVAILABLE ||
+		(db->complained_ms && now_ms - db->complained_ms < COMPLAINT_GAP_MS))
+		return;
+	db->complained_ms = now_ms;
+	bool is_commit = unit->refused_step >= unit->step_count;
+	log_error("sql", "the database cannot do what it is asked", LOG_TEXT("sqlstate", unit->sqlstate),
+		LOG_TEXT("statement", is_commit ? "commit" : unit->steps[unit->refused_step].statement->name),
+		LOG_TEXT("reason", db_unit_message(unit)));
+}
+
 static void take_sync(struct db_unit *unit, PGresult *result)
 {
 	struct db *db = unit->db;
@@ -624,11 +640,14 @@ static void take_sync(struct db_unit *unit, PGresult *result)
 	if (!is_preparation(unit))
 		db->sent_count--;
 	break_silence(db);
+	complain(unit);
 	if (unit->state != UNIT_TOLD)
 		tell(unit, verdict_of(unit));
 	look_at_stuck(db);
 	if (!strcmp(unit->sqlstate, READ_ONLY_TRANSACTION))
 		lose(db, "the server takes no more writes");
+	else if (unit->is_outdated)
+		lose(db, "the schema has changed under a prepared statement");
 	db_unit_free(unit);
 }
 
@@ -654,31 +673,17 @@ static void on_notice(void *context, const PGresult *notice)
 
 /* Verdicts. */
 
-/* Errors that say more about the server than about the statement; the first characters decide. */
-static const char *const SERVER_TROUBLE[] = {
-	READ_ONLY_TRANSACTION, NOT_PREPARED, "53", /* insufficient resources: the disk is full, no memory */
-	"58",					   /* its files */
-};
-
-static const struct fault *fault_of(const char *sqlstate)
-{
-	for (size_t i = 0; i < sizeof SERVER_TROUBLE / sizeof *SERVER_TROUBLE; i++)
-		if (!strncmp(sqlstate, SERVER_TROUBLE[i], strlen(SERVER_TROUBLE[i])))
-			return &FAULT_STORAGE_UNAVAILABLE;
-	return &FAULT_STATEMENT;
-}
-
 static const struct fault *verdict_of(const struct db_unit *unit)
 {
 	if (unit->sqlstate[0])
-		return fault_of(unit->sqlstate);
+		return unit->verdict;
 	return unit->warned || unit->read < unit->step_count ? &FAULT_STORAGE_UNKNOWN : NULL;
 }
 
 /* Sent, and its Sync has not come back. */
 static const struct fault *verdict_without_sync(const struct db_unit *unit)
 {
-	return unit->sqlstate[0] ? fault_of(unit->sqlstate) : &FAULT_STORAGE_UNKNOWN;
+	return unit->sqlstate[0] ? unit->verdict : &FAULT_STORAGE_UNKNOWN;
 }
 
 static void tell(struct db_unit *unit, const struct fault *fault)

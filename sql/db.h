@@ -10,9 +10,11 @@
  * long as our session is alive where writes go (witness.h); if that is elsewhere, so are we. Once a unit had to be told that it is
  * unknown, the link is down, and refuses everything, until that unit's answer has come: behind it nothing would be done in time.
  *
- * What became of a unit is one of: done (NULL); FAULT_STORAGE_UNAVAILABLE, certainly not done;
+ * What became of a unit is one of: done (NULL); FAULT_STORAGE_UNAVAILABLE, certainly not done, and what was said of it may be
+ * done later: there is no connection, or the server is in trouble of any kind (db_unit_sqlstate() says in which);
  * FAULT_STORAGE_UNKNOWN, the connection died after sending, or COMMIT brought a warning;
- * FAULT_STATEMENT, the database refused a statement and nothing of the unit was done. */
+ * FAULT_STATEMENT, nothing of it was done, since it says what cannot be: a value or a row that the schema does not take, or what
+ * our own statements raise. */
 #ifndef KEYFOB_SQL_DB_H
 #define KEYFOB_SQL_DB_H
 
@@ -32,7 +34,7 @@ struct db_statement {
 	const char *text;
 };
 
-extern const struct fault FAULT_STATEMENT; /* db_unit_sqlstate() says which */
+extern const struct fault FAULT_STATEMENT; /* db_unit_sqlstate() says why */
 
 struct db_options {
 	const char *url;       /* borrowed */
@@ -89,7 +91,7 @@ size_t db_affected(const struct db_unit *, size_t statement);
 const char *db_text(const struct db_unit *, size_t statement, size_t row, int column); /* NULL: SQL null */
 int64_t db_int(const struct db_unit *, size_t statement, size_t row, int column);      /* 0 for null */
 bool db_bool(const struct db_unit *, size_t statement, size_t row, int column);	       /* 't' */
-/* With FAULT_STATEMENT: the five characters of the error, and the server's message. */
+/* Where the database refused a statement: the five characters of the error, and the server's message; else "". */
 const char *db_unit_sqlstate(const struct db_unit *);
 const char *db_unit_message(const struct db_unit *);
 /* The database's clock, microseconds since 1970, by our monotonic one: compared at connect and each minute. */

@@ -12,6 +12,7 @@
 
 /* libpq's own limit for one statement. */
 #define PARAMS_MAX 65535
+#define CHECK_VIOLATION "23514"
 
 /* Without statistics a join with unnest() becomes a hash join over the whole table, and locks rows in an order of
  * its own; a nested loop is the only plan that is both fast and free of deadlocks. A plan that was made while a table was
@@ -143,6 +144,26 @@ void unit_take_result(struct db_unit *unit, PGresult *result)
 	unit->steps[unit->read++].result = result;
 }
 
+/* What a unit's own words may bring about: a value that cannot be (22), one that breaks a rule of the schema (23), and what our statements
+ * raise by codes of their own. All else, known or new, says more of the server than of the unit. That no partition takes a
+ * row has the class of a broken rule; it names a table, and no rule. */
+static bool is_own(const PGresult *result, const char *sqlstate)
+{
+	if (strncmp(sqlstate, "22", 2) == 0 || strncmp(sqlstate, "KF", 2) == 0)
+		return true;
+	if (strncmp(sqlstate, "23", 2) != 0)
+		return false;
+	return strcmp(sqlstate, CHECK_VIOLATION) != 0 || PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME) ||
+	       !PQresultErrorField(result, PG_DIAG_TABLE_NAME);
+}
+
+/* The server keeps its word on what a prepared statement returns by refusing it for ever. */
+static bool is_outdated(const PGresult *result)
+{
+	const char *function = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+	return function && strcmp(function, "RevalidateCachedQuery") == 0;
+}
+
 void unit_take_error(struct db_unit *unit, const PGresult *result)
 {
 	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
@@ -150,6 +171,8 @@ void unit_take_error(struct db_unit *unit, const PGresult *result)
 	if (unit->sqlstate[0])
 		return;
 	snprintf(unit->sqlstate, sizeof unit->sqlstate, "%s", sqlstate ? sqlstate : "XX000");
+	unit->verdict = is_own(result, unit->sqlstate) ? &FAULT_STATEMENT : &FAULT_STORAGE_UNAVAILABLE;
+	unit->is_outdated = is_outdated(result);
 	unit->message = memory_need(strdup(message ? message : ""));
 	unit->refused_step = unit->read;
 }

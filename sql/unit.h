@@ -42,6 +42,8 @@ struct db_unit {
 	bool warned;		     /* the commit brought a warning */
 	char sqlstate[6];	     /* "": no statement was refused */
 	size_t refused_step;	     /* step_count: it was the commit itself */
+	const struct fault *verdict; /* with a sqlstate: whose fault it is */
+	bool is_outdated;	     /* likewise: what the connection prepared is no good any more */
 	char *message;
 };
 

@@ -149,7 +149,7 @@ static void on_item_done(struct batch_item *item, const struct fault *fault)
 		r->events_under_way--;
 	}
 	if (h->receipt)
-		receipt_close(h->receipt, fault == &FAULT_INTERNAL ? NULL : fault);
+		receipt_close(h->receipt, batch_has_given_up(fault) ? NULL : fault);
 	free(h);
 	if (r->resync_receipt && r->events_under_way == 0)
 		end_resync(r);

@@ -148,7 +148,7 @@ static struct report *report_of(struct batch_item *item)
 static void on_item_done(struct batch_item *item, const struct fault *fault)
 {
 	struct report *r = report_of(item);
-	receipt_close(r->receipt, fault == &FAULT_INTERNAL ? NULL : fault);
+	receipt_close(r->receipt, batch_has_given_up(fault) ? NULL : fault);
 	free(r->patch);
 	free(r);
 }

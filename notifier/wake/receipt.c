@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/metrics.h"
 #include "notifier/wake/wake_internal.h"
+#include "sql/batch.h"
 #include "sql/statements.h"
 
 #define RECEIPTS_MAX 1000
@@ -191,7 +192,7 @@ static void on_recorded(struct batch_item *item, const struct fault *fault)
 {
 	struct wake_receipt *r = receipt_of(item);
 
-	if (fault && fault != &FAULT_INTERNAL && fault != &FAULT_STORAGE_UNKNOWN)
+	if (fault && !batch_has_given_up(fault) && fault != &FAULT_STORAGE_UNKNOWN)
 		try_again(r, fault);
 	else
 		finish(r, fault);

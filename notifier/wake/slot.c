@@ -16,6 +16,7 @@
 #include "base/metrics.h"
 #include "notifier/wake/template.h"
 #include "notifier/wake/wake_internal.h"
+#include "sql/batch.h"
 #include "sql/statements.h"
 
 #define LOOK_MS 500
@@ -356,7 +357,7 @@ static void on_recorded(struct batch_item *item, const struct fault *fault)
 {
 	struct slot *s = slot_of(item);
 
-	if (fault && fault != &FAULT_INTERNAL)
+	if (fault && !batch_has_given_up(fault))
 		wait_for_database(s);
 	else
 		slot_free(s);

@@ -34,8 +34,9 @@
 #define SWEEP_MS 60000
 #define UNTOLD_MS 5000 /* how often it is looked whether somebody has died before he told */
 #define UNTOLD_MAX 100
-#define RESEAL_MAX 100	       /* in a transaction */
-#define QUEUE_MAX 16	       /* units */
+#define RESEAL_MAX 100	/* in a transaction */
+#define QUEUE_MAX 16	/* units */
+#define REFUSALS_MAX 60 /* in a row, a second apart: then what was to be recorded is left to the end of its hold */
 #define ANSWER_WITHIN_MS 30000 /* a look that makes many deliveries takes its time */
 
 enum state { RUNNING, ENDING, ABORTING, RECORDING, CLOSING, QUIET };
@@ -50,6 +51,7 @@ struct webhooks {
 	struct list attempts, ended, recorded; /* under way; over; over, and with the database */
 	size_t in_hand;			       /* of all three */
 	bool there_are, turning, again;	       /* webhooks; a turn is with the database; another is to follow it */
+	unsigned refusals;		       /* of turns, in a row, in the server's trouble */
 	int64_t turned_ms, swept_ms, looked_ms;
 	enum state state;
 };
@@ -365,6 +367,13 @@ static void forget(struct webhooks *w, struct list *attempts)
 	}
 }
 
+/* Whether to record it is of no use: it cannot be, or the server has been in trouble over it for too long. */
+static bool is_hopeless(struct webhooks *w, const struct db_unit *unit, const struct fault *fault)
+{
+	w->refusals = fault && db_unit_sqlstate(unit)[0] ? w->refusals + 1 : 0;
+	return fault == &FAULT_STATEMENT || w->refusals >= REFUSALS_MAX;
+}
+
 /* An outcome that may not have been recorded is recorded again: what it concerned is another claim by then, if it was. */
 static void on_turned(struct db_unit *unit, void *context, const struct fault *fault)
 {
@@ -373,7 +382,7 @@ static void on_turned(struct db_unit *unit, void *context, const struct fault *f
 
 	w->turning = false;
 	complain(unit, fault);
-	if (fault && fault != &FAULT_STATEMENT) {
+	if (!is_hopeless(w, unit, fault) && fault) {
 		list_append_all(&w->recorded, &w->ended);
 		list_append_all(&w->ended, &w->recorded);
 	} else {

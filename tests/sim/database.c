@@ -677,7 +677,7 @@ static void begin(struct db *db, struct trip *trip, bool may_step)
 
 static const struct fault *verdict_of(const struct db_unit *unit)
 {
-	return unit->sqlstate[0] ? &FAULT_STATEMENT : NULL;
+	return unit->sqlstate[0] ? unit->verdict : NULL;
 }
 
 static void note_refusal(const struct db *db, const struct db_unit *unit)

@@ -240,6 +240,8 @@ static void puback(int reason)
 	pump_until(nothing_in_hand);
 }
 
+static void receive_answer(const char *id, struct receipt *receipt);
+
 static void on_settled(struct receipt *r)
 {
 	got = r->fault;
@@ -267,6 +269,17 @@ static void answer(const char *id, const char *rest)
 	topic_response(VEHICLE, topic);
 	snprintf(payload, sizeof(payload), "{\"request_id\":\"%s\",%s}", id, rest);
 	answer_on(topic, payload);
+}
+
+/* The same, and what becomes of it. */
+static const struct fault *fault_of_answer(const char *id)
+{
+	struct receipt receipt;
+
+	done = false;
+	receive_answer(id, &receipt);
+	pump_until(is_done);
+	return got;
 }
 
 /* The last thing that the vehicle was told. */
@@ -629,6 +642,87 @@ START_TEST(a_timeline_has_an_end)
 END_TEST
 
 /* The last word says nothing of a result: it keeps what was said on the way. */
+/* What the server cannot do just now it can do later: the answer is not acknowledged, and the vehicle is told nothing. */
+
+static const char *const TROUBLES[] = { "57014", "53100", "XX000", "0A000", "40001", "42501", "P0001" };
+
+static void break_commands(const char *sqlstate)
+{
+	char sql[512];
+
+	snprintf(sql, sizeof(sql),
+		"create function trouble() returns trigger language plpgsql as $$ begin raise 'trouble' using errcode "
+		"= '%s'; "
+		"end $$; create trigger trouble before update on commands for each row execute function trouble()",
+		sqlstate);
+	ask(sql);
+}
+
+static void mend_commands(void)
+{
+	ask("drop trigger trouble on commands; drop function trouble");
+}
+
+START_TEST(an_answer_outlives_the_servers_trouble)
+{
+	struct accept a = draft();
+
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	puback(0);
+	break_commands(TROUBLES[_i]);
+	const struct fault *fault = fault_of_answer(a.id);
+	mend_commands();
+	ck_assert_msg(
+		fault == &FAULT_STORAGE_UNAVAILABLE, "%s: %s", TROUBLES[_i], fault ? fault->name : "acknowledged");
+	ck_assert_uint_eq(w.published_count, 1);
+	ck_assert_str_eq(statuses(), "sent/out");
+	answer(a.id, "\"status\":\"succeeded\"");
+	ck_assert_str_eq(statuses(), "succeeded/out");
+	assert_told("commands/accepted", a.id);
+}
+END_TEST
+
+/* The partitions that are missing will be made. */
+START_TEST(an_answer_outlives_the_want_of_a_partition)
+{
+	struct accept a = draft();
+
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	puback(0);
+	ask("do $$ declare part regclass; begin for part in select inhrelid::regclass from pg_inherits where inhparent "
+	    "= "
+	    "'events'::regclass loop execute format('drop table %s', part); end loop; end $$");
+	const struct fault *fault = fault_of_answer(a.id);
+	ask("select partitions_make()");
+	ck_assert_msg(fault == &FAULT_STORAGE_UNAVAILABLE, "%s", fault ? fault->name : "acknowledged");
+	ck_assert_uint_eq(w.published_count, 1);
+	answer(a.id, "\"status\":\"succeeded\"");
+	ck_assert_str_eq(statuses(), "succeeded/out");
+}
+END_TEST
+
+/* What cannot be in the database, in whatever state it is, is the answer's own mistake: told, and acknowledged. */
+START_TEST(an_answers_own_mistake_is_told)
+{
+	static const char *const mistakes[] = { "22P05", "23514" };
+	struct accept a = draft();
+
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	puback(0);
+	break_commands(mistakes[_i]);
+	const struct fault *fault = fault_of_answer(a.id);
+	mend_commands();
+	ck_assert_ptr_null(fault);
+	assert_told("commands/rejected", "MALFORMED");
+}
+END_TEST
+
 START_TEST(an_answer_after_progress_with_a_result_may_be_repeated)
 {
 	struct accept a = draft();
@@ -1141,6 +1235,9 @@ int main(void)
 	tcase_add_test(tc, repeated_and_late_answers);
 	tcase_add_test(tc, progress_starts_the_timeout_anew);
 	tcase_add_test(tc, a_timeline_has_an_end);
+	tcase_add_loop_test(tc, an_answer_outlives_the_servers_trouble, 0, sizeof(TROUBLES) / sizeof(TROUBLES[0]));
+	tcase_add_test(tc, an_answer_outlives_the_want_of_a_partition);
+	tcase_add_loop_test(tc, an_answers_own_mistake_is_told, 0, 2);
 	tcase_add_test(tc, an_answer_after_progress_with_a_result_may_be_repeated);
 	tcase_add_test(tc, only_who_may_send);
 	tcase_add_test(tc, one_command_a_key);

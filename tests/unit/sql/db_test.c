@@ -395,6 +395,68 @@ START_TEST(error_of_the_commit_itself)
 }
 END_TEST
 
+/* Only what cannot be in the database is the unit's fault; whatever else the server says, known or not, it may do later. */
+START_TEST(refusals_are_told_apart)
+{
+	static const struct {
+		const char *sqlstate, *more;
+		const struct fault *verdict;
+	} rows[] = {
+		{ "22P05", "", &FAULT_STATEMENT },
+		{ "23505", "", &FAULT_STATEMENT },
+		{ "23514", "", &FAULT_STATEMENT }, /* as our own triggers raise it */
+		{ "23514", ", table = 'things', constraint = 'rule'", &FAULT_STATEMENT },
+		{ "23514", ", table = 'things'", &FAULT_STORAGE_UNAVAILABLE }, /* no partition */
+		{ "KF001", "", &FAULT_STATEMENT },
+		{ "0A000", "", &FAULT_STORAGE_UNAVAILABLE },
+		{ "40001", "", &FAULT_STORAGE_UNAVAILABLE },
+		{ "40P01", "", &FAULT_STORAGE_UNAVAILABLE },
+		{ "42501", "", &FAULT_STORAGE_UNAVAILABLE },
+		{ "53100", "", &FAULT_STORAGE_UNAVAILABLE },
+		{ "54001", "", &FAULT_STORAGE_UNAVAILABLE },
+		{ "55P03", "", &FAULT_STORAGE_UNAVAILABLE },
+		{ "57014", "", &FAULT_STORAGE_UNAVAILABLE },
+		{ "58030", "", &FAULT_STORAGE_UNAVAILABLE },
+		{ "P0001", "", &FAULT_STORAGE_UNAVAILABLE },
+		{ "XX002", "", &FAULT_STORAGE_UNAVAILABLE },
+	};
+	char sql[512];
+
+	connect_to(pg.url, 0);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		snprintf(sql, sizeof sql,
+			"create or replace function refuse() returns trigger language plpgsql as $$ begin raise 'no' "
+			"using errcode = '%s'%s; end $$; create or replace trigger refuse before insert on things for "
+			"each row execute function refuse()",
+			rows[i].sqlstate, rows[i].more);
+		test_postgres_ask(&pg, sql);
+		struct heard heard = ask(&ADD, "x");
+		ck_assert_msg(heard.fault == rows[i].verdict, "%s%s: %s", rows[i].sqlstate, rows[i].more,
+			heard.fault ? heard.fault->name : "done");
+		ck_assert_str_eq(heard.sqlstate, rows[i].sqlstate);
+	}
+	test_postgres_ask(&pg, "drop trigger refuse on things; drop function refuse");
+	ck_assert_ptr_null(ask(&ADD, "x").fault);
+	ck_assert_int_eq(downs, 0);
+}
+END_TEST
+
+/* The server would refuse the statement for as long as it knows it by that name. */
+START_TEST(what_was_prepared_and_has_changed_is_prepared_anew)
+{
+	static const struct db_statement all = { "all", "select * from things" };
+
+	connect_to(pg.url, 0);
+	ck_assert_ptr_null(ask(&all, NULL).fault);
+	test_postgres_ask(&pg, "alter table things add column more text");
+	struct heard heard = ask(&all, NULL);
+	ck_assert_ptr_eq(heard.fault, &FAULT_STORAGE_UNAVAILABLE);
+	ck_assert_str_eq(heard.sqlstate, "0A000");
+	await(ups == 2);
+	ck_assert_ptr_null(ask(&all, NULL).fault);
+}
+END_TEST
+
 START_TEST(read_only_server_is_left)
 {
 	struct heard heard = { 0 };
@@ -420,11 +482,11 @@ START_TEST(full_queue)
 	db_start(db);
 	await(ups == 2);
 	for (int i = 0; i < 4; i++)
-		submit(&heard[i], &VALUES, NULL);
+		submit(&heard[i], &DIVIDE, "0");
 	submit(&own[0], &SELF, NULL);
 	await(own[0].times && heard[2].times);
 	for (int i = 0; i < 3; i++)
-		ck_assert_ptr_eq(heard[i].fault, &FAULT_STATEMENT); /* VALUES without its parameters */
+		ck_assert_ptr_eq(heard[i].fault, &FAULT_STATEMENT);
 	ck_assert_ptr_eq(heard[3].fault, &FAULT_OVERLOADED);
 	ck_assert_ptr_eq(own[0].fault, &FAULT_OVERLOADED);
 	ck_assert_ptr_null(ask(&SELF, NULL).fault);
@@ -850,6 +912,8 @@ int main(void)
 	tcase_add_test(tcase, session_is_set_up);
 	tcase_add_test(tcase, error_undoes_its_unit_alone);
 	tcase_add_test(tcase, error_of_the_commit_itself);
+	tcase_add_test(tcase, refusals_are_told_apart);
+	tcase_add_test(tcase, what_was_prepared_and_has_changed_is_prepared_anew);
 	tcase_add_test(tcase, read_only_server_is_left);
 	tcase_add_test(tcase, full_queue);
 	tcase_add_test(tcase, no_answer_in_time);

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "base/loop.h"
+#include "base/metrics.h"
 #include "base/mqtt/link.h"
 #include "base/receipt.h"
 #include "commands/accept.h"
@@ -197,6 +198,8 @@ static void write_raise(
 	db_array_free(&ids);
 }
 
+static void on_trouble(void *owner);
+
 static void make_batch(struct worker *w)
 {
 	struct batch_stage *stages[REACHABILITY_STAGES + 6];
@@ -211,8 +214,10 @@ static void make_batch(struct worker *w)
 	stages[n++] = &w->raise;
 	stages[n++] = dispatch_settle_stage(w->dispatch);
 	stages[n++] = hub_tell_stage(w->hub);
-	w->batch =
-		batch_new(loop, w->writer, &(struct batch_options){ .items_max = 1000, .holder = w->name }, stages, n);
+	w->batch = batch_new(loop, w->writer,
+		&(struct batch_options){
+			.items_max = 1000, .holder = w->name, .suspect_ms = 300, .owner = w, .on_trouble = on_trouble },
+		stages, n);
 	reachability_attach(w->reachability, w->batch);
 	dispatch_attach(w->dispatch, w->batch);
 	accept_attach(w->accept, w->batch);
@@ -1024,6 +1029,165 @@ START_TEST(what_cannot_be_done_harms_no_other)
 }
 END_TEST
 
+/* The server's trouble is nobody's fault: whoever is refused says it again. */
+
+#define CROWD 512
+
+static struct batch_item crowd[CROWD + 1];
+static char crowd_ids[CROWD + 1][8];
+static const struct fault *crowd_heard[CROWD + 1];
+static size_t crowded, crowd_awaited, troubles;
+
+static void on_crowd_heard(struct batch_item *item, const struct fault *fault)
+{
+	crowd_heard[item - crowd] = fault;
+	crowded++;
+}
+
+static bool are_all_heard(void)
+{
+	return crowded == crowd_awaited;
+}
+
+static void on_trouble(void *owner)
+{
+	troubles++;
+	ck_assert(batch_is_in_trouble(((struct worker *)owner)->batch) == (troubles % 2 == 1));
+}
+
+static void say_of(size_t i, const char *vehicle_id)
+{
+	snprintf(crowd_ids[i], sizeof(crowd_ids[i]), "%s", vehicle_id);
+	crowd[i] = (struct batch_item){
+		.stage = &workers[0].raise, .vehicle_id = crowd_ids[i], .on_done = on_crowd_heard
+	};
+	ck_assert_ptr_null(batch_submit(workers[0].batch, &crowd[i]));
+}
+
+/* Of so many vehicles at once; how many transactions failed over it. */
+static size_t say_all(size_t count)
+{
+	int64_t before = metric_value(METRIC_BATCH_FAILED);
+	char id[8];
+
+	crowded = 0;
+	crowd_awaited = count;
+	for (size_t i = 0; i < count; i++) {
+		snprintf(id, sizeof(id), "X%03zu", i);
+		say_of(i, id);
+	}
+	pump_until(are_all_heard);
+	return (size_t)(metric_value(METRIC_BATCH_FAILED) - before);
+}
+
+static void assert_all_heard(size_t count, const struct fault *fault)
+{
+	for (size_t i = 0; i < count; i++)
+		ck_assert_msg(crowd_heard[i] == fault, "%s: %s", crowd_ids[i],
+			crowd_heard[i] ? crowd_heard[i]->name : "done");
+}
+
+static void break_heads(const char *where, const char *sqlstate)
+{
+	char sql[512];
+
+	snprintf(sql, sizeof(sql),
+		"create function trouble() returns trigger language plpgsql as $$ begin raise 'trouble' using errcode "
+		"= '%s'; end $$; create trigger trouble before update on vehicle_heads for each row when (%s) execute "
+		"function trouble()",
+		sqlstate, where);
+	ask(sql);
+}
+
+static void mend_heads(void)
+{
+	ask("drop trigger trouble on vehicle_heads; drop function trouble");
+}
+
+static void make_crowd(void)
+{
+	ask("insert into vehicle_heads (vehicle_id) select 'X' || lpad(n::text, 3, '0') from generate_series(0, 511) "
+	    "n");
+	troubles = 0;
+}
+
+/* It is noticed, told, and over with the first that is done. */
+static void assert_trouble_is_everybodys(const char *sqlstate, size_t failures_max)
+{
+	struct batch *batch = workers[0].batch;
+
+	make_crowd();
+	break_heads("true", sqlstate);
+	ck_assert_uint_le(say_all(CROWD), failures_max);
+	assert_all_heard(CROWD, &FAULT_STORAGE_UNAVAILABLE);
+	ck_assert(batch_is_in_trouble(batch));
+	ck_assert_uint_eq(troubles, 1);
+	ck_assert_uint_le(say_all(CROWD), 3); /* who went alone before goes alone */
+	assert_all_heard(CROWD, &FAULT_STORAGE_UNAVAILABLE);
+	mend_heads();
+	ck_assert_uint_eq(say_all(CROWD), 0);
+	assert_all_heard(CROWD, NULL);
+	ck_assert(!batch_is_in_trouble(batch));
+	ck_assert_uint_eq(troubles, 2);
+}
+
+START_TEST(trouble_over_all_is_found_by_few)
+{
+	assert_trouble_is_everybodys("XX000", 12);
+}
+END_TEST
+
+START_TEST(a_full_disk_is_everybodys)
+{
+	assert_trouble_is_everybodys("53100", 1);
+}
+END_TEST
+
+/* It comes again and again, and others with it, who are done each time. In the end it is set aside; and once it can be done, it is. */
+START_TEST(trouble_over_one_vehicle_holds_up_nobody_for_long)
+{
+	int64_t before = metric_value(METRIC_BATCH_SET_ASIDE);
+	size_t tries = 0, failures = 0;
+
+	make_crowd();
+	break_heads("old.vehicle_id = 'X007'", "XX000");
+	waiting_since_ms = loop_monotonic_ms(loop);
+	do {
+		failures = say_all(64);
+		for (size_t i = 0; i < 64; i++)
+			ck_assert(i == 7 || !crowd_heard[i]);
+		ck_assert_uint_le(failures, tries++ == 0 ? 8 : 1); /* it is known then, and goes alone */
+	} while (crowd_heard[7] == &FAULT_STORAGE_UNAVAILABLE);
+	ck_assert_ptr_eq(crowd_heard[7], &FAULT_SET_ASIDE);
+	ck_assert(batch_has_given_up(crowd_heard[7]));
+	ck_assert_uint_ge(tries, 4);
+	ck_assert_int_ge(loop_monotonic_ms(loop) - waiting_since_ms, 300);
+	ck_assert_int_eq(metric_value(METRIC_BATCH_SET_ASIDE) - before, 1);
+	ck_assert_uint_eq(troubles, 0);
+	say_all(64);
+	ck_assert_ptr_eq(crowd_heard[7], &FAULT_SET_ASIDE);
+	mend_heads();
+	ck_assert_uint_eq(say_all(64), 0);
+	assert_all_heard(64, NULL);
+}
+END_TEST
+
+/* Where nobody else's is done it is not known whose fault it is, and nothing waits for it either. */
+START_TEST(trouble_over_the_only_vehicle_that_speaks_is_borne)
+{
+	make_crowd();
+	break_heads("old.vehicle_id = 'X000'", "XX000");
+	waiting_since_ms = loop_monotonic_ms(loop);
+	do
+		say_all(1);
+	while (loop_monotonic_ms(loop) - waiting_since_ms < 600 && crowd_heard[0] == &FAULT_STORAGE_UNAVAILABLE);
+	mend_heads();
+	ck_assert_ptr_eq(crowd_heard[0], &FAULT_STORAGE_UNAVAILABLE);
+	ck_assert_uint_eq(say_all(1), 0);
+	ck_assert_ptr_null(crowd_heard[0]);
+}
+END_TEST
+
 static void on_state(struct db_unit *unit, void *context, const struct fault *fault)
 {
 	(void)context;
@@ -1363,15 +1527,15 @@ END_TEST
 
 #define CUT 512
 
-static struct batch_item crowd[CUT + 1];
-static char crowd_ids[CUT + 1][8];
-static size_t crowded;
+static struct batch_item throng[CUT + 1];
+static char throng_ids[CUT + 1][8];
+static size_t many_through;
 
-static void on_crowded(struct batch_item *item, const struct fault *fault)
+static void on_through(struct batch_item *item, const struct fault *fault)
 {
 	(void)item;
 	ck_assert_ptr_null(fault);
-	crowded++;
+	many_through++;
 }
 
 static bool are_late_ones_known(void)
@@ -1381,7 +1545,7 @@ static bool are_late_ones_known(void)
 
 static bool are_all_through(void)
 {
-	return flooded == 2 * 8 && crowded == CUT + 1 && done == 1 && all_quiet();
+	return flooded == 2 * 8 && many_through == CUT + 1 && done == 1 && all_quiet();
 }
 
 START_TEST(one_vehicles_flood_makes_nobody_late)
@@ -1390,7 +1554,7 @@ START_TEST(one_vehicles_flood_makes_nobody_late)
 	struct accept a;
 
 	done = 0;
-	flooded = crowded = 0;
+	flooded = many_through = 0;
 	ask("insert into vehicle_heads (vehicle_id) values ('LOUD')");
 	stopper_run("begin");
 	stopper_run("select from vehicle_heads where vehicle_id in ('LOUD', '" CAR "') for update");
@@ -1401,11 +1565,11 @@ START_TEST(one_vehicles_flood_makes_nobody_late)
 		ck_assert_ptr_null(batch_submit(loud, &floods[i]));
 	}
 	for (size_t i = 0; i < CUT + 1; i++) {
-		snprintf(crowd_ids[i], sizeof(crowd_ids[i]), "Y%03zu", i);
-		crowd[i] = (struct batch_item){
-			.stage = &workers[1].raise, .vehicle_id = i == 0 ? CAR : crowd_ids[i], .on_done = on_crowded
+		snprintf(throng_ids[i], sizeof(throng_ids[i]), "Y%03zu", i);
+		throng[i] = (struct batch_item){
+			.stage = &workers[1].raise, .vehicle_id = i == 0 ? CAR : throng_ids[i], .on_done = on_through
 		};
-		ck_assert_ptr_null(batch_submit(full, &crowd[i]));
+		ck_assert_ptr_null(batch_submit(full, &throng[i]));
 	}
 	pump_until(are_late_ones_known);
 	ck_assert(!batch_is_late(loud));
@@ -1510,6 +1674,10 @@ int main(void)
 	tcase_add_test(order, leases_in_hand_are_not_waited_for);
 	tcase_add_test(order, a_lost_lease_undoes_its_own_alone);
 	tcase_add_test(order, what_cannot_be_done_harms_no_other);
+	tcase_add_test(order, trouble_over_all_is_found_by_few);
+	tcase_add_test(order, a_full_disk_is_everybodys);
+	tcase_add_test(order, trouble_over_one_vehicle_holds_up_nobody_for_long);
+	tcase_add_test(order, trouble_over_the_only_vehicle_that_speaks_is_borne);
 	tcase_add_test(order, a_batch_is_taken_as_it_is);
 	tcase_add_test(order, what_the_broker_lost_is_renewed_beside_a_batch);
 	tcase_add_test(order, a_frozen_unit_is_ended);
