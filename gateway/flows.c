@@ -58,6 +58,7 @@
 #define SWEEP_MS 60000
 #define RESYNC_GAP_MS 10000
 #define RESYNC_AGAIN_MS 1000
+#define PROBE_MS 500
 #define DROPS_EVERY 60 /* sweeps: partitions past their retention */
 
 enum drain { RUNNING, HANDING_OVER, RECORDING, CLOSING_LINK, CLOSING_DATABASE, DRAINED };
@@ -107,7 +108,7 @@ struct flows {
 	bool is_up;
 	int64_t lost_ms, up_ms; /* when the send link was lost (0: it never was), and when it came up */
 
-	struct loop_timer sweep, look, resync;
+	struct loop_timer sweep, look, resync, probe;
 	unsigned sweeps, units;
 	enum drain drain;
 	void (*on_drained)(void *owner);
@@ -116,6 +117,7 @@ struct flows {
 static void make_databases(struct flows *f);
 static void make_flows(struct flows *f);
 static void make_batch(struct flows *f);
+static void on_trouble(void *owner);
 /* What is heard of vehicles comes first, then what answers and people change; interest stands before everything that writes
  * events, settling and telling after it. Absences are settled before commands are claimed: so a probe is. */
 static void make_batch(struct flows *f)
@@ -146,8 +148,10 @@ static void make_batch(struct flows *f)
 	n += WAKE_STAGES;
 	stages[n++] = dispatch_settle_stage(f->dispatch);
 	stages[n++] = hub_tell_stage(f->hub);
-	f->batch = batch_new(
-		f->loop, f->writer, &(struct batch_options){ .items_max = ITEMS_MAX, .holder = f->worker }, stages, n);
+	f->batch = batch_new(f->loop, f->writer,
+		&(struct batch_options){
+			.items_max = ITEMS_MAX, .holder = f->worker, .owner = f, .on_trouble = on_trouble },
+		stages, n);
 	reachability_attach(f->reachability, f->batch);
 	shadow_attach(f->shadow, f->batch);
 	changes_attach(f->changes, f->batch);
@@ -174,6 +178,8 @@ static void ask_resync(struct flows *f);
 static void on_resync(struct loop_timer *timer);
 static void on_question(void *owner, const char *text);
 static void on_sweep(struct loop_timer *timer);
+static void on_probe(struct loop_timer *timer);
+static void on_probed(struct db_unit *unit, void *context, const struct fault *fault);
 static void on_look(struct loop_timer *timer);
 
 /* Building. */
@@ -195,6 +201,7 @@ struct flows *flows_new(struct loop *loop, const struct flows_options *options, 
 	loop_timer_init(loop, &f->sweep, on_sweep);
 	loop_timer_init(loop, &f->look, on_look);
 	loop_timer_init(loop, &f->resync, on_resync);
+	loop_timer_init(loop, &f->probe, on_probe);
 	f->sibling = sibling_join(options->siblings, loop, f->worker, f, on_claim);
 	make_databases(f);
 	make_flows(f);
@@ -514,7 +521,45 @@ static bool is_connected(const struct flows *f)
 
 bool flows_has_database(const struct flows *f)
 {
-	return is_connected(f) && !db_is_silent(f->writer) && !db_is_silent(f->reader);
+	return is_connected(f) && !db_is_silent(f->writer) && !db_is_silent(f->reader) &&
+	       !batch_is_in_trouble(f->batch) && !(f->leases && lease_is_refused(f->leases));
+}
+
+/* A node that says that it is not ready may be given nothing to write: so it tries by itself whether its trouble is over. */
+static void on_trouble(void *owner)
+{
+	struct flows *f = owner;
+
+	if (batch_is_in_trouble(f->batch) && f->drain == RUNNING)
+		loop_timer_start(&f->probe, PROBE_MS);
+	f->options.on_neighbour(f->options.owner);
+}
+
+static void on_probe(struct loop_timer *timer)
+{
+	struct flows *f = container_of(timer, struct flows, probe);
+	struct db_unit *unit;
+
+	if (!batch_is_in_trouble(f->batch))
+		return;
+	unit = db_unit_new(f->reader, on_probed, f);
+	db_unit_add(unit, &SQL_room);
+	db_unit_add(unit, &SQL_undo);
+	f->units++;
+	db_unit_submit(unit);
+}
+
+/* It has got as far as to be undone. */
+static void on_probed(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct flows *f = context;
+
+	(void)unit;
+	f->units--;
+	if (fault == &FAULT_STATEMENT)
+		batch_end_trouble(f->batch);
+	else if (f->drain == RUNNING)
+		loop_timer_start(&f->probe, PROBE_MS);
 }
 
 /* Interest is unlogged: it may be gone after any reconnect, and what came meanwhile was not told. */
@@ -849,6 +894,12 @@ static void on_lapsed(void *owner)
 	hub_resync(f->hub);
 }
 
+static void on_lease_refused(void *owner)
+{
+	struct flows *f = owner;
+	f->options.on_neighbour(f->options.owner);
+}
+
 static void connect_broker(struct flows *f)
 {
 	f->sender = sender_new(f->loop, &(struct sender_options){
@@ -874,6 +925,7 @@ static void connect_broker(struct flows *f)
 			.on_taken = on_taken,
 			.on_dropped = on_dropped,
 			.on_lapsed = on_lapsed,
+			.on_refused = on_lease_refused,
 		});
 	sender_start(f->sender);
 	lease_start(f->leases);
@@ -910,6 +962,7 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 	sibling_leave(f->sibling);
 	loop_timer_stop(&f->sweep);
 	loop_timer_stop(&f->resync);
+	loop_timer_stop(&f->probe);
 	deadline_stop(f->deadline);
 	reachability_stop(f->reachability);
 	if (f->sole)

@@ -34,6 +34,7 @@ struct leases {
 	int64_t tick_ms;    /* when the renewal under way was sent */
 	int64_t renewed_ms; /* when the last successful one was sent; 0: never */
 	unsigned under_way; /* units whose answer is out */
+	bool is_refused;    /* the last renewal, by the database */
 	bool ending;
 	void (*on_ended)(void *owner);
 };
@@ -42,6 +43,7 @@ static void on_tick(struct loop_timer *timer);
 static void end_frozen(struct leases *l);
 static void on_frozen_ended(struct db_unit *unit, void *context, const struct fault *fault);
 static void on_renewed(struct db_unit *unit, void *context, const struct fault *fault);
+static void set_refused(struct leases *l, bool is_refused);
 static void read_renewed(struct leases *l, struct db_unit *unit);
 static void balance(struct leases *l, size_t workers, size_t free_feeds, size_t feeds);
 static void take(struct leases *l, size_t count);
@@ -75,6 +77,19 @@ void lease_start(struct leases *l)
 bool lease_is_alive(const struct leases *l)
 {
 	return l->renewed_ms > 0 && !l->ending && loop_monotonic_ms(l->loop) - l->renewed_ms < ALIVE_MS;
+}
+
+bool lease_is_refused(const struct leases *l)
+{
+	return l->is_refused;
+}
+
+static void set_refused(struct leases *l, bool is_refused)
+{
+	if (l->is_refused == is_refused)
+		return;
+	l->is_refused = is_refused;
+	l->options.on_refused(l->options.owner);
 }
 
 size_t lease_held(const struct leases *l)
@@ -149,6 +164,7 @@ static void on_renewed(struct db_unit *unit, void *context, const struct fault *
 		end_when_quiet(l);
 		return;
 	}
+	set_refused(l, fault && db_unit_sqlstate(unit)[0]);
 	if (!fault) {
 		read_renewed(l, unit);
 		balance(l, (size_t)db_int(unit, 1, 0, 0), (size_t)db_int(unit, 1, 0, 1), (size_t)db_int(unit, 1, 0, 2));

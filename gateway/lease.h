@@ -24,6 +24,8 @@ struct lease_options {
 	void (*on_dropped)(void *owner, const char *name);
 	/* The worker's own lease had lapsed: others believed it dead. */
 	void (*on_lapsed)(void *owner);
+	/* lease_is_refused() has changed. */
+	void (*on_refused)(void *owner);
 };
 
 struct leases *lease_new(struct loop *, struct db *, const struct lease_options *);
@@ -34,6 +36,8 @@ void lease_end(struct leases *, void (*on_ended)(void *owner));
 
 /* Whether this worker may believe itself alive: it renewed recently enough that nobody else took over. */
 bool lease_is_alive(const struct leases *);
+/* The database is there, and takes no renewal: it is in trouble, and takes nothing else that is written. */
+bool lease_is_refused(const struct leases *);
 size_t lease_held(const struct leases *);
 /* A feed learnt that it is fenced, or closed after on_dropped(). */
 void lease_forget(struct leases *, const char *name);

@@ -52,6 +52,7 @@ struct mqtt_link {
 	struct attempt *attempt;
 	struct connection connection;
 	unsigned failures; /* in a row */
+	bool is_refused; /* a feed's last batch was not acknowledged: it comes again at once, whoever refused it may not be ready */
 	bool was_up;
 	int64_t up_since_ms; /* 0: this connection was not up */
 	bool is_telling;     /* an owner's callback is running; settle() looks after the connection when it returns */
@@ -336,6 +337,8 @@ void link_acknowledge(struct mqtt_link *l)
 {
 	if (l->state != LINK_UP || !l->connection.is_held)
 		return;
+	l->is_refused = false;
+	l->failures = 0;
 	connection_release(&l->connection);
 	if (l->connection.has_more)
 		loop_soon_call(l->loop, &l->soon);
@@ -364,11 +367,19 @@ size_t link_unacknowledged(const struct mqtt_link *l)
 
 /* losing it */
 
+static void forget_failures(struct mqtt_link *l)
+{
+	bool is_steady = l->up_since_ms && loop_monotonic_ms(l->loop) - l->up_since_ms >= STEADY_MS;
+	if (is_steady && !l->is_refused)
+		l->failures = 0;
+}
+
 void link_reconnect(struct mqtt_link *l)
 {
 	if (!is_open(l))
 		return;
-	l->failures = 0;
+	forget_failures(l);
+	l->is_refused = l->is_refused || l->connection.is_held;
 	fall(l, "the connection was dropped on request");
 }
 
@@ -385,8 +396,7 @@ static void land(struct mqtt_link *l)
 	char reason[REASON_SIZE];
 	snprintf(reason, sizeof reason, "%s", l->connection.reason);
 	connection_drop(&l->connection);
-	if (l->up_since_ms && loop_monotonic_ms(l->loop) - l->up_since_ms >= STEADY_MS)
-		l->failures = 0;
+	forget_failures(l);
 	l->up_since_ms = 0;
 	log_warn("mqtt", "link is down", LOG_TEXT("client_id", l->options.client_id), LOG_TEXT("host", l->at->host),
 		LOG_INT("port", l->at->port), LOG_TEXT("why", reason));

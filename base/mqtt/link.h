@@ -110,7 +110,7 @@ void link_subscribe(struct mqtt_link *, const char *const *filters, size_t count
 int link_publish(struct mqtt_link *, const struct mqtt_publish *);
 void link_acknowledge(struct mqtt_link *); /* feed links: the batch is committed */
 /* Drops the connection and connects again: what was read and not acknowledged comes again. The batch is gone, and
- * must not be acknowledged any more. Does nothing when there is no connection. */
+ * must not be acknowledged any more. Until one is, the waits grow as with failures. Does nothing when there is no connection. */
 void link_reconnect(struct mqtt_link *);
 
 /* Splits mqtt://host:port,host:port… or mqtts://…; allocates ret->host and ret->next, for mqtt_broker_forget(). false: not such a

@@ -447,7 +447,6 @@ void link_reconnect(struct mqtt_link *l)
 {
 	if (l->state != UP && l->state != OPENING)
 		return;
-	l->failures = 0;
 	free_batch(l);
 	drop_line(l, "dropped on request");
 	listen(l);

@@ -283,6 +283,37 @@ START_TEST(test_acknowledgement_is_held)
 }
 END_TEST
 
+/* Who refuses a batch at once refuses the next one, too: each comes later than the one before, until one is acknowledged. */
+START_TEST(test_what_is_refused_comes_ever_later)
+{
+	start_sender();
+	start_feed("numbers", FEED);
+	publish_numbers(0, 1);
+	int64_t refused_ms[6], last_ms = 0;
+	for (int i = 0; i < 6; i++) {
+		run_until(feed.batches == i + 1);
+		int64_t now_ms = loop_monotonic_ms(loop);
+		refused_ms[i] = now_ms - last_ms;
+		last_ms = now_ms;
+		if (i < 5)
+			link_reconnect(feed.link);
+	}
+	for (int i = 1; i < 6; i++) /* half of what the wait may be at most, and that doubles */
+		ck_assert_msg(refused_ms[i] >= 50 << (i - 1), "the %dth came again after %d ms", i, (int)refused_ms[i]);
+	link_acknowledge(feed.link);
+	publish_numbers(1, 2);
+	run_until(feed.batches == 7);
+	last_ms = loop_monotonic_ms(loop);
+	link_reconnect(feed.link);
+	run_until(feed.batches == 8);
+	ck_assert_int_lt(loop_monotonic_ms(loop) - last_ms, 800); /* the sixth wait would be at least 1600 */
+	feed.acknowledge = true;
+	link_acknowledge(feed.link);
+	peer_close(&feed);
+	peer_close(&sender);
+}
+END_TEST
+
 START_TEST(test_batch_is_bounded)
 {
 	start_sender();
@@ -415,6 +446,7 @@ int main(void)
 	tcase_add_test(feeds, test_batch);
 	tcase_add_test(feeds, test_long_batches);
 	tcase_add_test(feeds, test_acknowledgement_is_held);
+	tcase_add_test(feeds, test_what_is_refused_comes_ever_later);
 	tcase_add_test(feeds, test_batch_is_bounded);
 	tcase_add_test(feeds, test_closed_with_a_batch);
 	tcase_add_test(feeds, test_large_payload);
