@@ -665,7 +665,13 @@ static void on_sweep(struct loop_timer *timer)
 
 bool flows_has_broker(const struct flows *f)
 {
-	return f->sender && sender_is_up(f->sender);
+	return f->sender && sender_is_up(f->sender) && !sender_is_silent(f->sender);
+}
+
+static void on_silence(void *owner)
+{
+	struct flows *f = owner;
+	f->options.on_neighbour(f->options.owner);
 }
 
 static void on_sender_up(void *owner)
@@ -910,6 +916,7 @@ static void connect_broker(struct flows *f)
 						.owner = f,
 						.on_up = on_sender_up,
 						.on_down = on_sender_down,
+						.on_silence = on_silence,
 						.on_puback = on_puback,
 						.on_inbox = on_inbox,
 						.on_mark = on_mark,

@@ -1,4 +1,7 @@
-/* sender.c - one send link with its inbox. */
+/* sender.c - one send link with its inbox.
+ *
+ * A broker that is frozen or cut off says so by nothing: TCP and MQTT's own ping need seconds. So one that has said nothing for a while is
+ * asked to confirm a message, where nobody hears it; and one that does not is silent, until it says anything. */
 #include "gateway/sender.h"
 
 #include <stdio.h>
@@ -15,13 +18,18 @@
 #define CLAIM_INSTALLATION_MS 1000 /* how long the broker has to show whose namespace it is */
 #define INBOX_EXPIRY_S 10	   /* older events are found in the table */
 #define TOPIC_MAX 256
+#define LOOK_MS 250
+#define ASK_LOOKS 3    /* without a word, and it is asked for one … */
+#define SILENT_LOOKS 7 /* … and is silent. Looks are counted, not time: a loop that stood still has not listened */
 #define REASON_NO_MATCHING_SUBSCRIBERS 0x10 /* MQTT 5 §3.4.2.1 */
 
 struct sender {
 	struct loop *loop;
 	struct sender_options options;
 	struct mqtt_link *link;
-	struct loop_timer claim;
+	struct loop_timer claim, look;
+	unsigned quiet; /* looks since the broker said anything */
+	bool is_silent;
 	char client_id[128], inbox[TOPIC_MAX], gone[TOPIC_MAX], gone_filter[TOPIC_MAX], installation[TOPIC_MAX],
 		mark[TOPIC_MAX];
 	char nobody[TOPIC_MAX]; /* where nobody ever subscribes: what the broker says to it shows what it says at all */
@@ -36,6 +44,9 @@ static void on_down(void *owner, struct mqtt_link *link, const char *reason);
 static void on_message(void *owner, struct mqtt_link *link, const struct mqtt_message *message);
 static void on_puback(void *owner, struct mqtt_link *link, int mid, int reason);
 static void on_claim(struct loop_timer *timer);
+static void on_look(struct loop_timer *timer);
+static void ask_word(struct sender *s);
+static void note_word(struct sender *s);
 static void on_closed(void *owner);
 
 struct sender *sender_new(struct loop *loop, const struct sender_options *options)
@@ -54,6 +65,7 @@ struct sender *sender_new(struct loop *loop, const struct sender_options *option
 	snprintf(s->mark, sizeof(s->mark), "%s/retained", ns);
 	snprintf(s->nobody, sizeof(s->nobody), "%s/nobody/%s", ns, options->worker);
 	loop_timer_init(loop, &s->claim, on_claim);
+	loop_timer_init(loop, &s->look, on_look);
 	s->link = link_new(loop, options->broker,
 		&(struct mqtt_link_options){
 			.client_id = s->client_id,
@@ -77,6 +89,7 @@ void sender_start(struct sender *s)
 void sender_close(struct sender *s, void (*closed)(void *owner))
 {
 	loop_timer_stop(&s->claim);
+	loop_timer_stop(&s->look);
 	s->up = false;
 	s->on_closed = closed;
 	link_close(s->link, on_closed);
@@ -94,6 +107,11 @@ static void on_closed(void *owner)
 bool sender_is_up(const struct sender *s)
 {
 	return s->up;
+}
+
+bool sender_is_silent(const struct sender *s)
+{
+	return s->up && s->is_silent;
 }
 
 bool sender_hears_nobody(const struct sender *s)
@@ -135,11 +153,14 @@ static void on_subscribed(void *owner, struct mqtt_link *link)
 
 	(void)link;
 	s->up = true;
+	s->is_silent = false;
+	s->quiet = 0;
 	log_info("sender", "connected to the broker", LOG_TEXT("client_id", s->client_id));
 	loop_timer_start(&s->claim, CLAIM_INSTALLATION_MS);
+	loop_timer_start(&s->look, LOOK_MS);
 	s->hears_nobody = false;
-	s->nobody_mid =
-		link_publish(link, &(struct mqtt_publish){ .topic = s->nobody, .payload = "{}", .len = 2, .qos = 1 });
+	s->nobody_mid = -1;
+	ask_word(s);
 	s->options.on_up(s->options.owner);
 }
 
@@ -150,10 +171,50 @@ static void on_down(void *owner, struct mqtt_link *link, const char *reason)
 	(void)link;
 	log_warn("sender", "no connection to the broker", LOG_TEXT("reason", reason));
 	loop_timer_stop(&s->claim);
+	loop_timer_stop(&s->look);
 	if (!s->up)
 		return;
 	s->up = false;
 	s->options.on_down(s->options.owner);
+}
+
+/* Listening. */
+
+static void ask_word(struct sender *s)
+{
+	if (s->nobody_mid < 0)
+		s->nobody_mid = link_publish(
+			s->link, &(struct mqtt_publish){ .topic = s->nobody, .payload = "{}", .len = 2, .qos = 1 });
+}
+
+static void set_silent(struct sender *s, bool is_silent)
+{
+	if (s->is_silent == is_silent)
+		return;
+	s->is_silent = is_silent;
+	if (is_silent)
+		log_warn("sender", "the broker is silent", LOG_TEXT("client_id", s->client_id));
+	else
+		log_info("sender", "the broker speaks again", LOG_TEXT("client_id", s->client_id));
+	s->options.on_silence(s->options.owner);
+}
+
+static void note_word(struct sender *s)
+{
+	s->quiet = 0;
+	set_silent(s, false);
+}
+
+static void on_look(struct loop_timer *timer)
+{
+	struct sender *s = container_of(timer, struct sender, look);
+
+	loop_timer_start(timer, LOOK_MS);
+	s->quiet++;
+	if (s->quiet == ASK_LOOKS)
+		ask_word(s);
+	else if (s->quiet == SILENT_LOOKS)
+		set_silent(s, true);
 }
 
 /* The namespace is claimed by the first installation that comes, for ever. */
@@ -187,6 +248,7 @@ static void on_message(void *owner, struct mqtt_link *link, const struct mqtt_me
 	struct sender *s = owner;
 
 	(void)link;
+	note_word(s);
 	if (strcmp(m->topic, s->inbox) == 0)
 		s->options.on_inbox(s->options.owner, m->payload, m->len);
 	else if (strcmp(m->topic, s->installation) == 0)
@@ -202,6 +264,7 @@ static void on_puback(void *owner, struct mqtt_link *link, int mid, int reason)
 	struct sender *s = owner;
 
 	(void)link;
+	note_word(s);
 	if (mid == s->nobody_mid) {
 		s->hears_nobody = reason == REASON_NO_MATCHING_SUBSCRIBERS;
 		s->nobody_mid = -1;

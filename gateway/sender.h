@@ -16,6 +16,7 @@ struct sender_options {
 	void *owner;
 	void (*on_up)(void *owner); /* connected and subscribed to the inbox */
 	void (*on_down)(void *owner);
+	void (*on_silence)(void *owner); /* sender_is_silent() has changed */
 	void (*on_puback)(void *owner, int mid, int reason);
 	void (*on_inbox)(void *owner, const char *text, size_t len);
 	void (*on_mark)(
@@ -31,6 +32,8 @@ void sender_start(struct sender *);
 void sender_close(struct sender *, void (*on_closed)(void *owner));
 
 bool sender_is_up(const struct sender *);
+/* Connected, and without a word for almost two seconds, although it was asked for one (L5): frozen, cut off, or far behind. */
+bool sender_is_silent(const struct sender *);
 /* The broker says when nobody is subscribed (MQTT 5 §3.4.2.1 leaves it to the broker); false until it has said so once. */
 bool sender_hears_nobody(const struct sender *);
 /* The message id, or -1 while the link is down: not sent, and never will be. */
