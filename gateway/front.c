@@ -147,7 +147,7 @@ struct front *front_new(struct loop *loop, const struct front_options *options, 
 	struct front *f = memory_new(sizeof(*f));
 
 	if (options->certificate)
-		f->tunnels = tunnels_new(loop, options->certificate);
+		f->tunnels = tunnels_new(loop, options->certificate, options->config->limits.per_socket);
 	make_rooms(f, loop, options->config, api);
 	if (!open_public(f, loop, options))
 		return NULL;

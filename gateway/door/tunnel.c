@@ -24,12 +24,14 @@
 #include "base/metrics.h"
 #include "gateway/certificate.h"
 #include "gateway/door/door_internal.h"
+#include "gateway/door/frames.h"
 #include "gateway/door/guests.h"
 #include "gateway/door/head.h"
 
 #define RECORD 16384		 /* RFC 8446 §5.1: what TLS carries in one piece */
 #define AT_ONCE 8		 /* records that one client may have in a turn of the loop */
 #define UPDATES_MAX 16		 /* key updates and the like (RFC 8446 §4.6) in a row, without a byte of data */
+#define ALLOWANCE_S 2		 /* seconds of control frames that may come at once */
 #define FLUSH_MS 10000		 /* a client has so long for the last of what its room sent */
 #define PARTING_MS 2000		 /* who says nothing for so long after that need not be heard to its end */
 #define PARTED_MS 30000		 /* nor who talks on for so long: then the kernel may throw our last bytes away */
@@ -40,6 +42,7 @@ enum state { SHAKING, HEARING, OPEN, PARTING };
 struct tunnels {
 	struct loop *loop;
 	struct certificate *certificate;
+	double per_socket;
 	struct list open;
 	char scratch[RECORD];
 };
@@ -57,7 +60,11 @@ struct tunnel {
 	int outer_wants, inner_wants; /* what the polls watch for */
 	unsigned handles;	      /* libuv has not let go of */
 	unsigned updates;	      /* handshake messages since the last data */
-	struct text up, down;	      /* to the room, to the client: what was not taken yet */
+	bool has_frames;	      /* it leads to the WebSocket's room, and they are counted */
+	struct frames frames;
+	double allowance; /* control frames that may come now */
+	int64_t allowance_at_ms;
+	struct text up, down; /* to the room, to the client: what was not taken yet */
 	bool client_ended;
 	bool owes_update;	    /* an answer to a key update, which goes out before more is read */
 	bool room_gone, room_ended; /* it sends no more; and all that it sent was read */
@@ -83,12 +90,13 @@ static void cut(struct tunnel *t);
 
 /* All of a worker's. */
 
-struct tunnels *tunnels_new(struct loop *loop, struct certificate *certificate)
+struct tunnels *tunnels_new(struct loop *loop, struct certificate *certificate, double per_socket)
 {
 	struct tunnels *all = memory_new(sizeof(*all));
 
 	all->loop = loop;
 	all->certificate = certificate;
+	all->per_socket = per_socket;
 	list_init(&all->open);
 	return all;
 }
@@ -274,6 +282,38 @@ static void hear(struct tunnel *t)
 	open_up(t, belonging);
 }
 
+static void watch_frames(struct tunnel *t)
+{
+	t->has_frames = t->all->per_socket > 0;
+	t->allowance = t->all->per_socket * ALLOWANCE_S;
+	t->allowance_at_ms = loop_monotonic_ms(t->all->loop);
+}
+
+/* False: there are too many control frames in it. */
+static bool are_allowed(struct tunnel *t, const char *data, size_t len)
+{
+	double most = t->all->per_socket * ALLOWANCE_S;
+	size_t count = t->has_frames ? frames_count_control(&t->frames, data, len) : 0;
+
+	if (count == 0)
+		return true;
+	int64_t now_ms = loop_monotonic_ms(t->all->loop);
+	t->allowance += (double)(now_ms - t->allowance_at_ms) / 1000 * t->all->per_socket;
+	t->allowance = (t->allowance < most ? t->allowance : most) - (double)count;
+	t->allowance_at_ms = now_ms;
+	return t->allowance >= 0;
+}
+
+/* Frames may be right behind the head. */
+static void begin_frames(struct tunnel *t)
+{
+	const char *end = memmem(t->up.data, t->up.len, "\r\n\r\n", 4);
+
+	watch_frames(t);
+	if (end)
+		t->broken = !are_allowed(t, end + 4, t->up.len - (size_t)(end + 4 - t->up.data));
+}
+
 /* The first bytes are in the pair before the room gets its end: it finds a head there as on a plain socket. */
 static void open_up(struct tunnel *t, enum belonging belonging)
 {
@@ -285,8 +325,10 @@ static void open_up(struct tunnel *t, enum belonging belonging)
 		cut(t);
 		return;
 	}
-	if (belonging == BELONGS_TO_WEBSOCKET)
+	if (belonging == BELONGS_TO_WEBSOCKET) {
 		setsockopt(t->outer, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+		begin_frames(t);
+	}
 	t->inner = pair[0];
 	t->state = OPEN;
 	t->door = NULL;
@@ -353,9 +395,10 @@ static bool hear_client(struct tunnel *t)
 
 	if (len > 0) {
 		t->updates = 0;
+		t->broken = !are_allowed(t, t->all->scratch, (size_t)len);
 		size_t taken = tell_room(t, t->all->scratch, (size_t)len);
 		keep(&t->up, t->all->scratch + taken, (size_t)len - taken);
-		return t->up.len == 0;
+		return t->up.len == 0 && !t->broken;
 	}
 	int error = SSL_get_error(t->ssl, len);
 	t->client_ended = error == SSL_ERROR_ZERO_RETURN;

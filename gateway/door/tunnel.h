@@ -14,8 +14,9 @@ struct tunnels;
 
 /* making */
 
-/* All of a worker's. The certificate is borrowed for life. */
-struct tunnels *tunnels_new(struct loop *, struct certificate *);
+/* All of a worker's. The certificate is borrowed for life. A WebSocket whose client sends more control frames than
+ * `per_socket` a second, two seconds' worth at once, is cut; 0: no limit. */
+struct tunnels *tunnels_new(struct loop *, struct certificate *, double per_socket);
 /* Cuts what is open, after loop_run() has returned or before it was called. NULL is fine. */
 void tunnels_free(struct tunnels *);
 

@@ -231,6 +231,11 @@ bool border_can_send(const struct border_link *link)
 	return link->lws && !link->close_code && !lws_partial_buffered(link->lws);
 }
 
+int border_fd(const struct border_link *link)
+{
+	return link->lws ? lws_get_socket_fd(link->lws) : -1;
+}
+
 static unsigned char *scratch_for(struct border *b, size_t len)
 {
 	if (b->scratch_size < len) {

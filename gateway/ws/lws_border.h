@@ -47,6 +47,8 @@ bool border_adopt(struct border *, struct border_link *, int fd, const char *key
 
 /* What is sent now goes out now, at least its beginning. */
 bool border_can_send(const struct border_link *);
+/* Its descriptor, for questions to the kernel; -1: gone. */
+int border_fd(const struct border_link *);
 
 /* changing; none of these calls back */
 

@@ -19,7 +19,9 @@
 #define CLOSING_MS 30000 /* for a slow app to reach its close frame */
 #define ALLOWANCE_S 2	 /* seconds of messages that may come at once */
 #define UNANSWERED_MAX 2
+#define PONG_MAX 125  /* bytes of payload, RFC 6455 §5.5 */
 #define EMPTY_MAX 100 /* pieces of one message without a byte */
+#define PIECES 64     /* of a message beside its last cost as much as one: so many kibibytes come in so many */
 
 static void on_open(struct border_link *link);
 static void on_text(struct border_link *link, const char *piece, size_t len, bool is_first, bool is_last);
@@ -64,6 +66,8 @@ static struct socket *socket_new(struct ws *ws, const char *peer, const char *cl
 	loop_timer_init(ws->loop, &s->deadline, on_deadline);
 	loop_timer_init(ws->loop, &s->ping, on_ping_due);
 	list_append(&ws->sockets, &s->node);
+	if (ws->socket_count++ == 0)
+		loop_timer_start(&ws->look, LOOK_MS);
 	metric_add(METRIC_WEBSOCKETS, 1);
 	return s;
 }
@@ -78,6 +82,8 @@ static void socket_free(struct socket *s)
 	outbox_clear(&s->outbox);
 	text_free(&s->message);
 	list_remove(&s->node);
+	if (--s->ws->socket_count == 0)
+		loop_timer_stop(&s->ws->look);
 	metric_add(METRIC_WEBSOCKETS, -1);
 	free(s);
 }
@@ -99,6 +105,7 @@ static void on_open(struct border_link *link)
 	struct socket *s = socket_of(link);
 	int64_t interval_ms = s->ws->options.ping_interval_ms;
 
+	unheard_begin(&s->unheard, border_fd(link));
 	session_begin(s);
 	loop_timer_start(&s->ping, interval_ms / 2 + random() % (interval_ms / 2 + 1));
 }
@@ -117,7 +124,8 @@ static void on_closed(struct border_link *link)
 
 /* What comes in. */
 
-static bool is_allowed_message(struct socket *s)
+/* As much as `messages` of them. */
+static bool is_allowed(struct socket *s, double messages)
 {
 	double per_second = s->ws->options.per_socket;
 	int64_t now_ms = loop_monotonic_ms(s->ws->loop);
@@ -128,14 +136,14 @@ static bool is_allowed_message(struct socket *s)
 	s->allowance_at_ms = now_ms;
 	if (s->allowance > per_second * ALLOWANCE_S)
 		s->allowance = per_second * ALLOWANCE_S;
-	s->allowance -= 1;
+	s->allowance -= messages;
 	return s->allowance >= 0;
 }
 
 static void take_message(struct socket *s, const char *text, size_t len)
 {
 	metric_add(METRIC_WEBSOCKET_MESSAGES, 1);
-	if (is_allowed_message(s))
+	if (is_allowed(s, 1))
 		rpc_take(s, text, len);
 	else
 		socket_close(s, CLOSE_TOO_MANY, "too many messages");
@@ -145,11 +153,14 @@ static void on_text(struct border_link *link, const char *piece, size_t len, boo
 {
 	struct socket *s = socket_of(link);
 
+	unheard_told(&s->unheard, len);
 	if (s->state == SOCKET_CLOSING)
 		return;
 	s->empty_pieces = is_first || is_last ? 0 : s->empty_pieces + (len == 0);
 	if (s->message.len + len > s->ws->options.max_message || s->empty_pieces > EMPTY_MAX) {
 		socket_close(s, CLOSE_TOO_BIG, "the message is too big");
+	} else if (!is_last && !is_allowed(s, 1.0 / PIECES)) {
+		socket_close(s, CLOSE_TOO_MANY, "too many pieces of messages");
 	} else if (is_first && is_last) {
 		take_message(s, piece, len);
 	} else {
@@ -228,10 +239,23 @@ static void on_pong(struct border_link *link)
 {
 	struct socket *s = socket_of(link);
 
-	if (s->unanswered_pings == 0 &&
-		!is_allowed_message(s)) /* one that was not asked for is a message like others */
+	unheard_told(&s->unheard, PONG_MAX);
+	if (s->unanswered_pings == 0 && !is_allowed(s, 1)) /* one that was not asked for is a message like others */
 		socket_close(s, CLOSE_TOO_MANY, "too many messages");
 	s->unanswered_pings = 0;
+}
+
+/* Whoever floods on keeps libwebsockets from sending the close frame: a pong goes before it. */
+void socket_look(struct socket *s)
+{
+	double frames = unheard_look(&s->unheard, border_fd(&s->link));
+
+	if (frames == 0 || is_allowed(s, frames))
+		return;
+	if (s->state == SOCKET_CLOSING)
+		border_kill(&s->link);
+	else
+		socket_close(s, CLOSE_TOO_MANY, "too many control frames");
 }
 
 static void on_ping_due(struct loop_timer *timer)

@@ -15,6 +15,8 @@
 #include "gateway/ws/ws_internal.h"
 
 #define HEAD_MAX (16 * 1024)
+#define LOOKED_AT_MIN 64  /* sockets in a look, or … */
+#define LOOKED_AT_PART 10 /* … this part of all: each is looked at every two seconds */
 
 /* What a newcomer is judged by. */
 struct newcomer {
@@ -34,6 +36,7 @@ struct newcomer {
 
 static const struct fault *judge(struct newcomer *n);
 static void on_keys(struct keys_wait *wait);
+static void on_look(struct loop_timer *timer);
 static void settle(struct newcomer *n, const struct fault *fault);
 
 struct ws *ws_new(struct loop *loop, struct api *api, const struct ws_options *options)
@@ -45,6 +48,7 @@ struct ws *ws_new(struct loop *loop, struct api *api, const struct ws_options *o
 	ws->options = *options;
 	list_init(&ws->sockets);
 	list_init(&ws->newcomers);
+	loop_timer_init(loop, &ws->look, on_look);
 	subscriptions_init(ws);
 	ws->border = border_new(loop, &socket_events);
 	if (ws->border)
@@ -64,6 +68,7 @@ void ws_free(struct ws *ws)
 		free(n);
 	}
 	border_free(ws->border);
+	loop_timer_stop(&ws->look);
 	subscriptions_done(ws);
 	free(ws);
 }
@@ -182,6 +187,22 @@ static void on_keys(struct keys_wait *wait)
 {
 	struct newcomer *n = container_of(wait, struct newcomer, keys);
 	settle(n, check_token(n));
+}
+
+/* Round and round: who was looked at is last in the list. */
+static void on_look(struct loop_timer *timer)
+{
+	struct ws *ws = container_of(timer, struct ws, look);
+	size_t left = ws->socket_count / LOOKED_AT_PART;
+
+	if (left < LOOKED_AT_MIN)
+		left = ws->socket_count < LOOKED_AT_MIN ? ws->socket_count : LOOKED_AT_MIN;
+	for (; left > 0; left--) {
+		struct list *node = list_take_first(&ws->sockets);
+		list_append(&ws->sockets, node);
+		socket_look(container_of(node, struct socket, node));
+	}
+	loop_timer_start(timer, LOOK_MS);
 }
 
 void ws_drain(struct ws *ws)

@@ -4,7 +4,8 @@
  *   socket.c        one app's connection       origin.c        judges where it comes from
  *   outbox.c        what waits to be sent      refusal.c       answers one that is not let in
  *   session.c       who is there, until when   rpc.c           from a message to a call, and its answer
- *   subscription.c  what it watches            lws_border.c    libwebsockets */
+ *   subscription.c  what it watches            lws_border.c    libwebsockets
+ *   unheard.c       what came in beside its messages */
 #ifndef KEYFOB_GATEWAY_WS_INTERNAL_H
 #define KEYFOB_GATEWAY_WS_INTERNAL_H
 
@@ -16,9 +17,11 @@
 #include "gateway/api.h"
 #include "gateway/ws/lws_border.h"
 #include "gateway/ws/outbox.h"
+#include "gateway/ws/unheard.h"
 #include "gateway/ws/ws.h"
 
 #define WS_ROUTE "/v1/ws"
+#define LOOK_MS 200 /* between two looks at what came in unheard, a part of the sockets each */
 
 struct hub_event;
 struct subscription;
@@ -41,6 +44,8 @@ struct ws {
 	struct ws_options options;
 	struct border *border;
 	struct list sockets, newcomers; /* the second wait for the keys of their token */
+	size_t socket_count;
+	struct loop_timer look; /* at what comes in unheard, while there are sockets */
 	bool draining;
 	struct subscription *subscriptions; /* all sockets', by socket and vehicle */
 	struct list ended;		    /* subscriptions that are freed in the next turn */
@@ -76,6 +81,7 @@ struct socket {
 
 	struct text message; /* the pieces of one that came in several */
 	unsigned empty_pieces;
+	struct unheard unheard;
 	double allowance; /* messages that it may send now */
 	int64_t allowance_at_ms;
 	unsigned nonsense; /* in a row */
@@ -99,6 +105,8 @@ bool socket_adopt(
 /* What cannot go out at once waits; past max_queue the socket is closed. The text is taken and emptied. */
 void socket_send(struct socket *, struct text *);
 void socket_send_event(struct socket *, const struct hub_event *);
+/* Counts what came unheard; who sends too much of it is closed, and cut off where that changes nothing. */
+void socket_look(struct socket *);
 /* Ends its calls and subscriptions at once. Again: the first close stands. */
 void socket_close(struct socket *, enum close_code, const char *reason);
 /* The node drains: closes it with 1012 when its calls are answered. */

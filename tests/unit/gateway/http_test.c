@@ -339,7 +339,7 @@ static struct tunnels *make_tunnels(void)
 	client = wire_context(chain);
 	struct certificate *certificate = certificate_new(chain, key, why, sizeof(why));
 	ck_assert_msg(certificate != NULL, "%s", why);
-	return tunnels_new(loop, certificate);
+	return tunnels_new(loop, certificate, 0);
 }
 
 static void set_up_door(bool tls)

@@ -26,6 +26,7 @@
 #include "wire.h"
 
 #define MEGA (1024 * 1024)
+#define PER_SOCKET 50
 #define HELD (64 * MEGA) /* more than any buffers on the way hold */
 
 static struct loop *loop;
@@ -196,7 +197,7 @@ static void set_up(void)
 	certificate = certificate_new(chain, key, why, sizeof(why));
 	ck_assert_msg(certificate != NULL, "%s", why);
 	loop = loop_new();
-	tunnels = tunnels_new(loop, certificate);
+	tunnels = tunnels_new(loop, certificate, PER_SOCKET);
 	door = door_new(loop, &(struct door_options){ .counts = true,
 				      .max_connections = 100,
 				      .max_per_address = 3,
@@ -477,6 +478,94 @@ START_TEST(a_flood_of_key_updates_is_cut)
 }
 END_TEST
 
+#define UPGRADE                                                                                                        \
+	"GET /v1/ws?/count HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"                       \
+	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+#define MASK "\1\2\3\4"
+
+struct sent {
+	const char *bytes;
+	size_t len;
+};
+#define SENT(bytes)                                                                                                    \
+	{                                                                                                              \
+		bytes, sizeof(bytes) - 1                                                                               \
+	}
+
+static const struct sent control_frames[] = { SENT("\x89\x80" MASK), SENT("\x8a\x80" MASK), SENT("\x89\x83" MASK "abc"),
+	SENT("\x89\x03"
+	     "abc") };
+
+/* libwebsockets would read and answer them for ever. */
+START_TEST(a_flood_of_control_frames_is_cut)
+{
+	const struct sent *frame = &control_frames[_i];
+	int fd = dial(), count = 0;
+
+	say(fd, UPGRADE);
+	while (count < 1000000 && wire_send(fd, frame->bytes, frame->len) == (ssize_t)frame->len)
+		count++;
+	ck_assert_int_lt(count, 1000000);
+	ck_assert_int_ge(count, 2 * PER_SOCKET);
+	wire_close(fd);
+	wait_for_guests(0);
+}
+END_TEST
+
+/* They are in the pair before anybody reads. */
+START_TEST(control_frames_right_behind_the_head_count)
+{
+	char text[8192] = UPGRADE;
+	size_t len = strlen(text), first = 2 * PER_SOCKET + 1;
+	char byte;
+	int fd = dial();
+
+	for (size_t i = 0; i < first; i++, len += 6)
+		memcpy(text + len, "\x89\x80" MASK, 6);
+	ck_assert_int_eq(wire_send(fd, text, len), (ssize_t)len);
+	ck_assert_int_le(wire_recv(fd, &byte, 1), 0);
+	wire_close(fd);
+	wait_for_guests(0);
+}
+END_TEST
+
+/* Messages of every width of length, cut anywhere, with a ping now and then between: no byte of a payload is taken for a head. */
+START_TEST(messages_are_no_control_frames)
+{
+	static char all[400000];
+	static const size_t sizes[] = { 0, 125, 126, 65535, 65536 };
+	char told[32] = "", expected[32];
+	size_t len = 0;
+	int fd = dial();
+
+	for (size_t i = 0; i < 5; i++) {
+		bool wide = sizes[i] > 65535, middle = !wide && sizes[i] > 125;
+		all[len++] = (char)0x81;
+		all[len++] = (char)(0x80 | (wide ? 127 : middle ? 126 : sizes[i]));
+		for (int byte = wide ? 7 : middle ? 1 : -1; byte >= 0; byte--)
+			all[len++] = (char)(sizes[i] >> (8 * byte));
+		memset(all + len, 0x89, 4 + sizes[i]);
+		len += 4 + sizes[i];
+		memcpy(all + len, "\x89\x80" MASK, 6);
+		len += 6;
+	}
+	say(fd, UPGRADE);
+	for (size_t at = 0, piece = 1; at < len; at += piece, piece = piece % 1000 + 7) {
+		piece = piece < len - at ? piece : len - at;
+		ck_assert_int_eq(wire_send(fd, all + at, piece), (ssize_t)piece);
+	}
+	wire_end(fd);
+	snprintf(expected, sizeof(expected), "%zu", len);
+	for (ssize_t n = 0, got = 0; got < (ssize_t)strlen(expected); got += n) {
+		n = wire_recv(fd, told + got, sizeof(told) - 1 - (size_t)got);
+		ck_assert_int_gt(n, 0);
+	}
+	ck_assert_str_eq(told, expected);
+	wire_close(fd);
+	wait_for_guests(0);
+}
+END_TEST
+
 START_TEST(keys_may_be_renewed)
 {
 	char text[4] = "";
@@ -602,6 +691,14 @@ int main(void)
 	tcase_add_test(tests, answers_to_key_updates_wait_for_their_reader);
 	tcase_add_test(tests, a_renewal_is_the_next_connections);
 	tcase_add_test(tests, says_what_is_wrong_with_files);
+	suite_add_tcase(suite, tests);
+	tests = tcase_create("frames");
+	tcase_add_checked_fixture(tests, set_up, tear_down);
+	tcase_set_timeout(tests, 60);
+	tcase_add_loop_test(
+		tests, a_flood_of_control_frames_is_cut, 0, sizeof(control_frames) / sizeof(control_frames[0]));
+	tcase_add_test(tests, control_frames_right_behind_the_head_count);
+	tcase_add_test(tests, messages_are_no_control_frames);
 	suite_add_tcase(suite, tests);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

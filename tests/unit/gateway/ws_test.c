@@ -450,15 +450,21 @@ static bool has_ended(void *context)
 	return ((struct client *)context)->ended;
 }
 
-/* The next frame closes with `code`; answered, the connection ends. */
+/* This frame closes with `code`; answered, the connection ends. */
+static void expect_close_in(struct client *c, const struct frame *f, int code)
+{
+	ck_assert_int_eq(f->opcode, CLOSE);
+	ck_assert_int_eq((unsigned char)f->text[0] << 8 | (unsigned char)f->text[1], code);
+	send_frame(c, 0x80 | CLOSE, f->text, 2);
+	free(f->text);
+	run_until(has_ended, c);
+}
+
+/* The next one does. */
 static void expect_close(struct client *c, int code)
 {
 	struct frame f = next_frame(c);
-	ck_assert_int_eq(f.opcode, CLOSE);
-	ck_assert_int_eq((unsigned char)f.text[0] << 8 | (unsigned char)f.text[1], code);
-	send_frame(c, 0x80 | CLOSE, f.text, 2);
-	free(f.text);
-	run_until(has_ended, c);
+	expect_close_in(c, &f, code);
 }
 
 static bool are_others_gone(void *context)
@@ -1094,24 +1100,91 @@ START_TEST(a_flood_of_pongs_is_a_flood)
 }
 END_TEST
 
-/* libwebsockets tells nobody of a ping and keeps one pong: of the pings that it reads at once it answers one. */
-START_TEST(a_flood_of_pings_gets_few_pongs)
+static const struct {
+	int opcode;
+	const char *payload;
+} silent_floods[] = { { PING, "x" }, { PING, "" }, { PONG, "" } };
+
+/* libwebsockets tells nobody of a ping, nor of a pong without a payload. It keeps one pong: of the pings that it reads at once
+ * it answers one. */
+START_TEST(a_flood_that_nobody_is_told_of_is_a_flood)
 {
+	const char *payload = silent_floods[_i].payload;
 	struct client c;
-	int pongs = 0, opcode = PONG;
+	struct frame f;
+	int pongs = 0;
 
 	open_known(&c);
 	for (int i = 0; i < 2000; i++)
-		send_frame(&c, 0x80 | PING, "x", 1);
-	say(&c, CALL("1", "vehicle.list", "{}"));
-	while (opcode == PONG) {
-		struct frame f = next_frame(&c);
-		opcode = f.opcode;
-		pongs += opcode == PONG;
+		send_frame(&c, 0x80 | silent_floods[_i].opcode, payload, strlen(payload));
+	while ((f = next_frame(&c)).opcode == PONG) {
+		pongs++;
 		free(f.text);
 	}
-	ck_assert_int_eq(opcode, TEXT);
-	ck_assert_msg(pongs >= 1 && pongs <= 100, "%d pongs", pongs);
+	ck_assert_msg(pongs <= 100, "%d pongs", pongs);
+	expect_close_in(&c, &f, 4429);
+	client_done(&c);
+}
+END_TEST
+
+/* Few bytes, but a turn of the loop for each. */
+START_TEST(pings_one_by_one_are_a_flood)
+{
+	struct client c;
+	struct frame f = { .opcode = PONG };
+
+	open_known(&c);
+	for (int i = 0; i < 1000000 && f.opcode == PONG; i++) {
+		free(f.text);
+		send_frame(&c, 0x80 | PING, "", 0);
+		f = next_frame(&c);
+	}
+	expect_close_in(&c, &f, 4429);
+	client_done(&c);
+}
+END_TEST
+
+static bool is_past(void *until_ms)
+{
+	return loop_monotonic_ms(loop) >= *(int64_t *)until_ms;
+}
+
+/* What was not told of while it lay unread is no flood, either. */
+START_TEST(a_ping_now_and_then_is_none)
+{
+	struct client c;
+	int64_t until_ms = loop_monotonic_ms(loop) + 1000;
+	char *large = calloc(1, 60000);
+
+	memset(large, ' ', 59999);
+	memcpy(large, CALL("1", "vehicle.list", "{}"), strlen(CALL("1", "vehicle.list", "{}")));
+	open_known(&c);
+	for (int i = 0; i < 6; i++) {
+		send_frame(&c, 0x80 | PING, "still there?", 12);
+		struct frame f = next_frame(&c);
+		ck_assert_int_eq(f.opcode, PONG);
+		free(f.text);
+	}
+	say(&c, large);
+	expect_part(&c, "\"result\"");
+	run_until(is_past, &until_ms);
+	say(&c, CALL("2", "vehicle.list", "{}"));
+	expect_part(&c, "\"result\"");
+	client_done(&c);
+	free(large);
+}
+END_TEST
+
+/* Each byte of a message in a frame is as many turns as bytes. */
+START_TEST(a_flood_of_small_pieces_is_a_flood)
+{
+	struct client c;
+
+	open_known(&c);
+	send_frame(&c, TEXT, "{", 1);
+	for (int i = 0; i < 2000; i++)
+		send_frame(&c, 0, " ", 1);
+	expect_close(&c, 4429);
 	client_done(&c);
 }
 END_TEST
@@ -1591,7 +1664,11 @@ int main(void)
 	cases = add_case(suite, "strict", begin_strict);
 	tcase_add_test(cases, an_app_may_not_flood);
 	tcase_add_test(cases, a_flood_of_pongs_is_a_flood);
-	tcase_add_test(cases, a_flood_of_pings_gets_few_pongs);
+	tcase_add_loop_test(
+		cases, a_flood_that_nobody_is_told_of_is_a_flood, 0, sizeof(silent_floods) / sizeof(silent_floods[0]));
+	tcase_add_test(cases, pings_one_by_one_are_a_flood);
+	tcase_add_test(cases, a_ping_now_and_then_is_none);
+	tcase_add_test(cases, a_flood_of_small_pieces_is_a_flood);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
 	int failed = srunner_ntests_failed(runner);
