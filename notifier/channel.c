@@ -37,6 +37,7 @@ struct hub_channel *channel_get(struct hub *hub, const char *vehicle_id)
 	list_init(&ch->subscribers);
 	list_init(&ch->watches);
 	list_init(&ch->stale_node);
+	list_init(&ch->fleet_node);
 	channel_set_stale(ch, true);
 	HASH_ADD_STR(hub->channels, vehicle_id, ch);
 	return ch;
@@ -52,6 +53,7 @@ void channel_free(struct hub_channel *ch)
 	if (hub->reconciled == ch)
 		hub->reconciled = ch->hh.next;
 	list_remove(&ch->stale_node);
+	list_remove(&ch->fleet_node);
 	HASH_DEL(hub->channels, ch);
 	free(ch);
 }
@@ -70,6 +72,17 @@ void channel_set_fleet(struct hub_channel *ch, const char *fleet_id)
 	ch->fleet = fleet_id ? fleet_get(ch->hub, fleet_id) : NULL;
 	if (ch->fleet)
 		ch->fleet->channels++;
+	list_remove(&ch->fleet_node);
+	channel_count_subscribers(ch);
+}
+
+/* One that stays where it is keeps its place: whoever goes through the list now comes to each once. */
+void channel_count_subscribers(struct hub_channel *ch)
+{
+	if (!ch->fleet || list_is_empty(&ch->subscribers))
+		list_remove(&ch->fleet_node);
+	else if (list_is_empty(&ch->fleet_node))
+		list_append(&ch->fleet->watched, &ch->fleet_node);
 }
 
 void channel_adopt(struct hub *hub, const char *vehicle_id, const char *fleet_id, int64_t seq)

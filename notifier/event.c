@@ -94,6 +94,18 @@ bool event_is(const struct hub_event *e, const char *type)
 	return strcmp(e->type, type) == 0;
 }
 
+const char *event_subject(struct hub_event *e)
+{
+	if (e->has_read_subject)
+		return e->subject;
+	json_auto_t *data = json_loadb(e->data, e->data_len, 0, NULL);
+	const char *subject = json_text_at(data, "subject");
+
+	e->has_read_subject = true;
+	e->subject = subject ? memory_need(strdup(subject)) : NULL;
+	return e->subject;
+}
+
 bool event_moves_rights(const struct hub_event *e)
 {
 	return event_is(e, "vehicle.moved") || event_is(e, "vehicle.retired");
@@ -108,6 +120,8 @@ struct hub_event *hub_event_ref(const struct hub_event *event)
 
 void hub_event_unref(struct hub_event *e)
 {
-	if (e && --e->refs == 0)
-		free(e);
+	if (!e || --e->refs > 0)
+		return;
+	free(e->subject);
+	free(e);
 }

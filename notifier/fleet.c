@@ -47,6 +47,7 @@ struct hub_fleet *fleet_get(struct hub *hub, const char *fleet_id)
 	snprintf(f->fleet_id, sizeof(f->fleet_id), "%s", fleet_id);
 	f->version = -1;
 	list_init(&f->subscribers);
+	list_init(&f->watched);
 	HASH_ADD_STR(hub->fleets, fleet_id, f);
 	return f;
 }
@@ -334,11 +335,24 @@ static void give_access(struct list *subscribers, struct hub_event *event)
 		subscriber_give_access(container_of(node, struct hub_subscriber, node), event);
 }
 
+/* Those of its vehicles' channels that have subscribers. Whoever is called may end any subscription, so that its channel leaves
+ * the list. */
+static void give_access_by_vehicle(struct hub_fleet *f, struct hub_event *event)
+{
+	struct list round, *node;
+
+	list_init(&round);
+	list_append_all(&round, &f->watched);
+	while ((node = list_take_first(&round))) {
+		list_append(&f->watched, node);
+		give_access(&container_of(node, struct hub_channel, fleet_node)->subscribers, event);
+	}
+}
+
 void fleet_take_access(struct hub *hub, struct hub_event *event, int64_t version)
 {
 	static unsigned serial;
 	struct hub_fleet *f = fleet_find(hub, event->fleet_id), *all = fleet_find(hub, ALL_VEHICLES);
-	struct hub_channel *ch = hub->channels, *next;
 
 	event->serial = __atomic_add_fetch(&serial, 1, __ATOMIC_RELAXED);
 	if (f && f->version >= 0 && version == f->version + 1)
@@ -347,10 +361,8 @@ void fleet_take_access(struct hub *hub, struct hub_event *event, int64_t version
 		give_access(&f->subscribers, event);
 	if (all)
 		give_access(&all->subscribers, event);
-	HASH_ITER (hh, hub->channels, ch, next) {
-		if (f && ch->fleet == f)
-			give_access(&ch->subscribers, event);
-	}
+	if (f)
+		give_access_by_vehicle(f, event);
 }
 
 /* The net under a lost message: whoever rests on a fleet whose grants were changed unheard is in doubt. */
@@ -366,13 +378,9 @@ static void doubt_all(struct list *subscribers)
 
 static void doubt_fleet(struct hub_fleet *f)
 {
-	struct hub_channel *ch = f->hub->channels, *next;
-
 	doubt_all(&f->subscribers);
-	HASH_ITER (hh, f->hub->channels, ch, next) {
-		if (ch->fleet == f)
-			doubt_all(&ch->subscribers);
-	}
+	list_for_each (node, &f->watched)
+		doubt_all(&container_of(node, struct hub_channel, fleet_node)->subscribers);
 }
 
 void fleet_compare(struct hub *hub)

@@ -7,10 +7,9 @@
 
 #define RANK_ALL 3 /* owners and managers see everybody's access.changed and webhook.disabled, and alerts */
 
-static bool is_own(const struct hub_subscriber *s, const struct hub_event *event)
+static bool is_own(const struct hub_subscriber *s, struct hub_event *event)
 {
-	json_auto_t *data = json_loadb(event->data, event->data_len, 0, NULL);
-	const char *subject = json_text_at(data, "subject");
+	const char *subject = event_subject(event);
 
 	return subject && strcmp(subject, s->subject) == 0;
 }

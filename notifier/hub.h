@@ -40,6 +40,8 @@ struct hub_event {
 	size_t data_len;
 	const char *frame; /* the WebSocket notification: {"jsonrpc":"2.0","method":"event","params":{…}} */
 	size_t frame_len;
+	char *subject;	       /* event_subject(), … */
+	bool has_read_subject; /* … once somebody asked */
 	unsigned refs;
 };
 struct hub_event *hub_event_ref(const struct hub_event *);

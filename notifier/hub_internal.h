@@ -19,6 +19,7 @@ struct hub_channel {
 	int64_t seen;		 /* the greatest seq heard of */
 	struct list subscribers, watches;
 	struct list stale_node; /* of the hub's, while it is stale */
+	struct list fleet_node; /* of its fleet's watched ones, while it has subscribers */
 	struct batch_item interest;
 	bool registering;      /* the interest item is on its way */
 	bool registered;       /* it has a row of interest of its own */
@@ -34,6 +35,7 @@ struct hub_fleet {
 	char fleet_id[65];
 	struct list subscribers;
 	size_t channels;       /* of its vehicles */
+	struct list watched;   /* those of them that have subscribers of their own */
 	int64_t version;       /* of its grants, as last heard or read; -1: not yet */
 	bool registering;      /* interest is being written, or the heads are being read */
 	bool registered;       /* it has a row of interest */
@@ -81,6 +83,8 @@ struct hub_event *event_new_skipped(const struct hub_event *);
 /* A move as the fleet that is left hears it: where the vehicle went is not its to know. */
 struct hub_event *event_new_left(const struct hub_event *);
 bool event_is(const struct hub_event *, const char *type);
+/* Whom its data names as "subject"; NULL: nobody. Read once for all who get it. */
+const char *event_subject(struct hub_event *);
 /* Rights that come by the fleet change with it; a vehicle that is retired is nobody's. */
 bool event_moves_rights(const struct hub_event *);
 
@@ -92,6 +96,7 @@ void channel_adopt(struct hub *, const char *vehicle_id, const char *fleet_id, i
 /* One of a vehicle that came into a fleet (ALL_VEHICLES) while that was followed, and nobody heard: from there on. */
 void channel_join(struct hub *, const char *vehicle_id, const char *fleet_id);
 void channel_set_fleet(struct hub_channel *, const char *fleet_id);
+void channel_count_subscribers(struct hub_channel *); /* one has come or gone */
 void channel_set_stale(struct hub_channel *, bool);
 void channel_want(struct hub_channel *);     /* somebody comes: it needs interest of its own */
 void channel_register(struct hub_channel *); /* submits its interest, if it is stale */

@@ -90,6 +90,7 @@ void hub_subscribe(struct hub *hub, struct hub_subscriber *s, const char *vehicl
 	s->channel = ch;
 	s->fleet = NULL;
 	join(hub, s, &ch->subscribers);
+	channel_count_subscribers(ch);
 	channel_want(ch);
 	if (!ch->stale)
 		subscribe_begin(s);
@@ -114,6 +115,8 @@ void hub_unsubscribe(struct hub *hub, struct hub_subscriber *s)
 	loop_timer_stop(&s->expiry);
 	subscribe_abandon(s);
 	list_remove(&s->node);
+	if (s->channel)
+		channel_count_subscribers(s->channel);
 	s->hub = NULL;
 	s->channel = NULL;
 	s->fleet = NULL;

@@ -31,7 +31,6 @@ void fleet_change_run(struct fleet_change *c, const char *subject, const char *a
 		db_param_text(unit, address);
 	}
 	db_unit_add(unit, &SQL_fleet_tell);
-	db_param_text(unit, c->fleet_id);
 	db_unit_submit(unit);
 }
 

@@ -1,4 +1,8 @@
--- Who has subscribers for a fleet ($1) or for one of its vehicles, whose owners hear of its grants too.
-select string_agg(distinct t.worker, ',') from interest t
-where t.kind = 'fleet' and t.key in ($1::text, '*')
-	or t.kind = 'vehicle' and t.key in (select v.vehicle_id from vehicles v where v.fleet_id = $1::text and v.retired_at is null)
+-- Who may have subscribers for a fleet, or for one of its vehicles, whose owners hear of its grants too: every worker that has any
+-- for anything. A look in the index for each, however many vehicles the fleet has and however many are watched; each knows for itself.
+with recursive w as (
+	select min(t.worker) as worker from interest t
+	union all
+	select (select min(t.worker) from interest t where t.worker > w.worker) from w where w.worker is not null
+)
+select string_agg(w.worker, ',') from w

@@ -5,6 +5,7 @@
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <uv.h>
 
 #include "base/json.h"
@@ -816,6 +817,41 @@ START_TEST(fleets_grants_are_told_to_managers_owners_and_their_subject)
 }
 END_TEST
 
+static double cpu_s_of_tellings(int count, int64_t version)
+{
+	struct timespec begun, over;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begun);
+	for (int i = 0; i < count; i++)
+		tell_access("vera", "viewer", version + i);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &over);
+	return (double)(over.tv_sec - begun.tv_sec) + (double)(over.tv_nsec - begun.tv_nsec) / 1e9;
+}
+
+/* By who watches it or its vehicles one by one, not by how many vehicles have a channel; and nobody else's interest is read. */
+START_TEST(a_fleets_grants_cost_as_much_as_it_is_watched)
+{
+	watch(0, 0, "max", "F1");
+	watch(1, 0, "olga", "CAR1");
+	double few = cpu_s_of_tellings(3000, 1);
+	ask("insert into vehicles (vehicle_id, fleet_id) select 'CAS' || lpad(n::text, 5, '0'), 'F1' from "
+	    "generate_series(1, 12000) n;"
+	    "insert into vehicle_heads (vehicle_id) select vehicle_id from vehicles where vehicle_id like 'CAS%';"
+	    "insert into interest select 'vehicle', vehicle_id, 'w0' from vehicles where vehicle_id like 'CAS%';"
+	    "analyze vehicles; analyze interest");
+	watch(2, 0, "admin", "*");
+	double many = cpu_s_of_tellings(3000, 3001);
+	ck_assert_msg(many < 3 * few, "%f s, then %f s", few, many);
+
+	char sql[4096];
+	snprintf(sql, sizeof(sql), "explain (analyze, buffers, format json) %s", SQL_fleet_tell.text);
+	const char *hits = strstr(ask(sql), "\"Shared Hit Blocks\": ");
+	ck_assert_ptr_nonnull(hits);
+	ck_assert_int_lt(atoi(hits + strlen("\"Shared Hit Blocks\": ")), 1000);
+	ck_assert_str_eq(ask(SQL_fleet_tell.text), "w0");
+}
+END_TEST
+
 START_TEST(end_of_a_fleets_grant_is_found_though_its_message_was_lost)
 {
 	struct app *operator= watch(0, 0, "otto", "F1"), *of_vehicle = watch(1, 1, "otto", "CAR1"),
@@ -912,6 +948,7 @@ int main(void)
 	tcase_add_test(tc, another_grant_carries_on);
 	tcase_add_test(tc, grant_that_runs_out_ends_the_stream_and_one_that_is_prolonged_does_not);
 	tcase_add_test(tc, fleets_grants_are_told_to_managers_owners_and_their_subject);
+	tcase_add_test(tc, a_fleets_grants_cost_as_much_as_it_is_watched);
 	tcase_add_test(tc, end_of_a_fleets_grant_is_found_though_its_message_was_lost);
 	tcase_add_test(tc, a_fleet_that_was_made_anew_is_another);
 	tcase_add_test(tc, retired_vehicle_ends_all);
