@@ -25,7 +25,8 @@
 
 #define STREAM_MAX ((size_t)128 << 10)
 #define READ_MAX ((size_t)4096)
-#define QUESTIONS_MAX 512 /* of the centre, unanswered */
+#define PDUS_MAX (READ_MAX / SMPP_HEADER_SIZE + 1) /* that a read ends */
+#define QUESTIONS_MAX 512			   /* of the centre, unanswered */
 #define ASKED_MAX 256
 #define BIND_MS_MAX 5000
 #define PAUSE_MS_LEAST 125
@@ -65,6 +66,7 @@ struct question {
 struct in_hand {
 	struct list node;
 	struct sms_news *news;
+	bool is_handed_out; /* when it was passed: what comes too early is passed as it comes, once there is much of it */
 };
 
 static struct {
@@ -95,7 +97,7 @@ static struct {
 	/* the centre's bytes: `given` have been read, `framed` of them were whole PDUs */
 	size_t length, given, framed;
 	/* sequence numbers that a read answers and nobody had sent before it */
-	uint32_t foreseen[READ_MAX / SMPP_HEADER_SIZE];
+	uint32_t foreseen[PDUS_MAX];
 	size_t foreseen_count;
 	bool holds_back;
 } play;
@@ -252,7 +254,7 @@ static struct asked *flight_of(uint32_t sequence)
 static void on_submit_answer(const struct smpp_header *h, const uint8_t *pdu)
 {
 	struct asked *a = flight_of(h->sequence);
-	if (!a)
+	if (!a && play.foreseen_count < PDUS_MAX)
 		play.foreseen[play.foreseen_count++] = h->sequence;
 	if (!a || !play.may_be_bound)
 		return;
@@ -344,7 +346,8 @@ static void on_given(void)
 
 static void give(size_t len)
 {
-	while (network_is_open() && len > 0 && play.given < play.length) {
+	while (network_is_open() && len > 0 && play.given < play.length &&
+		play.question_count + PDUS_MAX < QUESTIONS_MAX) {
 		size_t left = play.length - play.given, part = len < left ? len : left;
 		part = part < READ_MAX ? part : READ_MAX;
 		play.foreseen_count = 0;
@@ -439,11 +442,13 @@ static void on_receipt(void *owner, struct sms_news *news)
 		assert(a->flight != FLIGHT_TAKEN || !a->is_certain || strcmp(a->id, r->message_id) != 0);
 	}
 	list_for_each (node, &play.news) {
-		const struct sms_news *other = container_of(node, struct in_hand, node)->news;
-		assert(!is_single(r->message_id) || strcmp(other->receipt.message_id, r->message_id) != 0);
+		const struct in_hand *other = container_of(node, struct in_hand, node);
+		assert(!is_single(r->message_id) || !other->is_handed_out ||
+			strcmp(other->news->receipt.message_id, r->message_id) != 0);
 	}
 	struct in_hand *h = memory_new(sizeof *h);
 	h->news = news;
+	h->is_handed_out = is_single(r->message_id);
 	list_append(&play.news, &h->node);
 }
 
@@ -497,8 +502,7 @@ static uint8_t *room_for(size_t len)
 
 static void say(const uint8_t *bytes, size_t len)
 {
-	uint8_t *to = network_is_open() && play.question_count + len / SMPP_HEADER_SIZE < QUESTIONS_MAX ? room_for(len)
-													: NULL;
+	uint8_t *to = network_is_open() ? room_for(len) : NULL;
 	if (!to)
 		return;
 	memcpy(to, bytes, len);
