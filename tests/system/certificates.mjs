@@ -10,7 +10,7 @@ function openssl(...args) {
 	execFileSync('openssl', ['req', '-x509', ...fresh, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
 }
 
-// { certificate, ca, issue(CN) }; paths, but for `ca` and what `issue` returns beside them: `options` for a client.
+// { certificate, ca, issue(CN, file, names) }; paths, but for `ca` and what `issue` returns beside them: `options` for a client.
 export function makeAuthority(name) {
 	const path = join(folder, name);
 	mkdirSync(path, { recursive: true });
@@ -18,11 +18,11 @@ export function makeAuthority(name) {
 	const key = join(path, 'ca.key');
 	openssl('-subj', `/CN=${name}`, '-keyout', key, '-out', certificate);
 	const ca = readFileSync(certificate);
-	const issue = (cn, file = cn) => {
+	const issue = (cn, file = cn, names = 'DNS:localhost,IP:127.0.0.1') => {
 		const issued = { certificate: join(path, `${file}.crt`), key: join(path, `${file}.key`) };
 		openssl(
 			'-CA', certificate, '-CAkey', key, '-subj', `/CN=${cn}`, '-addext', 'basicConstraints=critical,CA:FALSE',
-			'-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', issued.key, '-out', issued.certificate,
+			'-addext', `subjectAltName=${names}`, '-keyout', issued.key, '-out', issued.certificate,
 		);
 		return { ...issued, options: { ca, cert: readFileSync(issued.certificate), key: readFileSync(issued.key) } };
 	};

@@ -278,19 +278,22 @@ test('an issuer that never answers holds up neither the start for long nor the e
 	assert.match(other.child.logText(), /stopped/);
 });
 
-test('over TLS, from those alone whom the authorities vouch for', options, async () => {
+test('over TLS, from those alone whom the authorities vouch for, under their own name', options, async () => {
 	const authority = makeAuthority('issuers');
 	const stranger = makeAuthority('strangers');
 	const trusted = await startIssuer('trusted', authority.issue('trusted'));
 	const doubtful = await startIssuer('doubtful', stranger.issue('doubtful'));
+	const misnamed = await startIssuer('misnamed', authority.issue('misnamed', 'misnamed', 'DNS:elsewhere.example'));
 	process.env.SSL_CERT_FILE = authority.certificate;
-	const other = await startNode({ broker, database, isReady: false, config: { auth: { issuers: [trusted.setting, doubtful.setting] } } });
+	const other = await startNode({ broker, database, isReady: false, config: { auth: { issuers: [trusted.setting, doubtful.setting, misnamed.setting] } } });
 	delete process.env.SSL_CERT_FILE;
 	await poll(() => readiness(other), (got) => got.database === 'ok' && got.broker === 'ok', { what: 'all other neighbours are there' });
 	assert.equal(await status(other, await trusted.token()), 200);
-	assert.equal(await status(other, await doubtful.token()), 401);
-	await untilFailure(other, doubtful, 0, /certificate/i);
-	assert.equal(doubtful.asked.items.length, 0);
+	for (const issuer of [doubtful, misnamed]) {
+		assert.equal(await status(other, await issuer.token()), 401);
+		await untilFailure(other, issuer, 0, /certificate/i);
+		assert.equal(issuer.asked.items.length, 0);
+	}
 	await other.stop();
 });
 
