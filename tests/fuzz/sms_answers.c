@@ -81,14 +81,14 @@ int connect(int fd, const struct sockaddr *to, socklen_t len)
 
 /* what the answer says, read without libcurl */
 
-/* Whether a status line of it is `wanted`. It may hold NUL. */
+/* Whether a status line of it is `wanted`. It may hold NUL, which libcurl passes over where it comes alone. */
 static bool says_status(const struct text *t, bool (*wanted)(int status))
 {
 	const char *end = t->data + t->len, *at = t->data, *form = "HTTP/1.";
 
 	for (; at && (at = memmem(at, (size_t)(end - at), form, strlen(form))) != NULL; at++) {
 		int status = 0;
-		bool is_line = at == t->data || at[-1] == '\n';
+		bool is_line = at == t->data || at[-1] == '\n' || at[-1] == '\0';
 		if (is_line && sscanf(at, "HTTP/1.%*1[0-9] %3d", &status) == 1 && wanted(status))
 			return true;
 	}
