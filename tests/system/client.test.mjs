@@ -182,7 +182,7 @@ test('a send of which the answer was lost is done once', options, async () => {
 	await poll(() => car.executed.length, (count) => count === 1, { what: 'the vehicle has done it, and nobody knows' });
 	const from = states.items.length;
 	line.cut();
-	line.unmute();
+	line.flow();
 	line.lead(two);
 	const done = await sending.outcome();
 	assert.equal(done.status, 'succeeded');
@@ -202,7 +202,7 @@ test('what could not be handed over in time is given up, and it is said whether 
 	await assert.rejects(client.send(id, { name: 'horn.honk' }, { withinMs: 300 }).outcome(), { constructor: library.UnansweredError, mayHaveExecuted: true });
 	const from = states.items.length;
 	line.cut();
-	line.unmute();
+	line.flow();
 	await until('waiting', from);
 	await assert.rejects(client.send(id, { name: 'doors.unlock' }, { withinMs: 300 }).outcome(), { constructor: library.UnansweredError, mayHaveExecuted: false });
 	const aborter = new AbortController();
@@ -308,7 +308,7 @@ test('who is too slow is closed with 4408, and gets what is missing from the log
 	const filler = 'x'.repeat(60_000);
 	for (let i = 1; i <= reports; i++) await car.publish(`vehicles/${id}/state`, { version: i, state: { filler: filler + i } });
 	const { body } = await poll(() => rest(node, 'GET', `/v1/vehicles/${id}`, { token: alice }), (answer) => answer.body.state.reported_version === reports, { ms: 30_000, what: 'all is reported' });
-	line.unmute();
+	line.flow();
 	await codes.until((code) => code === 4408, { ms: 30_000 });
 	await until('online', from);
 	await watched.seen.until(({ event }) => event?.seq === body.seq, { ms: 30_000, what: 'the last event' });

@@ -1,36 +1,34 @@
-// line.mjs - a line to a node that can be cut, or heard no more.
+// line.mjs - a line to a node (or any server) that can be cut, or goes one way alone.
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { atEnd } from './children.mjs';
 
 // A port that leads to a node: `cut()` ends what is open and lets nobody in, `lead(node)` opens it again, to that one. `mute()`: what
-// the node says stays on the way, what it is told arrives; `unmute()` brings it all.
+// the node says stays on the way, what it is told arrives; `deafen()`: the other way round; `flow()` brings it all.
 export async function startLine(node) {
 	let to = node;
-	let isMute = false;
 	const sockets = new Set();
-	const peers = new Set(); // those towards the node
+	const still = { clients: false, peers: false };
+	const ends = { clients: new Set(), peers: new Set() }; // of each connection, the end towards the node is the peer
 	const server = createServer((client) => {
 		if (!to) return client.destroy();
 		const peer = connect(to.port, '127.0.0.1');
-		for (const [socket, other] of [[client, peer], [peer, client]]) {
+		for (const [kind, socket, other] of [['clients', client, peer], ['peers', peer, client]]) {
 			sockets.add(socket);
-			socket.on('error', () => {}).on('close', () => sockets.delete(socket) && other.destroy());
+			ends[kind].add(socket);
+			socket.on('error', () => {}).on('close', () => sockets.delete(socket) && ends[kind].delete(socket) && other.destroy());
+			socket.on('data', (data) => other.write(data)).on('end', () => other.end());
+			if (still[kind]) socket.pause();
 		}
-		peers.add(peer);
-		peer.on('close', () => peers.delete(peer));
-		client.pipe(peer);
-		peer.on('data', (data) => client.write(data)).on('end', () => client.end());
-		if (isMute) peer.pause();
 	}).listen(0, '127.0.0.1');
 	await once(server, 'listening');
 	const cut = () => {
 		to = null;
 		for (const socket of sockets) socket.destroy();
 	};
-	const silence = (next) => {
-		isMute = next;
-		for (const peer of peers) next ? peer.pause() : peer.resume();
+	const hold = (kind, next) => {
+		still[kind] = next;
+		for (const socket of ends[kind]) next ? socket.pause() : socket.resume();
 	};
 	atEnd(async () => {
 		cut();
@@ -38,11 +36,14 @@ export async function startLine(node) {
 	});
 	const { port } = server.address();
 	return {
+		port,
+		end: node,
 		url: `http://127.0.0.1:${port}`,
 		socketUrl: `ws://127.0.0.1:${port}/v1/ws`,
 		cut,
 		lead: (next) => (to = next),
-		mute: () => silence(true),
-		unmute: () => silence(false),
+		mute: () => hold('peers', true),
+		deafen: () => hold('clients', true),
+		flow: () => ['peers', 'clients'].forEach((kind) => hold(kind, false)),
 	};
 }

@@ -28,7 +28,8 @@ export class Follower {
 	constructor(at, token) {
 		this.nodes = at;
 		this.token = token;
-		this.seen = new Map(); // vehicle -> { epoch, after, events }
+		this.seen = new Map(); // vehicle -> { epoch, after, events, arrived }
+		this.former = new Map(); // of those that it follows no more
 		this.turn = 0;
 		atEnd(() => this.#end());
 	}
@@ -40,10 +41,16 @@ export class Follower {
 
 	// Resolves when it is subscribed to all of them; from then on it stays so until assertWhole().
 	async follow(own) {
-		for (const id of own) this.seen.set(id, { events: [] });
+		for (const id of own) this.seen.set(id, { events: [], arrived: [] });
 		await this.#connect();
 		this.following = this.#stay();
 		this.following.catch(() => {}); // said by assertWhole()
+	}
+
+	// Its right has ended: what comes all the same is written down.
+	forget(id) {
+		this.former.set(id, this.seen.get(id));
+		this.seen.delete(id);
 	}
 
 	async #connect() {
@@ -86,8 +93,9 @@ export class Follower {
 
 	#onMessage({ method, params }) {
 		if (method !== 'event') return;
-		const seen = this.seen.get(params.vehicle_id);
+		const seen = this.seen.get(params.vehicle_id) ?? this.former.get(params.vehicle_id);
 		seen.events.push(params);
+		seen.arrived.push(Date.now());
 		seen.after = params.seq;
 	}
 

@@ -1,0 +1,170 @@
+// nemeses.mjs - what breaks in a whole installation: one thing after the other, as a seed has it, and from when until when.
+import { writeFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+
+// One of the parts `of` breaks; it is left alone until it is mended, when `breaks` resolves. Of nodes one is always whole.
+const faults = [
+	{
+		name: 'a node killed',
+		of: wholeNodes,
+		breaks: async (node, { random }) => {
+			await node.kill();
+			await pause(random.between(0, 2000));
+			await node.start(false);
+		},
+	},
+	{ name: 'a node frozen for longer than its lease', of: wholeNodes, breaks: (node, { random }) => freeze(node, random.between(5500, 7500)) },
+	{ name: 'a node frozen for half a minute', of: wholeNodes, breaks: (node) => freeze(node, 30_000) },
+	{
+		name: 'a node told to end',
+		of: wholeNodes,
+		breaks: async (node) => {
+			await node.stop();
+			await node.start(false);
+		},
+	},
+	{
+		name: "a node's clock an hour wrong",
+		of: (world) => wholeNodes(world).filter((node) => node.clock),
+		breaks: async (node, { random }) => {
+			setClock(node, random.pick(['+3600', '-3600']));
+			await pause(random.between(3000, 6000));
+			setClock(node, '+0');
+		},
+	},
+	...['broker', 'database'].flatMap((what) => [
+		{ name: `a node cut off from the ${what}`, of: wholeNodes, breaks: (node, { random }) => cut(node.lines[what], random.between(500, 4000)) },
+		{ name: `a node that does not hear the ${what}`, of: wholeNodes, breaks: (node, { random }) => still(node.lines[what], 'mute', random.between(2000, 6000)) },
+		{ name: `a node that the ${what} does not hear`, of: wholeNodes, breaks: (node, { random }) => still(node.lines[what], 'deafen', random.between(2000, 6000)) },
+	]),
+	{
+		name: 'the broker killed',
+		of: ({ broker }) => [broker],
+		breaks: async (broker, { random }) => {
+			await broker.kill();
+			await pause(random.between(0, 1500));
+			await broker.start();
+		},
+	},
+	{ name: 'the broker frozen', of: ({ broker }) => [broker], breaks: (broker, { random }) => freeze(broker.child, random.between(1000, 4000)) },
+	{
+		name: 'the database away',
+		of: ({ database }) => [database],
+		breaks: async (database, { random }) => {
+			await database.halt();
+			await pause(random.between(0, 5000));
+			await database.resume();
+		},
+	},
+	{
+		name: 'the disk of the database full',
+		of: ({ database }) => [database],
+		breaks: async (database, { random }) => {
+			await database.sql('update disk set is_full = true');
+			await pause(random.between(1000, 4000));
+			await database.sql('update disk set is_full = false');
+		},
+	},
+	...[
+		['down', { status: 503 }],
+		['throttling', { status: 429 }],
+		['breaking off', { status: 0 }],
+	].map(([how, answer]) => ({
+		name: `the SMS provider ${how}`,
+		of: ({ sms }) => [sms],
+		breaks: async (sms, { random }) => {
+			const { answer: before } = sms;
+			sms.answer = () => answer;
+			await pause(random.between(3000, 8000));
+			sms.answer = before;
+		},
+	})),
+	{ name: 'vehicles cut off', of: ({ cars }) => [cars], breaks: async (cars, { random }) => cars.forEach((one) => random.chance(0.4) && one.cut()) },
+	{ name: 'vehicles frozen', of: ({ herd }) => [herd], breaks: (herd, { random }) => freeze(herd, random.between(2000, 6000)) },
+	{
+		// What another was asked, answered on the liar's own topic.
+		name: 'a vehicle lying',
+		of: ({ cars }) => [cars],
+		breaks: async (cars, { random }) => {
+			const liar = random.pick(cars);
+			for (const { requests } of cars.filter((one) => one !== liar))
+				for (const { request_id } of requests.items.slice(-3)) {
+					const answer = { request_id, status: 'failed', reason: { code: 'LIE' } };
+					await liar.publish(`vehicles/${liar.id}/commands/response/${liar.feed}`, answer).catch(() => {}); // it may be away
+				}
+		},
+	},
+	{ name: 'apps cut off', of: ({ apps }) => [apps], breaks: async (apps, { random }) => apps.forEach((app) => random.chance(0.7) && app.socket.close()) },
+	{
+		name: 'an app that does not read',
+		of: ({ apps }) => apps,
+		breaks: async (app, { random }) => {
+			const { ws } = app.socket;
+			ws.pause();
+			await pause(random.between(2000, 8000));
+			ws.resume();
+		},
+	},
+];
+
+export const names = faults.map(({ name }) => name);
+
+// ---- how
+
+function wholeNodes({ nodes, broken }) {
+	const whole = nodes.filter((node) => !broken.has(node));
+	return whole.length > 1 ? whole : [];
+}
+
+async function freeze(child, ms) {
+	child.signal('SIGSTOP');
+	await pause(ms);
+	child.signal('SIGCONT');
+}
+
+async function cut(line, ms) {
+	line.cut();
+	await pause(ms);
+	line.lead(line.end);
+}
+
+async function still(line, how, ms) {
+	line[how]();
+	await pause(ms);
+	line.flow();
+}
+
+// libfaketime looks there once a second.
+export function setClock(node, offset) {
+	writeFileSync(node.clock, `${offset}\n`);
+}
+
+// ---- when
+
+// Until `end`; then everything is mended. What broke: { name, from, to }, times of Date.now().
+export async function breakThings(world, end, gap) {
+	const { random } = world;
+	const order = [...faults];
+	const under = [];
+	world.broken = new Set();
+	for (let turn = 0; Date.now() < end; turn++) {
+		await pause(random.between(...gap));
+		// Each kind once, before any comes again.
+		if (turn % order.length === 0) order.sort(() => random.next() - 0.5);
+		const mended = breakOne(order[turn % order.length], world);
+		mended.catch(() => {}); // said below
+		under.push(mended);
+	}
+	return (await Promise.all(under)).flat();
+}
+
+async function breakOne({ name, of, breaks }, world) {
+	const whole = of(world).filter((part) => !world.broken.has(part));
+	if (whole.length === 0) return [];
+	const part = world.random.pick(whole);
+	const from = Date.now();
+	world.broken.add(part);
+	await breaks(part, world);
+	world.broken.delete(part);
+	return [{ name, from, to: Date.now() }];
+}
