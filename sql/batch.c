@@ -75,6 +75,7 @@ struct batch {
 	char refused_alone
 		[SUSPECT_NAME_MAX]; /* the vehicle over which the server was in trouble since it did anything; "": none */
 	bool is_in_trouble;
+	bool wants_room; /* likewise: what fits into a page that is there is written still, and proves nothing */
 	int64_t pace_us; /* from sending to the verdict, of the last transaction */
 	struct loop_soon soon;
 };
@@ -532,9 +533,11 @@ static void on_done(struct db_unit *unit, void *context, const struct fault *fau
 		tell_all(cut, NULL);
 	} else {
 		metric_add(METRIC_BATCH_FAILED, 1);
-		log_warn("batch", "a transaction failed", LOG_TEXT("fault", fault->name), LOG_INT("items", cut->count),
-			LOG_TEXT("sqlstate", fault == &FAULT_STATEMENT ? db_unit_sqlstate(unit) : NULL),
-			LOG_TEXT("detail", fault == &FAULT_STATEMENT ? db_unit_message(unit) : NULL));
+		if (!batch->is_in_trouble) /* of it the log knows, and of its reasons (sql/db.c) */
+			log_warn("batch", "a transaction failed", LOG_TEXT("fault", fault->name),
+				LOG_INT("items", cut->count),
+				LOG_TEXT("sqlstate", fault == &FAULT_STATEMENT ? db_unit_sqlstate(unit) : NULL),
+				LOG_TEXT("detail", fault == &FAULT_STATEMENT ? db_unit_message(unit) : NULL));
 		if (is_fenced(unit, fault) || may_retry(unit, fault))
 			retry(cut, is_fenced(unit, fault) ? db_unit_message(unit) : NULL);
 		else if (db_unit_sqlstate(unit)[0])
@@ -653,6 +656,7 @@ static void set_trouble(struct batch *batch, bool is_in_trouble)
 
 void batch_end_trouble(struct batch *batch)
 {
+	batch->wants_room = false;
 	set_trouble(batch, false);
 }
 
@@ -692,7 +696,8 @@ static void note_done(const struct batch_cut *cut)
 {
 	struct batch *batch = cut->batch;
 
-	set_trouble(batch, false);
+	if (!batch->wants_room)
+		batch_end_trouble(batch);
 	for (size_t i = 0; i < cut->count && batch->suspect_count > 0; i++) {
 		const struct batch_item *item = cut->placed[i].item;
 		struct suspect *done = suspect_of(batch, item);
@@ -780,7 +785,11 @@ static void on_refused_alone(struct batch_cut *cut, const struct db_unit *unit)
 /* Nothing was done, since the database refused a statement. */
 static void on_refused(struct batch_cut *cut, const struct db_unit *unit, bool is_own)
 {
-	if (!is_own && (cut->batch->is_in_trouble || is_everybodys(unit)))
+	struct batch *batch = cut->batch;
+
+	if (!is_own && is_everybodys(unit))
+		batch->wants_room = true;
+	if (!is_own && (batch->is_in_trouble || batch->wants_room))
 		enter_trouble(cut);
 	else if (cut->count > 1)
 		divide(cut);

@@ -118,7 +118,8 @@ size_t batch_cut_vehicles(const struct batch_cut *, const char *const **ret_ids)
 const struct fault *batch_submit(struct batch *, struct batch_item *);
 /* Takes an item back: on_done is not called. False: it was not submitted, or is in a transaction by now. */
 bool batch_withdraw(struct batch *, struct batch_item *);
-/* What a batch writes can be written again, as somebody has tried. */
+/* What a batch writes can be written again, as somebody has tried. Nothing else ends the want of room: what fits into a page that is
+ * there is still done. */
 void batch_end_trouble(struct batch *);
 
 #endif
