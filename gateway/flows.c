@@ -56,6 +56,7 @@
 #define ITEMS_MAX 20000 /* units of work waiting for a transaction */
 #define DRAIN_LOOK_MS 10
 #define SWEEP_MS 60000
+#define COUNTED_WHEN_READ 500 /* targets of a batch on their way, as read_batches.sql has it */
 #define RESYNC_GAP_MS 10000
 #define RESYNC_AGAIN_MS 1000
 #define PROBE_MS 500
@@ -648,6 +649,16 @@ static void keep_partitions(struct flows *f)
 	db_unit_submit(unit);
 }
 
+static void recount_batches(struct flows *f)
+{
+	struct db_unit *unit = db_unit_new(f->reader, on_swept, f);
+
+	db_unit_add(unit, &SQL_batches_recount);
+	db_param_int(unit, COUNTED_WHEN_READ);
+	f->units++;
+	db_unit_submit(unit);
+}
+
 static void on_sweep(struct loop_timer *timer)
 {
 	struct flows *f = container_of(timer, struct flows, sweep);
@@ -657,6 +668,7 @@ static void on_sweep(struct loop_timer *timer)
 	db_param_int(unit, f->options.config->retention.commands_ms);
 	f->units++;
 	db_unit_submit(unit);
+	recount_batches(f);
 	keep_partitions(f);
 	loop_timer_start(timer, SWEEP_MS);
 }

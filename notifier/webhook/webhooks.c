@@ -34,6 +34,7 @@
 #define SWEEP_MS 60000
 #define UNTOLD_MS 5000 /* how often it is looked whether somebody has died before he told */
 #define UNTOLD_MAX 100
+#define RESUME_MAX 200	/* lines in a transaction */
 #define RESEAL_MAX 100	/* in a transaction */
 #define QUEUE_MAX 16	/* units */
 #define REFUSALS_MAX 60 /* in a row, a second apart: then what was to be recorded is left to the end of its hold */
@@ -151,6 +152,26 @@ static void sweep(struct webhooks *w)
 	reseal(w);
 }
 
+/* What waits for a webhook that was changed begins anew, a part of it in each look. */
+
+static void on_resumed(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct webhooks *w = context;
+
+	complain(unit, fault);
+	if (!fault && w->state == RUNNING && db_bool(unit, 0, 0, 0))
+		turn(w);
+}
+
+static void resume(struct webhooks *w)
+{
+	struct db_unit *unit = db_unit_new(w->db, on_resumed, w);
+
+	db_unit_add(unit, &SQL_webhooks_resume);
+	db_param_int(unit, RESUME_MAX);
+	db_unit_submit(unit);
+}
+
 static void on_tick(struct loop_timer *timer)
 {
 	struct webhooks *w = container_of(timer, struct webhooks, tick);
@@ -165,6 +186,8 @@ static void on_tick(struct loop_timer *timer)
 		db_param_int(unit, UNTOLD_MAX);
 	}
 	db_unit_submit(unit);
+	if (w->there_are)
+		resume(w);
 	if (now_ms - w->swept_ms >= SWEEP_MS)
 		sweep(w);
 }

@@ -1,5 +1,5 @@
 -- $1 subject, $2 admin, $3 unused, $4 fleet, $5 limit, $6 cursor (the last id seen; null: from the newest): a page of its batches,
--- newest first.
+-- newest first. What is on its way of large ones is told as it was counted last.
 with v as (
 	select f.fleet_id, case when $2::bool then 3 else grant_rank($1::text, null, f.fleet_id) end as rank
 	from fleets f where f.fleet_id = $4::text and $3::bool is not null
@@ -9,7 +9,7 @@ with v as (
 	where v.rank > 0 and b.id < coalesce($6::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
 	order by b.id desc limit $5::int + 1
 ), shown as (
-	select (f.b).id, batch_json(f.b) as body, f.n from found f
+	select (f.b).id, batch_json(f.b, 500) as body, f.n from found f
 ), page as (
 	select array_agg(s.id order by s.n) as ids, page_items(array_agg(octet_length(s.body::text) order by s.n), $5::int) as items from shown s
 ), next as (

@@ -10,6 +10,7 @@
 #include "notifier/webhook/seal.h"
 #include "notifier/webhook/signature.h"
 #include "sql/migrate.h"
+#include "sql/statements.h"
 #include "tests/servers.h"
 
 #define HOOK "019a0000-0000-7000-8000-00000000aaaa"
@@ -424,6 +425,39 @@ START_TEST(retention_takes_old_deliveries_and_what_was_removed)
 }
 END_TEST
 
+/* However much waits, and whoever has a line of it locked: the change is one of the webhook's row, and lines begin anew after it. */
+START_TEST(a_change_leaves_what_waits_to_the_next_looks)
+{
+	const char *const params[] = { "pia", "f", HOOK, "f",
+		"{\"url\":\"https://y.example\",\"vehicle_ids\":[\"CAR1\"]}", NULL, "20", "" };
+	PGconn *holder = PQconnectdb(postgres.url), *writer = PQconnectdb(postgres.url);
+
+	ask("insert into webhook_lines (webhook_id, vehicle_id, due_at) select '" HOOK
+	    "', 'L' || lpad(n::text, 3, '0'), now() + '1h' "
+	    "from generate_series(1, 500) n;"
+	    "insert into webhook_deliveries (id, webhook_id, vehicle_id, seq, at, type, attempts) "
+	    "select gen_random_uuid(), webhook_id, vehicle_id, 1, now(), 'state.reported', 7 from webhook_lines;"
+	    "update webhook_lines set due_at = null where vehicle_id = 'L007'");
+	PQclear(PQexec(holder, "begin; select from webhook_lines where vehicle_id = 'L001' for update"));
+	PQclear(PQexec(writer, "set lock_timeout = '1s'"));
+	PGresult *put = PQexecParams(writer, SQL_webhook_put.text, 8, NULL, params, NULL, NULL, 0);
+	ck_assert_msg(PQresultStatus(put) == PGRES_TUPLES_OK, "%s", PQresultErrorMessage(put));
+	ck_assert_str_eq(PQgetvalue(put, 0, 0), "done");
+	PQclear(put);
+	PQfinish(holder);
+	PQfinish(writer);
+	ck_assert_str_eq(ask("select count(*) from webhook_lines where due_at <= now()"), "0");
+	ck_assert_str_eq(ask("select webhooks_resume(200)"), "t");
+	ck_assert_str_eq(ask("select count(*) from webhook_lines where due_at <= now()"), "200");
+	ck_assert_str_eq(ask("select count(*) from webhook_deliveries where attempts = 0"), "200");
+	ask("select webhooks_resume(200)");
+	ask("select webhooks_resume(200)");
+	ck_assert_str_eq(ask("select count(*) from webhook_lines where due_at <= now()"), "499");
+	ck_assert_str_eq(ask("select webhooks_resume(200)"), "f");
+	ck_assert_str_eq(ask("select attempts from webhook_deliveries where vehicle_id = 'L007'"), "7");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("notifier/webhooks");
@@ -449,6 +483,7 @@ int main(void)
 	tcase_add_test(tc, the_schedule_ends);
 	tcase_add_test(tc, what_may_not_be_seen_any_more_is_dropped);
 	tcase_add_test(tc, retention_takes_old_deliveries_and_what_was_removed);
+	tcase_add_test(tc, a_change_leaves_what_waits_to_the_next_looks);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

@@ -3,9 +3,11 @@
 
 #include <libpq-fe.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "gateway/operations/revocation.h"
+#include "sql/statements.h"
 
 static bool no_revocation_is_open(void)
 {
@@ -155,6 +157,49 @@ START_TEST(grants_whose_time_is_over_end)
 }
 END_TEST
 
+/* Pages that a list of the fleet's batches reads, and a look at what it says of the first. */
+static int pages_of_batches(void)
+{
+	char sql[8192];
+
+	snprintf(sql, sizeof(sql),
+		"prepare listing(text, bool, bool, text, int, uuid) as %s;"
+		"set plan_cache_mode = force_generic_plan; set enable_seqscan = off;"
+		"explain (analyze, buffers, format json) execute listing('admin', true, true, 'F1', 40, null)",
+		SQL_read_batches.text);
+	const char *hits = strstr(ask(sql), "\"Shared Hit Blocks\": ");
+	ck_assert_ptr_nonnull(hits);
+	return atoi(hits + strlen("\"Shared Hit Blocks\": "));
+}
+
+#define TIMED_OUT                                                                                                      \
+	"select (batch_json(b)->'counts'->>'timed_out') || ' ' || (batch_json(b, 500)->'counts'->>'timed_out') from "  \
+	"batches b order by id limit 1"
+
+/* Of a large one it says what was counted last: by who feeds it, and after its end now and then. A small one is counted. */
+START_TEST(a_list_does_not_count_all_targets_of_all_batches)
+{
+	ask("insert into batches (id, fleet_id, state, name, params, ttl_seconds, timeout_seconds, wake, redelivery, "
+	    "supersedes, catalog, issued_by, "
+	    "admin, needs, rate, total, finished_at) select ('00000000-0000-7000-8000-0000000000' || n)::uuid, 'F1', "
+	    "'canceled', 'horn', '{}', 60, "
+	    "60, false, 'never', '{}', '{}', 'max', true, 1, 1, 2000, now() from generate_series(10, 49) n;"
+	    "insert into batch_targets (batch_id, vehicle_id, fed, command_id) select b.id, 'V' || n, true, "
+	    "gen_random_uuid() "
+	    "from batches b, generate_series(1, 2000) n; analyze batch_targets");
+	ck_assert_int_lt(pages_of_batches(), 20000);
+	ck_assert_str_eq(ask(TIMED_OUT), "2000 0");
+	for (int i = 0; i < 40; i++)
+		ask("select batches_recount(500)");
+	ck_assert_str_eq(ask("select count(*) from batches where under_way = '{\"timed_out\": 2000}'"), "40");
+	ck_assert_str_eq(ask(TIMED_OUT), "2000 2000");
+	ask("delete from batch_targets where vehicle_id in (select 'V' || n from generate_series(451, 2000) n); update "
+	    "batches set total = 450");
+	ck_assert_str_eq(ask(TIMED_OUT), "450 450");
+	ask("delete from batch_targets; delete from batches");
+}
+END_TEST
+
 void add_fleets(Suite *suite)
 {
 	TCase *tc = case_new(suite, "fleets");
@@ -167,5 +212,6 @@ void add_fleets(Suite *suite)
 	tcase_add_test(tc, a_move_remembers_only_who_has_something_unsent);
 	tcase_add_test(tc, what_was_being_accepted_is_taken_back_too);
 	tcase_add_test(tc, what_comes_back_from_a_claim_is_taken_back);
+	tcase_add_test(tc, a_list_does_not_count_all_targets_of_all_batches);
 	tcase_add_test(tc, grants_whose_time_is_over_end);
 }
