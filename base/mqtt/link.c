@@ -54,6 +54,7 @@ struct mqtt_link {
 	unsigned failures; /* in a row */
 	bool is_refused; /* a feed's last batch was not acknowledged: it comes again at once, whoever refused it may not be ready */
 	bool was_up;
+	bool stays;	     /* with this host: it was its owner who dropped the connection */
 	int64_t up_since_ms; /* 0: this connection was not up */
 	bool is_telling;     /* an owner's callback is running; settle() looks after the connection when it returns */
 	bool says_goodbye;
@@ -380,6 +381,7 @@ void link_reconnect(struct mqtt_link *l)
 		return;
 	forget_failures(l);
 	l->is_refused = l->is_refused || l->connection.is_held;
+	l->stays = true;
 	fall(l, "the connection was dropped on request");
 }
 
@@ -400,7 +402,9 @@ static void land(struct mqtt_link *l)
 	l->up_since_ms = 0;
 	log_warn("mqtt", "link is down", LOG_TEXT("client_id", l->options.client_id), LOG_TEXT("host", l->at->host),
 		LOG_INT("port", l->at->port), LOG_TEXT("why", reason));
-	l->at = l->at->next ? l->at->next : l->broker;
+	if (!l->stays)
+		l->at = l->at->next ? l->at->next : l->broker;
+	l->stays = false;
 	wait_again(l);
 	if (l->options.on_down)
 		l->options.on_down(l->options.owner, l, reason);

@@ -7,7 +7,8 @@
  * committed comes again after a crash (docs/decisions/, libmosquitto 2.0.11).
  *
  * A lost connection is never reused: the link makes a new libmosquitto handle, waits (backoff with
- * jitter, 100 ms to 5 s) and connects again, to the next of the broker's hosts where it has several. The broker's name is resolved in uv_queue_work, bounded by the
+ * jitter, 100 ms to 5 s) and connects again, to the next of the broker's hosts where it has several (to the same where its owner dropped it: a
+ * cluster may refuse a session for a while that has moved about). The broker's name is resolved in uv_queue_work, bounded by the
  * resolver; TCP, TLS and CONNACK happen on the loop and have 5 s together. Before every connect it asks
  * `may_connect`. Every callback runs from the loop, and any function here may be called in it. */
 #ifndef KEYFOB_BASE_MQTT_LINK_H
