@@ -43,7 +43,7 @@ struct answer {
 	struct batch_item item;
 	struct codec_response response;
 	char *steps;
-	const char *puback;		    /* the steps of the publish, taken along; NULL: none */
+	struct flight *puback;		    /* taken along; NULL: none */
 	int64_t read_us;		    /* monotonic */
 	char traceparent[TRACEPARENT_SIZE]; /* "": the vehicle says nothing of a span of its own */
 	/* the outcome */
@@ -178,7 +178,8 @@ static void add_steps(struct db_array *array, struct answer *a)
 		return;
 	}
 	struct text both = { 0 };
-	text_add_bytes(&both, a->puback, strlen(a->puback) - 1);
+	const char *steps = dispatch_steps(a->puback);
+	text_add_bytes(&both, steps, strlen(steps) - 1);
 	text_addf(&both, ",%s", a->steps + 1);
 	db_array_text(array, both.data);
 	text_free(&both);
@@ -250,7 +251,7 @@ static void on_applied(struct batch_item *item, const struct fault *fault)
 	if (!fault)
 		FAILPOINT("answer.committed");
 	if (a->puback)
-		dispatch_carried(a->flow->dispatch, a->response.id, !fault && a->applied);
+		dispatch_carried(a->puback, !fault && a->applied);
 	else
 		dispatch_answered(a->flow->dispatch, a->response.id);
 	if (!fault && a->applied)

@@ -60,6 +60,7 @@ struct flight {
 	bool is_waiting;	 /* for the answer */
 	bool is_answered;	 /* the answer waits for its transaction, and carries the PUBACK if it can */
 	bool is_carried;	 /* by the answer */
+	bool is_moot;		 /* its claim is over, and a transaction has it for the last time: found by nobody */
 	struct loop_timer pause; /* after a refusal */
 };
 
@@ -87,6 +88,7 @@ struct dispatch {
 
 static void write_settle(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit);
 static void read_settle(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, size_t first);
+static void end_moot(struct dispatch *d, const struct claim *claim);
 static void publish(struct flight *f, const struct claim *claim);
 static void measure_publish(const struct flight *f, const struct claim *claim);
 static char *write_steps(const struct flight *f, int reason);
@@ -252,6 +254,7 @@ void dispatch_publish(struct dispatch *d, const struct claim *claim)
 {
 	struct flight *f = memory_new(sizeof(*f));
 
+	end_moot(d, claim);
 	f->dispatch = d;
 	list_init(&f->node);
 	loop_timer_init(d->loop, &f->pause, on_paused);
@@ -262,6 +265,23 @@ void dispatch_publish(struct dispatch *d, const struct claim *claim)
 	f->attempt = claim->attempt;
 	HASH_ADD_STR(d->flights, id, f);
 	publish(f, claim);
+}
+
+/* A command that is claimed again has no claim of before: what waits to be recorded of that is recorded already, and nobody heard so, or
+ * another did it. Said once more it might be taken for the new claim's, which may be the same attempt. */
+static void end_moot(struct dispatch *d, const struct claim *claim)
+{
+	struct flight *f = flight_find(d, claim->id);
+
+	if (!f || !f->verdict || f->attempt > claim->attempt)
+		return;
+	bool waits = f->is_waiting || loop_timer_is_started(&f->pause) || !list_is_empty(&f->node);
+	if (batch_withdraw(d->batch, &f->item) || waits) {
+		flight_free(f);
+		return;
+	}
+	HASH_DEL(d->flights, f);
+	f->is_moot = true;
 }
 
 /* The context that the vehicle sees: the command's own where nobody gave one. */
@@ -493,7 +513,7 @@ void dispatch_await(struct dispatch *d, const char *command_id)
 		f->is_answered = true;
 }
 
-const char *dispatch_carry(struct dispatch *d, const char *command_id)
+struct flight *dispatch_carry(struct dispatch *d, const char *command_id)
 {
 	struct flight *f = flight_find(d, command_id);
 
@@ -504,16 +524,19 @@ const char *dispatch_carry(struct dispatch *d, const char *command_id)
 	f->is_waiting = false;
 	f->is_carried = true;
 	list_remove(&f->node);
+	return f;
+}
+
+const char *dispatch_steps(const struct flight *f)
+{
 	return f->steps;
 }
 
-void dispatch_carried(struct dispatch *d, const char *command_id, bool written)
+void dispatch_carried(struct flight *f, bool written)
 {
-	struct flight *f = flight_find(d, command_id);
-
-	assert(f && f->is_carried);
+	assert(f->is_carried);
 	f->is_answered = f->is_carried = false;
-	if (written)
+	if (written || f->is_moot)
 		flight_free(f);
 	else
 		record(f);
@@ -615,7 +638,7 @@ static void on_recorded(struct batch_item *item, const struct fault *fault)
 {
 	struct flight *f = flight_of(item);
 
-	if (fault && !batch_has_given_up(fault))
+	if (fault && !batch_has_given_up(fault) && !f->is_moot)
 		postpone(f);
 	else
 		flight_free(f);
@@ -623,7 +646,9 @@ static void on_recorded(struct batch_item *item, const struct fault *fault)
 
 static void flight_free(struct flight *f)
 {
-	HASH_DEL(f->dispatch->flights, f);
+	if (!f->is_moot)
+		HASH_DEL(f->dispatch->flights, f);
+	list_remove(&f->node);
 	loop_timer_stop(&f->pause);
 	free(f->steps);
 	free(f);

@@ -16,6 +16,7 @@ struct batch_stage;
 struct command_ports;
 struct db;
 struct dispatch;
+struct flight;
 struct loop;
 
 /* One command that was claimed, by a transaction that is committed. Its texts are read before the call returns. */
@@ -63,10 +64,12 @@ void dispatch_publish(struct dispatch *, const struct claim *);
 /* Its answer is here, and waits for a transaction: so does a good PUBACK of this command, until dispatch_carried() or, where
  * the transaction was over before the PUBACK came, dispatch_answered(). */
 void dispatch_await(struct dispatch *, const char *command_id);
-/* A good PUBACK of this command that no transaction has yet: the steps of the timeline (a JSON array, borrowed), to be
- * written along with its answer; NULL: none. Then dispatch_carried() says whether it was. */
-const char *dispatch_carry(struct dispatch *, const char *command_id);
-void dispatch_carried(struct dispatch *, const char *command_id, bool written);
+/* A publish of this command with a good PUBACK that no transaction has yet, to be written along with its answer: then dispatch_carried()
+ * says whether it was, and frees it. NULL: none. */
+struct flight *dispatch_carry(struct dispatch *, const char *command_id);
+/* The steps of the timeline, a JSON array; borrowed. */
+const char *dispatch_steps(const struct flight *);
+void dispatch_carried(struct flight *, bool written);
 void dispatch_answered(struct dispatch *, const char *command_id);
 /* A vehicle has answered: measures how long that took, where the publish was one of this worker's last ones. */
 void dispatch_measure(struct dispatch *, const char *command_id);

@@ -1,6 +1,7 @@
 /* journey_test.c - one command's journey through accept, claim, PUBACK, answer, cancel and time, on a real PostgreSQL;
  * the broker is scripted. */
 #include <check.h>
+#include <libpq-fe.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
@@ -18,6 +19,7 @@
 #include "commands/topic.h"
 #include "sql/batch.h"
 #include "sql/db.h"
+#include "sql/statements.h"
 #include "tests/links.h"
 #include "tests/servers.h"
 
@@ -1048,6 +1050,176 @@ START_TEST(what_the_link_does_not_take_is_offered_again_a_second_later)
 }
 END_TEST
 
+/* The vehicle is away, and back: what was disproved is claimed again, and is attempt 1 again. */
+static void offer_again(void)
+{
+	ask("update vehicle_heads set reachable = true, since = now(), session = 's2';"
+	    "insert into timers (kind, vehicle_id, due_at) values ('offer', '" VEHICLE "', now())");
+	deadline_start(w.deadline);
+	pump_until(two_published);
+	pump_until(is_idle);
+	ck_assert_ptr_nonnull(strstr(w.published[1].payload, "\"attempt\":1}"));
+	ck_assert_str_eq(statuses(), "waiting/claimed");
+}
+
+static bool unit_done;
+
+static void on_unit(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	(void)unit;
+	(void)context;
+	ck_assert_ptr_null(fault);
+	unit_done = true;
+}
+
+static bool is_unit_done(void)
+{
+	return unit_done;
+}
+
+static void add_one(struct db_unit *unit, const char *text)
+{
+	struct db_array array = { 0 };
+	db_array_text(&array, text);
+	db_param_array(unit, &array);
+}
+
+/* Records what became of a publish, as its worker does that did not hear whether it was recorded. */
+static void record(const char *id, const char *verdict, const char *steps)
+{
+	struct db_array attempts = { 0 };
+	struct db_unit *unit = db_unit_new(w.writer, on_unit, NULL);
+
+	db_unit_add(unit, &SQL_puback);
+	add_one(unit, VEHICLE);
+	add_one(unit, id);
+	db_array_int(&attempts, 1);
+	db_param_array(unit, &attempts);
+	add_one(unit, verdict);
+	add_one(unit, steps);
+	add_one(unit, "w1");
+	unit_done = false;
+	db_unit_submit(unit);
+	pump_until(is_unit_done);
+}
+
+START_TEST(a_verdict_that_is_recorded_twice_does_not_end_the_next_claim)
+{
+	struct accept a = draft();
+	char steps[512];
+
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	ask("update vehicle_heads set reachable = false");
+	puback(0x10);
+	snprintf(steps, sizeof(steps), "%s", ask("select jsonb_build_array(timeline->-2, timeline->-1) from commands"));
+	ck_assert_ptr_nonnull(strstr(steps, "published"));
+	offer_again();
+	record(a.id, "nobody", steps);
+	ck_assert_str_eq(statuses(), "waiting/claimed");
+	puback(0);
+	ck_assert_str_eq(statuses(), "sent/out");
+	record(a.id, "puback", ask("select jsonb_build_array(timeline->-2, timeline->-1) from commands"));
+	ck_assert_str_eq(ask("select string_agg(s->>'step', ' ') from commands, jsonb_array_elements(timeline) s"),
+		"accepted reachability claimed published puback claimed published puback");
+}
+END_TEST
+
+static bool is_connected(void)
+{
+	return db_is_up(w.writer);
+}
+
+static bool is_disconnected(void)
+{
+	return !is_connected();
+}
+
+/* A claim that another worker's transaction made for this one. */
+static void take_over(const struct accept *a, int attempt)
+{
+	dispatch_publish(w.dispatch, &(struct claim){ .worker = "w1",
+					     .vehicle_id = VEHICLE,
+					     .id = a->id,
+					     .name = a->name,
+					     .params = a->params,
+					     .issued_at = "2026-01-01T00:00:00.000000Z",
+					     .expires_at = "2026-01-01T00:00:30.000000Z",
+					     .expires_us = loop_unix_us(w.loop) + 30000000,
+					     .attempt = attempt,
+					     .session = "s1",
+					     .protocol = "keyfob" });
+}
+
+static void run_on(PGconn *conn, const char *sql)
+{
+	PGresult *result = PQexec(conn, sql);
+	ck_assert_msg(PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK, "%s: %s",
+		sql, PQerrorMessage(conn));
+	PQclear(result);
+}
+
+/* It was recorded, and nobody heard of it: that the command is claimed again says so. */
+START_TEST(a_verdict_that_waits_is_moot_when_the_command_is_claimed_again)
+{
+	struct accept a = draft();
+
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	PGconn *other = PQconnectdb(postgres.url);
+	run_on(other, "begin; select from vehicle_heads for update");
+	dispatch_on_puback(w.dispatch, w.published[0].mid, 0x10);
+	let_patience_end();
+	ask("select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock'");
+	pump_until(is_disconnected);
+	run_on(other,
+		"select command_apply(case e when 'claim' then 'w1' end, array['" VEHICLE
+		"'], (select array_agg(id) from "
+		"commands), array[e], array[null::json], array[null::json], array[null::text], array['[]'::jsonb])"
+		" from unnest(array['release', 'claim']) e; commit");
+	PQfinish(other);
+	ck_assert_str_eq(statuses(), "accepted/claimed");
+	take_over(&a, 1);
+	ck_assert_uint_eq(w.published_count, 2);
+	pump_until(is_connected);
+	for (int i = 0; i < 10; i++) /* longer than a verdict waits to be recorded once more */
+		let_patience_end();
+	pump_until(is_idle);
+	ck_assert_uint_eq(dispatch_in_hand(w.dispatch), 1);
+	ck_assert_str_eq(statuses(), "accepted/claimed");
+	puback(0);
+	ck_assert_str_eq(statuses(), "sent/out");
+	ck_assert_uint_eq(w.published_count, 2);
+}
+END_TEST
+
+/* The PUBACK is with the answer's transaction. */
+START_TEST(a_claim_that_comes_amid_the_answer_is_another)
+{
+	struct accept a = draft();
+	struct receipt receipt;
+
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	ask("begin; select from vehicle_heads for update");
+	done = false;
+	dispatch_on_puback(w.dispatch, w.published[0].mid, 0);
+	receive_answer(a.id, &receipt);
+	let_patience_end();
+	take_over(&a, 2);
+	ask("commit");
+	pump_until(is_done);
+	ck_assert_str_eq(statuses(), "succeeded/out");
+	ck_assert_uint_eq(dispatch_in_hand(w.dispatch), 1);
+	dispatch_on_puback(w.dispatch, w.published[1].mid, 0);
+	pump_until(nothing_in_hand);
+	ck_assert_str_eq(statuses(), "succeeded/out");
+}
+END_TEST
+
 START_TEST(nobody_there_in_an_older_session)
 {
 	struct accept a = draft();
@@ -1255,6 +1427,9 @@ int main(void)
 	tcase_add_test(tc, nobody_there);
 	tcase_add_test(tc, what_the_broker_refuses_is_offered_again_a_second_later);
 	tcase_add_test(tc, what_the_link_does_not_take_is_offered_again_a_second_later);
+	tcase_add_test(tc, a_verdict_that_is_recorded_twice_does_not_end_the_next_claim);
+	tcase_add_test(tc, a_verdict_that_waits_is_moot_when_the_command_is_claimed_again);
+	tcase_add_test(tc, a_claim_that_comes_amid_the_answer_is_another);
 	tcase_add_test(tc, nobody_there_in_an_older_session);
 	tcase_add_test(tc, link_lost_before_the_puback);
 	tcase_add_test(tc, never_is_published_at_most_once);
