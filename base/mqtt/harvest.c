@@ -60,8 +60,8 @@ void harvest_add(struct harvest *b, const struct mosquitto_message *from, const 
 	memcpy(topic, from->topic, topic_size);
 	if (len)
 		memcpy(payload, from->payload, len);
-	if (correlation_len)
-		memcpy(payload + len, correlation, correlation_len);
+	if (correlation_len) /* where there was no memory for it, there is a length all the same */
+		memcpy(payload + len, memory_need(correlation), correlation_len);
 	char *end = payload + len + correlation_len;
 	*next_of(b) = (struct mqtt_message){ .topic = topic,
 		.payload = payload,
