@@ -162,6 +162,13 @@ void link_may_connect(struct mqtt_link *l, bool yes)
 		wait_again(l);
 }
 
+void link_set_will(struct mqtt_link *l, const char *payload)
+{
+	assert(l->options.will_topic);
+	free((char *)l->options.will_payload);
+	l->options.will_payload = copy_of(payload);
+}
+
 static void begin(struct mqtt_link *l)
 {
 	const char *reason;

@@ -104,6 +104,8 @@ size_t link_unacknowledged(const struct mqtt_link *); /* QoS 1 publishes whose P
 
 /* changing */
 void link_may_connect(struct mqtt_link *, bool yes); /* no: it waits and asks again */
+/* Of a link that was made with a will: its payload from the next connect on. */
+void link_set_will(struct mqtt_link *, const char *payload);
 /* From on_up on; does nothing when the link is down. */
 void link_subscribe(struct mqtt_link *, const char *const *filters, size_t count, int qos);
 /* The message id (for on_puback), or -1 when the link is down, 16 384 publishes are outstanding, 16 MiB of QoS 0 wait to be written, or this

@@ -84,6 +84,7 @@ static struct vehicle *make_vehicle(struct fleet *fleet, size_t index)
 		.factory_state = fleet->factory_state,
 		.flap_ms = options->flap_ms,
 		.awake_for_ms = options->awake_for_ms,
+		.tells_itself = options->tells_itself,
 		.flap_phase_ms = options->flap_ms * (int64_t)index / (int64_t)options->count,
 		.owner = fleet,
 		.on_ready = on_ready,

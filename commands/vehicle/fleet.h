@@ -29,6 +29,7 @@ struct fleet_options {
 	struct work_manner manner;
 	int64_t flap_ms;	 /* 0: none does */
 	int64_t awake_for_ms;	 /* 0: who is awake stays so */
+	bool tells_itself;	 /* by birth and will */
 	struct journal *journal; /* may be NULL */
 };
 

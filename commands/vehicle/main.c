@@ -59,6 +59,7 @@ static bool take_silent(struct arguments *, const char *);
 static bool take_asleep(struct arguments *, const char *);
 static bool take_flap(struct arguments *, const char *);
 static bool take_awake_for(struct arguments *, const char *);
+static bool take_birth(struct arguments *, const char *);
 static bool take_smsc(struct arguments *, const char *);
 static bool resolve(int family, const char *host, const char *port, struct sockaddr_storage *ret);
 static bool take_log(struct arguments *, const char *);
@@ -66,7 +67,7 @@ static bool take_help(struct arguments *, const char *);
 static bool take_version(struct arguments *, const char *);
 
 static const struct option_row rows[] = {
-	{ "url", "URL", take_url, "the broker: mqtt://HOST:PORT or mqtts://HOST:PORT (mqtt://127.0.0.1:1883)" },
+	{ "url", "URL", take_url, "the broker: mqtt://HOST:PORT[,HOST:PORT] or mqtts://… (mqtt://127.0.0.1:1883)" },
 	{ "username", "NAME", take_username, "{id} in it stands for the vehicle's id (default: the id)" },
 	{ "password-file", "FILE", take_password_file, "its first line is the password" },
 	{ "id", "ID", take_id, "one vehicle of this id: at most 64 letters, digits and . _ : -" },
@@ -79,6 +80,7 @@ static const struct option_row rows[] = {
 	{ "asleep", NULL, take_asleep,
 		"begins offline, and comes online at SIGUSR1 (SIGUSR2: sleeps again) or by SMS" },
 	{ "flap", "DURATION", take_flap, "leaves and comes back at this pace, such as 2s" },
+	{ "birth", NULL, take_birth, "tells by birth and will that it is there, where the broker tells nobody" },
 	{ "smsc", "HOST:PORT", take_smsc,
 		"listens there as an SMS centre (SMPP 3.4): an SMS with a vehicle's id wakes it" },
 	{ "awake-for", "DURATION", take_awake_for, "sleeps (again) when so long nothing came, such as 30s" },
@@ -276,6 +278,12 @@ static bool take_flap(struct arguments *arguments, const char *value)
 static bool take_awake_for(struct arguments *arguments, const char *value)
 {
 	return read_duration(value, &arguments->fleet.awake_for_ms) && arguments->fleet.awake_for_ms > 0;
+}
+
+static bool take_birth(struct arguments *arguments, const char *value)
+{
+	(void)value;
+	return arguments->fleet.tells_itself = true;
 }
 
 /* A name, or an address; IPv6 in brackets. */

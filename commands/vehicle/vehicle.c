@@ -15,10 +15,14 @@
 #include "commands/vehicle/car.h"
 #include "commands/vehicle/gate.h"
 #include "commands/vehicle/journal.h"
+#include "commands/vehicle/life.h"
 #include "commands/vehicle/work.h"
 
 #define TOPIC_SIZE 128
 #define KEEPALIVE_SECONDS 30
+#define NOBODY_HEARS 0x10
+#define BIRTH_AGAIN_MS 2000 /* where nobody heard it */
+#define BIRTH_EVERY_MS (5 * 60 * 1000)
 
 enum vehicle_state {
 	VEHICLE_RESTING, /* no link */
@@ -44,6 +48,11 @@ struct vehicle {
 	struct loop_timer flap;
 	struct loop_timer doze;
 
+	struct life life;
+	char life_topic[TOPIC_SIZE];
+	int birth_mid;
+	struct loop_timer birth; /* when it is said again; started from the first one to the connection's end */
+
 	struct car car;
 	struct work work;
 	struct work_port port;
@@ -54,6 +63,11 @@ static void may_connect(void *owner, struct mqtt_link *);
 static void on_gate_open(struct gate_pass *);
 static void on_up(void *owner, struct mqtt_link *, bool session_present);
 static void on_subscribed(void *owner, struct mqtt_link *);
+static void tell_birth(struct vehicle *);
+static void on_birth_due(struct loop_timer *);
+static void on_puback(void *owner, struct mqtt_link *, int mid, int reason);
+static void tell_end(struct vehicle *);
+static int tell(struct vehicle *, const char *type);
 static void report_state(struct vehicle *);
 static void on_message(void *owner, struct mqtt_link *, const struct mqtt_message *);
 static void take_request(struct vehicle *, const struct mqtt_message *, const char *rest);
@@ -100,9 +114,12 @@ struct vehicle *vehicle_new(const struct vehicle_options *options)
 	snprintf(v->own_feed_topic, TOPIC_SIZE, "vehicles/%s/commands/response/%s", v->id, v->own_feed);
 	v->topic_prefix_len = (size_t)snprintf(v->topic_prefix, TOPIC_SIZE, "vehicles/%s/", v->id);
 
+	snprintf(v->life_topic, TOPIC_SIZE, "vehicles/%s/lifecycle", v->id);
+
 	gate_pass_init(&v->pass, on_gate_open);
 	loop_timer_init(options->loop, &v->flap, on_flap);
 	loop_timer_init(options->loop, &v->doze, on_doze);
+	loop_timer_init(options->loop, &v->birth, on_birth_due);
 	car_init(&v->car, options->factory_state, loop_unix_us(options->loop));
 	v->port = (struct work_port){
 		.vehicle_id = v->id,
@@ -124,6 +141,7 @@ void vehicle_free(struct vehicle *v)
 	assert(v->state == VEHICLE_RESTING);
 	loop_timer_stop(&v->flap);
 	loop_timer_stop(&v->doze);
+	loop_timer_stop(&v->birth);
 	work_done(&v->work);
 	car_done(&v->car);
 	free(v->username);
@@ -165,12 +183,14 @@ static void come(struct vehicle *v)
 		&(struct mqtt_link_options){
 			.client_id = v->id,
 			.keepalive_seconds = KEEPALIVE_SECONDS,
+			.will_topic = v->options.tells_itself ? v->life_topic : NULL,
 			.owner = v,
 			.may_connect = may_connect,
 			.on_up = on_up,
 			.on_down = on_down,
 			.on_subscribed = on_subscribed,
 			.on_message = on_message,
+			.on_puback = on_puback,
 		});
 	link_start(v->link);
 }
@@ -184,7 +204,14 @@ static void may_connect(void *owner, struct mqtt_link *link)
 
 static void on_gate_open(struct gate_pass *pass)
 {
-	link_may_connect(container_of(pass, struct vehicle, pass)->link, true);
+	struct vehicle *v = container_of(pass, struct vehicle, pass);
+	if (v->options.tells_itself) {
+		char will[LIFE_TEXT_SIZE];
+		life_begin(&v->life, v->options.loop);
+		life_write(&v->life, "will", will);
+		link_set_will(v->link, will);
+	}
+	link_may_connect(v->link, true);
 }
 
 static void on_up(void *owner, struct mqtt_link *link, bool session_present)
@@ -212,8 +239,50 @@ static void on_subscribed(void *owner, struct mqtt_link *link)
 		v->options.on_ready(v->options.owner, v);
 	v->was_ready = true;
 	stay_awake(v);
+	if (v->options.tells_itself)
+		tell_birth(v);
 	report_state(v);
 	work_resume(&v->work);
+}
+
+static void tell_birth(struct vehicle *v)
+{
+	v->birth_mid = tell(v, "birth");
+	loop_timer_start(&v->birth, BIRTH_EVERY_MS);
+}
+
+static void on_birth_due(struct loop_timer *timer)
+{
+	tell_birth(container_of(timer, struct vehicle, birth));
+}
+
+static void on_puback(void *owner, struct mqtt_link *link, int mid, int reason)
+{
+	(void)link;
+	struct vehicle *v = owner;
+	if (reason == NOBODY_HEARS && mid == v->birth_mid && loop_timer_is_started(&v->birth))
+		loop_timer_start(&v->birth, BIRTH_AGAIN_MS);
+}
+
+/* A DISCONNECT takes the will back: it is said before. */
+static void tell_end(struct vehicle *v)
+{
+	if (loop_timer_is_started(&v->birth))
+		tell(v, "will");
+	loop_timer_stop(&v->birth);
+}
+
+static int tell(struct vehicle *v, const char *type)
+{
+	char text[LIFE_TEXT_SIZE];
+	life_write(&v->life, type, text);
+	return link_publish(v->link, &(struct mqtt_publish){
+					     .topic = v->life_topic,
+					     .payload = text,
+					     .len = strlen(text),
+					     .qos = 1,
+					     .content_type = "application/json",
+				     });
 }
 
 static void report_state(struct vehicle *v)
@@ -294,6 +363,7 @@ static void on_down(void *owner, struct mqtt_link *link, const char *reason)
 	(void)link;
 	struct vehicle *v = owner;
 	gate_leave(v->options.gate, &v->pass);
+	loop_timer_stop(&v->birth);
 	note_disconnected(v, reason);
 	v->options.on_lost(v->options.owner, v, reason);
 }
@@ -339,6 +409,7 @@ static void leave(struct vehicle *v)
 	v->state = VEHICLE_LEAVING;
 	loop_timer_stop(&v->doze);
 	gate_leave(v->options.gate, &v->pass);
+	tell_end(v);
 	link_close(v->link, on_closed);
 }
 

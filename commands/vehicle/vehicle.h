@@ -32,6 +32,7 @@ struct vehicle_options {
 	int64_t flap_ms;       /* leaves and returns at this pace; 0: stays */
 	int64_t flap_phase_ms; /* the first time so much later, that a fleet does not flap in step */
 	int64_t awake_for_ms;  /* rests by itself when so long nothing came; 0: stays */
+	bool tells_itself;     /* by birth and will, where the broker tells nobody who comes and goes */
 
 	void *owner;
 	void (*on_ready)(void *owner, struct vehicle *);		    /* subscribed for the first time */

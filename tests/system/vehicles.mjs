@@ -190,7 +190,7 @@ export class Reference extends Child {
 		const journal = join(folder, `${name}.journal`);
 		writeFileSync(password, `${broker.password}\n`, { mode: 0o600 });
 		writeFileSync(journal, '');
-		super(name, `${build}/bin/keyfob-vehicle`, ['--url', broker.url, '--password-file', password, '--log', journal, ...args].map(String));
+		super(name, `${build}/bin/keyfob-vehicle`, ['--url', broker.url, '--password-file', password, '--log', journal, ...(broker.tellsNothing ? ['--birth'] : []), ...args].map(String));
 		this.journalFile = journal;
 	}
 

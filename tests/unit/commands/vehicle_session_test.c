@@ -9,6 +9,7 @@
 #include "base/mqtt/link.h"
 #include "commands/vehicle/car.h"
 #include "commands/vehicle/gate.h"
+#include "commands/vehicle/life.h"
 #include "commands/vehicle/vehicle.h"
 #include "commands/vehicle/work.h"
 
@@ -26,6 +27,12 @@ struct mqtt_link {
 	char last_topic[128];
 	char *last_payload;
 	size_t published;
+	char will[LIFE_TEXT_SIZE];
+	struct life_said {
+		int mid;
+		char text[LIFE_TEXT_SIZE];
+	} said[8]; /* on the lifecycle topic */
+	size_t said_count;
 };
 
 static struct mqtt_link links[LINKS_MAX];
@@ -68,7 +75,23 @@ int link_publish(struct mqtt_link *link, const struct mqtt_publish *message)
 	snprintf(link->last_topic, sizeof(link->last_topic), "%s", message->topic);
 	free(link->last_payload);
 	link->last_payload = strndup(message->payload, message->len);
-	return (int)++link->published;
+	link->published++;
+	if (strcmp(message->topic, "vehicles/WKF1/lifecycle") == 0) {
+		ck_assert_uint_lt(link->said_count, 8);
+		ck_assert_int_eq(message->qos, 1);
+		ck_assert(!message->retain);
+		struct life_said *said = &link->said[link->said_count++];
+		said->mid = (int)link->published;
+		snprintf(said->text, sizeof(said->text), "%s", link->last_payload);
+	}
+	return (int)link->published;
+}
+
+void link_set_will(struct mqtt_link *link, const char *payload)
+{
+	ck_assert_int_eq(link->state, LINK_ASKING);
+	ck_assert_str_eq(link->options.will_topic, "vehicles/WKF1/lifecycle");
+	snprintf(link->will, sizeof(link->will), "%s", payload);
 }
 
 void link_close(struct mqtt_link *link, void (*on_closed)(void *owner))
@@ -113,6 +136,7 @@ static struct work_manner manner;
 static json_t *factory_state;
 static int ready, lost, resting;
 static int64_t awake_for_ms;
+static bool tells_itself;
 
 static void on_ready(void *owner, struct vehicle *vehicle)
 {
@@ -145,6 +169,7 @@ static struct vehicle *make(const char *id, int64_t flap_ms)
 		.factory_state = factory_state,
 		.flap_ms = flap_ms,
 		.awake_for_ms = awake_for_ms,
+		.tells_itself = tells_itself,
 		.on_ready = on_ready,
 		.on_lost = on_lost,
 		.on_resting = on_resting,
@@ -167,6 +192,7 @@ static void set_up(void)
 	link_count = 0;
 	ready = lost = resting = 0;
 	awake_for_ms = 0;
+	tells_itself = false;
 }
 
 static void tear_down(void)
@@ -322,6 +348,83 @@ START_TEST(one_that_dozes_off_does_so_when_nothing_came_and_nothing_is_owed)
 }
 END_TEST
 
+/* `text` is of `type`; its session and version. */
+static struct life life_of(const char *text, const char *type)
+{
+	struct life life = { 0 };
+	json_auto_t *said = json_loads(text, 0, NULL);
+	ck_assert_uint_eq(json_object_size(said), 3);
+	ck_assert_str_eq(json_text_at(said, "type"), type);
+	snprintf(life.session, sizeof(life.session), "%s", json_text_at(said, "session"));
+	life.version = json_integer_value(json_object_get(said, "version"));
+	ck_assert_uint_eq(strlen(life.session), 2 * LIFE_SESSION_BYTES);
+	return life;
+}
+
+static void ck_assert_same_life(const struct life *a, const struct life *b)
+{
+	ck_assert_str_eq(a->session, b->session);
+	ck_assert_int_eq(a->version, b->version);
+}
+
+START_TEST(where_the_broker_tells_nobody_it_tells_its_birth_and_leaves_a_will)
+{
+	tells_itself = true;
+	struct vehicle *vehicle = make("WKF1", 0);
+	vehicle_wake(vehicle);
+	struct mqtt_link *link = &links[0];
+	struct life first = life_of(link->will, "will");
+	link->state = LINK_UP;
+	link->options.on_up(link->options.owner, link, false);
+	ck_assert_uint_eq(link->said_count, 0); /* not before it is subscribed */
+	link->options.on_subscribed(link->options.owner, link);
+	ck_assert_uint_eq(link->said_count, 1);
+	struct life born = life_of(link->said[0].text, "birth");
+	ck_assert_same_life(&born, &first);
+
+	go_down(link); /* the virtual clock stands still */
+	struct life second = life_of(link->will, "will");
+	ck_assert_int_gt(second.version, first.version);
+	ck_assert_str_ne(second.session, first.session);
+	loop_advance(loop, 10 * 60 * 1000);
+	ck_assert_uint_eq(link->said_count, 1); /* who is away says nothing */
+	come_up(link);
+	born = life_of(link->said[1].text, "birth");
+	ck_assert_same_life(&born, &second);
+
+	vehicle_rest(vehicle);
+	ck_assert_uint_eq(link->said_count, 3);
+	struct life ended = life_of(link->said[2].text, "will");
+	ck_assert_same_life(&ended, &second);
+	retire(vehicle, link);
+}
+END_TEST
+
+START_TEST(a_birth_is_said_again_soon_where_nobody_heard_it_and_now_and_then_anyhow)
+{
+	tells_itself = true;
+	struct vehicle *vehicle = make("WKF1", 0);
+	vehicle_wake(vehicle);
+	struct mqtt_link *link = &links[0];
+	come_up(link);
+	link->options.on_puback(link->options.owner, link, (int)link->published, 0x10); /* its report */
+	loop_advance(loop, 2000);
+	ck_assert_uint_eq(link->said_count, 1);
+	link->options.on_puback(link->options.owner, link, link->said[0].mid, 0x10);
+	loop_advance(loop, 1999);
+	ck_assert_uint_eq(link->said_count, 1);
+	loop_advance(loop, 1);
+	ck_assert_uint_eq(link->said_count, 2);
+	ck_assert_str_eq(link->said[1].text, link->said[0].text);
+	link->options.on_puback(link->options.owner, link, link->said[1].mid, 0);
+	loop_advance(loop, 5 * 60 * 1000 - 1);
+	ck_assert_uint_eq(link->said_count, 2);
+	loop_advance(loop, 1);
+	ck_assert_uint_eq(link->said_count, 3);
+	retire(vehicle, link);
+}
+END_TEST
+
 START_TEST(only_so_many_connect_at_a_time)
 {
 	struct vehicle *vehicles[] = { make("WKF1", 0), make("WKF2", 0), make("WKF3", 0), make("WKF4", 0) };
@@ -375,6 +478,8 @@ int main(void)
 	tcase_add_test(tests, one_that_is_woken_while_it_leaves_returns_at_once);
 	tcase_add_test(tests, a_flapping_one_leaves_and_returns_at_its_pace);
 	tcase_add_test(tests, one_that_dozes_off_does_so_when_nothing_came_and_nothing_is_owed);
+	tcase_add_test(tests, where_the_broker_tells_nobody_it_tells_its_birth_and_leaves_a_will);
+	tcase_add_test(tests, a_birth_is_said_again_soon_where_nobody_heard_it_and_now_and_then_anyhow);
 	tcase_add_test(tests, only_so_many_connect_at_a_time);
 	tcase_add_test(tests, an_id_is_judged_as_the_contract_says);
 	suite_add_tcase(suite, tests);

@@ -199,16 +199,20 @@ START_TEST(test_will)
 	run_until(inbox.subscribed);
 	peer_start(&sender, "sender", options);
 	run_until(sender.ups);
+	link_set_will(sender.link, "10"); /* the next connection's */
 	link_reconnect(sender.link);
 	run_until(inbox.heard && sender.ups == 2);
 	ck_assert_int_eq(inbox.numbers[0], 9);
+	link_reconnect(sender.link);
+	run_until(inbox.heard == 2 && sender.ups == 3);
+	ck_assert_int_eq(inbox.numbers[1], 10);
 	peer_close(&sender);
 	/* What a later publish tells: the DISCONNECT came first, and brought no will. */
 	memset(&sender, 0, sizeof sender);
 	start_sender();
-	peer_publish(&sender, "will", 10);
-	run_until(inbox.heard == 2);
-	ck_assert_int_eq(inbox.numbers[1], 10);
+	peer_publish(&sender, "will", 11);
+	run_until(inbox.heard == 3);
+	ck_assert_int_eq(inbox.numbers[2], 11);
 	peer_close(&sender);
 	peer_close(&inbox);
 }
