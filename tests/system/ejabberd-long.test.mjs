@@ -16,7 +16,8 @@ import { startSmsServer } from './sms.mjs';
 import { connectFleet, Follower, judge, Traffic, untilConnected, untilSettled } from './stream.mjs';
 
 const options = { timeout: 900_000, skip: !isLong ? 'with --long' : isSanitized && 'once is enough' };
-const ids = vehicleIds(60); // also those of the tests that were written for another broker
+const named = (prefix, count) => Array.from({ length: count }, (_, i) => prefix + String(i + 1).padStart(5, '0'));
+const ids = [...vehicleIds(140), ...named('A', 40), ...named('S', 20), ...named('X', 12), ...named('R', 16)]; // also those of the tests that were written for another broker
 const own = ids.slice(0, 6); // under traffic
 const admin = await adminToken();
 const parts = { promises: new Promises() };
@@ -163,11 +164,11 @@ async function open(which, id, { user = 'keyfob', password = gatewayPassword, ..
 	atEnd(() => client.endAsync(true));
 	client.heard = new Record(id);
 	client.on('message', (topic, payload, packet) => client.heard.push({ topic, text: payload.toString(), packet }));
-	client.on('error', () => {});
+	client.on('error', ({ code }) => (client.refusal = code));
 	client.on('packetreceive', (packet) => packet.cmd === 'puback' && (client.verdict = packet.reasonCode ?? 0));
 	client.on('disconnect', ({ reasonCode }) => (client.goodbye = reasonCode));
 	client.over = new Promise((resolve) => client.on('close', resolve));
-	client.connack = await new Promise((resolve, reject) => client.on('connect', resolve).on('close', () => reject(new Error(`${id} was refused`))));
+	client.connack = await new Promise((resolve, reject) => client.on('connect', resolve).on('close', () => reject(new Error(`${id} was refused (${client.refusal})`))));
 	return client;
 }
 
@@ -208,6 +209,31 @@ test('it has: 0x10, expiry of messages, a session that moves between nodes, take
 	await taker.heard.until(({ text }) => text === 'gone');
 	assert.ok(Date.now() - at >= 1500);
 	await taker.endAsync();
+});
+
+// Which of two connects of one second was the later one it decides by a counter that each node has for itself.
+test('a session that changes nodes twice within a second is taken from who came last, and refused by both', options, async () => {
+	const come = async (which, id) => {
+		const client = await open(which, id, persistent);
+		await subscribe(client, 'x/wandering').catch(() => {}); // 0x8e may come first
+		client.stream.destroy();
+		await client.over;
+		return client.connack.sessionPresent;
+	};
+	const wander = async (id) => {
+		await pause(1000 - (Date.now() % 1000));
+		for (const which of [A, B, A]) await come(which, id);
+	};
+	let id;
+	await poll(
+		() => wander((id = `x-wanderer-${Math.random()}`)).then(() => come(B, id)).catch(({ message }) => message),
+		(message) => /was refused \(128\)/.test(message),
+		{ ms: 30_000, what: 'it is refused' },
+	);
+	for (const which of [A, B]) await assert.rejects(come(which, id), /was refused \(128\)/);
+	await open(A, id); // who wants none of it gets in
+	await come(A, 'x-steady');
+	for (let i = 0; i < 5; i++) assert.ok(await come(A, 'x-steady'), 'who stays with a node keeps it');
 });
 
 test('it has not: shared subscriptions, topics that begin with $, more than one message under way to a client', options, async () => {
@@ -278,14 +304,50 @@ test('a killed node: no will of it is told, its sessions are gone, who publishes
 test('all of them end: nodes would read the same topics, vehicles have the same names', options, () =>
 	Promise.all([...parts.nodes.map((node) => node.stop()), ...parts.vehicles.map((vehicle) => vehicle.disconnect({ force: true }))]));
 
-for (const name of ['journey', 'websocket', 'vehicles', 'access', 'edges', 'rest', 'client', 'webhooks'])
-	test(`${name}.test.mjs, on this broker`, options, async () => {
+// What each of them leaves out is counted; it says why itself. Keyfob is on one node and vehicles on the other, but where it is about retained
+// messages, which the other does not show.
+const written = [
+	{ name: 'journey' },
+	{ name: 'websocket' },
+	{ name: 'vehicles', leavesOut: 1 },
+	{ name: 'access' },
+	{ name: 'edges' },
+	{ name: 'rest' },
+	{ name: 'client' },
+	{ name: 'webhooks' },
+	{ name: 'limits' },
+	{ name: 'wake' },
+	{ name: 'wake-smpp' },
+	{ name: 'twin', leavesOut: 3, nodes: B },
+	{ name: 'batches' },
+	{ name: 'nodes' },
+	{ name: 'damping' },
+	{ name: 'tracing' },
+	{ name: 'security' },
+	{ name: 'matrix' },
+	{ name: 'failover', leavesOut: 1 },
+	{ name: 'failpoints', leavesOut: 1 },
+];
+
+for (const { name, leavesOut = 0, nodes = A } of written)
+	test(`${name}.test.mjs, on this broker`, options, async (t) => {
+		const { cluster } = parts;
+		const namespace = `test-${name}`;
 		const home = join(folder, name);
 		mkdirSync(home, { recursive: true });
-		const env = { KEYFOB_TEST_BROKER: JSON.stringify(parts.cluster.from(B, { namespace: `test-${name}` })), KEYFOB_TEST_DIR: home, KEYFOB_LONG: '', NODE_TEST_CONTEXT: undefined };
-		const child = new Child(name, process.execPath, ['--test', '--test-reporter=spec', fileURLToPath(new URL(`./${name}.test.mjs`, import.meta.url))], { env });
+		const broker = cluster.from(B, { namespace, mqtt: { url: cluster.url(nodes) } });
+		const env = { KEYFOB_TEST_BROKER: JSON.stringify(broker), KEYFOB_TEST_DIR: home, KEYFOB_LONG: '', NODE_TEST_CONTEXT: undefined };
+		const child = new Child(name, process.execPath, ['--test-reporter=spec', fileURLToPath(new URL(`./${name}.test.mjs`, import.meta.url))], { env });
 		child.isExpectedToEnd = true;
+		const bound = setTimeout(() => child.kill(), 600_000);
 		const { code } = await child.exited;
-		assert.equal(code, 0, child.logText().slice(-4000));
-		assert.match(child.logText(), /pass [1-9]/);
+		clearTimeout(bound);
+		const text = child.logText();
+		const count = (what) => Number(new RegExp(`^ℹ ${what} (\\d+)$`, 'm').exec(text)?.[1] ?? NaN);
+		assert.equal(code, 0, text.slice(-4000));
+		assert.ok(count('pass') > 0);
+		const out = text.match(/(?<=^ *﹣ ).*/gm) ?? [];
+		assert.deepEqual([count('skipped'), out.length], [leavesOut, leavesOut], out.join('; '));
+		t.diagnostic(`${name}: ${count('pass')} passed, ${leavesOut} left out${out.map((line) => `; ${line}`).join('')}`);
+		await cluster.forget(namespace);
 	});

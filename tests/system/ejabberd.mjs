@@ -4,6 +4,7 @@
 // Each node has the configuration that docs/broker.md shows, with the test's ports in it.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import mqtt from 'mqtt';
 import { Child, folder, run } from './children.mjs';
 import { poll } from './record.mjs';
 import { gatewayPassword, isListening, vehiclePassword } from './servers.mjs';
@@ -11,6 +12,7 @@ import { gatewayPassword, isListening, vehiclePassword } from './servers.mjs';
 const [, example] = /```yaml\n(hosts: \["localhost"\]\n.*?)```/s.exec(readFileSync(new URL('../../docs/broker.md', import.meta.url), 'utf8'));
 const cookie = 'keyfob-tests';
 const patience = 300_000; // Erlang's machine takes its time to start beside others
+const feeds = [...Array.from({ length: 32 }, (_, i) => String(i).padStart(2, '0')), 'lifecycle', 'state', 'aws-commands'];
 let clusters = 0;
 let controls = 0;
 
@@ -70,6 +72,7 @@ const distribution = (name) => ['+sbwt', 'none', '+sbwtdcpu', 'none', '+sbwtdio'
 
 class Cluster {
 	async start(ids) {
+		this.ids = ids;
 		this.name = `ejabberd-${++clusters}`;
 		this.password = vehiclePassword;
 		this.gatewayPasswordFile = join(folder, `${this.name}.password`);
@@ -103,6 +106,24 @@ class Cluster {
 		);
 	}
 
+	// Of an installation that has ended: the sessions of its feeds, which would keep all that comes from now on, and what is retained.
+	async forget(namespace) {
+		for (const feed of feeds) await (await this.#connect(this.nodes[0], `${namespace}-feed-${feed}`)).endAsync();
+		for (const node of this.nodes) {
+			const client = await this.#connect(node, `x-forget-${node.name}`);
+			const kept = new Set();
+			client.on('message', (topic, _, { retain }) => retain && kept.add(topic));
+			await client.subscribeAsync(['vehicles/#', `${namespace}/#`], { qos: 1 });
+			await client.publishAsync(`${namespace}/forget`, '', { qos: 1 }); // retained messages come before its PUBACK
+			for (const topic of kept) await client.publishAsync(topic, '', { qos: 1, retain: true });
+			await client.endAsync();
+		}
+	}
+
+	#connect(node, clientId) {
+		return mqtt.connectAsync(node.url, { clientId, username: 'keyfob', password: gatewayPassword, protocolVersion: 5, clean: true, reconnectPeriod: 0 });
+	}
+
 	// What a node says to `module, function, arguments`, as Erlang prints it.
 	ask(node, call) {
 		return this.#evaluate(`rpc:call('${node.erlangName}', ${call})`);
@@ -113,16 +134,25 @@ class Cluster {
 		return run('erl', [...distribution(name), '-hidden', '-eval', `io:format("~p~n", [${expression}]), halt().`], { env: { ...this.env, HOME: folder, ...env } });
 	}
 
+	#order(first) {
+		return [this.nodes[first], this.nodes[1 - first]];
+	}
+
+	url(first) {
+		return `mqtt://${this.#order(first).map(({ port }) => `127.0.0.1:${port}`).join()}`;
+	}
+
 	// The cluster as somebody has it in his configuration: this node first, then the other. For vehicles and for nodes of Keyfob,
 	// which have `config` besides.
 	from(first, config) {
-		const order = [this.nodes[first], this.nodes[1 - first]];
-		const { password, gatewayPasswordFile } = this;
+		const order = this.#order(first);
+		const { ids, password, gatewayPasswordFile } = this;
 		return {
-			url: `mqtt://${order.map(({ port }) => `127.0.0.1:${port}`).join()}`,
+			url: this.url(first),
 			servers: order.map(({ port }) => ({ host: '127.0.0.1', port, protocol: 'mqtt' })),
 			tellsNothing: true,
 			config: { lifecycle: { source: 'vehicles' }, ...config },
+			ids,
 			password,
 			gatewayPasswordFile,
 		};

@@ -185,16 +185,27 @@ class Broker {
 	}
 }
 
+// KEYFOB_TEST_BROKER may give one, the JSON of what ejabberd.mjs makes. A test does not stop it, and has one installation at a time on it: two
+// would read each other's topics.
+export const isBrokerGiven = Boolean(process.env.KEYFOB_TEST_BROKER);
+
 // `authority` (certificates.mjs): it listens for TLS as well, at `broker.secureUrl`. `bridge`: { from, to }. `configure` has the last
-// word on the lines of mosquitto.conf. Where KEYFOB_TEST_BROKER has one (JSON, of what ejabberd.mjs makes), it is that one.
+// word on the lines of mosquitto.conf. Where one is given it is that one.
 export async function startBroker({ ids = vehicleIds(40), authority, bridge, configure } = {}) {
-	if (process.env.KEYFOB_TEST_BROKER) return JSON.parse(process.env.KEYFOB_TEST_BROKER);
+	if (isBrokerGiven) return givenBroker(ids);
 	const port = await freePort();
 	const tls = authority && { port: await freePort(), authority };
 	const broker = new Broker(`mosquitto-${++brokers}`, port, { tls, bridge, configure });
 	broker.secureUrl = tls && `mqtts://127.0.0.1:${tls.port}`;
 	await broker.prepare(ids);
 	await broker.start();
+	return broker;
+}
+
+function givenBroker(ids) {
+	const broker = JSON.parse(process.env.KEYFOB_TEST_BROKER);
+	const strangers = ids.filter((id) => !broker.ids.includes(id));
+	if (strangers.length > 0) throw new Error(`the broker that is given has no account for ${strangers}`);
 	return broker;
 }
 

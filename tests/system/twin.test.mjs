@@ -5,11 +5,12 @@ import { spawn } from 'node:child_process';
 import { test } from 'node:test';
 import mqtt from 'mqtt';
 import { noteComplaint } from './children.mjs';
-import { adminToken, build, connectVehicle, feedOf, gatewayPassword, grant, openSocket, poll, Reference, registerVehicle, rest, startInstallation, token, vehicleIds } from './harness.mjs';
+import { adminToken, build, connectVehicle, feedOf, gatewayPassword, grant, isBrokerGiven, openSocket, poll, Reference, registerVehicle, rest, startInstallation, token, vehicleIds } from './harness.mjs';
 
 const ids = vehicleIds(40);
 const { broker, database, nodes } = await startInstallation({ ids, nodes: 2 });
 const [node, other] = nodes;
+const [host] = broker.url.split(','); // a broker may have several
 const admin = await adminToken();
 const options = { timeout: 120_000 };
 const patience = { ms: 45_000 };
@@ -36,7 +37,7 @@ const isNotice = (name, is) => ({ topic, payload }) => topic.endsWith(`/notices/
 
 // What the broker keeps: { topic: payload }.
 async function kept(filter) {
-	const client = await mqtt.connectAsync(broker.url, { clientId: `keyfob-look-${used}-${Math.random()}`, username: 'keyfob', password: gatewayPassword, protocolVersion: 5 });
+	const client = await mqtt.connectAsync(host, { clientId: `keyfob-look-${used}-${Math.random()}`, username: 'keyfob', password: gatewayPassword, protocolVersion: 5 });
 	const found = {};
 	client.on('message', (topic, payload, { retain }) => retain && (found[topic] = payload.toString()));
 	await client.subscribeAsync(filter, { qos: 1 });
@@ -258,7 +259,9 @@ test('a new owner finds nothing of the last one; of a retired vehicle nothing is
 
 // ---- deaths
 
-test('a broker that lost what it kept is told anew', options, async () => {
+const ownBroker = { ...options, skip: isBrokerGiven && 'it stops the broker, which is not its own' };
+
+test('a broker that lost what it kept is told anew', ownBroker, async () => {
 	const id = await absentVehicle();
 	await patch(id, { sunroof: 'closed' });
 	await putNotice(`vehicles/${id}/notices/recall`, 'Brakes.');
@@ -270,7 +273,7 @@ test('a broker that lost what it kept is told anew', options, async () => {
 	await untilKept(`vehicles/${id}/notices/recall`, (text) => text === 'Brakes.');
 });
 
-test('a broker that lost nothing is told nothing anew', options, async () => {
+test('a broker that lost nothing is told nothing anew', ownBroker, async () => {
 	const id = await absentVehicle();
 	await patch(id, { sunroof: 'open' });
 	await untilKept(`vehicles/${id}/state/desired`, Boolean);
@@ -293,7 +296,7 @@ test('a broker that lost nothing is told nothing anew', options, async () => {
 	assert.deepEqual(live.map(({ payload }) => JSON.parse(payload).state.marker), [1]);
 });
 
-test('a node killed between commit and publish: the other one publishes', options, async () => {
+test('a node killed between commit and publish: the other one publishes', ownBroker, async () => {
 	// The reader of the lifecycle feed publishes. While the broker stands still it commits and cannot publish; then it dies.
 	const holder = await poll(() => database.sql(`select node from leases where name = 'feed/lifecycle' and expires_at > now()`), Boolean, { ...patience, what: 'somebody publishes' });
 	const publisher = nodes.find(({ name }) => name === holder);
@@ -320,7 +323,7 @@ test('a node killed between commit and publish: the other one publishes', option
 test('what the broker kept while no node lived brings no vehicle back', options, async () => {
 	const id = await absentVehicle();
 	for (const each of nodes) await each.kill();
-	const gone = await mqtt.connectAsync(broker.url, { clientId: id, username: id, password: broker.password, protocolVersion: 5 });
+	const gone = await mqtt.connectAsync(host, { clientId: id, username: id, password: broker.password, protocolVersion: 5 });
 	await gone.publishAsync(`vehicles/${id}/state/${feedOf(id)}`, JSON.stringify({ version: 1, state: { odometer: 7 } }), { qos: 1 });
 	await gone.endAsync();
 	for (const each of nodes) await each.start();
