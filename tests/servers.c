@@ -5,25 +5,34 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <glob.h>
 #include <grp.h>
 #include <libpq-fe.h>
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define POSTGRES_BIN "/usr/lib/postgresql/15/bin/"
 #define READY_MS_MAX 60000
+#define ROOM_BYTES_MIN (UINT64_C(4) << 30)
+#define STALE_SECONDS 60
 
 __attribute__((noreturn, format(printf, 1, 2))) static void give_up(const char *format, ...)
 {
@@ -158,18 +167,64 @@ static void wait_for_ready(int fd, pid_t pid, const char *log)
 
 /* PostgreSQL. */
 
-static void make_folder(struct test_postgres *pg)
-{
-	const struct passwd *user = server_user();
-	snprintf(pg->dir, sizeof pg->dir, "/tmp/keyfob-pg-XXXXXX");
-	if (!mkdtemp(pg->dir) || (user && chown(pg->dir, user->pw_uid, user->pw_gid)))
-		give_up("%s: %s", pg->dir, strerror(errno));
-}
-
 static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *where)
 {
 	(void)st, (void)kind, (void)where;
 	return remove(path);
+}
+
+/* In memory where there is room for it: a database is hundreds of files, and what a test's holds need not outlive the machine. */
+static const char *room(void)
+{
+	struct statvfs st;
+	bool is_roomy = statvfs("/dev/shm", &st) == 0 && st.f_bavail > ROOM_BYTES_MIN / st.f_frsize;
+	return is_roomy && access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp";
+}
+
+/* Whoever made it holds a lock on it for as long as he lives. */
+static int lock_folder(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+/* What somebody left behind who was killed, lest it fill the memory. One that is new may be about to be locked. */
+static void sweep(const char *where)
+{
+	char pattern[40];
+	glob_t found;
+
+	snprintf(pattern, sizeof pattern, "%s/keyfob-pg-*", where);
+	if (glob(pattern, 0, NULL, &found) != 0)
+		return;
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		struct stat st;
+		int lock = stat(found.gl_pathv[i], &st) == 0 && time(NULL) - st.st_mtime > STALE_SECONDS
+				   ? lock_folder(found.gl_pathv[i])
+				   : -1;
+		if (lock < 0)
+			continue;
+		nftw(found.gl_pathv[i], remove_one, 16, FTW_DEPTH | FTW_PHYS);
+		close(lock);
+	}
+	globfree(&found);
+}
+
+static void make_folder(struct test_postgres *pg)
+{
+	const struct passwd *user = server_user();
+	const char *where = room();
+
+	if (strcmp(where, "/tmp") != 0)
+		sweep(where);
+	snprintf(pg->dir, sizeof pg->dir, "%s/keyfob-pg-XXXXXX", where);
+	if (!mkdtemp(pg->dir) || (pg->lock = lock_folder(pg->dir)) < 0 ||
+		(user && chown(pg->dir, user->pw_uid, user->pw_gid)))
+		give_up("%s: %s", pg->dir, strerror(errno));
 }
 
 static void copy_cluster(const char *from, const char *to, const char *log)
@@ -242,6 +297,7 @@ void test_postgres_end(struct test_postgres *pg)
 	if (pg->pid)
 		test_postgres_halt(pg, SIGQUIT);
 	nftw(pg->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	close(pg->lock);
 }
 
 static void ignore_notice(void *context, const char *message)

@@ -16,6 +16,7 @@ int test_free_port(void);
 struct test_postgres {
 	int port;
 	pid_t pid;     /* 0: halted */
+	int lock;      /* on its folder: it has an owner */
 	char dir[40];  /* the cluster, its log and its local socket */
 	char url[128]; /* postgresql://keyfob@127.0.0.1:…/postgres */
 };
