@@ -25,6 +25,7 @@
 #include "tests/sim/chance.h"
 #include "tests/sim/memo.h"
 #include "tests/sim/node.h"
+#include "tests/sim/renewals.h"
 #include "tests/sim/world.h"
 
 #define PIPELINE_MAX 8
@@ -32,6 +33,9 @@
 #define PAUSE_MS_MIN 100
 #define PAUSE_MS_MAX 5000
 #define PREPARED_MAX 256
+#define QUESTIONS_MAX 32
+#define RENEWALS_PERMILLE 30
+#define LOCK_LOOK_MS 3 /* how long a statement may take before it is asked what it waits for */
 #define TEMPLATE "sim_template"
 
 const struct fault FAULT_STATEMENT = {
@@ -43,12 +47,16 @@ const struct fault FAULT_STATEMENT = {
 	.user_message = "Something went wrong.",
 };
 
-/* The server's clock in this session: `sim.now` now, `sim.began` when its transaction began. */
+/* The server's clock in this session: `sim.now` now, `sim.began` when its transaction began. What a transaction draws is decided by when
+ * it began, not by who was served by its session before. */
+static const struct db_statement BEGINNING = {
+	.name = "sim_begin",
+	.text = "select pg_catalog.set_config('sim.now', $1, false), pg_catalog.set_config('sim.began', $1, false), "
+		"pg_catalog.setseed($2)",
+};
 static const struct db_statement CLOCK = {
 	.name = "sim_clock",
-	.text = "select pg_catalog.set_config('sim.now', $1, false), "
-		"pg_catalog.set_config('sim.began', case when $2 then $1 else pg_catalog.current_setting('sim.began') "
-		"end, false)",
+	.text = "select pg_catalog.set_config('sim.now', $1, false)",
 };
 
 /* Before pg_catalog's own, for the schema `public` comes first in this database's path. */
@@ -72,8 +80,8 @@ struct trip {
 	const struct fault *verdict;
 };
 
-/* A session of the server. One that was lost in good order, for the server, waits for the next who connects: what it has prepared is
- * what makes a new one dear. */
+/* A session of the server carries one unit after the other, whoever's: what it has prepared and planned is what makes a new one dear.
+ * There are as many as transactions were open at once. */
 struct session {
 	struct list node;
 	PGconn *conn;
@@ -96,7 +104,7 @@ struct db {
 	enum db_state state;
 	bool has_said_up, is_closing;
 	void (*on_closed)(void *owner);
-	struct session *session;	  /* NULL: none, or lost and not yet heard of */
+	struct session *session;	  /* of the unit that is being run */
 	struct list there, back, refused; /* of struct trip */
 	struct run run;
 	size_t untold;
@@ -108,12 +116,15 @@ struct db {
 
 static struct {
 	struct list all;  /* connections, in the order of their making */
-	struct list idle; /* of struct session */
+	struct list idle; /* of struct session; the last one has worked last */
 	PGconn *monitor;
+	const char *questions[QUESTIONS_MAX]; /* that the monitor has prepared */
+	size_t question_count;
 	char url[160];
 	bool is_away;
 	int64_t hangs_until_ms;
 	unsigned stepwise_permille;
+	uint64_t seed;
 	int64_t last_us;
 } server;
 
@@ -125,6 +136,7 @@ static void on_work(struct loop_soon *soon);
 static void go_on(struct db *db);
 static void say_down(struct db *db);
 static void disconnect(struct db *db);
+static bool is_any_open(const struct db *but);
 
 /* Making the databases. */
 
@@ -164,6 +176,9 @@ void database_make_template(const struct test_postgres *pg)
 	static const char *const steps[] = {
 		"alter system set autovacuum = off",
 		"alter system set deadlock_timeout = '100ms'",
+		"alter system set full_page_writes = off",
+		"alter system set track_counts = off",
+		"alter system set update_process_title = off",
 		"select pg_reload_conf()",
 		"create database " TEMPLATE,
 		"alter database " TEMPLATE " set search_path = public, pg_catalog",
@@ -203,12 +218,8 @@ void database_make_template(const struct test_postgres *pg)
 
 static void set_up(PGconn *conn)
 {
-	char sql[160];
-
 	PQsetNoticeProcessor(conn, ignore_notice, NULL);
 	must(conn, UNIT_SETTINGS.text);
-	snprintf(sql, sizeof(sql), "select setseed(%f)", (double)chance_below(1000000) / 1000000);
-	must(conn, sql);
 }
 
 /* The settings of a database are not copied with it. */
@@ -240,6 +251,7 @@ void database_begin(const struct test_postgres *pg, const char *name, uint64_t s
 	list_init(&server.all);
 	list_init(&server.idle);
 	server.stepwise_permille = stepwise_permille;
+	server.seed = seed;
 	url_of(pg, name, server.url);
 	server.monitor = connect_to(server.url);
 	set_up(server.monitor);
@@ -259,21 +271,42 @@ const char *database_url(void)
 }
 
 /* The world's time, and never the same twice: real transactions are not simultaneous either. */
+static int64_t next_us(void)
+{
+	return world_us() > server.last_us ? world_us() : server.last_us + 1;
+}
+
 static void write_now(char out[RFC3339_SIZE])
 {
-	server.last_us = world_us() > server.last_us ? world_us() : server.last_us + 1;
+	server.last_us = next_us();
 	rfc3339_write(server.last_us, out);
 }
 
-PGresult *database_ask(const char *sql)
+void database_do(const char *sql)
 {
-	char now[RFC3339_SIZE], clock[160];
+	must(server.monitor, sql);
+}
 
-	write_now(now);
-	snprintf(clock, sizeof(clock),
-		"select set_config('sim.now', '%s', false), set_config('sim.began', '%s', false)", now, now);
-	must(server.monitor, clock);
-	PGresult *result = PQexec(server.monitor, sql);
+static size_t prepare_question(const char *sql)
+{
+	char name[32];
+
+	for (size_t i = 0; i < server.question_count; i++)
+		if (server.questions[i] == sql)
+			return i;
+	assert(server.question_count < QUESTIONS_MAX);
+	server.questions[server.question_count] = sql;
+	snprintf(name, sizeof(name), "question_%zu", server.question_count);
+	PQclear(PQprepare(server.monitor, name, sql, 0, NULL));
+	return server.question_count++;
+}
+
+PGresult *database_ask(const char *sql, size_t count, const char *const params[])
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "question_%zu", prepare_question(sql));
+	PGresult *result = PQexecPrepared(server.monitor, name, (int)count, params, NULL, NULL, 0);
 	if (PQresultStatus(result) != PGRES_TUPLES_OK && PQresultStatus(result) != PGRES_COMMAND_OK) {
 		fprintf(stderr, "sim: %s: %s", sql, PQerrorMessage(server.monitor));
 		exit(2);
@@ -360,18 +393,6 @@ static void start_pause(struct db *db)
 		loop_timer_start(&db->connect, chance_between(longest / 2, longest));
 }
 
-static struct session *some_session(void)
-{
-	if (!list_is_empty(&server.idle))
-		return container_of(list_take_first(&server.idle), struct session, node);
-	struct session *s = memory_new(sizeof(*s));
-	list_init(&s->node);
-	s->conn = connect_to(server.url);
-	set_up(s->conn);
-	PQenterPipelineMode(s->conn);
-	return s;
-}
-
 static void on_connect(struct loop_timer *timer)
 {
 	struct db *db = container_of(timer, struct db, connect);
@@ -380,7 +401,6 @@ static void on_connect(struct loop_timer *timer)
 		start_pause(db);
 		return;
 	}
-	db->session = some_session();
 	db->state = DB_UP;
 	db->pause_ms = 0;
 	db->clock_offset_us = world_us() - loop_monotonic_us(db->loop);
@@ -459,8 +479,7 @@ static void on_work(struct loop_soon *soon)
 	loop_timer_stop(&db->patience);
 	loop_timer_stop(&db->connect);
 	list_remove(&db->node_of_all);
-	if (db->session)
-		disconnect(db);
+	disconnect(db);
 	if (db->run.trip)
 		end_trip(db->run.trip);
 	list_append_all(&db->back, &db->there);
@@ -519,6 +538,32 @@ static void on_patience(struct loop_timer *timer)
 
 /* Running. */
 
+static struct session *session_new(void)
+{
+	struct session *s = memory_new(sizeof(*s));
+
+	list_init(&s->node);
+	s->conn = connect_to(server.url);
+	set_up(s->conn);
+	PQenterPipelineMode(s->conn);
+	return s;
+}
+
+static struct session *session_take(void)
+{
+	if (list_is_empty(&server.idle))
+		return session_new();
+	struct session *s = container_of(server.idle.prev, struct session, node);
+	list_remove(&s->node);
+	return s;
+}
+
+static void session_give_back(struct db *db)
+{
+	list_append(&server.idle, &db->session->node);
+	db->session = NULL;
+}
+
 static bool is_session_blocked(PGconn *conn)
 {
 	char sql[96];
@@ -530,11 +575,14 @@ static bool is_session_blocked(PGconn *conn)
 }
 
 /* False: it waits for a lock that another unit holds. */
-static bool wait_for_input(PGconn *conn)
+static bool wait_for_input(const struct db *db)
 {
+	PGconn *conn = db->session->conn;
+	bool may_wait = is_any_open(db);
+
 	while (PQisBusy(conn)) {
 		struct pollfd polled = { .fd = PQsocket(conn), .events = POLLIN };
-		if (poll(&polled, 1, 3) > 0)
+		if (poll(&polled, 1, may_wait ? LOCK_LOOK_MS : -1) > 0)
 			PQconsumeInput(conn);
 		else if (is_session_blocked(conn))
 			return false;
@@ -563,7 +611,9 @@ static bool send_prepare(struct session *s, const struct db_statement *statement
 /* What a unit runs, before it begins. */
 static void prepare(struct session *s, const struct db_unit *unit)
 {
-	bool is_over = !send_prepare(s, &CLOCK);
+	bool is_over = !send_prepare(s, &BEGINNING);
+
+	is_over = !send_prepare(s, &CLOCK) && is_over;
 
 	for (size_t i = 0; i < unit->step_count; i++)
 		is_over = !send_prepare(s, unit->steps[i].statement) && is_over;
@@ -578,14 +628,24 @@ static void prepare(struct session *s, const struct db_unit *unit)
 	}
 }
 
+static void send_beginning(struct db *db)
+{
+	char now[RFC3339_SIZE], draws[24];
+	const char *params[] = { now, draws };
+
+	write_now(now);
+	snprintf(draws, sizeof(draws), "%f",
+		(double)((((uint64_t)server.last_us ^ server.seed) * 0x9e3779b97f4a7c15u) >> 40) / (1 << 24));
+	PQsendQueryPrepared(db->session->conn, BEGINNING.name, 2, params, NULL, NULL, 0);
+}
+
 static void send_clock(struct db *db)
 {
 	char now[RFC3339_SIZE];
-	const char *params[] = { now, db->run.sent == 0 ? "t" : "f" };
+	const char *params[] = { now };
 
 	write_now(now);
-	PQsendQueryPrepared(db->session->conn, CLOCK.name, 2, params, NULL, NULL, 0);
-	db->run.clock_due = true;
+	PQsendQueryPrepared(db->session->conn, CLOCK.name, 1, params, NULL, NULL, 0);
 }
 
 static void send_step(struct db *db, const struct db_unit *unit, const struct unit_step *step)
@@ -602,7 +662,11 @@ static void send_on(struct db *db)
 	bool is_last = !run->stepwise || run->failed || run->sent + 1 >= unit->step_count;
 
 	if (!run->failed && run->sent < unit->step_count) {
-		send_clock(db);
+		if (run->sent == 0)
+			send_beginning(db);
+		else
+			send_clock(db);
+		run->clock_due = true;
 		do
 			send_step(db, unit, &unit->steps[run->sent++]);
 		while (!run->stepwise && run->sent < unit->step_count);
@@ -623,7 +687,7 @@ static bool collect(struct db *db)
 	struct db_unit *unit = run->trip->unit;
 
 	while (run->read < run->sent || run->clock_due || run->synced) {
-		if (!wait_for_input(db->session->conn))
+		if (!wait_for_input(db))
 			return false;
 		PGresult *result = PQgetResult(db->session->conn);
 		if (!result)
@@ -665,14 +729,24 @@ static bool is_any_open(const struct db *but)
 	return false;
 }
 
-static void begin(struct db *db, struct trip *trip, bool may_step)
+static void begin(struct db *db, struct trip *trip, bool stepwise)
 {
-	struct db_unit *unit = trip->unit;
+	db->run = (struct run){ .trip = trip, .stepwise = stepwise };
+	memo_before_run(trip->unit);
+	db->session = session_take();
+	prepare(db->session, trip->unit);
+}
 
-	db->run = (struct run){ .trip = trip };
-	prepare(db->session, unit);
-	db->run.stepwise = may_step && !memo_is_look(unit) && unit->step_count > 1 &&
-			   (is_any_open(db) || chance_of(server.stepwise_permille));
+/* Renewals come by the clock, however slowly all else goes: as many of them as in a quick run go a statement at a time. */
+static bool goes_stepwise(const struct db *db, const struct db_unit *unit)
+{
+	if (memo_is_look(unit) || unit->step_count < 2)
+		return false;
+	if (is_any_open(db))
+		return true;
+	if (!renewals_is(unit))
+		return chance_of(server.stepwise_permille);
+	return chance_below(world_slow(1000)) < RENEWALS_PERMILLE;
 }
 
 static const struct fault *verdict_of(const struct db_unit *unit)
@@ -706,14 +780,9 @@ static void wake_blocked(void)
 	}
 }
 
-static void finish(struct db *db)
+static void send_back(struct db *db, struct trip *trip)
 {
-	struct trip *trip = db->run.trip;
-
-	db->run.trip = NULL;
-	memo_note(trip->unit);
 	trip->verdict = verdict_of(trip->unit);
-	note_refusal(db, trip->unit);
 	trip->due_ms = world_ms() + chance_delay_ms(1, 30);
 	list_append(&db->back, &trip->node);
 	if (!loop_timer_is_started(&db->coming))
@@ -721,6 +790,17 @@ static void finish(struct db *db)
 	wake_blocked();
 	if (!list_is_empty(&db->there) && !loop_timer_is_started(&db->going))
 		loop_timer_start(&db->going, trip_of(db->there.next)->due_ms - world_ms());
+}
+
+static void finish(struct db *db)
+{
+	struct trip *trip = db->run.trip;
+
+	db->run.trip = NULL;
+	session_give_back(db);
+	memo_note(trip->unit, !db->run.stepwise);
+	note_refusal(db, trip->unit);
+	send_back(db, trip);
 }
 
 /* What was sent is read; then the next statement's time has to come. */
@@ -743,11 +823,11 @@ static void go_on(struct db *db)
 /* Its moment passes as if it had run. */
 static bool is_remembered(struct db_unit *unit)
 {
-	char now[RFC3339_SIZE];
+	int64_t at_us = next_us();
 
-	if (!memo_is_look(unit) || !memo_answer(unit))
+	if (!memo_answer(unit, at_us))
 		return false;
-	write_now(now);
+	server.last_us = at_us;
 	return true;
 }
 
@@ -755,7 +835,7 @@ static void on_going(struct loop_timer *timer)
 {
 	struct db *db = container_of(timer, struct db, going);
 
-	if (!db->session || db->run.blocked)
+	if (db->state != DB_UP || db->run.blocked)
 		return;
 	if (!db->run.trip && server.hangs_until_ms > world_ms()) {
 		loop_timer_start(timer, server.hangs_until_ms - world_ms());
@@ -770,12 +850,12 @@ static void on_going(struct loop_timer *timer)
 			return;
 		}
 		list_remove(&trip->node);
-		if (is_remembered(trip->unit)) {
-			db->run.trip = trip;
-			finish(db);
+		bool stepwise = goes_stepwise(db, trip->unit);
+		if (!stepwise && is_remembered(trip->unit)) {
+			send_back(db, trip);
 			return;
 		}
-		begin(db, trip, true);
+		begin(db, trip, stepwise);
 	}
 	send_on(db);
 	go_on(db);
@@ -826,7 +906,7 @@ static void say_down(struct db *db)
 
 /* Losing. */
 
-/* Where a transaction is open the session ends. The server may take a moment to see that; the world waits for it, so that locks are
+/* Where a transaction is open its session ends. The server may take a moment to see that; the world waits for it, so that locks are
  * free at a certain time. */
 static void disconnect(struct db *db)
 {
@@ -834,10 +914,8 @@ static void disconnect(struct db *db)
 	char sql[96];
 
 	db->session = NULL;
-	if (!db->run.trip) {
-		list_append(&server.idle, &s->node);
+	if (!s)
 		return;
-	}
 	snprintf(sql, sizeof(sql), "select pg_terminate_backend(%d, 10000)", PQbackendPID(s->conn));
 	PQclear(PQexec(server.monitor, sql));
 	PQfinish(s->conn);
@@ -854,15 +932,16 @@ static void run_some(struct db *db)
 		begin(db, trip, false);
 		send_on(db);
 		collect(db);
-		memo_note(trip->unit);
+		memo_note(trip->unit, true);
 		db->run.trip = NULL;
+		session_give_back(db);
 		list_append(&db->back, &trip->node);
 	}
 }
 
 static void lose(struct db *db, bool is_dead)
 {
-	if (db->session) {
+	if (db->state == DB_UP) {
 		run_some(db);
 		disconnect(db);
 	}
@@ -894,7 +973,7 @@ void database_leave(bool crashed)
 	list_for_each_safe (one, &server.all)
 		lose(container_of(one, struct db, node_of_all), false);
 	if (crashed)
-		PQclear(database_ask("truncate interest")); /* which no look reads */
+		database_do("truncate interest"); /* which no look reads */
 }
 
 void database_return(void)

@@ -7,6 +7,7 @@
 #define KEYFOB_TESTS_SIM_DATABASE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <libpq-fe.h>
@@ -20,8 +21,10 @@ void database_make_template(const struct test_postgres *);
 void database_begin(const struct test_postgres *, const char *name, uint64_t seed, unsigned stepwise_permille);
 void database_end(void);
 const char *database_url(void);
-/* Asks at the world's present time; the caller clears the result, which has rows or none. */
-PGresult *database_ask(const char *sql);
+/* Between units, by the oracles' connection, which has no clock of the world's. A question is known by its address, and is prepared once;
+ * the caller clears the result. */
+void database_do(const char *sql);
+PGresult *database_ask(const char *sql, size_t count, const char *const params[]);
 
 /* faults */
 /* Every connection ends, and none can be made until database_return(). `crashed`: what is not logged is gone. */

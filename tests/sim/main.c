@@ -4,8 +4,10 @@
  *   --seconds N, --minutes N then new ones for so long (a minute, if nothing is said)
  *   --length N               virtual minutes of a run (10), before it is healed and calm
  *   --slow                   the same in slow motion, so that hours and days pass: what a seed does in a minute takes 20 to 200
+ *   --turns                  every second one is in slow motion
  *   --jobs N                 so many at once (2)
- *   --twice                  the first one runs twice, and must leave the same trace; --no-memo: the second time without the memo
+ *   --twice                  the first one runs twice, of each motion, and must leave the same trace; --no-memo: the second time
+ *                            without the memo
  *   --trace FILE             what happens
  *   --counts FILE            how many held, and how many did not
  *   --verbose                the nodes' own log */
@@ -45,7 +47,7 @@ struct order {
 	size_t count, jobs;
 	int64_t seconds, minutes; /* new ones for so long; how long one lives, virtually */
 	const char *trace, *counts;
-	bool twice, asks_all, is_slow, verbose;
+	bool twice, asks_all, is_slow, takes_turns, verbose;
 };
 
 static struct test_postgres postgres;
@@ -91,7 +93,7 @@ static void make_vehicles(void)
 			"insert into grants (object_kind, object_id, subject, role, granted_by)"
 			" select 'vehicle', '%s', 'app-' || n, 'driver', 'sim' from generate_series(0, 15) n",
 			id, v, id, id);
-		PQclear(database_ask(sql));
+		database_do(sql);
 	}
 }
 
@@ -103,6 +105,7 @@ static void live(const struct shape *shape, int64_t minutes)
 	for (int64_t ms = 0; ms < minutes * 60000; ms += LOOK_MS) {
 		world_run(world_slow(LOOK_MS));
 		record_look(false);
+		memo_look();
 	}
 	world_note("calm");
 	faults_end();
@@ -113,13 +116,13 @@ static void live(const struct shape *shape, int64_t minutes)
 	record_judge();
 }
 
-static int64_t slowness(uint64_t seed, const struct order *order)
+static int64_t slowness(uint64_t seed, bool is_slow)
 {
-	return order->is_slow ? 20 + (int64_t)(seed % 181) : 1;
+	return is_slow ? 20 + (int64_t)(seed % 181) : 1;
 }
 
 /* In a process of its own. */
-static int run(uint64_t seed, const struct order *order, FILE *trace)
+static int run(uint64_t seed, bool is_slow, const struct order *order, FILE *trace)
 {
 	char name[64];
 
@@ -128,7 +131,7 @@ static int run(uint64_t seed, const struct order *order, FILE *trace)
 	chance_seed(seed);
 	struct shape shape = shape_of();
 	log_configure(order->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, LOG_FORMAT_LOGFMT);
-	world_begin(trace, slowness(seed, order));
+	world_begin(trace, slowness(seed, is_slow));
 	world_note(
 		"seed %" PRIu64 ": %zu nodes, %zu vehicles, %zu apps", seed, shape.nodes, shape.vehicles, shape.apps);
 	database_begin(&postgres, name, seed, shape.stepwise_permille);
@@ -160,8 +163,10 @@ static void drop(pid_t pid)
 static struct {
 	pid_t pid; /* 0: free */
 	uint64_t seed;
+	bool is_slow;
 } places[JOBS_MAX];
 static size_t running;
+static unsigned turns;
 static unsigned good, bad;
 static int64_t lived_ms; /* virtually, by all that are over */
 
@@ -172,28 +177,29 @@ static void begin_run(uint64_t seed, const struct order *order, const char *trac
 	while (places[i].pid)
 		i++;
 	places[i].seed = seed;
+	places[i].is_slow = order->is_slow || (order->takes_turns && turns % 2 == 1);
 	places[i].pid = fork();
 	running++;
 	if (places[i].pid != 0)
 		return;
 	FILE *out = trace ? fopen(trace, "we") : NULL;
 	alarm(RUN_SECONDS_MAX);
-	_exit(run(seed, order, out));
+	_exit(run(seed, places[i].is_slow, order, out));
 }
 
-static void judge_run(uint64_t seed, int status, const struct order *order)
+static void judge_run(uint64_t seed, bool is_slow, int status, const struct order *order)
 {
 	bool held = WIFEXITED(status) && WEXITSTATUS(status) == 0;
 
 	good += held;
 	bad += !held;
-	lived_ms += (order->minutes * 60000 + CALM_MS) * slowness(seed, order);
+	lived_ms += (order->minutes * 60000 + CALM_MS) * slowness(seed, is_slow);
 	if (WIFSIGNALED(status))
 		printf("  seed %" PRIu64 " ended by signal %d\n", seed, WTERMSIG(status));
 	if (!held)
 		printf("  seed %" PRIu64 " FAILED; again: ./dev sim --seed %" PRIu64 " --length %" PRId64
 		       "%s --trace FILE\n",
-			seed, seed, order->minutes, order->is_slow ? " --slow" : "");
+			seed, seed, order->minutes, is_slow ? " --slow" : "");
 	fflush(stdout);
 }
 
@@ -210,7 +216,7 @@ static void await_runs(const struct order *order, size_t left)
 			places[i].pid = 0;
 			running--;
 			drop(pid);
-			judge_run(places[i].seed, status, order);
+			judge_run(places[i].seed, places[i].is_slow, status, order);
 		}
 	}
 }
@@ -276,7 +282,7 @@ static void read_order(int argc, char **argv, struct order *order)
 		{ "seconds", 1, NULL, 't' }, { "minutes", 1, NULL, 'm' }, { "trace", 1, NULL, 'T' },
 		{ "length", 1, NULL, 'l' }, { "counts", 1, NULL, 'c' }, { "jobs", 1, NULL, 'j' },
 		{ "twice", 0, NULL, '2' }, { "no-memo", 0, NULL, 'n' }, { "slow", 0, NULL, 'S' },
-		{ "verbose", 0, NULL, 'v' }, { 0 } };
+		{ "turns", 0, NULL, 'u' }, { "verbose", 0, NULL, 'v' }, { 0 } };
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -299,6 +305,8 @@ static void read_order(int argc, char **argv, struct order *order)
 			order->asks_all = true;
 		else if (c == 'S')
 			order->is_slow = true;
+		else if (c == 'u')
+			order->takes_turns = true;
 		else if (c == '2')
 			order->twice = true;
 		else if (c == 'v')
@@ -328,15 +336,15 @@ int main(int argc, char **argv)
 	int64_t began_s = now_s();
 	if (order.count == 0 && order.seconds == 0)
 		order.seconds = 60;
-	for (size_t i = 0; i < order.count; i++) {
-		if (i == 0 && order.twice) {
+	for (size_t i = 0; i < order.count; i++, turns++) {
+		if (order.twice && i < (order.takes_turns ? 2u : 1u)) {
 			replay(order.seeds[i], &order);
 			continue;
 		}
 		await_runs(&order, order.jobs - 1);
 		begin_run(order.seeds[i], &order, order.trace);
 	}
-	for (int64_t new_s = now_s(); now_s() - new_s < order.seconds;) {
+	for (int64_t new_s = now_s(); now_s() - new_s < order.seconds; turns++) {
 		await_runs(&order, order.jobs - 1);
 		begin_run(new_seed(), &order, order.trace);
 	}

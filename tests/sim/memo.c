@@ -12,46 +12,76 @@
 #include "sql/statements.h"
 #include "sql/unit.h"
 #include "tests/sim/database.h"
+#include "tests/sim/renewals.h"
 #include "tests/sim/world.h"
 
-/* What is due is found by its time: such a look is remembered only while it finds nothing. */
+/* What is due is found by its time: such a look is remembered only while it finds nothing. What is `absent` is nothing that a run makes
+ * (memo_look() sees to it), so no write changes the answer. */
 static const struct {
 	const struct db_statement *statement;
-	bool by_time;
+	bool by_time, absent;
 } looks[] = {
-	{ &SQL_heads, false },
-	{ &SQL_retained_due, true },
-	{ &SQL_due_absences, true },
-	{ &SQL_due_commands, true },
-	{ &SQL_due_timers, true },
-	{ &SQL_revocations_look, true },
-	{ &SQL_grants_expired, true },
-	{ &SQL_erasures_step, false },
-	{ &SQL_batch_renew, true },
-	{ &SQL_batch_take, true },
-	{ &SQL_notices_expire, true },
-	{ &SQL_notices_expired, true },
-	{ &SQL_notice_spreads_look, true },
-	{ &SQL_webhooks_follow, false },
-	{ &SQL_webhooks_untold, false },
-	{ &SQL_frozen_end, false },
+	{ &SQL_heads, false, false },
+	{ &SQL_retained_due, true, true },
+	{ &SQL_due_absences, true, false },
+	{ &SQL_due_commands, true, false },
+	{ &SQL_due_timers, true, false },
+	{ &SQL_revocations_look, true, true },
+	{ &SQL_grants_expired, true, true },
+	{ &SQL_erasures_step, false, true },
+	{ &SQL_batch_renew, true, true },
+	{ &SQL_batch_take, true, true },
+	{ &SQL_notices_expire, true, true },
+	{ &SQL_notices_expired, true, true },
+	{ &SQL_notice_spreads_look, true, true },
+	{ &SQL_webhooks_follow, false, true },
+	{ &SQL_webhooks_untold, false, true },
+	{ &SQL_webhooks_sweep, false, true },
+	{ &SQL_frozen_end, false, true },
 };
 
-/* These change leases, of which no look above depends that has found nothing. */
-static const struct db_statement *const quiet[] = { &SQL_lease_renew, &SQL_lease_workers, &SQL_lease_check,
-	&SQL_lease_subscribed, &SQL_lease_take, &SQL_lease_release };
+/* A row is one that a look above would find, or one day. */
+static const char *const ABSENT = "select name from (select 'retained' from retained union all select 'revocation' "
+				  "from revocations union all select "
+				  "'grant' from grants where expires_at is not null union all select 'erasure' from "
+				  "erasures union all select 'batch' "
+				  "from batches union all select 'notice' from notices union all select 'spread' from "
+				  "notice_spreads union all select "
+				  "'webhook' from webhooks) as made (name) limit 1";
+
+/* These write nothing, or what no look above reads: leases (a look that has found nothing depends on none), interest, and what is swept
+ * long after it was over. `of_leases`: they read or change who holds what. */
+static const struct {
+	const struct db_statement *statement;
+	bool of_leases;
+} quiet[] = {
+	{ &SQL_lease_renew, true },
+	{ &SQL_lease_workers, true },
+	{ &SQL_lease_check, true },
+	{ &SQL_lease_subscribed, true },
+	{ &SQL_lease_take, true },
+	{ &SQL_lease_release, true },
+	{ &SQL_lease_sole, true },
+	{ &SQL_worker_end, true },
+	{ &SQL_sweep, true },
+	{ &SQL_partitions, false },
+	{ &SQL_partitions_drop, false },
+	{ &SQL_interest_drop, false },
+	{ &SQL_read_command, false },
+	{ &SQL_subscribe, false },
+	{ &SQL_events_resume, false },
+	{ &SQL_events_after, false },
+};
 
 /* When the next of what is looked for is due, microseconds since 1970. */
 static const char *const HORIZON = "select (extract(epoch from least((select min(due_at) from absences), (select "
-				   "min(due_at) from commands), (select min(due_at) from timers),"
-				   " (select min(expires_at) from grants), (select min(expires_at) from notices), "
-				   "(select min(expires_at) from retained))) * 1000000)::bigint";
+				   "min(due_at) from commands), (select min(due_at) from timers))) * 1000000)::bigint";
 
 struct memory {
 	char *key;
 	PGresult **results; /* a step's each */
 	size_t count;
-	bool by_time;
+	bool by_time, absent;
 	UT_hash_handle hh;
 };
 
@@ -72,12 +102,17 @@ static int look_of(const struct db_statement *statement)
 	return -1;
 }
 
-static bool is_quiet(const struct db_statement *statement)
+static int quiet_of(const struct db_statement *statement)
 {
 	for (size_t i = 0; i < sizeof(quiet) / sizeof(*quiet); i++)
-		if (quiet[i] == statement)
-			return true;
-	return look_of(statement) >= 0;
+		if (quiet[i].statement == statement)
+			return (int)i;
+	return -1;
+}
+
+static bool is_quiet(const struct db_statement *statement)
+{
+	return quiet_of(statement) >= 0 || look_of(statement) >= 0;
 }
 
 bool memo_is_look(const struct db_unit *unit)
@@ -88,21 +123,29 @@ bool memo_is_look(const struct db_unit *unit)
 	return true;
 }
 
+/* Who asks for due commands makes no difference while nothing is due. */
 static char *key_of(const struct db_unit *unit)
 {
 	struct text key = { 0 };
 
-	for (size_t i = 0; i < unit->step_count; i++)
-		text_addf(&key, "%s;", unit->steps[i].statement->name);
-	for (size_t i = 0; i < unit->param_count; i++)
-		text_addf(&key, "%s;", unit->params[i] ? unit->params[i] : "null");
+	for (size_t i = 0; i < unit->step_count; i++) {
+		const struct unit_step *step = &unit->steps[i];
+		text_addf(&key, "%s;", step->statement->name);
+		if (step->statement == &SQL_due_commands)
+			continue;
+		for (size_t p = step->first_param; p < step->first_param + step->param_count; p++)
+			text_addf(&key, "%s;", unit->params[p] ? unit->params[p] : "null");
+	}
 	return text_take(&key);
 }
 
-static void forget_all(void)
+/* A transaction has written. */
+static void forget(void)
 {
 	for (struct memory *m = memories, *next; m; m = next) {
 		next = m->hh.next;
+		if (m->absent)
+			continue;
 		HASH_DEL(memories, m);
 		for (size_t i = 0; i < m->count; i++)
 			PQclear(m->results[i]);
@@ -116,7 +159,7 @@ static void forget_all(void)
 static int64_t horizon(void)
 {
 	if (horizon_us == 0) {
-		PGresult *rows = database_ask(HORIZON);
+		PGresult *rows = database_ask(HORIZON, 0, NULL);
 		horizon_us = PQgetisnull(rows, 0, 0) ? INT64_MAX : strtoll(PQgetvalue(rows, 0, 0), NULL, 10);
 		PQclear(rows);
 	}
@@ -139,11 +182,31 @@ static bool is_nothing_due(void)
 	return horizon() > world_us() + 1000;
 }
 
-bool memo_answer(struct db_unit *unit)
+/* What is due is a living worker's or not. */
+static bool is_of_leases(const struct db_statement *statement)
 {
-	const struct memory *m = is_off ? NULL : find(unit);
+	int i = quiet_of(statement);
 
-	if (!m || (m->by_time && !is_nothing_due()))
+	if (i >= 0)
+		return quiet[i].of_leases;
+	return look_of(statement) < 0 || (statement == &SQL_due_commands && !is_nothing_due());
+}
+
+/* Sessions that stand still are told by the server's own time: on a busy machine one that waits for its next step would be among them. So
+ * they are asked for once, whatever memo_use() says. */
+static bool is_asked_anew(const struct db_unit *unit)
+{
+	return is_off && unit->steps[0].statement != &SQL_frozen_end;
+}
+
+bool memo_answer(struct db_unit *unit, int64_t at_us)
+{
+	if (!is_off && renewals_is(unit))
+		return renewals_answer(unit, at_us);
+
+	const struct memory *m = is_asked_anew(unit) || !memo_is_look(unit) ? NULL : find(unit);
+
+	if (!m || (m->by_time && !m->absent && !is_nothing_due()))
 		return false;
 	for (size_t i = 0; i < m->count; i++)
 		unit_take_result(unit, PQcopyResult(m->results[i], PG_COPYRES_TUPLES));
@@ -153,19 +216,21 @@ bool memo_answer(struct db_unit *unit)
 static void keep(const struct db_unit *unit)
 {
 	struct memory *m;
-	bool by_time = false;
+	bool by_time = false, absent = true;
 
 	for (size_t i = 0; i < unit->step_count; i++) {
-		bool is_by_time = looks[look_of(unit->steps[i].statement)].by_time;
-		if (is_by_time && PQntuples(unit->steps[i].result) > 0)
+		int look = look_of(unit->steps[i].statement);
+		if (looks[look].by_time && PQntuples(unit->steps[i].result) > 0)
 			return;
-		by_time = by_time || is_by_time;
+		by_time = by_time || looks[look].by_time;
+		absent = absent && looks[look].absent;
 	}
-	if (find(unit) || (by_time && !is_nothing_due()))
+	if (find(unit) || (by_time && !absent && !is_nothing_due()))
 		return;
 	m = memory_new(sizeof(*m));
 	m->key = key_of(unit);
 	m->by_time = by_time;
+	m->absent = absent;
 	m->count = unit->step_count;
 	m->results = memory_new(m->count * sizeof(PGresult *));
 	for (size_t i = 0; i < m->count; i++)
@@ -173,16 +238,38 @@ static void keep(const struct db_unit *unit)
 	HASH_ADD_KEYPTR(hh, memories, m->key, strlen(m->key), m);
 }
 
-void memo_note(const struct db_unit *unit)
+void memo_before_run(const struct db_unit *unit)
+{
+	bool of_leases = false;
+
+	for (size_t i = 0; i < unit->step_count && !is_off; i++)
+		of_leases = of_leases || is_of_leases(unit->steps[i].statement);
+	if (of_leases)
+		renewals_pay();
+}
+
+void memo_note(const struct db_unit *unit, bool is_whole)
 {
 	bool wrote = false;
 
-	if (unit->sqlstate[0] || is_off)
+	if (is_asked_anew(unit))
+		return;
+	renewals_note(unit, is_whole);
+	if (unit->sqlstate[0])
 		return;
 	for (size_t i = 0; i < unit->step_count; i++)
 		wrote = wrote || !is_quiet(unit->steps[i].statement);
 	if (wrote)
-		forget_all();
+		forget();
 	else if (memo_is_look(unit))
 		keep(unit);
+}
+
+void memo_look(void)
+{
+	PGresult *rows = database_ask(ABSENT, 0, NULL);
+	if (PQntuples(rows) > 0)
+		world_fail("memo", "a %s has come about, and tests/sim/memo.c takes it that there is none",
+			PQgetvalue(rows, 0, 0));
+	PQclear(rows);
 }

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "base/rfc3339.h"
 #include "tests/sim/database.h"
 #include "tests/sim/world.h"
 
@@ -110,6 +111,16 @@ static struct history *history_of(const char *vehicle_id)
 	return h;
 }
 
+static PGresult *ask(const char *sql)
+{
+	return database_ask(sql, 0, NULL);
+}
+
+static PGresult *ask_of(const char *sql, const char *id)
+{
+	return database_ask(sql, 1, &id);
+}
+
 static bool is_among(const char *word, const char *words)
 {
 	char pattern[40];
@@ -157,10 +168,8 @@ static int64_t ms_of(int64_t us)
 /* S3, "published without a claim": by the time that a request reaches the broker, its claim is committed. */
 static void check_claim(const char *id, int attempt)
 {
-	char sql[256];
+	PGresult *rows = ask_of("select flight::text, attempts from commands where id = $1::uuid", id);
 
-	snprintf(sql, sizeof(sql), "select flight::text, attempts from commands where id = '%s'", id);
-	PGresult *rows = database_ask(sql);
 	if (PQntuples(rows) == 0)
 		world_fail("claim", "%s is published and not in the database", id);
 	else if (strcmp(PQgetvalue(rows, 0, 0), "none") == 0)
@@ -243,11 +252,8 @@ void record_executed(const char *vehicle_id, const char *id)
 /* Durable before told. */
 void record_accepted(const char *vehicle_id, const char *id)
 {
-	char sql[128];
-
 	world_note("%s: its answer to %s is accepted", vehicle_id, id);
-	snprintf(sql, sizeof(sql), "select status::text from commands where id = '%s'", id);
-	PGresult *rows = database_ask(sql);
+	PGresult *rows = ask_of("select status::text from commands where id = $1::uuid", id);
 	if (PQntuples(rows) != 1 || !is_among(PQgetvalue(rows, 0, 0), " succeeded failed rejected "))
 		world_fail("S12", "%s was told that its answer to %s is accepted, and it is %s", vehicle_id, id,
 			PQntuples(rows) ? PQgetvalue(rows, 0, 0) : "not there");
@@ -273,7 +279,7 @@ void record_report(const char *vehicle_id, int64_t version)
 void record_sms(const char *vehicle_id, bool is_taken)
 {
 	struct history *h = history_of(vehicle_id);
-	char sql[256];
+	char now[RFC3339_SIZE];
 
 	world_note("%s: an SMS is submitted%s", vehicle_id, is_taken ? "" : " and refused");
 	all.sms++;
@@ -284,12 +290,11 @@ void record_sms(const char *vehicle_id, bool is_taken)
 	if (world_ms() - *oldest_ms < DAY_MS)
 		world_fail("S14", "more than %d SMS to %s in a day", DAILY_BUDGET, vehicle_id);
 	*oldest_ms = world_ms();
-	snprintf(sql, sizeof(sql),
-		"select count(*) from commands where vehicle_id = '%s' and wake and expires_at > now() - interval '1 "
-		"second'",
-		vehicle_id);
-	PGresult *rows = database_ask(sql);
-	if (strcmp(PQgetvalue(rows, 0, 0), "0") == 0)
+	rfc3339_write(world_us(), now);
+	PGresult *rows = database_ask("select from commands where vehicle_id = $1 and wake and expires_at > "
+				      "$2::timestamptz - interval '1 second' limit 1",
+		2, (const char *const[]){ vehicle_id, now });
+	if (PQntuples(rows) == 0)
 		world_fail("S14", "an SMS to %s, and nothing waits that has not expired", vehicle_id);
 	PQclear(rows);
 }
@@ -313,10 +318,7 @@ void record_promise(const char *key, const char *vehicle_id, const char *id)
 	}
 	if (strcmp(p->id, id) != 0)
 		world_fail("S2", "the key %s gave %s and %s", key, p->id, id);
-	PGresult *rows = NULL;
-	char sql[160];
-	snprintf(sql, sizeof(sql), "select vehicle_id from commands where id = '%s'", id);
-	rows = database_ask(sql);
+	PGresult *rows = ask_of("select vehicle_id from commands where id = $1::uuid", id);
 	if (PQntuples(rows) != 1)
 		world_fail("S1", "%s was promised and is not in the database", id);
 	PQclear(rows);
@@ -451,15 +453,15 @@ static void judge_connectivity(const struct history *h, const char *state, const
 
 static void judge_events(void)
 {
-	PGresult *rows = database_ask(
-		"select e.vehicle_id, e.seq, e.type, e.data::text, (extract(epoch from e.at) * "
-		"1000000)::bigint, e.data->>'id', e.data->>'status',"
-		" e.data->>'state', e.data->>'reason', (extract(epoch from c.expires_at) * "
-		"1000000)::bigint, c.timeout_seconds, e.type = 'command.updated', e.data->>'result',"
-		" (select count(*) from jsonb_array_elements(c.timeline) step where step->>'step' = 'claimed')"
-		" from events e left join commands c on e.type = 'command.updated' and "
-		"c.vehicle_id = e.vehicle_id and c.id = (e.data->>'id')::uuid"
-		" order by e.vehicle_id, e.seq");
+	PGresult *rows =
+		ask("select e.vehicle_id, e.seq, e.type, e.data::text, (extract(epoch from e.at) * "
+		    "1000000)::bigint, e.data->>'id', e.data->>'status',"
+		    " e.data->>'state', e.data->>'reason', (extract(epoch from c.expires_at) * "
+		    "1000000)::bigint, c.timeout_seconds, e.type = 'command.updated', e.data->>'result',"
+		    " (select count(*) from jsonb_array_elements(c.timeline) step where step->>'step' = 'claimed')"
+		    " from events e left join commands c on e.type = 'command.updated' and "
+		    "c.vehicle_id = e.vehicle_id and c.id = (e.data->>'id')::uuid"
+		    " order by e.vehicle_id, e.seq");
 	const char *vehicle = "";
 	int64_t seq = 0, at_us = 0;
 
@@ -528,14 +530,13 @@ static void judge_command(struct seen *s, const PGresult *rows, int row)
 /* Its time was up by then. So the next one went out, while a silent line may still have held what was published of it. */
 static bool had_run_out(const struct seen *s, int64_t by_ms)
 {
-	char sql[256];
+	char by[RFC3339_SIZE];
 
-	snprintf(sql, sizeof(sql),
-		"select from commands c, jsonb_array_elements(c.timeline) t where c.id = '%s' and t ->> 'step' = "
-		"'timer'"
-		" and (t ->> 'time')::timestamptz <= to_timestamp(%" PRId64 " / 1000.0)",
-		s->id, WORLD_BEGIN_US / 1000 + by_ms);
-	PGresult *rows = database_ask(sql);
+	rfc3339_write(WORLD_BEGIN_US + by_ms * 1000, by);
+	PGresult *rows =
+		database_ask("select from commands c, jsonb_array_elements(c.timeline) t where c.id = $1::uuid and "
+			     "t ->> 'step' = 'timer' and (t ->> 'time')::timestamptz <= $2::timestamptz",
+			2, (const char *const[]){ s->id, by });
 	bool yes = PQntuples(rows) > 0;
 	PQclear(rows);
 	return yes;
@@ -555,8 +556,8 @@ static void judge_order(const struct seen *s, const struct seen **last)
 
 static void judge_commands(void)
 {
-	PGresult *rows = database_ask("select id, vehicle_id, status::text, redelivery, attempts from commands order "
-				      "by vehicle_id, accepted_seq");
+	PGresult *rows = ask("select id, vehicle_id, status::text, redelivery, attempts from commands order "
+			     "by vehicle_id, accepted_seq");
 	const struct seen *last = NULL, *s, *next;
 
 	for (int row = 0; row < PQntuples(rows); row++) {
@@ -606,7 +607,7 @@ void record_look(bool in_the_end)
 	for (size_t i = 0; i < sizeof(always) / sizeof(*always); i++) {
 		if (always[i].in_the_end && !in_the_end)
 			continue;
-		PGresult *rows = database_ask(always[i].sql);
+		PGresult *rows = ask(always[i].sql);
 		if (PQntuples(rows) > 0)
 			world_fail(always[i].rule, "%d rows, the first %s: %s", PQntuples(rows), PQgetvalue(rows, 0, 0),
 				always[i].sql);
@@ -616,7 +617,7 @@ void record_look(bool in_the_end)
 
 static void judge_reports(void)
 {
-	PGresult *rows = database_ask("select vehicle_id, coalesce(reported_version, 0) from vehicles");
+	PGresult *rows = ask("select vehicle_id, coalesce(reported_version, 0) from vehicles");
 
 	for (int row = 0; row < PQntuples(rows); row++) {
 		const struct history *h = history_of(PQgetvalue(rows, row, 0));
@@ -637,10 +638,7 @@ void record_judge(void)
 
 int64_t record_head(const char *vehicle_id)
 {
-	char sql[128];
-
-	snprintf(sql, sizeof(sql), "select seq from vehicle_heads where vehicle_id = '%s'", vehicle_id);
-	PGresult *rows = database_ask(sql);
+	PGresult *rows = ask_of("select seq from vehicle_heads where vehicle_id = $1", vehicle_id);
 	int64_t seq = PQntuples(rows) ? number_at(rows, 0, 0) : 0;
 	PQclear(rows);
 	return seq;
