@@ -287,3 +287,65 @@ const char *json_text_at(const json_t *object, const char *key)
 {
 	return json_string_value(json_object_get(object, key));
 }
+
+static const char *skip_space(const char *at)
+{
+	return at + strspn(at, " \t\n\r");
+}
+
+/* From a quotation mark to behind the one that ends the string. */
+static const char *skip_string(const char *at)
+{
+	for (at++; *at && *at != '"'; at++)
+		at += *at == '\\' && at[1];
+	return at + (*at == '"');
+}
+
+/* To the comma or bracket behind a value. */
+static const char *skip_value(const char *at)
+{
+	for (int depth = 0; *at; at++) {
+		if (*at == '"')
+			at = skip_string(at);
+		if (*at == '{' || *at == '[')
+			depth++;
+		else if (depth == 0 && (*at == ',' || *at == '}' || *at == ']'))
+			break;
+		else if (*at == '}' || *at == ']')
+			depth--;
+		if (!*at)
+			break;
+	}
+	return at;
+}
+
+static bool copy_string(const char *at, char *out, size_t size)
+{
+	size_t len = *at == '"' ? strcspn(at + 1, "\"\\") : size;
+
+	if (len >= size || at[len + 1] != '"')
+		return false;
+	memcpy(out, at + 1, len);
+	out[len] = '\0';
+	return true;
+}
+
+bool json_peek(const char *object, const char *key, char *out, size_t size)
+{
+	const char *at = skip_space(object);
+	size_t len = strlen(key);
+
+	while (*at == '{' || *at == ',') {
+		const char *name = skip_space(at + 1);
+		if (*name != '"')
+			return false;
+		at = skip_space(skip_string(name));
+		if (*at != ':')
+			return false;
+		at = skip_space(at + 1);
+		if (strncmp(name + 1, key, len) == 0 && name[len + 1] == '"')
+			return copy_string(at, out, size);
+		at = skip_value(at);
+	}
+	return false;
+}

@@ -21,6 +21,9 @@ char *json_canonical(const json_t *);
 const char *json_unknown_key(const json_t *object, const char *const *known);
 /* The string at `key`, or NULL when it is absent or no string. Borrowed. */
 const char *json_text_at(const json_t *object, const char *key);
+/* The string at `key` of an object's text that is known to be JSON, as the database wrote it: copied without reading the rest as values.
+ * False when it is absent, no string, has an escape or does not fit. */
+bool json_peek(const char *object, const char *key, char *out, size_t size);
 
 /* A growing buffer of text; .data is NUL-terminated once anything was added. Zero-initialise; text_free() when done. */
 struct text {

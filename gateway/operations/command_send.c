@@ -9,10 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/ids.h"
 #include "base/json.h"
 #include "base/list.h"
 #include "base/loop.h"
 #include "base/memory.h"
+#include "base/trace.h"
 #include "commands/accept.h"
 #include "commands/lifecycle.h"
 #include "gateway/api_internal.h"
@@ -166,21 +168,35 @@ static void submit(struct send *s)
 	memcpy(s->watch.command_id, s->accept.id, sizeof(s->watch.command_id));
 }
 
-/* `command` is what the caller will see, if nothing newer comes. */
-static void show(struct send *s, const char *command)
+static void keep(struct send *s, const char *command, const char *id, const char *trace)
 {
-	json_auto_t *c = json_loads(command, 0, NULL);
-	const char *id = json_text_at(c, "id"), *name = json_text_at(c, "status"),
-		   *trace = json_text_at(c, "traceparent");
 	char traceparent[TRACEPARENT_SIZE];
-	enum command_status status = name ? status_of(name) : STATUS_COUNT;
 
 	free(s->latest);
 	s->latest = memory_need(strdup(command));
-	snprintf(s->call->resource_id, sizeof(s->call->resource_id), "%s", id ? id : "");
+	snprintf(s->call->resource_id, sizeof(s->call->resource_id), "%s", id);
 	if (trace && traceparent_read(trace, strlen(trace), traceparent))
 		traceparent_trace_id(traceparent, s->call->trace_id);
+}
+
+/* `command` is what the caller will see, if nothing newer comes. */
+static void show(struct send *s, const char *command)
+{
+	char id[UUID_TEXT_SIZE] = "", trace[TRACEPARENT_SIZE] = "", name[32];
+	enum command_status status = STATUS_COUNT;
+
+	json_peek(command, "id", id, sizeof(id));
+	json_peek(command, "traceparent", trace, sizeof(trace));
+	if (json_peek(command, "status", name, sizeof(name)))
+		status = status_of(name);
+	keep(s, command, id, trace);
 	s->call->settled = status_is_final(status) || status == STATUS_TIMED_OUT;
+}
+
+/* Nothing of a command that was just made need be read from its text: it is accepted, whatever was settled after that. */
+static void show_made(struct send *s)
+{
+	keep(s, s->accept.command, s->accept.id, s->accept.traceparent);
 }
 
 static bool is_to_wait(const struct send *s)
@@ -204,8 +220,10 @@ static void on_accepted(struct accept *accept, const struct fault *fault)
 	if (!accept->replayed)
 		detection_command(call->api, accept->vehicle_id, accept->subject);
 	call->replayed = accept->replayed;
-	if (accept->replayed || !s->latest)
+	if (accept->replayed)
 		show(s, accept->command);
+	else if (!s->latest)
+		show_made(s);
 	memcpy(s->watch.command_id, call->resource_id, sizeof(s->watch.command_id));
 	if (accept->replayed && is_to_wait(s))
 		read_again(s);

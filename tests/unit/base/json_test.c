@@ -347,6 +347,43 @@ START_TEST(grows)
 }
 END_TEST
 
+/* peeking */
+
+static const struct {
+	const char *object, *key, *expected; /* NULL: not found */
+} peeked[] = {
+	{ "{\"id\" : \"a\", \"status\" : \"sent\"}", "status", "sent" },
+	{ "{\"id\":\"a\",\"status\":\"sent\"}", "id", "a" },
+	{ " { \"a\" : { \"status\" : \"inner\" } , \"status\" : \"outer\" } ", "status", "outer" },
+	{ "{\"a\":[{\"status\":\"inner\"},[\"status\",{}]],\"status\":\"outer\"}", "status", "outer" },
+	{ "{\"a\":\"\\\",\\\"status\\\":\\\"inner\\\"\",\"status\":\"outer\"}", "status", "outer" },
+	{ "{\"a\":\"}]\\\\\",\"b\":-1.5e3,\"c\":null,\"d\":true,\"status\":\"outer\"}", "status", "outer" },
+	{ "{\"a\":\"status\",\"status\":\"\"}", "status", "" },
+	{ "{\"stat\":\"a\",\"status_\":\"b\"}", "status", NULL },
+	{ "{\"status\":null}", "status", NULL },
+	{ "{\"status\":1}", "status", NULL },
+	{ "{\"status\":[\"sent\"]}", "status", NULL },
+	{ "{\"status\":\"a\\u0062\"}", "status", NULL },
+	{ "{\"status\":\"0123456\"}", "status", "0123456" },
+	{ "{\"status\":\"01234567\"}", "status", NULL }, /* it does not fit */
+	{ "{}", "status", NULL },
+	{ "[\"status\",\"sent\"]", "status", NULL },
+	{ "", "status", NULL },
+	{ "{\"status", "status", NULL },
+	{ "{\"status\":\"sent", "status", NULL },
+	{ "{\"a\":{\"b\":[", "status", NULL },
+	{ "{\"a\":\"\\", "status", NULL },
+};
+
+START_TEST(peeks_at_a_text_of_an_object)
+{
+	char out[8] = "before";
+	bool found = json_peek(peeked[_i].object, peeked[_i].key, out, sizeof out);
+	ck_assert_int_eq(found, peeked[_i].expected != NULL);
+	ck_assert_str_eq(out, found ? peeked[_i].expected : "before");
+}
+END_TEST
+
 #define COUNT(array) ((int)(sizeof(array) / sizeof *(array)))
 
 int main(void)
@@ -367,6 +404,7 @@ int main(void)
 	tcase_add_test(tests, writes_numbers_as_they_were_meant);
 	tcase_add_test(tests, writes_any_number_so_that_it_reads_back_equal);
 	tcase_add_test(tests, finds_unknown_keys_and_texts);
+	tcase_add_loop_test(tests, peeks_at_a_text_of_an_object, 0, COUNT(peeked));
 	tcase_add_loop_test(tests, quotes, 0, COUNT(quoted));
 	tcase_add_test(tests, quotes_every_byte_so_that_it_can_be_read);
 	tcase_add_test(tests, grows);
