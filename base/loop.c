@@ -12,6 +12,7 @@
 #include "base/timer_heap.h"
 
 #define NEVER_MS INT64_MAX
+#define ROUNDS_MAX 4					 /* of deferred calls, before the sockets have their turn */
 #define DELAY_MS_MAX (INT64_C(100) * 366 * 86400 * 1000) /* further away is a hundred years away */
 
 enum loop_kind { LOOP_REAL, LOOP_VIRTUAL };
@@ -20,7 +21,7 @@ struct loop {
 	enum loop_kind kind;
 	struct timer_heap timers;
 	uint64_t next_order;
-	struct list soons;
+	struct list soons, lasts;
 
 	/* real */
 	uv_loop_t uv;
@@ -40,7 +41,8 @@ static void on_idle(uv_idle_t *);
 static void on_stop(uv_async_t *);
 static void set_alarm(struct loop *);
 static void run_due(struct loop *, int64_t now_ms);
-static void run_soons(struct loop *);
+static bool has_deferred(const struct loop *);
+static void run_round(struct list *soons);
 static void close_handles(struct loop *);
 
 /* making */
@@ -51,6 +53,7 @@ static struct loop *new_of_kind(enum loop_kind kind)
 	loop->kind = kind;
 	loop->alarm_ms = NEVER_MS;
 	list_init(&loop->soons);
+	list_init(&loop->lasts);
 	return loop;
 }
 
@@ -116,7 +119,7 @@ int64_t loop_monotonic_ms(const struct loop *loop)
 int64_t loop_next_ms(const struct loop *loop)
 {
 	const struct loop_timer *first = timer_heap_first(&loop->timers);
-	if (!list_is_empty(&loop->soons))
+	if (has_deferred(loop))
 		return 0;
 	if (!first)
 		return NEVER_MS;
@@ -204,13 +207,23 @@ void loop_soon_init(struct loop_soon *soon, void (*run)(struct loop_soon *))
 	soon->run = run;
 }
 
-void loop_soon_call(struct loop *loop, struct loop_soon *soon)
+static void defer(struct loop *loop, struct list *soons, struct loop_soon *soon)
 {
 	if (!list_is_empty(&soon->node))
 		return;
-	list_append(&loop->soons, &soon->node);
+	list_append(soons, &soon->node);
 	if (loop->kind == LOOP_REAL)
 		uv_idle_start(&loop->idle, on_idle);
+}
+
+void loop_soon_call(struct loop *loop, struct loop_soon *soon)
+{
+	defer(loop, &loop->soons, soon);
+}
+
+void loop_last_call(struct loop *loop, struct loop_soon *soon)
+{
+	defer(loop, &loop->lasts, soon);
 }
 
 void loop_soon_cancel(struct loop_soon *soon)
@@ -218,21 +231,29 @@ void loop_soon_cancel(struct loop_soon *soon)
 	list_remove(&soon->node);
 }
 
+static bool has_deferred(const struct loop *loop)
+{
+	return !list_is_empty(&loop->soons) || !list_is_empty(&loop->lasts);
+}
+
+/* What is asked for meanwhile mostly follows at once: it would cost a look at the sockets in between. */
 static void on_idle(uv_idle_t *idle)
 {
 	struct loop *loop = idle->data;
-	run_soons(loop);
-	if (list_is_empty(&loop->soons))
+	for (int round = 0; round < ROUNDS_MAX && !list_is_empty(&loop->soons); round++)
+		run_round(&loop->soons);
+	run_round(&loop->lasts);
+	if (!has_deferred(loop))
 		uv_idle_stop(idle);
 }
 
-/* One round: what is asked for meanwhile belongs to the next. Each is out of the list before it runs, so it
- * may free itself, ask again, or cancel another. */
-static void run_soons(struct loop *loop)
+/* What is asked for meanwhile belongs to the next. Each is out of the list before it runs, so it may free itself, ask
+ * again, or cancel another. */
+static void run_round(struct list *soons)
 {
 	struct list round, *node;
 	list_init(&round);
-	list_append_all(&round, &loop->soons);
+	list_append_all(&round, soons);
 	while ((node = list_take_first(&round))) {
 		struct loop_soon *soon = container_of(node, struct loop_soon, node);
 		soon->run(soon);
@@ -262,8 +283,8 @@ static void on_stop(uv_async_t *stop)
 
 static void drain_soons(struct loop *loop)
 {
-	while (!list_is_empty(&loop->soons))
-		run_soons(loop);
+	while (has_deferred(loop))
+		run_round(list_is_empty(&loop->soons) ? &loop->lasts : &loop->soons);
 }
 
 void loop_advance(struct loop *loop, int64_t ms)
@@ -299,7 +320,7 @@ void loop_free(struct loop *loop)
 {
 	if (!loop)
 		return;
-	while (list_take_first(&loop->soons))
+	while (list_take_first(&loop->soons) || list_take_first(&loop->lasts))
 		;
 	timer_heap_done(&loop->timers);
 	if (loop->kind == LOOP_REAL)

@@ -153,6 +153,37 @@ START_TEST(defers_a_call_until_the_asking_one_is_over)
 }
 END_TEST
 
+static void run_ask(struct loop_soon *soon)
+{
+	run_chore(soon);
+	loop_soon_call(loop, &washing.soon);
+}
+
+static struct chore gathering = { .name = 'l' }, asking = { .name = 'a' };
+
+static void ask_for_a_last_call(void)
+{
+	loop_soon_init(&washing.soon, run_chore);
+	loop_soon_init(&gathering.soon, run_chore);
+	loop_soon_init(&asking.soon, run_ask);
+	loop_last_call(loop, &gathering.soon);
+	loop_last_call(loop, &gathering.soon);
+	loop_soon_call(loop, &asking.soon);
+}
+
+START_TEST(runs_a_last_call_behind_all_others_of_the_turn)
+{
+	ask_for_a_last_call();
+	ck_assert_int_eq(loop_next_ms(loop), 0);
+	loop_advance(loop, 0);
+	ck_assert_str_eq(story, "awl");
+	ask_for_a_last_call();
+	loop_soon_cancel(&gathering.soon);
+	loop_advance(loop, 0);
+	ck_assert_str_eq(story, "awlaw");
+}
+END_TEST
+
 static struct chore ironing = { .name = 'i' };
 
 static void run_cancel(struct loop_soon *soon)
@@ -315,6 +346,44 @@ static void run_stop(struct loop_soon *soon)
 	loop_stop(loop);
 }
 
+static void run_last_and_stop(struct loop_soon *soon)
+{
+	run_chore(soon);
+	loop_stop(loop);
+}
+
+START_TEST(runs_a_last_call_before_it_blocks)
+{
+	ask_for_a_last_call();
+	loop_soon_cancel(&gathering.soon);
+	loop_soon_init(&gathering.soon, run_last_and_stop);
+	loop_last_call(loop, &gathering.soon);
+	loop_run(loop);
+	ck_assert_str_eq(story, "awl");
+}
+END_TEST
+
+static void run_again(struct loop_soon *soon)
+{
+	run_chore(soon);
+	if (strlen(story) < 20)
+		loop_soon_call(loop, soon);
+}
+
+/* Nobody may keep the last calls, or the sockets, waiting for ever. */
+START_TEST(runs_a_last_call_after_a_few_rounds_of_others)
+{
+	struct chore restless = { .name = 'r' };
+	loop_soon_init(&restless.soon, run_again);
+	loop_soon_init(&gathering.soon, run_last_and_stop);
+	loop_soon_call(loop, &restless.soon);
+	loop_last_call(loop, &gathering.soon);
+	loop_run(loop);
+	ck_assert_ptr_nonnull(strchr(story, 'l'));
+	ck_assert_str_ne(strchr(story, 'l'), "l");
+}
+END_TEST
+
 START_TEST(runs_a_deferred_call_before_it_blocks)
 {
 	struct chore chore = { .name = 'c' };
@@ -422,6 +491,7 @@ static TCase *virtual_tests(void)
 	tcase_add_test(tests, never_runs_a_stopped_timer);
 	tcase_add_test(tests, lets_a_timer_start_itself_again);
 	tcase_add_test(tests, defers_a_call_until_the_asking_one_is_over);
+	tcase_add_test(tests, runs_a_last_call_behind_all_others_of_the_turn);
 	tcase_add_test(tests, never_runs_a_cancelled_call);
 	tcase_add_test(tests, jumps_the_wall_clock_alone);
 	tcase_add_test(tests, stands_still_while_time_passes);
@@ -437,6 +507,8 @@ static TCase *real_tests(void)
 	tcase_add_test(tests, is_never_early);
 	tcase_add_test(tests, rings_for_the_next_timer_when_the_first_was_stopped);
 	tcase_add_test(tests, runs_a_deferred_call_before_it_blocks);
+	tcase_add_test(tests, runs_a_last_call_before_it_blocks);
+	tcase_add_test(tests, runs_a_last_call_after_a_few_rounds_of_others);
 	tcase_add_test(tests, is_not_starved_by_a_timer_that_is_always_due);
 	tcase_add_test(tests, hears_the_last_handle_after_the_stop);
 	tcase_add_test(tests, is_stopped_by_another_thread_and_runs_again);
