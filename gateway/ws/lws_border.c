@@ -1,7 +1,8 @@
 /* lws_border.c - wraps libwebsockets 4.1's callback with a hundred reasons, once and for all.
  *
  * Sending goes to the socket at once, outside of the writeable callback: libwebsockets allows it as long as it holds
- * nothing back from before (lws_partial_buffered()), and it is three times faster than a callback a message. */
+ * nothing back from before (lws_partial_buffered()), and it is three times faster than a callback a message. What goes to one socket
+ * at once goes in one write, since a system call costs as much as all the rest: for this the frames' heads are written here. */
 #include "gateway/ws/lws_border.h"
 
 #include <libwebsockets.h>
@@ -21,7 +22,8 @@
 #define RX_BYTES 1024			/* a socket's read buffer; larger messages come in pieces */
 #define HEAD_BYTES 1024			/* of the upgrade head, which is ours and short */
 #define SEND_BUFFER (128 * 1024)	/* the kernel's queue must not grow beside ours */
-#define SCRATCH_KEPT (64 * 1024)	/* a larger scratch buffer is given back after use */
+#define GATHER_MAX (64 * 1024)		/* bytes of several frames in one write; one that is larger goes alone */
+#define FRAME_HEAD_MAX 10		/* RFC 6455 §5.2, unmasked */
 #define WHOLE_FRAME (256 * 1024 * 1024) /* in one write: libwebsockets would cut at the size of the read buffer */
 #define DESCRIPTORS_MAX (1024 * 1024)
 #define CLOSING_ROUNDS 16 /* of the loop, to let libuv close what libwebsockets opened on it */
@@ -32,8 +34,8 @@ struct border {
 	struct lws_context *context;
 	struct lws_vhost *vhost;
 	struct border_link *adopting; /* during border_adopt() */
-	unsigned char *scratch;	      /* LWS_PRE bytes of room and a copy of the frame */
-	size_t scratch_size;
+	unsigned char *scratch;	      /* LWS_PRE bytes of room and the frames that were gathered */
+	size_t scratch_size, gathered;
 };
 
 static int on_event(struct lws *lws, enum lws_callback_reasons reason, void *user, void *in, size_t len);
@@ -236,34 +238,58 @@ int border_fd(const struct border_link *link)
 	return link->lws ? lws_get_socket_fd(link->lws) : -1;
 }
 
-static unsigned char *scratch_for(struct border *b, size_t len)
+static void make_room(struct border *b, size_t size)
 {
-	if (b->scratch_size < len) {
-		b->scratch_size = len < SCRATCH_KEPT ? SCRATCH_KEPT : len;
-		b->scratch = memory_resize(b->scratch, LWS_PRE + b->scratch_size, 1);
-	}
-	return b->scratch + LWS_PRE;
+	if (b->scratch_size >= size)
+		return;
+	b->scratch_size = size < GATHER_MAX ? GATHER_MAX : size;
+	b->scratch = memory_resize(b->scratch, LWS_PRE + b->scratch_size, 1);
 }
 
-static void scratch_shrink(struct border *b)
+static void shrink(struct border *b)
 {
-	if (b->scratch_size <= SCRATCH_KEPT)
+	if (b->scratch_size <= GATHER_MAX)
 		return;
 	free(b->scratch);
 	b->scratch = NULL;
 	b->scratch_size = 0;
 }
 
-/* libwebsockets writes the frame's head before the text, hence the copy: it costs a hundredth of the system call. */
-void border_send(struct border_link *link, const char *text, size_t len)
+/* RFC 6455 §5.2: a whole text message, as a server sends it. */
+static size_t write_head(unsigned char *at, size_t len)
+{
+	size_t bytes = len < 126 ? 0 : len <= UINT16_MAX ? 2 : 8;
+
+	at[0] = 0x81;
+	at[1] = bytes == 0 ? (unsigned char)len : bytes == 2 ? 126 : 127;
+	for (size_t i = 0; i < bytes; i++)
+		at[2 + i] = (unsigned char)(len >> 8 * (bytes - 1 - i));
+	return 2 + bytes;
+}
+
+bool border_gather(struct border_link *link, const char *text, size_t len)
 {
 	struct border *b = link->border;
-	unsigned char *frame = scratch_for(b, len);
+	size_t size = b->gathered + FRAME_HEAD_MAX + len;
 
-	memcpy(frame, text, len);
-	if (lws_write(link->lws, frame, len, LWS_WRITE_TEXT) < 0)
+	if (b->gathered > 0 && size > GATHER_MAX)
+		return false;
+	make_room(b, size);
+	unsigned char *at = b->scratch + LWS_PRE + b->gathered;
+	size_t head = write_head(at, len);
+	memcpy(at + head, text, len);
+	b->gathered += head + len;
+	return true;
+}
+
+void border_send(struct border_link *link)
+{
+	struct border *b = link->border;
+
+	if (lws_write(link->lws, b->scratch + LWS_PRE, b->gathered, LWS_WRITE_RAW) < 0)
 		border_kill(link);
-	scratch_shrink(b);
+	b->gathered = 0;
+	shrink(b);
 }
 
 /* Of a pong without payload libwebsockets says nothing: so there is one. */

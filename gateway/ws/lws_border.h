@@ -52,8 +52,11 @@ int border_fd(const struct border_link *);
 
 /* changing; none of these calls back */
 
-/* One text message. Only when border_can_send(); what the kernel does not take is kept and sent later. */
-void border_send(struct border_link *, const char *text, size_t len);
+/* Text messages that go out in one write: gathered one after the other, then sent, all of one link and with nothing else in between.
+ * False: there is no room, and what was gathered is to be sent first; there always is for the first. */
+bool border_gather(struct border_link *, const char *text, size_t len);
+/* Only when border_can_send(); what the kernel does not take is kept and sent later. */
+void border_send(struct border_link *);
 void border_ping(struct border_link *); /* likewise */
 void border_want_writable(struct border_link *);
 /* Closes with a close frame, behind what was sent. `reason` lives for ever. */

@@ -19,9 +19,10 @@
 #define CLOSING_MS 30000 /* for a slow app to reach its close frame */
 #define ALLOWANCE_S 2	 /* seconds of messages that may come at once */
 #define UNANSWERED_MAX 2
-#define PONG_MAX 125  /* bytes of payload, RFC 6455 §5.5 */
-#define EMPTY_MAX 100 /* pieces of one message without a byte */
-#define PIECES 64     /* of a message beside its last cost as much as one: so many kibibytes come in so many */
+#define PONG_MAX 125	     /* bytes of payload, RFC 6455 §5.5 */
+#define TURN_MAX (16 * 1024) /* bytes that wait for the end of the turn, if the kernel takes them before */
+#define EMPTY_MAX 100	     /* pieces of one message without a byte */
+#define PIECES 64	     /* of a message beside its last cost as much as one: so many kibibytes come in so many */
 
 static void on_open(struct border_link *link);
 static void on_text(struct border_link *link, const char *piece, size_t len, bool is_first, bool is_last);
@@ -29,6 +30,7 @@ static void on_binary(struct border_link *link);
 static void on_pong(struct border_link *link);
 static void on_writable(struct border_link *link);
 static void on_closed(struct border_link *link);
+static void on_flush(struct loop_soon *soon);
 static void on_deadline(struct loop_timer *timer);
 static void on_ping_due(struct loop_timer *timer);
 
@@ -44,6 +46,18 @@ const struct border_events socket_events = {
 static struct socket *socket_of(struct border_link *link)
 {
 	return container_of(link, struct socket, link);
+}
+
+void sockets_init(struct ws *ws)
+{
+	list_init(&ws->sockets);
+	list_init(&ws->due);
+	loop_soon_init(&ws->flush, on_flush);
+}
+
+void sockets_done(struct ws *ws)
+{
+	loop_soon_cancel(&ws->flush);
 }
 
 /* Coming. */
@@ -62,6 +76,7 @@ static struct socket *socket_new(struct ws *ws, const char *peer, const char *cl
 	s->allowance_at_ms = loop_monotonic_ms(ws->loop);
 	list_init(&s->calls);
 	list_init(&s->subscriptions);
+	list_init(&s->due);
 	outbox_init(&s->outbox);
 	loop_timer_init(ws->loop, &s->deadline, on_deadline);
 	loop_timer_init(ws->loop, &s->ping, on_ping_due);
@@ -81,6 +96,7 @@ static void socket_free(struct socket *s)
 	subscription_end_all(s);
 	outbox_clear(&s->outbox);
 	text_free(&s->message);
+	list_remove(&s->due);
 	list_remove(&s->node);
 	if (--s->ws->socket_count == 0)
 		loop_timer_stop(&s->ws->look);
@@ -179,18 +195,28 @@ static void on_binary(struct border_link *link)
 
 /* What goes out. */
 
-/* Sent at once when nothing waits before it. */
-static bool send_now(struct socket *s, const char *data, size_t len)
+/* As much as the kernel takes. */
+static void write_out(struct socket *s)
 {
-	if (s->state == SOCKET_CLOSING || !outbox_is_empty(&s->outbox) || !border_can_send(&s->link))
-		return false;
-	border_send(&s->link, data, len);
-	return true;
+	while (!outbox_is_empty(&s->outbox) && border_can_send(&s->link)) {
+		size_t len;
+		const char *data = outbox_first(&s->outbox, &len);
+		while (data && border_gather(&s->link, data, len)) {
+			outbox_drop_first(&s->outbox);
+			data = outbox_is_empty(&s->outbox) ? NULL : outbox_first(&s->outbox, &len);
+		}
+		border_send(&s->link);
+	}
 }
 
-static void check_outbox(struct socket *s)
+/* An answer and the events that go with it, or the events of a whole transaction, cost one system call. */
+static void send_soon(struct socket *s)
 {
-	border_want_writable(&s->link);
+	list_remove(&s->due);
+	list_append(&s->ws->due, &s->due);
+	loop_last_call(s->ws->loop, &s->ws->flush);
+	if (s->outbox.bytes > TURN_MAX || s->outbox.bytes > s->ws->options.max_queue)
+		write_out(s);
 	if (s->outbox.bytes <= s->ws->options.max_queue)
 		return;
 	metric_add(METRIC_WEBSOCKET_SLOW, 1);
@@ -200,39 +226,50 @@ static void check_outbox(struct socket *s)
 
 void socket_send(struct socket *s, struct text *text)
 {
-	if (!send_now(s, text->data, text->len) && s->state != SOCKET_CLOSING) {
+	if (s->state != SOCKET_CLOSING) {
 		outbox_add(&s->outbox, text);
-		check_outbox(s);
+		send_soon(s);
 	}
 	text_free(text);
 }
 
 void socket_send_event(struct socket *s, const struct hub_event *event)
 {
-	if (send_now(s, event->frame, event->frame_len) || s->state == SOCKET_CLOSING)
+	if (s->state == SOCKET_CLOSING)
 		return;
 	outbox_add_event(&s->outbox, event);
-	check_outbox(s);
+	send_soon(s);
+}
+
+static void carry_on(struct socket *s)
+{
+	write_out(s);
+	if (!outbox_is_empty(&s->outbox))
+		border_want_writable(&s->link);
+	else if (s->state == SOCKET_CLOSING && border_can_send(&s->link))
+		border_close(&s->link, (int)s->close_code, s->close_reason);
+	else if (s->held)
+		subscriptions_carry_on(s);
+}
+
+static void on_flush(struct loop_soon *soon)
+{
+	struct ws *ws = container_of(soon, struct ws, flush);
+	struct list round, *node;
+
+	list_init(&round);
+	list_append_all(&round, &ws->due);
+	while ((node = list_take_first(&round)))
+		carry_on(container_of(node, struct socket, due));
 }
 
 /* Whoever takes what waits is there, however long its pong is in coming. */
 static void on_writable(struct border_link *link)
 {
 	struct socket *s = socket_of(link);
-	size_t len;
 
 	s->unanswered_pings = 0;
-	while (!outbox_is_empty(&s->outbox) && border_can_send(link)) {
-		const char *data = outbox_first(&s->outbox, &len);
-		border_send(link, data, len);
-		outbox_drop_first(&s->outbox);
-	}
-	if (!outbox_is_empty(&s->outbox))
-		border_want_writable(link);
-	else if (s->state == SOCKET_CLOSING && border_can_send(link))
-		border_close(link, (int)s->close_code, s->close_reason);
-	else if (s->held)
-		subscriptions_carry_on(s);
+	carry_on(s);
 }
 
 static void on_pong(struct border_link *link)

@@ -46,9 +46,9 @@ struct ws *ws_new(struct loop *loop, struct api *api, const struct ws_options *o
 	ws->loop = loop;
 	ws->api = api;
 	ws->options = *options;
-	list_init(&ws->sockets);
 	list_init(&ws->newcomers);
 	loop_timer_init(loop, &ws->look, on_look);
+	sockets_init(ws);
 	subscriptions_init(ws);
 	ws->border = border_new(loop, &socket_events);
 	if (ws->border)
@@ -69,6 +69,7 @@ void ws_free(struct ws *ws)
 	}
 	border_free(ws->border);
 	loop_timer_stop(&ws->look);
+	sockets_done(ws);
 	subscriptions_done(ws);
 	free(ws);
 }

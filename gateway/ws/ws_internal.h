@@ -50,6 +50,8 @@ struct ws {
 	struct subscription *subscriptions; /* all sockets', by socket and vehicle */
 	struct list ended;		    /* subscriptions that are freed in the next turn */
 	struct loop_soon bury;
+	struct list due; /* sockets that were given something to send in this turn */
+	struct loop_soon flush;
 };
 
 enum socket_state {
@@ -92,17 +94,21 @@ struct socket {
 	unsigned last_access;	   /* the serial of the fleet's access.changed that it heard last */
 	size_t subscription_count;
 	struct outbox outbox;
-	bool held; /* a replay waits until the outbox is empty */
+	struct list due; /* of the room's, until the end of the turn */
+	bool held;	 /* a replay waits until the outbox is empty */
 	enum close_code close_code;
 	const char *close_reason;
 };
 
 /* socket.c */
 extern const struct border_events socket_events;
+void sockets_init(struct ws *);
+void sockets_done(struct ws *);
 /* `caller` NULL: a stranger. Eats `fd`; false: it is closed and on_gone is the asker's to tell. */
 bool socket_adopt(
 	struct ws *, int fd, const char *peer, const char *client, const char *key, const struct caller *caller);
-/* What cannot go out at once waits; past max_queue the socket is closed. The text is taken and emptied. */
+/* Goes out at the end of the turn, with what else is sent in it. What cannot waits; past max_queue the socket is closed. The text is
+ * taken and emptied. */
 void socket_send(struct socket *, struct text *);
 void socket_send_event(struct socket *, const struct hub_event *);
 /* Counts what came unheard; who sends too much of it is closed, and cut off where that changes nothing. */

@@ -208,6 +208,7 @@ struct client {
 	uv_poll_t poll;
 	struct text in;
 	size_t read;
+	size_t pieces; /* that it came in */
 	bool ended, released;
 };
 
@@ -247,6 +248,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
 	(void)status, (void)events;
 	ssize_t len = recv(c->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+	c->pieces += len > 0;
 	if (len > 0)
 		text_add_bytes(&c->in, bytes, (size_t)len);
 	else
@@ -1312,6 +1314,64 @@ START_TEST(events_follow_the_result_in_order)
 }
 END_TEST
 
+START_TEST(what_is_sent_in_one_turn_comes_in_one_piece)
+{
+	struct client c;
+	open_known(&c);
+	say(&c, SUBSCRIBE("1", "V1"));
+	run_until(is_watched, (char[]){ "V1" });
+	c.pieces = 0;
+	make_ready("V1", 5);
+	tell("V1", 6, "state.reported", "{}");
+	tell("V1", 7, "state.reported", "{}");
+	expect_part(&c, "\"id\":1,\"result\"");
+	expect_event(&c, "V1", 6);
+	expect_event(&c, "V1", 7);
+	ck_assert_uint_eq(c.pieces, 1);
+	client_done(&c);
+}
+END_TEST
+
+static void send_digits(char digit, size_t len)
+{
+	struct text text = { 0 };
+	while (text.len < len)
+		text_add_bytes(&text, &digit, 1);
+	socket_send(container_of(ws->sockets.prev, struct socket, node), &text);
+}
+
+static void expect_digits(struct client *c, char digit, size_t len)
+{
+	struct frame f = next_frame(c);
+	ck_assert_int_eq(f.opcode, TEXT);
+	ck_assert_uint_eq(f.len, len);
+	for (size_t i = 0; i < len; i++)
+		ck_assert_int_eq(f.text[i], digit);
+	free(f.text);
+}
+
+/* Where the frame's head becomes longer (RFC 6455 §5.2), alone, and behind others as far as a write has room. */
+START_TEST(a_message_of_any_length_arrives_whole)
+{
+	static const size_t lens[] = { 0, 1, 124, 125, 126, 127, 65534, 65535, 65536, 100000 };
+	struct client c;
+	open_known(&c);
+	for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+		send_digits('a', lens[i]);
+		expect_digits(&c, 'a', lens[i]);
+		for (char digit = '0'; digit <= '9'; digit++)
+			send_digits(digit, lens[i] % 1000);
+		send_digits('b', lens[i]);
+		send_digits('c', 3);
+		for (char digit = '0'; digit <= '9'; digit++)
+			expect_digits(&c, digit, lens[i] % 1000);
+		expect_digits(&c, 'b', lens[i]);
+		expect_digits(&c, 'c', 3);
+	}
+	client_done(&c);
+}
+END_TEST
+
 START_TEST(a_second_subscription_takes_the_firsts_place)
 {
 	struct client c;
@@ -1648,6 +1708,8 @@ int main(void)
 	tcase_add_test(cases, what_an_app_asks_counts_for_its_subject_and_address);
 	tcase_add_test(cases, a_trusted_proxy_says_whose_the_upgrade_is);
 	tcase_add_test(cases, events_follow_the_result_in_order);
+	tcase_add_test(cases, what_is_sent_in_one_turn_comes_in_one_piece);
+	tcase_add_test(cases, a_message_of_any_length_arrives_whole);
 	tcase_add_test(cases, a_second_subscription_takes_the_firsts_place);
 	tcase_add_test(cases, a_vehicle_that_cannot_be_seen_is_a_fault);
 	tcase_add_test(cases, a_fleet_is_watched);
