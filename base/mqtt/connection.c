@@ -165,11 +165,24 @@ void connection_lose(struct connection *c, const char *reason)
  * libmosquitto says that it wants to write, always. */
 void connection_await(struct connection *c)
 {
-	if (!c->watch || c->is_lost)
+	if (!c->watch || c->is_lost || c->is_held)
 		return;
 	bool write = mosquitto_want_write(c->handle) && (c->is_accepted || !c->tls);
 	int events = c->feed && write ? UV_WRITABLE : UV_READABLE | (write ? UV_WRITABLE : 0);
-	watch_set(c->watch, c->is_held ? 0 : events);
+	watch_set(c->watch, events);
+}
+
+void connection_rest(struct connection *c)
+{
+	assert(c->is_held);
+	watch_set(c->watch, 0);
+}
+
+void connection_gather(struct connection *c, bool yes)
+{
+	int cork = yes;
+	if (c->handle && !c->is_lost)
+		setsockopt(mosquitto_socket(c->handle), IPPROTO_TCP, TCP_CORK, &cork, sizeof cork);
 }
 
 void connection_tick(struct connection *c)

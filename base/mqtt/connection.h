@@ -83,8 +83,13 @@ void connection_forget_news(struct connection *);
 void connection_release(struct connection *);
 /* Each second: pings, and notices a broker that does not answer them. */
 void connection_tick(struct connection *);
-/* Sets what is polled for, after any of the others. */
+/* Sets what is polled for, after any of the others. While it is held that stays as it was: mostly it is released before anything more
+ * comes, and what is polled for costs system calls to change. */
 void connection_await(struct connection *);
+/* Something came while it is held: nothing is polled for until it is released. */
+void connection_rest(struct connection *);
+/* Until it is let go, the kernel keeps what is written, unless that fills a segment. */
+void connection_gather(struct connection *, bool yes);
 /* The first reason stands. */
 void connection_lose(struct connection *, const char *reason);
 void connection_subscribe(struct connection *, const char *const *filters, size_t count, int qos);

@@ -49,6 +49,8 @@ struct mqtt_link {
 	enum link_state state;
 	struct loop_timer timer;
 	struct loop_soon soon;
+	struct loop_soon turn; /* its end, once something was published in it */
+	unsigned published;    /* in this turn */
 	struct attempt *attempt;
 	struct connection connection;
 	unsigned failures; /* in a row */
@@ -63,6 +65,7 @@ struct mqtt_link {
 
 static void on_due(struct loop_timer *);
 static void on_soon(struct loop_soon *);
+static void on_turn_over(struct loop_soon *);
 static void on_socket(void *link, int events);
 static void ask(struct mqtt_link *);
 static void begin(struct mqtt_link *);
@@ -105,6 +108,7 @@ struct mqtt_link *link_new(struct loop *loop, const struct mqtt_broker *broker, 
 	l->connection.session_expiry_seconds = options->session_expiry_seconds;
 	loop_timer_init(loop, &l->timer, on_due);
 	loop_soon_init(&l->soon, on_soon);
+	loop_soon_init(&l->turn, on_turn_over);
 	return l;
 }
 
@@ -209,6 +213,10 @@ static void on_socket(void *link, int events)
 	struct mqtt_link *l = link;
 	if (l->state == LINK_CLOSING) {
 		say_goodbye(l);
+		return;
+	}
+	if (l->connection.is_held) {
+		connection_rest(&l->connection);
 		return;
 	}
 	connection_exchange(&l->connection, events);
@@ -331,11 +339,29 @@ void link_subscribe(struct mqtt_link *l, const char *const *filters, size_t coun
 	after_call(l);
 }
 
+/* libmosquitto writes each message by itself, and a segment costs more than all else of it. The first of a turn leaves at once, so that
+ * one alone waits for nothing; what follows leaves together, when the turn is over. */
+static void gather(struct mqtt_link *l)
+{
+	if (l->published++ == 1)
+		connection_gather(&l->connection, true);
+	loop_last_call(l->loop, &l->turn);
+}
+
+static void on_turn_over(struct loop_soon *turn)
+{
+	struct mqtt_link *l = container_of(turn, struct mqtt_link, turn);
+	if (l->published > 1)
+		connection_gather(&l->connection, false);
+	l->published = 0;
+}
+
 int link_publish(struct mqtt_link *l, const struct mqtt_publish *p)
 {
 	assert(!l->options.feed && (p->qos == 0 || p->qos == 1));
 	if (l->state != LINK_UP)
 		return -1;
+	gather(l);
 	int mid = connection_publish(&l->connection, p);
 	after_call(l);
 	return mid;
@@ -464,6 +490,7 @@ static void free_link(struct mqtt_link *l)
 	void (*on_closed)(void *) = l->on_closed;
 	void *owner = l->options.owner;
 	loop_soon_cancel(&l->soon);
+	loop_soon_cancel(&l->turn);
 	loop_timer_stop(&l->timer);
 	connection_free(&l->connection);
 	free((char *)l->options.client_id);
