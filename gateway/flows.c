@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/memory.h"
+#include "base/metrics.h"
 #include "base/mqtt/link.h"
 #include "base/receipt.h"
 #include "base/trace.h"
@@ -171,6 +172,7 @@ static void make_batch(struct flows *f)
 
 static void fill_api(struct flows *f);
 static void on_claim(void *owner, const struct claim *claim);
+static void on_inbox(void *owner, const char *text, size_t len);
 static void on_database_up(void *owner, struct db *db);
 static void on_database_changed(void *owner, struct db *db);
 static void on_installation(struct db_unit *unit, void *context, const struct fault *fault);
@@ -203,7 +205,8 @@ struct flows *flows_new(struct loop *loop, const struct flows_options *options, 
 	loop_timer_init(loop, &f->look, on_look);
 	loop_timer_init(loop, &f->resync, on_resync);
 	loop_timer_init(loop, &f->probe, on_probe);
-	f->sibling = sibling_join(options->siblings, loop, f->worker, f, on_claim);
+	f->sibling = sibling_join(options->siblings, loop, f->worker,
+		&(struct sibling_ears){ .owner = f, .on_claim = on_claim, .on_events = on_inbox });
 	make_databases(f);
 	make_flows(f);
 	make_batch(f);
@@ -287,6 +290,10 @@ static void report_state(
 static bool forward(void *owner, const char *worker, const char *text, size_t len)
 {
 	const struct flows *f = owner;
+	if (siblings_tell(f->options.siblings, worker, text, len)) {
+		metric_add(METRIC_EVENTS_FORWARDED, 1);
+		return true;
+	}
 	return f->sender && sender_forward(f->sender, worker, text, len);
 }
 

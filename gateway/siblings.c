@@ -12,13 +12,15 @@
 #include "commands/dispatch.h"
 #include "commands/topic.h"
 
+#define UNREAD_MAX (16 << 20) /* bytes of events; what would be more goes by the broker, which has bounds of its own */
+
 struct sibling {
 	struct siblings *all;
 	const char *worker;
-	void *owner;
-	void (*on_claim)(void *owner, const struct claim *);
+	struct sibling_ears ears;
 	uv_async_t post; /* what came is in `letters` */
 	struct list letters, node;
+	size_t unread; /* bytes of events in them */
 	bool has_left;
 };
 
@@ -28,10 +30,12 @@ struct siblings {
 	struct sibling *readers[FEED_COUNT];
 };
 
-/* A claim under way, with texts of its own. */
+/* A claim under way, with texts of its own, or events. */
 struct letter {
 	struct list node;
 	struct claim claim;
+	char *events; /* NULL: it is a claim */
+	size_t len;
 };
 
 struct siblings *siblings_new(void)
@@ -62,7 +66,16 @@ static void letter_free(struct letter *letter)
 #define FREE(text) free((char *)(uintptr_t)letter->claim.text);
 	EACH_TEXT(FREE)
 #undef FREE
+	free(letter->events);
 	free(letter);
+}
+
+static void read_letter(const struct sibling *s, const struct letter *letter)
+{
+	if (letter->events)
+		s->ears.on_events(s->ears.owner, letter->events, letter->len);
+	else
+		s->ears.on_claim(s->ears.owner, &letter->claim);
 }
 
 static void on_post(uv_async_t *post)
@@ -73,20 +86,21 @@ static void on_post(uv_async_t *post)
 	list_init(&came);
 	pthread_mutex_lock(&s->all->lock);
 	list_append_all(&came, &s->letters);
+	s->unread = 0;
 	pthread_mutex_unlock(&s->all->lock);
 	while (!list_is_empty(&came)) {
 		struct letter *letter = container_of(list_take_first(&came), struct letter, node);
-		s->on_claim(s->owner, &letter->claim);
+		read_letter(s, letter);
 		letter_free(letter);
 	}
 }
 
-struct sibling *sibling_join(struct siblings *all, struct loop *loop, const char *worker, void *owner,
-	void (*on_claim)(void *owner, const struct claim *))
+struct sibling *sibling_join(
+	struct siblings *all, struct loop *loop, const char *worker, const struct sibling_ears *ears)
 {
 	struct sibling *s = memory_new(sizeof(*s));
 
-	*s = (struct sibling){ .all = all, .worker = worker, .owner = owner, .on_claim = on_claim };
+	*s = (struct sibling){ .all = all, .worker = worker, .ears = *ears };
 	list_init(&s->letters);
 	uv_async_init(loop_uv(loop), &s->post, on_post);
 	pthread_mutex_lock(&all->lock);
@@ -135,19 +149,33 @@ static struct sibling *find(struct siblings *all, const char *worker)
 	return NULL;
 }
 
-bool siblings_hand_over(struct siblings *all, const char *worker, const struct claim *claim)
+static bool post(struct siblings *all, const char *worker, struct letter *letter)
 {
-	struct letter *letter = letter_new(claim);
-
 	pthread_mutex_lock(&all->lock);
 	struct sibling *s = find(all, worker);
-	bool taken = s && !s->has_left;
+	bool taken = s && !s->has_left && s->unread + letter->len <= UNREAD_MAX;
 	if (taken) {
 		list_append(&s->letters, &letter->node);
+		s->unread += letter->len;
 		uv_async_send(&s->post);
 	}
 	pthread_mutex_unlock(&all->lock);
 	if (!taken)
 		letter_free(letter);
 	return taken;
+}
+
+bool siblings_hand_over(struct siblings *all, const char *worker, const struct claim *claim)
+{
+	return post(all, worker, letter_new(claim));
+}
+
+bool siblings_tell(struct siblings *all, const char *worker, const char *text, size_t len)
+{
+	struct letter *letter = memory_new(sizeof(*letter));
+
+	letter->events = memory_raw(len);
+	letter->len = len;
+	memcpy(letter->events, text, len);
+	return post(all, worker, letter);
 }

@@ -1,6 +1,8 @@
-/* siblings.h - what the workers of a node know of each other: who reads which feed. Whoever accepts a command claims it for the
- * sibling that will hear its answer and hands the claim over, so that PUBACK and answer meet in one transaction
- * (docs/decisions/0008-claims-go-to-the-reader.md). Only a short cut: a claim that nobody takes is its giver's own to publish. */
+/* siblings.h - what the workers of a node know of each other, and hand each other in memory.
+ *
+ * Whoever accepts a command claims it for the sibling that reads the feed of its answer and hands the claim over, so that PUBACK and
+ * answer meet in one transaction (docs/decisions/0008-claims-go-to-the-reader.md). Events for a sibling's subscribers are handed over,
+ * too. Only short cuts: a claim that nobody takes is its giver's own to publish, and events go by the broker as to another node. */
 #ifndef KEYFOB_GATEWAY_SIBLINGS_H
 #define KEYFOB_GATEWAY_SIBLINGS_H
 
@@ -14,14 +16,19 @@ struct siblings;
 
 /* The node's; both live as long as the process, since a worker may ask at any time. */
 struct siblings *siblings_new(void);
-/* `worker` is borrowed for ever; `on_claim` is called from `loop`. */
-struct sibling *sibling_join(struct siblings *, struct loop *, const char *worker, void *owner,
-	void (*on_claim)(void *owner, const struct claim *));
+/* What a worker is handed, each called from its loop. */
+struct sibling_ears {
+	void *owner;
+	void (*on_claim)(void *owner, const struct claim *);
+	void (*on_events)(void *owner, const char *text, size_t len); /* as a message of its inbox */
+};
+/* `worker` is borrowed for ever. */
+struct sibling *sibling_join(struct siblings *, struct loop *, const char *worker, const struct sibling_ears *);
 
 /* From its own thread: */
 /* It reads this feed now, 0 to 31, or no longer. */
 void sibling_reads(struct sibling *, unsigned feed, bool reads);
-/* It takes no more claims. */
+/* It takes nothing more. */
 void sibling_leave(struct sibling *);
 
 /* From any thread: */
@@ -29,5 +36,7 @@ void sibling_leave(struct sibling *);
 const char *siblings_reader(struct siblings *, unsigned feed);
 /* Hands over a copy; false: that worker takes no more. */
 bool siblings_hand_over(struct siblings *, const char *worker, const struct claim *);
+/* Likewise what is for a worker's inbox; false also when it is none of this node, or has 16 MiB that it did not come to yet. */
+bool siblings_tell(struct siblings *, const char *worker, const char *text, size_t len);
 
 #endif

@@ -1,4 +1,4 @@
-/* siblings.c - gateway/siblings.h for nodes of one worker: there is nobody to hand a claim to. */
+/* siblings.c - gateway/siblings.h for nodes of one worker: there is nobody to hand anything to. */
 #include "gateway/siblings.h"
 
 #include "base/memory.h"
@@ -16,14 +16,13 @@ struct siblings *siblings_new(void)
 	return memory_new(sizeof(struct siblings));
 }
 
-struct sibling *sibling_join(struct siblings *all, struct loop *loop, const char *worker, void *owner,
-	void (*on_claim)(void *owner, const struct claim *))
+struct sibling *sibling_join(
+	struct siblings *all, struct loop *loop, const char *worker, const struct sibling_ears *ears)
 {
 	(void)all;
 	(void)loop;
 	(void)worker;
-	(void)owner;
-	(void)on_claim;
+	(void)ears;
 	return memory_new(sizeof(struct sibling));
 }
 
@@ -51,5 +50,14 @@ bool siblings_hand_over(struct siblings *all, const char *worker, const struct c
 	(void)all;
 	(void)worker;
 	(void)claim;
+	return false;
+}
+
+bool siblings_tell(struct siblings *all, const char *worker, const char *text, size_t len)
+{
+	(void)all;
+	(void)worker;
+	(void)text;
+	(void)len;
 	return false;
 }
