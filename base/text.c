@@ -38,6 +38,24 @@ void text_add(struct text *t, const char *more)
 	text_add_bytes(t, more, strlen(more));
 }
 
+/* From the last digit on; of the least number there is no opposite, but of each of its digits. */
+size_t text_of_int(int64_t value, char out[INT_TEXT_SIZE])
+{
+	char digits[INT_TEXT_SIZE], *at = digits + sizeof digits;
+	bool is_negative = value < 0;
+	*--at = '\0';
+	do {
+		int digit = (int)(value % 10);
+		*--at = (char)('0' + (digit < 0 ? -digit : digit));
+		value /= 10;
+	} while (value);
+	if (is_negative)
+		*--at = '-';
+	size_t size = (size_t)(digits + sizeof digits - at);
+	memcpy(out, at, size);
+	return size - 1;
+}
+
 /* Mostly it fits at once; if not, the first try has told the length. */
 void text_addf(struct text *t, const char *format, ...)
 {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/ids.h"
+#include "base/json.h"
 
 /* version "-" trace-id "-" parent-id "-" flags */
 #define TRACE_ID_AT 3
@@ -20,7 +21,10 @@
 
 static bool is_hex(const char *text, size_t len)
 {
-	return strspn(text, "0123456789abcdef") >= len;
+	size_t i = 0;
+	while (i < len && ((text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f')))
+		i++;
+	return i == len;
 }
 
 static bool is_id(const char *text, size_t len)
@@ -48,8 +52,11 @@ bool traceparent_read(const char *text, size_t len, char ret[TRACEPARENT_SIZE])
 		t[FLAGS_AT - 1] != '-' || !is_id(t + TRACE_ID_AT, TRACE_ID_SIZE - 1) ||
 		!is_id(t + SPAN_ID_AT, SPAN_ID_SIZE - 1) || !is_hex(t + FLAGS_AT, 2))
 		return false;
-	snprintf(ret, TRACEPARENT_SIZE, "00-%.32s-%.16s-%02x", t + TRACE_ID_AT, t + SPAN_ID_AT,
-		flags_of(t) & (FLAG_SAMPLED | FLAG_RANDOM));
+	unsigned flags = flags_of(t) & (FLAG_SAMPLED | FLAG_RANDOM);
+	memcpy(ret, t, whole + 1);
+	memcpy(ret, "00", 2);
+	ret[FLAGS_AT] = '0';
+	ret[FLAGS_AT + 1] = (char)('0' + flags);
 	return true;
 }
 
@@ -71,7 +78,8 @@ bool traceparent_is_sampled(const char *traceparent)
 
 void traceparent_trace_id(const char *traceparent, char ret[TRACE_ID_SIZE])
 {
-	snprintf(ret, TRACE_ID_SIZE, "%.32s", traceparent + TRACE_ID_AT);
+	memcpy(ret, traceparent + TRACE_ID_AT, TRACE_ID_SIZE - 1);
+	ret[TRACE_ID_SIZE - 1] = '\0';
 }
 
 void traceparent_span_id(const char *traceparent, char ret[SPAN_ID_SIZE])
@@ -103,11 +111,15 @@ static uint64_t stir(uint64_t hash)
 
 void trace_span_id(const char *command_id, const char *step, int number, char ret[SPAN_ID_SIZE])
 {
-	char which[16];
+	char which[1 + INT_TEXT_SIZE] = "/";
 
-	snprintf(which, sizeof(which), "/%d", number);
+	text_of_int(number, which + 1);
 	uint64_t id = stir(mix(mix(mix(UINT64_C(0xcbf29ce484222325), command_id), step), which));
-	snprintf(ret, SPAN_ID_SIZE, "%016llx", (unsigned long long)(id ? id : 1)); /* zero is no id */
+	if (id == 0)
+		id = 1; /* zero is no id */
+	for (int i = SPAN_ID_SIZE - 2; i >= 0; i--, id >>= 4)
+		ret[i] = "0123456789abcdef"[id & 15];
+	ret[SPAN_ID_SIZE - 1] = '\0';
 }
 
 /* By the trace id alone, so that everybody who samples by it comes to the same. */
@@ -131,11 +143,18 @@ static bool is_to_be_recorded(const struct trace_sampler *s, bool is_given, cons
 
 void trace_of_command(const char *command_id, char ret_traceparent[TRACEPARENT_SIZE])
 {
+	static const struct {
+		size_t at, len;
+	} groups[] = { { 0, 8 }, { 9, 4 }, { 14, 4 }, { 19, 4 }, { 24, 12 } }; /* of a UUID's digits */
 	char span_id[SPAN_ID_SIZE];
 
 	trace_span_id(command_id, TRACE_STEP_COMMAND, 0, span_id);
-	snprintf(ret_traceparent, TRACEPARENT_SIZE, "00-%.8s%.4s%.4s%.4s%.12s-%s-%02x", command_id, command_id + 9,
-		command_id + 14, command_id + 19, command_id + 24, span_id, FLAG_RANDOM);
+	char *at = stpcpy(ret_traceparent, "00-");
+	for (size_t group = 0; group < sizeof(groups) / sizeof(groups[0]); group++)
+		at = mempcpy(at, command_id + groups[group].at, groups[group].len);
+	*at++ = '-';
+	at = stpcpy(at, span_id);
+	stpcpy(at, "-02"); /* FLAG_RANDOM */
 }
 
 void trace_begin(const struct trace_sampler *s, const char *given, const char *command_id,

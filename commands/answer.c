@@ -180,7 +180,8 @@ static void add_steps(struct db_array *array, struct answer *a)
 	struct text both = { 0 };
 	const char *steps = dispatch_steps(a->puback);
 	text_add_bytes(&both, steps, strlen(steps) - 1);
-	text_addf(&both, ",%s", a->steps + 1);
+	text_add(&both, ",");
+	text_add(&both, a->steps + 1);
 	db_array_text(array, both.data);
 	text_free(&both);
 }

@@ -26,8 +26,13 @@ static void write_request(const struct codec_request *q, struct text *out)
 	char response_topic[TOPIC_SIZE];
 
 	topic_response(q->vehicle_id, response_topic);
-	text_addf(out, "{\"request_id\":\"%s\",\"response_topic\":\"%s\",\"name\":\"%s\",", q->id, response_topic,
-		q->name);
+	text_add(out, "{\"request_id\":\"");
+	text_add(out, q->id);
+	text_add(out, "\",\"response_topic\":\"");
+	text_add(out, response_topic);
+	text_add(out, "\",\"name\":\"");
+	text_add(out, q->name);
+	text_add(out, "\",");
 	if (q->sealed_params) {
 		text_add(out, "\"sealed_params\":");
 		text_add_json_string(out, q->sealed_params);

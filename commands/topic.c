@@ -9,8 +9,8 @@
 
 static void build(const char *vehicle_id, const char *rest, char out[TOPIC_SIZE])
 {
-	assert(topic_level_is_safe(vehicle_id));
-	snprintf(out, TOPIC_SIZE, "vehicles/%s/commands/%s", vehicle_id, rest);
+	assert(topic_level_is_safe(vehicle_id)); /* so it is no longer than 64 */
+	stpcpy(stpcpy(stpcpy(stpcpy(out, "vehicles/"), vehicle_id), "/commands/"), rest);
 }
 
 unsigned topic_feed(const char *vehicle_id)
@@ -20,7 +20,10 @@ unsigned topic_feed(const char *vehicle_id)
 
 void topic_feed_name(const char *vehicle_id, char out[FEED_NAME_SIZE])
 {
-	snprintf(out, FEED_NAME_SIZE, "%02u", topic_feed(vehicle_id) % 100);
+	unsigned feed = topic_feed(vehicle_id);
+	out[0] = (char)('0' + feed / 10);
+	out[1] = (char)('0' + feed % 10);
+	out[2] = '\0';
 }
 
 void topic_request(const char *vehicle_id, char out[TOPIC_SIZE])
@@ -30,9 +33,8 @@ void topic_request(const char *vehicle_id, char out[TOPIC_SIZE])
 
 void topic_response(const char *vehicle_id, char out[TOPIC_SIZE])
 {
-	char rest[32], feed[FEED_NAME_SIZE];
-	topic_feed_name(vehicle_id, feed);
-	snprintf(rest, sizeof(rest), "response/%s", feed);
+	char rest[] = "response/00";
+	topic_feed_name(vehicle_id, rest + strlen(rest) - 2);
 	build(vehicle_id, rest, out);
 }
 

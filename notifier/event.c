@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "notifier/hub_internal.h"
 
+#define BEGIN_MAX 192 /* of a frame, without the texts in it */
 #define HEAD "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":"
 
 static const char *or_empty(const char *text)
@@ -33,32 +34,31 @@ static size_t size_of(const struct event_parts *p)
 	       strlen(p->type) + strlen(p->time) + 5;
 }
 
-static size_t write_begin(const struct event_parts *p, char *out, size_t size)
+/* Where its end is. */
+static char *write_begin(const struct event_parts *p, char *at)
 {
-	if (p->vehicle_id && p->vehicle_id[0])
-		return (size_t)snprintf(out, size,
-			HEAD "{\"vehicle_id\":\"%s\",\"seq\":%lld,\"type\":\"%s\",\"time\":\"%s\",\"data\":",
-			p->vehicle_id, (long long)p->seq, p->type, p->time);
-	return (size_t)snprintf(out, size,
-		HEAD "{\"fleet_id\":\"%s\",\"type\":\"%s\",\"time\":\"%s\",\"data\":", p->fleet_id, p->type, p->time);
+	if (p->vehicle_id && p->vehicle_id[0]) {
+		at = stpcpy(stpcpy(at, HEAD "{\"vehicle_id\":\""), p->vehicle_id);
+		at = stpcpy(at, "\",\"seq\":");
+		at += text_of_int(p->seq, at);
+	} else {
+		at = stpcpy(stpcpy(stpcpy(at, HEAD "{\"fleet_id\":\""), p->fleet_id), "\"");
+	}
+	at = stpcpy(stpcpy(at, ",\"type\":\""), p->type);
+	at = stpcpy(stpcpy(at, "\",\"time\":\""), p->time);
+	return stpcpy(at, "\",\"data\":");
 }
 
 struct hub_event *event_new(const struct event_parts *p)
 {
-	char begin[512];
-	size_t begin_len = write_begin(p, begin, sizeof(begin));
-	size_t frame_len = begin_len + p->data_len + 2;
-	struct hub_event *e = memory_new(sizeof(*e) + frame_len + 1 + size_of(p));
-	char *at = (char *)(e + 1);
+	size_t texts = size_of(p);
+	struct hub_event *e = memory_raw(sizeof(*e) + BEGIN_MAX + texts + p->data_len + 3 + texts);
+	char *frame = (char *)(e + 1), *data = write_begin(p, frame), *at = data + p->data_len + 3;
 
-	memcpy(at, begin, begin_len);
-	memcpy(at + begin_len, p->data, p->data_len);
-	memcpy(at + begin_len + p->data_len, "}}", 3);
-	e->frame = at;
-	e->frame_len = frame_len;
-	e->data = at + begin_len;
-	e->data_len = p->data_len;
-	at += frame_len + 1;
+	*e = (struct hub_event){ .frame = frame, .data = data, .data_len = p->data_len };
+	memcpy(data, p->data, p->data_len);
+	memcpy(data + p->data_len, "}}", 3);
+	e->frame_len = (size_t)(at - frame) - 1;
 	e->vehicle_id = put(&at, p->vehicle_id);
 	e->fleet_id = put(&at, p->fleet_id);
 	e->left_fleet = put(&at, p->left_fleet);

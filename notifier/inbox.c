@@ -13,12 +13,26 @@
 
 enum { VEHICLE, NUMBER, FLEET, LEFT, TYPE, TIME, DATA, FIELD_COUNT };
 
+static void add_field(struct text *out, const char *text)
+{
+	if (text)
+		text_add(out, text);
+	text_add_bytes(out, "\t", 1);
+}
+
 static void add(struct text *out, const struct hub_event *e, int64_t number)
 {
-	text_addf(out, "%s\t%lld\t%s\t%s\t%s\t%s\t", e->vehicle_id ? e->vehicle_id : "", (long long)number,
-		e->fleet_id ? e->fleet_id : "", e->left_fleet ? e->left_fleet : "", e->type, e->time);
+	char digits[INT_TEXT_SIZE];
+
+	text_of_int(number, digits);
+	add_field(out, e->vehicle_id);
+	add_field(out, digits);
+	add_field(out, e->fleet_id);
+	add_field(out, e->left_fleet);
+	add_field(out, e->type);
+	add_field(out, e->time);
 	text_add_bytes(out, e->data, e->data_len);
-	text_add(out, "\n");
+	text_add_bytes(out, "\n", 1);
 }
 
 void inbox_add(struct text *out, const struct hub_event *e)

@@ -1,11 +1,10 @@
 /* array.c - a one-dimensional array parameter as PostgreSQL's array text (PostgreSQL 15 §8.15.6).
  *
  * Every text is quoted, so a text that says NULL, is empty or has braces needs no thought. */
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/memory.h"
 #include "sql/array.h"
 
@@ -24,10 +23,10 @@ void db_array_text(struct db_array *a, const char *text)
 
 void db_array_int(struct db_array *a, int64_t number)
 {
-	char text[24];
-	int len = snprintf(text, sizeof text, "%" PRId64, number);
+	char text[INT_TEXT_SIZE];
+	size_t len = text_of_int(number, text);
 	begin_element(a);
-	add(a, text, (size_t)len);
+	add(a, text, len);
 }
 
 void db_array_bool(struct db_array *a, bool value)
@@ -57,27 +56,32 @@ static void begin_element(struct db_array *a)
 	add(a, a->count++ ? "," : "{", 1);
 }
 
+static void make_room(struct db_array *a, size_t len)
+{
+	if (a->size - a->len >= len)
+		return;
+	a->size = 2 * a->size + len + 64;
+	a->data = memory_resize(a->data, a->size, 1);
+}
+
+/* Byte by byte: JSON has something to escape every few of them. */
 static void add_quoted(struct db_array *a, const char *text)
 {
-	add(a, "\"", 1);
-	for (;;) {
-		size_t plain = strcspn(text, "\"\\");
-		add(a, text, plain);
-		text += plain;
-		if (!*text)
-			break;
-		add(a, "\\", 1);
-		add(a, text++, 1);
+	make_room(a, 2 * strlen(text) + 2);
+	char *at = a->data + a->len;
+	*at++ = '"';
+	for (; *text; text++) {
+		if (*text == '"' || *text == '\\')
+			*at++ = '\\';
+		*at++ = *text;
 	}
-	add(a, "\"", 1);
+	*at++ = '"';
+	a->len = (size_t)(at - a->data);
 }
 
 static void add(struct db_array *a, const char *bytes, size_t len)
 {
-	if (a->size - a->len < len) {
-		a->size = 2 * a->size + len + 64;
-		a->data = memory_resize(a->data, a->size, 1);
-	}
+	make_room(a, len);
 	memcpy(a->data + a->len, bytes, len);
 	a->len += len;
 }

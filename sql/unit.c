@@ -1,11 +1,11 @@
 /* unit.c - a unit of statements: filled by its caller, put on the wire, read by its caller. */
 #include <assert.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/failpoint.h"
+#include "base/json.h"
 #include "base/memory.h"
 #include "sql/array.h"
 #include "sql/unit.h"
@@ -79,8 +79,8 @@ void db_param_text(struct db_unit *unit, const char *text)
 
 void db_param_int(struct db_unit *unit, int64_t number)
 {
-	char text[24];
-	snprintf(text, sizeof text, "%" PRId64, number);
+	char text[INT_TEXT_SIZE];
+	text_of_int(number, text);
 	db_param_text(unit, text);
 }
 

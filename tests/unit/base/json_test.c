@@ -1,5 +1,6 @@
 /* json_test.c - what is read and refused, merge patches there and back, and text. */
 #include <check.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -384,6 +385,18 @@ START_TEST(peeks_at_a_text_of_an_object)
 }
 END_TEST
 
+START_TEST(writes_whole_numbers)
+{
+	static const int64_t numbers[] = { 0, 1, -1, 9, 10, -10, 1234567890, INT64_MAX, INT64_MIN };
+	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+		char expected[32], out[INT_TEXT_SIZE];
+		snprintf(expected, sizeof expected, "%" PRId64, numbers[i]);
+		ck_assert_uint_eq(text_of_int(numbers[i], out), strlen(expected));
+		ck_assert_str_eq(out, expected);
+	}
+}
+END_TEST
+
 #define COUNT(array) ((int)(sizeof(array) / sizeof *(array)))
 
 int main(void)
@@ -408,6 +421,7 @@ int main(void)
 	tcase_add_loop_test(tests, quotes, 0, COUNT(quoted));
 	tcase_add_test(tests, quotes_every_byte_so_that_it_can_be_read);
 	tcase_add_test(tests, grows);
+	tcase_add_test(tests, writes_whole_numbers);
 	suite_add_tcase(suite, tests);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
