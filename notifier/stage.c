@@ -85,9 +85,10 @@ static void write_tell(struct batch_stage *stage, struct batch_cut *cut, struct 
 static void read_tell(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, size_t first)
 {
 	struct hub *hub = stage->owner;
-	struct parcels *parcels = memory_new(sizeof(*parcels));
+	struct parcels *parcels = memory_raw(sizeof(*parcels));
 
 	(void)cut;
+	parcels->count = 0;
 	if (db_rows(unit, first) > 0)
 		FAILPOINT("fanout.begun");
 	for (size_t row = 0; row < db_rows(unit, first); row++) {
@@ -123,6 +124,7 @@ static struct parcel *parcel_for(struct parcels *parcels, const char *worker)
 	if (parcels->count == WORKERS_MAX)
 		return NULL;
 	struct parcel *p = &parcels->items[parcels->count++];
+	*p = (struct parcel){ 0 };
 	snprintf(p->worker, sizeof(p->worker), "%s", worker);
 	return p;
 }

@@ -53,7 +53,8 @@ struct suspect {
 
 /* How many items of a vehicle a cut has in a stage. */
 struct quota {
-	const char *vehicle_id; /* of one of them; NULL: the place is free */
+	uint64_t cut;		/* that it counts for; of an earlier one: the place is free */
+	const char *vehicle_id; /* of one of them */
 	const struct batch_stage *stage;
 	unsigned used;
 };
@@ -69,6 +70,7 @@ struct batch {
 	struct batch_item *unseen; /* the first that no cut got as far as; NULL: none. What a quota holds up was seen */
 	struct quota *quotas;	   /* by hash of the vehicle; at most half full */
 	size_t quota_count;	   /* a power of two */
+	uint64_t cuts;		   /* so far, with the one that is being taken */
 	struct batch_cut *in_flight;
 	struct suspect suspects[SUSPECTS_MAX];
 	size_t suspect_count;
@@ -283,7 +285,7 @@ static struct batch_cut *take(struct batch *batch, struct list *refused)
 
 	cut->batch = batch;
 	list_init(&taken);
-	memset(batch->quotas, 0, batch->quota_count * sizeof(struct quota));
+	batch->cuts++;
 	for (node = batch->waiting.next; node != &batch->waiting && cut->count < most; node = next) {
 		struct batch_item *item = item_of(node);
 		next = node->next;
@@ -321,11 +323,11 @@ static bool take_quota(struct batch *batch, const struct batch_item *item)
 
 	for (;; at = (at + 1) & mask) {
 		q = &batch->quotas[at];
-		if (!q->vehicle_id || (q->stage == item->stage && strcmp(q->vehicle_id, item->vehicle_id) == 0))
+		if (q->cut != batch->cuts)
+			*q = (struct quota){ batch->cuts, item->vehicle_id, item->stage, 0 };
+		if (q->stage == item->stage && strcmp(q->vehicle_id, item->vehicle_id) == 0)
 			break;
 	}
-	q->vehicle_id = item->vehicle_id;
-	q->stage = item->stage;
 	if (q->used == ROUNDS_MAX)
 		return false;
 	q->used++;
