@@ -102,7 +102,9 @@ test('a broker that is frozen', options, (t) =>
 	assertSays(t, 'broker', { lose: () => parts.broker.child.signal('SIGSTOP'), mend: () => parts.broker.child.signal('SIGCONT'), within: 2000 }));
 
 test('a broker whose words do not arrive', options, (t) =>
-	assertSays(t, 'broker', { lose: () => parts.line.mute(), mend: () => parts.line.unmute(), within: 2000 }));
+	assertSays(t, 'broker', { lose: () => parts.line.mute(), mend: () => parts.line.flow(), within: 2000 }));
+
+test('a broker that hears nothing', options, (t) => assertSays(t, 'broker', { lose: () => parts.line.deafen(), mend: () => parts.line.flow(), within: 2000 }));
 
 test('a broker that is killed', options, (t) => assertSays(t, 'broker', { lose: () => parts.broker.kill(), mend: () => parts.broker.start(), within: 10_000 }));
 
