@@ -26,6 +26,7 @@ static _Thread_local struct {
 } pool;
 
 static void advance_last(int64_t unix_ms);
+static void write_time(int64_t unix_ms, unsigned char bytes[6]);
 static void write_uuid(const unsigned char bytes[16], char out[UUID_TEXT_SIZE]);
 
 static void fill_random(void *out, size_t len)
@@ -57,13 +58,25 @@ void uuid7_make(int64_t unix_us, char out[UUID_TEXT_SIZE])
 {
 	unsigned char bytes[16];
 	advance_last(unix_us > 0 ? unix_us / 1000 : 0);
-	for (int i = 0; i < 6; i++)
-		bytes[i] = (unsigned char)(last.unix_ms >> (40 - 8 * i));
+	write_time(last.unix_ms, bytes);
 	take_random(bytes + 8, 8);
 	bytes[6] = (unsigned char)(0x70 | last.counter >> 8);
 	bytes[7] = (unsigned char)last.counter;
 	bytes[8] = (unsigned char)(0x80 | (bytes[8] & 0x3f));
 	write_uuid(bytes, out);
+}
+
+void uuid7_floor(int64_t unix_us, char out[UUID_TEXT_SIZE])
+{
+	unsigned char bytes[16] = { [6] = 0x70, [8] = 0x80 };
+	write_time(unix_us > 0 ? unix_us / 1000 : 0, bytes);
+	write_uuid(bytes, out);
+}
+
+static void write_time(int64_t unix_ms, unsigned char bytes[6])
+{
+	for (int i = 0; i < 6; i++)
+		bytes[i] = (unsigned char)(unix_ms >> (40 - 8 * i));
 }
 
 /* A clock that stands still or runs back only counts on; a full counter borrows the next millisecond. */

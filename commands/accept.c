@@ -18,6 +18,8 @@
 #include "sql/db.h"
 #include "sql/statements.h"
 
+#define DAY_US (24 * 3600 * INT64_C(1000000))
+
 struct accept_flow {
 	struct loop *loop;
 	struct db *db;
@@ -143,9 +145,24 @@ const struct fault *accept_submit(struct accept_flow *flow, struct accept *accep
 		db_param_array(unit, &array_);                                                                         \
 	} while (0)
 
-/* The parameters that accept_keys.sql and accept.sql begin with. */
-static void write_head(struct db_unit *unit, struct batch_item **items, size_t count)
+static bool has_keys(struct batch_item **items, size_t count)
 {
+	for (size_t i = 0; i < count; i++) {
+		if (accept_of(items[i])->key)
+			return true;
+	}
+	return false;
+}
+
+/* The keys of all rounds in one statement, so that they are taken in one order. */
+static void write_keys(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
+{
+	(void)stage;
+	(void)cut;
+	if (!has_keys(items, count))
+		return;
+	db_unit_add(unit, &SQL_accept_keys);
 	TEXTS(unit, items, count, id);
 	TEXTS(unit, items, count, vehicle_id);
 	TEXTS(unit, items, count, subject);
@@ -153,22 +170,6 @@ static void write_head(struct db_unit *unit, struct batch_item **items, size_t c
 	INTS(unit, items, count, needs);
 	TEXTS(unit, items, count, key);
 	TEXTS(unit, items, count, fingerprint);
-}
-
-/* The keys of all rounds in one statement, so that they are taken in one order. */
-static void write_keys(
-	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
-{
-	bool keyed = false;
-
-	(void)stage;
-	(void)cut;
-	for (size_t i = 0; i < count; i++)
-		keyed = keyed || accept_of(items[i])->key;
-	if (!keyed)
-		return;
-	db_unit_add(unit, &SQL_accept_keys);
-	write_head(unit, items, count);
 }
 
 static void write_round(
@@ -181,40 +182,57 @@ static void write_round(
 	write_fed(unit, items, count);
 }
 
-/* On which feed the answers will come, and who is to publish. */
-static void write_publishers(
-	const struct accept_flow *flow, struct db_unit *unit, struct batch_item **items, size_t count)
+/* As the type accept_draft has it. On which feed the answers will come, and who is to publish, is found here. */
+static void write_draft(const struct accept_flow *flow, struct db_row *row, struct accept *a, size_t n)
 {
-	struct db_array feeds = { 0 };
+	char feed[FEED_NAME_SIZE];
 
-	for (size_t i = 0; i < count; i++) {
-		char feed[FEED_NAME_SIZE];
-		topic_feed_name(items[i]->vehicle_id, feed);
-		db_array_text(&feeds, feed);
-		accept_of(items[i])->publisher = dispatch_publisher(flow->dispatch, items[i]->vehicle_id);
-	}
-	db_param_array(unit, &feeds);
-	TEXTS(unit, items, count, publisher);
+	topic_feed_name(a->vehicle_id, feed);
+	a->publisher = dispatch_publisher(flow->dispatch, a->vehicle_id);
+	db_row_int(row, (int64_t)n);
+	db_row_text(row, a->id);
+	db_row_text(row, a->vehicle_id);
+	db_row_text(row, a->subject);
+	db_row_bool(row, a->admin);
+	db_row_int(row, a->needs);
+	db_row_text(row, a->key);
+	db_row_text(row, a->fingerprint);
+	db_row_text(row, a->batch_id);
+	db_row_bool(row, a->wake);
+	db_row_int(row, a->ttl_s);
+	db_row_int(row, a->timeout_s);
+	db_row_text(row, feed);
+	db_row_text(row, a->publisher);
+	db_row_text(row, a->address);
+	db_row_text(row, a->name);
+	db_row_text(row, a->params);
+	db_row_text(row, a->sealed_params);
+	db_row_text(row, a->redelivery);
+	db_row_text(row, a->catalog);
+	db_row_text(row, a->traceparent);
+	db_row_text(row, a->tracestate);
 }
 
 static void write_drafts(const struct accept_flow *flow, struct db_unit *unit, struct batch_item **items, size_t count)
 {
+	struct db_array drafts = { 0 };
+	struct db_row row = { 0 };
+	char oldest[UUID_TEXT_SIZE], newest[UUID_TEXT_SIZE];
+	int64_t now_us = db_now_us(flow->db);
+
+	for (size_t i = 0; i < count; i++) {
+		write_draft(flow, &row, accept_of(items[i]), i);
+		db_array_row(&drafts, &row);
+	}
+	db_row_free(&row);
+	uuid7_floor(now_us - 8 * DAY_US, oldest);
+	uuid7_floor(now_us + DAY_US, newest);
 	db_unit_add(unit, &SQL_accept);
-	write_head(unit, items, count);
-	TEXTS(unit, items, count, name);
-	TEXTS(unit, items, count, params);
-	TEXTS(unit, items, count, sealed_params);
-	INTS(unit, items, count, ttl_s);
-	INTS(unit, items, count, timeout_s);
-	BOOLS(unit, items, count, wake);
-	TEXTS(unit, items, count, redelivery);
-	TEXTS(unit, items, count, catalog);
-	TEXTS(unit, items, count, traceparent);
-	write_publishers(flow, unit, items, count);
+	db_param_array(unit, &drafts);
 	db_param_int(unit, flow->queue_max);
-	TEXTS(unit, items, count, address);
-	TEXTS(unit, items, count, tracestate);
-	TEXTS(unit, items, count, batch_id);
+	db_param_text(unit, oldest);
+	db_param_text(unit, newest);
+	TEXTS(unit, items, has_keys(items, count) ? count : 0, id);
 }
 
 static void write_supersedes(struct db_unit *unit, struct batch_item **items, size_t count)
@@ -265,7 +283,7 @@ static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct 
 	(void)count;
 	FAILPOINT("accept.committed");
 	for (size_t row = 0; row < db_rows(unit, first); row++) {
-		struct accept *accept = accept_of(items[db_int(unit, first, row, 0) - 1]);
+		struct accept *accept = accept_of(items[db_int(unit, first, row, 0)]);
 		const char *outcome = db_text(unit, first, row, 1);
 		const char *command = db_text(unit, first, row, 2);
 		accept->verdict = verdict_of(outcome);

@@ -1,6 +1,7 @@
-/* array.c - a one-dimensional array parameter as PostgreSQL's array text (PostgreSQL 15 §8.15.6).
+/* array.c - a one-dimensional array parameter as PostgreSQL's array text (PostgreSQL 15 §8.15.6), and its rows (§8.16.6).
  *
- * Every text is quoted, so a text that says NULL, is empty or has braces needs no thought. */
+ * Every text of an array is quoted, so a text that says NULL, is empty or has braces needs no thought. Of a row only what has to be: a
+ * field's quotes are escaped once more by the array. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 #include "sql/array.h"
 
 static void begin_element(struct db_array *a);
+static void begin_field(struct db_row *row);
 static void add_quoted(struct db_array *a, const char *text);
 static void add(struct db_array *a, const char *bytes, size_t len);
 
@@ -49,6 +51,47 @@ char *db_array_take(struct db_array *a)
 	char *text = a->data;
 	*a = (struct db_array){ 0 };
 	return text;
+}
+
+void db_row_text(struct db_row *row, const char *text)
+{
+	begin_field(row);
+	if (!text)
+		return;
+	if (*text && !text[strcspn(text, "\"\\(), \t\n\v\f\r")])
+		add(&row->fields, text, strlen(text));
+	else
+		add_quoted(&row->fields, text);
+}
+
+void db_row_int(struct db_row *row, int64_t number)
+{
+	char text[INT_TEXT_SIZE];
+	size_t len = text_of_int(number, text);
+	begin_field(row);
+	add(&row->fields, text, len);
+}
+
+void db_row_bool(struct db_row *row, bool value)
+{
+	db_row_text(row, value ? "t" : "f");
+}
+
+void db_array_row(struct db_array *a, struct db_row *row)
+{
+	add(&row->fields, ")", 2); /* with its NUL */
+	db_array_text(a, row->fields.data);
+	row->fields.len = row->fields.count = 0;
+}
+
+void db_row_free(struct db_row *row)
+{
+	db_array_free(&row->fields);
+}
+
+static void begin_field(struct db_row *row)
+{
+	add(&row->fields, row->fields.count++ ? "," : "(", 1);
 }
 
 static void begin_element(struct db_array *a)

@@ -85,6 +85,16 @@ void db_array_int(struct db_array *, int64_t);
 void db_array_bool(struct db_array *, bool);
 void db_array_free(struct db_array *);
 
+/* An element that is a row (a composite type), built as PostgreSQL's row text, its fields in order. Zero-initialise. */
+struct db_row {
+	struct db_array fields;
+};
+void db_row_text(struct db_row *, const char *text); /* NULL is SQL null */
+void db_row_int(struct db_row *, int64_t);
+void db_row_bool(struct db_row *, bool);
+void db_array_row(struct db_array *, struct db_row *); /* the row is empty again, and keeps its memory */
+void db_row_free(struct db_row *);
+
 /* Results, valid inside on_done when its fault is NULL. */
 size_t db_rows(const struct db_unit *, size_t statement);
 size_t db_affected(const struct db_unit *, size_t statement);

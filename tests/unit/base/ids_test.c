@@ -17,6 +17,16 @@ START_TEST(writes_time_version_and_variant)
 }
 END_TEST
 
+START_TEST(uuid7_floor_is_the_smallest)
+{
+	char floor[UUID_TEXT_SIZE], next[UUID_TEXT_SIZE];
+	uuid7_floor(NOW_US, floor);
+	uuid7_floor(NOW_US + 1000, next);
+	ck_assert_str_eq(floor, "017f22e2-79b0-7000-8000-000000000000");
+	ck_assert_str_eq(next, "017f22e2-79b1-7000-8000-000000000000");
+}
+END_TEST
+
 /* 20 000 in one millisecond are more than its counter holds. */
 START_TEST(rises_while_the_clock_stands_and_when_it_runs_back)
 {
@@ -80,6 +90,7 @@ int main(void)
 	TCase *tests = tcase_create("ids");
 	tcase_add_test(tests, takes_a_time_before_1970_as_1970); /* first: a thread's ids only rise */
 	tcase_add_test(tests, writes_time_version_and_variant);
+	tcase_add_test(tests, uuid7_floor_is_the_smallest);
 	tcase_add_test(tests, rises_while_the_clock_stands_and_when_it_runs_back);
 	tcase_add_test(tests, knows_a_uuid);
 	tcase_add_test(tests, writes_random_bytes_as_hexadecimal);

@@ -751,6 +751,7 @@ START_TEST(only_who_may_send)
 	ck_assert_ptr_eq(accept_now(&a), &FAULT_VEHICLE_NOT_FOUND);
 	a.vehicle_id = "NOBODY";
 	ck_assert_ptr_eq(accept_now(&a), &FAULT_VEHICLE_NOT_FOUND);
+	ck_assert_uint_eq(w.published_count, 0);
 	a = draft();
 	a.subject = "root";
 	a.admin = true;

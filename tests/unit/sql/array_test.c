@@ -42,6 +42,23 @@ START_TEST(quotes_and_backslashes)
 }
 END_TEST
 
+START_TEST(rows)
+{
+	struct db_array a = { 0 };
+	struct db_row row = { 0 };
+	db_row_text(&row, "x");
+	db_row_text(&row, NULL);
+	db_row_int(&row, -7);
+	db_row_bool(&row, true);
+	db_array_row(&a, &row);
+	db_row_text(&row, "");
+	db_row_text(&row, "a \"b\\,");
+	db_array_row(&a, &row);
+	expect(&a, "{\"(x,,-7,t)\",\"(\\\"\\\",\\\"a \\\\\\\"b\\\\\\\\,\\\")\"}");
+	db_row_free(&row);
+}
+END_TEST
+
 START_TEST(freed_unused)
 {
 	struct db_array a = { 0 };
@@ -60,6 +77,7 @@ int main(void)
 	tcase_add_test(tcase, empty_array);
 	tcase_add_test(tcase, every_kind);
 	tcase_add_test(tcase, quotes_and_backslashes);
+	tcase_add_test(tcase, rows);
 	tcase_add_test(tcase, freed_unused);
 	suite_add_tcase(suite, tcase);
 	SRunner *runner = srunner_create(suite);
