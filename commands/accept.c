@@ -18,8 +18,6 @@
 #include "sql/db.h"
 #include "sql/statements.h"
 
-#define DAY_US (24 * 3600 * INT64_C(1000000))
-
 struct accept_flow {
 	struct loop *loop;
 	struct db *db;
@@ -70,7 +68,12 @@ struct accept_flow *accept_new(struct loop *loop, struct db *db, struct dispatch
 	flow->dispatch = dispatch;
 	flow->queue_max = queue_max;
 	flow->stage = (struct batch_stage){
-		.name = "accept", .owner = flow, .begin = write_keys, .write = write_round, .read = read_round
+		.name = "accept",
+		.owner = flow,
+		.leaves_settled = true,
+		.begin = write_keys,
+		.write = write_round,
+		.read = read_round,
 	};
 	return flow;
 }
@@ -217,21 +220,16 @@ static void write_drafts(const struct accept_flow *flow, struct db_unit *unit, s
 {
 	struct db_array drafts = { 0 };
 	struct db_row row = { 0 };
-	char oldest[UUID_TEXT_SIZE], newest[UUID_TEXT_SIZE];
-	int64_t now_us = db_now_us(flow->db);
 
 	for (size_t i = 0; i < count; i++) {
 		write_draft(flow, &row, accept_of(items[i]), i);
 		db_array_row(&drafts, &row);
 	}
 	db_row_free(&row);
-	uuid7_floor(now_us - 8 * DAY_US, oldest);
-	uuid7_floor(now_us + DAY_US, newest);
 	db_unit_add(unit, &SQL_accept);
 	db_param_array(unit, &drafts);
 	db_param_int(unit, flow->queue_max);
-	db_param_text(unit, oldest);
-	db_param_text(unit, newest);
+	db_param_open_ids(unit);
 	TEXTS(unit, items, has_keys(items, count) ? count : 0, id);
 }
 

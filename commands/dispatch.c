@@ -201,7 +201,7 @@ const char *dispatch_publisher(const struct dispatch *d, const char *vehicle_id)
 static void write_settle(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit)
 {
 	struct dispatch *d = stage->owner;
-	struct db_array vehicles = { 0 }, feeds = { 0 };
+	struct db_array vehicles = { 0 }, feeds = { 0 }, settled = { 0 };
 	const char *const *ids;
 	size_t count = batch_cut_vehicles(cut, &ids);
 
@@ -210,12 +210,15 @@ static void write_settle(struct batch_stage *stage, struct batch_cut *cut, struc
 		topic_feed_name(ids[i], feed);
 		db_array_text(&vehicles, ids[i]);
 		db_array_text(&feeds, feed);
+		db_array_bool(&settled, batch_cut_leaves_settled(cut, i));
 	}
 	db_unit_add(unit, &SQL_settle_commands);
 	db_param_array(unit, &vehicles);
 	db_param_array(unit, &feeds);
 	db_param_text(unit, d->worker);
 	db_param_bool(unit, can_publish(d));
+	db_param_open_ids(unit);
+	db_param_array(unit, &settled);
 }
 
 static void read_settle(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, size_t first)

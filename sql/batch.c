@@ -110,6 +110,7 @@ struct batch_cut {
 	struct placed *placed;
 	size_t count;
 	const char **vehicles;
+	bool *unsettled; /* of each of them: an item of its needs it to be settled */
 	size_t vehicle_count;
 	struct stage_cut *stages;
 	struct batch_item **sorted; /* backs the rounds */
@@ -122,6 +123,7 @@ static bool take_quota(struct batch *batch, const struct batch_item *item);
 static void leave(struct batch *batch, struct batch_item *item);
 static void place(struct batch_cut *cut, struct list *taken);
 static void list_vehicles(struct batch_cut *cut);
+static void list_unsettled(struct batch_cut *cut);
 static void send(struct batch_cut *cut);
 static void on_done(struct db_unit *unit, void *context, const struct fault *fault);
 static void read_all(struct batch_cut *cut, struct db_unit *unit);
@@ -201,6 +203,11 @@ size_t batch_cut_vehicles(const struct batch_cut *cut, const char *const **ret_i
 {
 	*ret_ids = cut->vehicles;
 	return cut->vehicle_count;
+}
+
+bool batch_cut_leaves_settled(const struct batch_cut *cut, size_t vehicle)
+{
+	return !cut->unsettled[vehicle];
 }
 
 const struct fault *batch_submit(struct batch *batch, struct batch_item *item)
@@ -404,6 +411,20 @@ static void list_vehicles(struct batch_cut *cut)
 			cut->vehicles[kept++] = cut->vehicles[i];
 	}
 	cut->vehicle_count = kept;
+	list_unsettled(cut);
+}
+
+static void list_unsettled(struct batch_cut *cut)
+{
+	cut->unsettled = memory_new(cut->vehicle_count * sizeof(bool));
+	for (size_t i = 0; i < cut->count; i++) {
+		const struct batch_item *item = cut->placed[i].item;
+		if (item->stage->leaves_settled)
+			continue;
+		const char **vehicle =
+			bsearch(&item->vehicle_id, cut->vehicles, cut->vehicle_count, sizeof(char *), compare_ids);
+		cut->unsettled[vehicle - cut->vehicles] = true;
+	}
 }
 
 static bool fence_seen(const struct batch_cut *cut, size_t before, const struct batch_fence *fence)
@@ -819,6 +840,7 @@ static void cut_free(struct batch_cut *cut)
 {
 	free(cut->placed);
 	free(cut->vehicles);
+	free(cut->unsettled);
 	free(cut->stages);
 	free(cut->sorted);
 	free(cut);

@@ -65,6 +65,8 @@ extern const struct fault FAULT_SET_ASIDE;
 struct batch_stage {
 	const char *name;
 	void *owner;
+	/* What it writes of a vehicle that is away needs no settling: commands to it begin as waiting. */
+	bool leaves_settled;
 	/* NULL: its vehicles have their heads, or are none. Else whether one is made for the item's where there is none, before the heads are
 	 * locked; *ret_asker: who has to be a fleet's manager for that, or NULL, as it comes. */
 	bool (*may_be_new)(const struct batch_item *, const char **ret_asker);
@@ -112,6 +114,8 @@ bool batch_has_given_up(const struct fault *);
 int64_t batch_pace_ms(const struct batch *);
 /* The vehicles of a cut, ascending by strcmp(), each once. */
 size_t batch_cut_vehicles(const struct batch_cut *, const char *const **ret_ids);
+/* Whether all items of one of them, by its place, are of stages that leave it settled. */
+bool batch_cut_leaves_settled(const struct batch_cut *, size_t vehicle);
 
 /* changing: the item must have stage, vehicle_id and on_done. FAULT_OVERLOADED when there is no room, FAULT_STORAGE_UNAVAILABLE
  * while the database is away (then the item was not taken and on_done is not called); else NULL. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/failpoint.h"
+#include "base/ids.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "sql/array.h"
@@ -13,6 +14,8 @@
 /* libpq's own limit for one statement. */
 #define PARAMS_MAX 65535
 #define CHECK_VIOLATION "23514"
+#define DAY_US (24 * 3600 * INT64_C(1000000))
+#define OPEN_DAYS 8 /* a command lives for seven at most */
 
 /* Without statistics a join with unnest() becomes a hash join over the whole table, and locks rows in an order of
  * its own; a nested loop is the only plan that is both fast and free of deadlocks. A plan that was made while a table was
@@ -87,6 +90,17 @@ void db_param_int(struct db_unit *unit, int64_t number)
 void db_param_bool(struct db_unit *unit, bool value)
 {
 	db_param_text(unit, value ? "t" : "f");
+}
+
+void db_param_open_ids(struct db_unit *unit)
+{
+	int64_t now_us = db_now_us(unit->db);
+	char id[UUID_TEXT_SIZE];
+
+	uuid7_floor(now_us - OPEN_DAYS * DAY_US, id);
+	db_param_text(unit, id);
+	uuid7_floor(now_us + DAY_US, id);
+	db_param_text(unit, id);
 }
 
 void db_param_array(struct db_unit *unit, struct db_array *a)

@@ -134,6 +134,8 @@ static void read_settle(struct batch_stage *stage, struct batch_cut *cut, struct
 	struct wake *w = stage->owner;
 
 	(void)cut;
+	if (db_rows(unit, first) == 0)
+		return;
 	metric_add(METRIC_WAKEUPS_ANSWERED, db_int(unit, first, 0, 0));
 	metric_add(METRIC_WAKEUPS_REFUSED, db_int(unit, first, 0, 2));
 	if (db_bool(unit, first, 0, 1))
