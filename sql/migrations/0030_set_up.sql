@@ -69,6 +69,134 @@ begin
 	update absences a set seen_seq = seq where a.vehicle_id = vehicle;
 end $$;
 
+-- The status that a command has; null: there is none.
+create function command_status_now(vehicle text, command uuid) returns command_status language plpgsql stable as $$
+begin
+	return (select c.status from commands c where c.vehicle_id = vehicle and c.id = command);
+end $$;
+
+-- Whether an answer repeats the one that was kept: a result that it leaves out is that of its progress.
+create function answer_is_kept(vehicle text, command uuid, event text, why json, outcome json, sealed text) returns boolean language plpgsql stable as $$
+begin
+	return exists (select from commands c where c.vehicle_id = vehicle and c.id = command and c.status::text = event
+		and (outcome is null or c.result::jsonb = outcome::jsonb) and c.reason::jsonb is not distinct from why::jsonb
+		and (sealed is null or c.sealed_result = sealed));
+end $$;
+
+-- Applies lifecycle events to commands whose vehicles' heads the caller has locked: changes what the table
+-- allows, writes the events that apps see, raises the heads' seq, and keeps the head's claim equal to the
+-- command's flight. `worker` is who claims (null: nobody does; at most one command of a vehicle). A row for each input, in its order: applied,
+-- and the command's status afterwards (null: no such command of this vehicle). A timeline has room for 200 steps, and for those that end it.
+-- What is changed is returned as it is, and its texts are put together afterwards: what is returned is set up for each partition.
+create or replace function command_apply(worker text, vehicles text[], ids uuid[], what text[], reasons json[], results json[], sealed text[], steps jsonb[])
+returns table (n bigint, applied boolean, status command_status) language plpgsql as $$
+declare
+	at constant timestamptz := clock_timestamp();
+	at_text text;
+begin
+	if cardinality(vehicles) = 0 then
+		return; -- mostly nobody is away, nothing is superseded: the plan below need not be set up for it
+	end if;
+	at_text := rfc3339(at);
+	return query
+	with hit as (
+		update commands c set
+			status = l.to_status,
+			flight = l.to_flight,
+			attempts = c.attempts + case i.event when 'claim' then 1 when 'release' then -1 when 'disprove' then -1 else 0 end,
+			reason = case when l.tells then i.reason else c.reason end,
+			result = coalesce(i.result, c.result),
+			sealed_result = coalesce(i.sealed_result, c.sealed_result),
+			late = c.late or c.status = 'timed_out' and l.to_status in ('succeeded', 'failed', 'rejected'),
+			sent_at = coalesce(c.sent_at, case when l.to_status = 'sent' or l.arrives then at end),
+			finished_at = case when l.to_status >= 'succeeded' then coalesce(c.finished_at, at) end,
+			due_at = case when l.to_status = c.status and l.from_flight = l.to_flight and not l.tells then c.due_at
+				else command_due(l.to_status, l.to_flight, at, c.expires_at, coalesce(c.sent_at, at), c.timeout_seconds) end,
+			publish_session = case when i.event = 'claim' then (select audience(h) from vehicle_heads h where h.vehicle_id = c.vehicle_id)
+				when i.event not in ('release', 'lose') then c.publish_session end,
+			timeline = c.timeline || case when jsonb_array_length(c.timeline) < 200 or l.to_status >= 'timed_out' then coalesce(i.step, '[]') else '[]' end,
+			updated_at = at
+		from unnest(vehicles, ids, what, reasons, results, sealed, steps)
+				with ordinality as i(vehicle_id, id, event, reason, result, sealed_result, step, n),
+			lifecycle_paths l
+		where c.vehicle_id = i.vehicle_id and c.id = i.id
+			and l.event = i.event and l.from_status = c.status and l.from_flight = c.flight
+		returning i.n, c.vehicle_id, c.id, c.status, c.flight, c.attempts, l.tells, l.arrives, c.name, c.params, c.reason, c.result,
+			c.late, c.issued_by, c.timeout_seconds, c.created_at, c.expires_at, c.sent_at, c.finished_at, c.sealed_params, c.sealed_result, c.traceparent
+	), placed as materialized (
+		select hit.n, hit.vehicle_id, hit.id, hit.status, hit.flight, hit.attempts, h.seq, h.place, v.fleet_id, hit.tells, hit.arrives,
+			hit.reason, hit.result, hit.late, hit.sealed_result, hit.finished_at,
+			hit.flight in ('claimed', 'claimed_out') as claims,
+			sum(hit.tells::integer + hit.arrives::integer) over w as told, lead(hit.n) over w is null as is_last,
+			bool_or(h.claim_id = hit.id and hit.flight in ('none', 'out')) over w as freed,
+			concat('{"id" : "', hit.id, '", "vehicle_id" : "', hit.vehicle_id, '", "name" : "', hit.name, '", "params" : ', coalesce(hit.params::text, 'null'), ', "status" : "') as opening,
+			concat(', "issued_by" : ', to_json(hit.issued_by), ', "attempts" : ', hit.attempts, ', "timeout_seconds" : ', hit.timeout_seconds,
+				', "created_at" : "', rfc3339(hit.created_at), '", "expires_at" : "', rfc3339(hit.expires_at), '", "updated_at" : "', at_text,
+				'", "sent_at" : ', coalesce('"' || case when hit.sent_at = at then at_text else rfc3339(hit.sent_at) end || '"', 'null')) as middle,
+			', "sealed_params" : ' || to_json(hit.sealed_params) as sealed_params, concat(', "traceparent" : ' || to_json(hit.traceparent), '}') as closing
+		from hit
+			cross join lateral (select h.seq, h.ctid as place, h.claim_id from vehicle_heads h where h.vehicle_id = hit.vehicle_id offset 0) h
+			cross join lateral (select v.fleet_id from vehicles v where v.vehicle_id = hit.vehicle_id offset 0) v
+		window w as (partition by hit.vehicle_id order by hit.n)
+	), told as (
+		insert into events (vehicle_id, seq, at, type, data, fleet_id)
+		select p.vehicle_id, p.seq + p.told - p.tells::integer, at, 'command.updated', concat(p.opening, 'sent", "reason" : null, "result" : null, "late" : ',
+			p.late::text, ', "may_have_executed" : true', p.middle, ', "finished_at" : null', p.sealed_params, p.closing)::json, p.fleet_id
+		from placed p where p.arrives
+		union all
+		select p.vehicle_id, p.seq + p.told, at, 'command.updated', concat(p.opening, p.status, '", "reason" : ', coalesce(p.reason::text, 'null'), ', "result" : ', coalesce(p.result::text, 'null'),
+			', "late" : ', p.late::text, ', "may_have_executed" : ', (p.flight <> 'none' and p.status <= 'timed_out')::text, p.middle, ', "finished_at" : ',
+			coalesce('"' || case when p.finished_at = at then at_text else rfc3339(p.finished_at) end || '"', 'null'), p.sealed_params, ', "sealed_result" : ' || to_json(p.sealed_result), p.closing)::json, p.fleet_id
+		from placed p where p.tells
+	), raised as (
+		update vehicle_heads h set seq = p.seq,
+			claim_id = case when p.claims then p.id when not p.freed then h.claim_id end,
+			claim_worker = case when p.claims then worker when not p.freed then h.claim_worker end,
+			claim_attempt = case when p.claims then p.attempts when not p.freed then h.claim_attempt end,
+			claim_session = case when p.claims then audience(h) when not p.freed then h.claim_session end
+		from (select p.place, p.vehicle_id, p.seq + p.told as seq, p.claims, p.id, p.attempts, coalesce(p.freed, false) as freed
+			from placed p where p.is_last and (p.told > 0 or p.claims or p.freed) offset 0) p
+		where h.ctid = p.place and h.vehicle_id = p.vehicle_id
+	)
+	select p.n, true, p.status from placed p
+	union all
+	select i, false, command_status_now(vehicles[i], ids[i]) from generate_series(1, cardinality(vehicles)::bigint) i where i <> all (array(select p.n from placed p))
+	order by 1;
+end $$;
+
+-- What is checked is read anew from its text by each statement that changes a table, at some 110 instructions a word: it is said once, and
+-- shortly. (`not valid`: what is there passed the checks of before, and need not be read again under the table's lock.)
+alter table commands
+	drop constraint commands_redelivery_check, drop constraint commands_timeout_seconds_check,
+	drop constraint final_is_finished, drop constraint open_is_due, drop constraint undelivered_never_left,
+	add constraint is_whole check (
+		(status >= 'succeeded') = (finished_at is not null)       -- final is finished
+		and (status <= 'in_progress') = (due_at is not null)      -- open is due
+		and (status < 'expired' or flight = 'none')               -- what ended undelivered never left
+		and timeout_seconds between 1 and 86400 and (redelivery = 'never' or redelivery = 'on_reconnect')) not valid;
+alter table vehicle_heads
+	drop constraint vehicle_heads_check, drop constraint vehicle_heads_check1,
+	add constraint claim_is_whole check (num_nulls(claim_id, claim_worker, claim_attempt) % 3 = 0) not valid;
+create or replace trigger commands_guard_insert before insert on commands for each row
+	when (new.status > 'waiting' or new.flight > 'claimed' or new.status = 'waiting' and new.flight <> 'none')
+	execute function command_guard_insert();
+-- S6, as before: no change but those of the table, whoever asks. Whether there is one is looked at here, too.
+do $migration$
+begin
+	execute format($sql$
+create or replace function command_guard() returns trigger language plpgsql as $$
+begin
+	if (old.status <> new.status or old.flight <> new.flight)
+		and old.status::text || ' ' || old.flight || ' ' || new.status || ' ' || new.flight <> all (%L::text[]) then
+		raise exception 'command %%: %% (%%) cannot become %% (%%)', old.id, old.status, old.flight, new.status, new.flight
+			using errcode = 'check_violation';
+	end if;
+	return new;
+end $$
+	$sql$, (select array_agg(distinct concat_ws(' ', l.from_status, l.from_flight, l.to_status, l.to_flight)) from lifecycle_paths l));
+end $migration$;
+create or replace trigger commands_guard before update of status, flight on commands for each row execute function command_guard();
+
 -- Ends every transaction, when absences are settled, of those vehicles of which something is left to do (settle_commands.sql looks for them).
 -- A vehicle that is away has only waiting commands; of each reachable one whose
 -- head has no claim, the oldest unsent command is claimed for this worker, and returned to be published. Where it cannot publish
