@@ -119,8 +119,8 @@ static const char *set_session(
 	rc = mosquitto_property_add_int32(&properties, MQTT_PROP_MAXIMUM_PACKET_SIZE, FEED_PACKET_MAX);
 	memory_need(rc == MOSQ_ERR_SUCCESS ? properties : NULL);
 	rc = mosquitto_connect_bind_v5(handle, NULL, 0, 0, NULL, properties);
+	memory_need(rc != MOSQ_ERR_NOMEM ? handle : NULL);
 	assert(rc == MOSQ_ERR_INVAL);
-	(void)rc;
 	mosquitto_property_free_all(&properties);
 	return NULL;
 }
