@@ -186,7 +186,7 @@ export async function connectVehicle(broker, options) {
 // what they wrote down themselves.
 export class Reference extends Child {
 	constructor(broker, name, args) {
-		const password = join(folder, 'vehicle.password');
+		const password = join(folder, `${name}.password`); // its own: another may be reading
 		const journal = join(folder, `${name}.journal`);
 		writeFileSync(password, `${broker.password}\n`, { mode: 0o600 });
 		writeFileSync(journal, '');
