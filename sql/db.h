@@ -73,7 +73,7 @@ void db_param_bool(struct db_unit *, bool);
 /* Eats the array: *a is empty afterwards. */
 struct db_array;
 void db_param_array(struct db_unit *, struct db_array *a);
-/* Two of them: ids of eight days ago and of tomorrow, by the database's clock. What is open is between them. */
+/* Two of them: ids of eight days ago and of eight days ahead, by the database's clock. What is open is between them. */
 void db_param_open_ids(struct db_unit *);
 void db_unit_submit(struct db_unit *);
 

@@ -15,7 +15,7 @@
 #define PARAMS_MAX 65535
 #define CHECK_VIOLATION "23514"
 #define DAY_US (24 * 3600 * INT64_C(1000000))
-#define OPEN_DAYS 8 /* a command lives for seven at most */
+#define OPEN_DAYS 8 /* a command lives for seven at most; whoever made its id may have been ahead by as much */
 
 /* Without statistics a join with unnest() becomes a hash join over the whole table, and locks rows in an order of
  * its own; a nested loop is the only plan that is both fast and free of deadlocks. A plan that was made while a table was
@@ -99,7 +99,7 @@ void db_param_open_ids(struct db_unit *unit)
 
 	uuid7_floor(now_us - OPEN_DAYS * DAY_US, id);
 	db_param_text(unit, id);
-	uuid7_floor(now_us + DAY_US, id);
+	uuid7_floor(now_us + OPEN_DAYS * DAY_US, id);
 	db_param_text(unit, id);
 }
 

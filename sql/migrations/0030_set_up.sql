@@ -174,9 +174,6 @@ alter table commands
 		and (status <= 'in_progress') = (due_at is not null)      -- open is due
 		and (status < 'expired' or flight = 'none')               -- what ended undelivered never left
 		and timeout_seconds between 1 and 86400 and (redelivery = 'never' or redelivery = 'on_reconnect')) not valid;
-alter table vehicle_heads
-	drop constraint vehicle_heads_check, drop constraint vehicle_heads_check1,
-	add constraint claim_is_whole check (num_nulls(claim_id, claim_worker, claim_attempt) % 3 = 0) not valid;
 create or replace trigger commands_guard_insert before insert on commands for each row
 	when (new.status > 'waiting' or new.flight > 'claimed' or new.status = 'waiting' and new.flight <> 'none')
 	execute function command_guard_insert();

@@ -4,7 +4,7 @@
 -- are keys); who had no right to it when keys were taken comes again. A batch's target that had its turn gets no other. Where the vehicle
 -- is there and nothing earlier of it may go out, the new command is claimed as it is inserted, as settle_open() would, for a worker
 -- that can publish: then the row has what is to be published. Where the vehicle is away, it is inserted as waiting, and knows of the wake-up
--- that is under way or was refused. $3, $4: ids of the last eight days and of tomorrow, so that no partition but those between them is set up.
+-- that is under way or was refused. $3, $4: ids of the last eight days and the next, so that no partition but those between them is set up.
 with judged as materialized (
 	select t.*, case when t.outcome = 'created' and t.may_go then 'claimed' else 'none' end::command_flight as flight,
 		concat('{"id" : "', (t.d).id, '", "vehicle_id" : "', t.vehicle_id, '", "name" : "', (t.d).name,

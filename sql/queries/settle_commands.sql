@@ -1,6 +1,6 @@
 -- Of the batch's vehicles ($1, with their feeds, $2): what waits for who is away, and the claims of this worker ($3; whether it can
 -- publish, $4), which are to be published. Of most vehicles nothing is left to do, and nothing need be set up for it. $5, $6: ids of the last eight
--- days and of tomorrow, so that no partition but those between them is set up. $7: nothing was written of the vehicle
+-- days and the next, so that no partition but those between them is set up. $7: nothing was written of the vehicle
 -- that would have to be settled, should it be away (batch.h).
 select s.vehicle_id, s.id, s.name, s.params, s.sealed_params, s.issued_at, s.expires_at, s.attempt, s.expires_us, s.traceparent, s.session, s.protocol,
 	case when s.traceparent is not null then (select c.tracestate from commands c where c.vehicle_id = s.vehicle_id and c.id = s.id) end as tracestate

@@ -847,8 +847,7 @@ START_TEST(a_fleets_grants_cost_as_much_as_it_is_watched)
 	snprintf(sql, sizeof(sql), "explain (analyze, buffers, format json) %s", SQL_fleet_tell.text);
 	const char *hits = strstr(ask(sql), "\"Shared Hit Blocks\": ");
 	ck_assert_ptr_nonnull(hits);
-	ck_assert_int_lt(atoi(hits + strlen("\"Shared Hit Blocks\": ")), 1000);
-	ck_assert_str_eq(ask(SQL_fleet_tell.text), "w0");
+	ck_assert_int_lt(atoi(hits + strlen("\"Shared Hit Blocks\": ")), 100);
 }
 END_TEST
 
