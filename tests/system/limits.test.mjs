@@ -144,9 +144,10 @@ test('an address: what a page asks for besides, its files and what it may send, 
 	const node = await limited({ per_address: '3/s' }, { http: { web_root: webRoot, cors_origins: [page] } });
 	const preflight = { Origin: page, 'Access-Control-Request-Method': 'POST' };
 	for (const [method, path, headers, granted] of [['GET', '/', {}, 200], ['GET', '/nothing-here', {}, 404], ['OPTIONS', '/v1/me', preflight, 204]]) {
+		await new Promise((later) => setTimeout(later, 1000)); // for there to be tokens
 		const begun = performance.now();
 		const answers = await Promise.all(Array.from({ length: 30 }, () => rest(node, method, path, { headers, unchecked: true })));
-		assert.ok(count(answers, granted) <= atMost(3, begun), String(statuses(answers)));
+		assert.ok(count(answers, granted) > 0 && count(answers, granted) <= atMost(3, begun), String(statuses(answers)));
 		assert.equal(count(answers, 429), 30 - count(answers, granted), String(statuses(answers)));
 		if (headers.Origin) assert.ok(answers.every((answer) => answer.headers.get('access-control-allow-origin') === page), 'the page may read that it was refused');
 	}

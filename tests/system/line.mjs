@@ -16,8 +16,12 @@ export async function startLine(node) {
 		for (const [kind, socket, other] of [['clients', client, peer], ['peers', peer, client]]) {
 			sockets.add(socket);
 			ends[kind].add(socket);
-			socket.on('error', () => {}).on('close', () => sockets.delete(socket) && ends[kind].delete(socket) && other.destroy());
-			socket.on('data', (data) => other.write(data)).on('end', () => other.end());
+			socket.on('error', () => {}).on('close', () => sockets.delete(socket) && ends[kind].delete(socket) && other.destroySoon());
+			socket.on('end', () => other.end()).on('data', (data) => {
+				if (other.write(data)) return;
+				socket.pause(); // the other end takes no more
+				other.once('drain', () => still[kind] || socket.resume());
+			});
 			if (still[kind]) socket.pause();
 		}
 	}).listen(0, '127.0.0.1');

@@ -2,7 +2,8 @@
 import { writeFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 
-// One of the parts `of` breaks; it is left alone until it is mended, when `breaks` resolves. Of nodes one is always whole.
+// One of the parts `of` breaks; it is left alone until it is mended, when `breaks` resolves, to when that began if it takes a while. Of nodes
+// one is always whole.
 const faults = [
 	{
 		name: 'a node killed',
@@ -52,8 +53,10 @@ const faults = [
 		of: ({ database }) => [database],
 		breaks: async (database, { random }) => {
 			await database.halt();
-			await pause(random.between(0, 5000));
+			await pause(random.between(3500, 5500)); // longer than a node may be unaware of it
+			const mending = Date.now();
 			await database.resume();
+			return mending;
 		},
 	},
 	{
@@ -141,30 +144,33 @@ export function setClock(node, offset) {
 
 // ---- when
 
-// Until `end`; then everything is mended. What broke: { name, from, to }, times of Date.now().
+// Until `end`; then everything is mended. What broke: { name, from, mending, to }, times of Date.now().
 export async function breakThings(world, end, gap) {
 	const { random } = world;
-	const order = [...faults];
 	const under = [];
+	let left = [];
 	world.broken = new Set();
-	for (let turn = 0; Date.now() < end; turn++) {
+	while (Date.now() < end) {
 		await pause(random.between(...gap));
-		// Each kind once, before any comes again.
-		if (turn % order.length === 0) order.sort(() => random.next() - 0.5);
-		const mended = breakOne(order[turn % order.length], world);
+		// Each kind once, before any comes again; one of which nothing is whole waits its turn.
+		if (left.length === 0) left = [...faults].sort(() => random.next() - 0.5);
+		const next = left.findIndex((fault) => wholeOf(fault, world).length > 0);
+		if (next < 0) continue;
+		const mended = breakOne(left.splice(next, 1)[0], world);
 		mended.catch(() => {}); // said below
 		under.push(mended);
 	}
-	return (await Promise.all(under)).flat();
+	return Promise.all(under);
 }
 
-async function breakOne({ name, of, breaks }, world) {
-	const whole = of(world).filter((part) => !world.broken.has(part));
-	if (whole.length === 0) return [];
-	const part = world.random.pick(whole);
+const wholeOf = ({ of }, world) => of(world).filter((part) => !world.broken.has(part));
+
+async function breakOne(fault, world) {
+	const part = world.random.pick(wholeOf(fault, world));
 	const from = Date.now();
 	world.broken.add(part);
-	await breaks(part, world);
+	const mending = await fault.breaks(part, world);
 	world.broken.delete(part);
-	return [{ name, from, to: Date.now() }];
+	const to = Date.now();
+	return { name: fault.name, from, mending: mending ?? to, to };
 }
