@@ -69,7 +69,7 @@ struct tunnel {
 	bool owes_update;	    /* an answer to a key update, which goes out before more is read */
 	bool room_gone, room_ended; /* it sends no more; and all that it sent was read */
 	bool room_deaf;		    /* it hears no more */
-	bool broken;		    /* TLS failed: nothing more can be said in it */
+	bool broken;		    /* TLS failed, or the client broke the rules: nothing more is said in it */
 	struct loop_timer patience;
 	int64_t parted_at_ms;
 	struct loop_soon again;
@@ -383,7 +383,7 @@ static size_t tell_client(struct tunnel *t, const char *data, size_t len)
 	if (sent > 0)
 		return (size_t)sent;
 	int error = SSL_get_error(t->ssl, sent);
-	t->broken = error != SSL_ERROR_WANT_WRITE && error != SSL_ERROR_WANT_READ;
+	t->broken = t->broken || (error != SSL_ERROR_WANT_WRITE && error != SSL_ERROR_WANT_READ);
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
@@ -512,6 +513,31 @@ START_TEST(a_flood_of_control_frames_is_cut)
 }
 END_TEST
 
+/* What the client does not take must not make up for what it sends: that the socket is full is no verdict. */
+START_TEST(who_reads_nothing_is_cut_for_control_frames_too)
+{
+	static char frames[6 * 1000];
+	int fd = dial();
+	int waiting = 0, before = 1;
+
+	for (size_t at = 0; at < sizeof(frames); at += 6)
+		memcpy(frames + at, "\x89\x80" MASK, 6);
+	say(fd, "GET /v1/ws?/pour HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+	while (waiting == 0 || waiting != before) { /* until it stands still */
+		before = waiting;
+		usleep(200000);
+		ck_assert_int_eq(ioctl(fd, FIONREAD, &waiting), 0);
+	}
+	ck_assert_int_eq(wire_send(fd, frames, sizeof(frames)), (ssize_t)sizeof(frames));
+	for (int i = 0; i < 500 && atomic_load(&rooms_left) == 0; i++)
+		uv_sleep(10);
+	ck_assert_uint_eq(atomic_load(&rooms_left), 1);
+	wire_close(fd);
+	wait_for_guests(0);
+}
+END_TEST
+
 /* They are in the pair before anybody reads. */
 START_TEST(control_frames_right_behind_the_head_count)
 {
@@ -697,6 +723,7 @@ int main(void)
 	tcase_set_timeout(tests, 60);
 	tcase_add_loop_test(
 		tests, a_flood_of_control_frames_is_cut, 0, sizeof(control_frames) / sizeof(control_frames[0]));
+	tcase_add_test(tests, who_reads_nothing_is_cut_for_control_frames_too);
 	tcase_add_test(tests, control_frames_right_behind_the_head_count);
 	tcase_add_test(tests, messages_are_no_control_frames);
 	suite_add_tcase(suite, tests);
