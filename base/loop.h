@@ -68,7 +68,8 @@ bool loop_timer_is_started(const struct loop_timer *);
 
 void loop_soon_init(struct loop_soon *, void (*run)(struct loop_soon *));
 void loop_soon_call(struct loop *, struct loop_soon *); /* once, however often it is asked for */
-/* Likewise, behind all that are asked for by loop_soon_call() in this turn: for what gathers until nothing more comes. */
+/* Likewise, behind all that are asked for by loop_soon_call() in this turn, and no more than once in it: for what gathers until nothing
+ * more comes, and for who may have but so much at once. */
 void loop_last_call(struct loop *, struct loop_soon *);
 void loop_soon_cancel(struct loop_soon *);
 

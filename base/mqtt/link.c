@@ -465,6 +465,7 @@ void link_close(struct mqtt_link *l, void (*on_closed)(void *owner))
 	l->on_closed = on_closed;
 	loop_timer_stop(&l->timer);
 	attempt_abandon(l->attempt);
+	on_turn_over(&l->turn); /* what was gathered must not stay with the kernel */
 	if (l->says_goodbye)
 		connection_disconnect(&l->connection);
 	loop_soon_call(l->loop, &l->soon);

@@ -509,7 +509,8 @@ static void pump(struct tunnel *t)
 	} else {
 		watch_both(t);
 		if (!done)
-			loop_soon_call(t->all->loop, &t->again);
+			loop_last_call(
+				t->all->loop, &t->again); /* once a turn, however many rounds of calls that has */
 	}
 }
 
