@@ -173,6 +173,7 @@ static void make_batch(struct flows *f)
 static void fill_api(struct flows *f);
 static void on_claim(void *owner, const struct claim *claim);
 static void on_inbox(void *owner, const char *text, size_t len);
+static void on_events(void *owner, const char *text, size_t len);
 static void on_database_up(void *owner, struct db *db);
 static void on_database_changed(void *owner, struct db *db);
 static void on_installation(struct db_unit *unit, void *context, const struct fault *fault);
@@ -206,7 +207,7 @@ struct flows *flows_new(struct loop *loop, const struct flows_options *options, 
 	loop_timer_init(loop, &f->resync, on_resync);
 	loop_timer_init(loop, &f->probe, on_probe);
 	f->sibling = sibling_join(options->siblings, loop, f->worker,
-		&(struct sibling_ears){ .owner = f, .on_claim = on_claim, .on_events = on_inbox });
+		&(struct sibling_ears){ .owner = f, .on_claim = on_claim, .on_events = on_events });
 	make_databases(f);
 	make_flows(f);
 	make_batch(f);
@@ -290,7 +291,7 @@ static void report_state(
 static bool forward(void *owner, const char *worker, const char *text, size_t len)
 {
 	const struct flows *f = owner;
-	if (siblings_tell(f->options.siblings, worker, text, len)) {
+	if (siblings_tell(f->options.siblings, worker, text, len, hub_is_access(text, len))) {
 		metric_add(METRIC_EVENTS_FORWARDED, 1);
 		return true;
 	}
@@ -729,6 +730,13 @@ static void on_mark(void *owner, const char *text, size_t len)
 }
 
 static void on_inbox(void *owner, const char *text, size_t len)
+{
+	struct flows *f = owner;
+	sibling_hear(f->sibling); /* an access.changed among it ends what this may go to */
+	hub_receive(f->hub, text, len);
+}
+
+static void on_events(void *owner, const char *text, size_t len)
 {
 	struct flows *f = owner;
 	hub_receive(f->hub, text, len);

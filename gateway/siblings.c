@@ -20,7 +20,7 @@ struct sibling {
 	struct sibling_ears ears;
 	uv_async_t post; /* what came is in `letters` */
 	struct list letters, node;
-	size_t unread; /* bytes of events in them */
+	size_t unread; /* bytes of events in them, without those that are told in order */
 	bool has_left;
 };
 
@@ -119,6 +119,11 @@ void sibling_reads(struct sibling *s, unsigned feed, bool reads)
 	pthread_mutex_unlock(&s->all->lock);
 }
 
+void sibling_hear(struct sibling *s)
+{
+	on_post(&s->post);
+}
+
 void sibling_leave(struct sibling *s)
 {
 	pthread_mutex_lock(&s->all->lock);
@@ -128,7 +133,7 @@ void sibling_leave(struct sibling *s)
 			s->all->readers[i] = NULL;
 	}
 	pthread_mutex_unlock(&s->all->lock);
-	on_post(&s->post); /* what came until now */
+	sibling_hear(s);
 }
 
 const char *siblings_reader(struct siblings *all, unsigned feed)
@@ -149,14 +154,19 @@ static struct sibling *find(struct siblings *all, const char *worker)
 	return NULL;
 }
 
-static bool post(struct siblings *all, const char *worker, struct letter *letter)
+static bool takes(const struct sibling *s, size_t counted)
+{
+	return s && !s->has_left && s->unread + counted <= UNREAD_MAX;
+}
+
+static bool post(struct siblings *all, const char *worker, struct letter *letter, size_t counted)
 {
 	pthread_mutex_lock(&all->lock);
 	struct sibling *s = find(all, worker);
-	bool taken = s && !s->has_left && s->unread + letter->len <= UNREAD_MAX;
+	bool taken = takes(s, counted);
 	if (taken) {
 		list_append(&s->letters, &letter->node);
-		s->unread += letter->len;
+		s->unread += counted;
 		uv_async_send(&s->post);
 	}
 	pthread_mutex_unlock(&all->lock);
@@ -167,15 +177,22 @@ static bool post(struct siblings *all, const char *worker, struct letter *letter
 
 bool siblings_hand_over(struct siblings *all, const char *worker, const struct claim *claim)
 {
-	return post(all, worker, letter_new(claim));
+	return post(all, worker, letter_new(claim), 0);
 }
 
-bool siblings_tell(struct siblings *all, const char *worker, const char *text, size_t len)
+/* Most are of other nodes: nothing is copied before it is known who takes it. */
+bool siblings_tell(struct siblings *all, const char *worker, const char *text, size_t len, bool in_order)
 {
-	struct letter *letter = memory_new(sizeof(*letter));
+	size_t counted = in_order ? 0 : len;
 
+	pthread_mutex_lock(&all->lock);
+	bool taken = takes(find(all, worker), counted);
+	pthread_mutex_unlock(&all->lock);
+	if (!taken)
+		return false;
+	struct letter *letter = memory_new(sizeof(*letter));
 	letter->events = memory_raw(len);
 	letter->len = len;
 	memcpy(letter->events, text, len);
-	return post(all, worker, letter);
+	return post(all, worker, letter, counted);
 }

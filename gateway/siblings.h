@@ -28,6 +28,8 @@ struct sibling *sibling_join(struct siblings *, struct loop *, const char *worke
 /* From its own thread: */
 /* It reads this feed now, 0 to 31, or no longer. */
 void sibling_reads(struct sibling *, unsigned feed, bool reads);
+/* Hears at once what it was handed until now: before a message of the broker is, which was sent later than all of it. */
+void sibling_hear(struct sibling *);
 /* It takes nothing more. */
 void sibling_leave(struct sibling *);
 
@@ -36,7 +38,8 @@ void sibling_leave(struct sibling *);
 const char *siblings_reader(struct siblings *, unsigned feed);
 /* Hands over a copy; false: that worker takes no more. */
 bool siblings_hand_over(struct siblings *, const char *worker, const struct claim *);
-/* Likewise what is for a worker's inbox; false also when it is none of this node, or has 16 MiB that it did not come to yet. */
-bool siblings_tell(struct siblings *, const char *worker, const char *text, size_t len);
+/* Likewise what is for a worker's inbox; false also when it is none of this node, or has 16 MiB that it did not come to yet. `in_order`:
+ * nothing that is told later may be heard before it, so that it never takes the other way for that reason, and is not counted. */
+bool siblings_tell(struct siblings *, const char *worker, const char *text, size_t len, bool in_order);
 
 #endif

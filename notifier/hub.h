@@ -133,6 +133,8 @@ void hub_unwatch(struct hub *, struct hub_watch *);
 /* A grant on a fleet was made, changed or ended; its commit is known. `version` counts the changes of that fleet's grants,
  * `data` is access.changed's, `workers` who watches (comma-separated; NULL: nobody). */
 void hub_tell_access(struct hub *, const char *fleet_id, int64_t version, const char *data, const char *workers);
+/* Whether an inbox message is such a change: it has no number in a vehicle's order, and what follows must not overtake it. */
+bool hub_is_access(const char *text, size_t len);
 /* An inbox message of another worker. */
 void hub_receive(struct hub *, const char *text, size_t len);
 /* Writes all interest again and looks for holes: after every reconnect of database or broker, when a worker died,

@@ -45,6 +45,12 @@ void inbox_add_access(struct text *out, const struct hub_event *e, int64_t versi
 	add(out, e, version);
 }
 
+/* Such a line is a message by itself. */
+bool hub_is_access(const char *text, size_t len)
+{
+	return len > 0 && text[0] == '\t';
+}
+
 static bool is_id_or_empty(const char *text)
 {
 	return !text[0] || topic_level_is_safe(text);

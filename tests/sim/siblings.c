@@ -33,6 +33,11 @@ void sibling_reads(struct sibling *s, unsigned feed, bool reads)
 	(void)reads;
 }
 
+void sibling_hear(struct sibling *s)
+{
+	(void)s;
+}
+
 void sibling_leave(struct sibling *s)
 {
 	(void)s;
@@ -53,11 +58,12 @@ bool siblings_hand_over(struct siblings *all, const char *worker, const struct c
 	return false;
 }
 
-bool siblings_tell(struct siblings *all, const char *worker, const char *text, size_t len)
+bool siblings_tell(struct siblings *all, const char *worker, const char *text, size_t len, bool in_order)
 {
 	(void)all;
 	(void)worker;
 	(void)text;
 	(void)len;
+	(void)in_order;
 	return false;
 }

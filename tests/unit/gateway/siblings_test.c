@@ -126,7 +126,7 @@ static void *tell_two(void *unused)
 	struct claim c = claim("c1");
 	(void)unused;
 	ck_assert(siblings_hand_over(t.all, "two", &c));
-	ck_assert(siblings_tell(t.all, "two", text, strlen(text)));
+	ck_assert(siblings_tell(t.all, "two", text, strlen(text), false));
 	memset(text, 'x', sizeof(text)); /* it was a copy */
 	return NULL;
 }
@@ -142,9 +142,9 @@ START_TEST(events_arrive_on_the_loop_of_whom_they_are_for)
 		uv_run(loop_uv(t.loop), UV_RUN_ONCE);
 	ck_assert_str_eq(t.ids[0], "c1");
 	ck_assert_str_eq(t.events, "an event\n");
-	ck_assert(!siblings_tell(t.all, "another node's", "e", 1));
+	ck_assert(!siblings_tell(t.all, "another node's", "e", 1, false));
 	sibling_leave(t.two);
-	ck_assert(!siblings_tell(t.all, "two", "e", 1));
+	ck_assert(!siblings_tell(t.all, "two", "e", 1, false));
 }
 END_TEST
 
@@ -155,15 +155,32 @@ START_TEST(who_does_not_come_to_its_events_is_told_no_more_of_them)
 	struct claim c = claim("c1");
 
 	for (int i = 0; i < 16; i++)
-		ck_assert(siblings_tell(t.all, "two", text, len));
-	ck_assert(!siblings_tell(t.all, "two", text, 1));
-	ck_assert(siblings_tell(t.all, "one", text, 1));
+		ck_assert(siblings_tell(t.all, "two", text, len, false));
+	ck_assert(!siblings_tell(t.all, "two", text, 1, false));
+	ck_assert(siblings_tell(t.all, "one", text, 1, false));
 	ck_assert(siblings_hand_over(t.all, "two", &c)); /* these have a bound of their own */
-	while (t.came < 18)
+	ck_assert(siblings_tell(t.all, "two", "last", 4, true));
+	while (t.came < 19)
 		uv_run(loop_uv(t.loop), UV_RUN_ONCE);
-	ck_assert_uint_eq(t.bytes, 16 * len + 1);
-	ck_assert(siblings_tell(t.all, "two", text, len));
+	ck_assert_uint_eq(t.bytes, 16 * len + 1 + 4);
+	ck_assert_str_eq(t.events, "last");
+	ck_assert(siblings_tell(t.all, "two", text, len, false));
 	free(text);
+}
+END_TEST
+
+/* As before a message that came by the broker. */
+START_TEST(what_was_handed_over_is_heard_at_once_when_asked)
+{
+	ck_assert(siblings_tell(t.all, "two", "first", 5, false));
+	ck_assert(siblings_tell(t.all, "two", "then", 4, true));
+	sibling_hear(t.one);
+	ck_assert_uint_eq(t.came, 0);
+	sibling_hear(t.two);
+	ck_assert_uint_eq(t.came, 2);
+	ck_assert_str_eq(t.events, "then");
+	uv_run(loop_uv(t.loop), UV_RUN_NOWAIT);
+	ck_assert_uint_eq(t.came, 2);
 }
 END_TEST
 
@@ -177,6 +194,7 @@ int main(void)
 	tcase_add_test(tc, claims_arrive_in_order_on_the_readers_loop);
 	tcase_add_test(tc, events_arrive_on_the_loop_of_whom_they_are_for);
 	tcase_add_test(tc, who_does_not_come_to_its_events_is_told_no_more_of_them);
+	tcase_add_test(tc, what_was_handed_over_is_heard_at_once_when_asked);
 	tcase_add_test(tc, who_leaves_gets_what_came_and_nothing_more);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
