@@ -34,11 +34,12 @@ struct http_connection {
 	h2o_socket_t ear;     /* what came and h2o was not given yet */
 	size_t checked;	      /* of a head in it that is not whole */
 	struct loop_soon next;
-	struct loop_timer taking; /* the client may take so long for its answer */
-	bool in_request;	  /* h2o was given a head, and is not done with it */
-	struct head head;	  /* that one */
-	struct chunks chunks;	  /* of its body */
-	const char *refused;	  /* why it is another's; NULL: it is the client's own */
+	struct loop_timer taking;    /* the client may take so long for its answer */
+	bool in_request;	     /* h2o was given a head, and is not done with it */
+	struct head head;	     /* that one */
+	struct chunks chunks;	     /* of its body */
+	const char *refused;	     /* why it is another's; NULL: it is the client's own */
+	struct http_request *passed; /* the request that goes on to the files; NULL: none */
 	void (*on_closed)(const char *peer);
 	char peer[INET6_ADDRSTRLEN];
 };
@@ -210,15 +211,28 @@ const char *http_why_refused(const h2o_req_t *req)
 	return connection_of(req)->refused;
 }
 
+void http_pass_on(struct http_request *r)
+{
+	connection_of(r->req)->passed = r;
+}
+
+struct http_request *http_request_of(struct http *http, h2o_req_t *req)
+{
+	struct http_request *passed = connection_of(req)->passed;
+
+	return passed ? passed : http_request_new(http, req);
+}
+
 static void on_request_over(void *passage)
 {
 	struct http_connection *c = *(struct http_connection **)passage;
 
 	c->in_request = false;
 	c->refused = NULL;
+	c->passed = NULL;
 	loop_timer_stop(&c->taking);
 	if (c->ear.input->size > 0)
-		loop_soon_call(c->http->loop, &c->next);
+		loop_last_call(c->http->loop, &c->next); /* one a turn */
 }
 
 static void on_next(struct loop_soon *soon)

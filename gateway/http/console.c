@@ -88,7 +88,7 @@ static int on_console(h2o_handler_t *handler, h2o_req_t *req)
 	h2o_iovec_t path = req->path_normalized;
 
 	if (is_get(req) && h2o_memis(path.base, path.len, H2O_STRLIT(CONFIG))) {
-		http_reply(http_request_new(http, req), 200, "application/json", http->console_config,
+		http_reply(http_request_of(http, req), 200, "application/json", http->console_config,
 			strlen(http->console_config));
 		return 0;
 	}

@@ -62,8 +62,9 @@ static void on_answer(h2o_filter_t *filter, h2o_req_t *req, h2o_ostream_t **slot
 
 	guard(http, req);
 	if (h2o_find_header_by_str(&req->res.headers, H2O_STRLIT("x-request-id"), -1) < 0) {
-		struct http_request *r = http_request_new(http, req);
+		struct http_request *r = http_request_of(http, req);
 		http_header(r, "x-request-id", r->request_id);
+		http_add_rate(r);
 		metric_add(METRIC_HTTP_REQUESTS, 1);
 		if (req->res.status >= 400)
 			dress_refusal(r, slot);

@@ -93,6 +93,10 @@ int http_on_request(h2o_handler_t *, h2o_req_t *);
 int http_on_any(h2o_handler_t *, h2o_req_t *);
 /* connection.c: what is wrong with how the request came; NULL: nothing, or h2o knows better. */
 const char *http_why_refused(const h2o_req_t *);
+/* connection.c: what comes next in h2o answers it, a file mostly. */
+void http_pass_on(struct http_request *);
+/* connection.c: the one that was passed on; else a new one. */
+struct http_request *http_request_of(struct http *, h2o_req_t *);
 /* connection.c: h2o is about to close this request's connection; it is to be closed by linger.c instead. */
 void http_linger(h2o_req_t *);
 /* connection.c: an answer of so many bytes begins: a client that does not take it in time is cut off. */

@@ -572,8 +572,10 @@ int http_on_request(h2o_handler_t *handler, h2o_req_t *req)
 	struct http *http = ((struct http_handler *)(void *)handler)->http;
 
 	struct http_request *r = http_request_new(http, req);
-	if (http->options.console && !http_is_of_api(req))
+	if (http->options.console && !http_is_of_api(req)) {
+		http_pass_on(r);
 		return http_client_may_ask(r) ? -1 : 0;
+	}
 	bool is_listed = cors_allow(r);
 	if (hook_handle(r) || !http_client_may_ask(r) || (is_listed && cors_preflight(r)) || refuse_websocket(r) ||
 		openapi_handle(r))

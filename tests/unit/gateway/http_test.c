@@ -985,7 +985,7 @@ START_TEST(limits_a_subject)
 }
 END_TEST
 
-/* Also who does not say who they are: tokens cannot be guessed faster. The console's files are free. */
+/* Also who does not say who they are: tokens cannot be guessed faster. The console's files count, too. */
 START_TEST(limits_an_address)
 {
 	put_file("index.html", "<p>console");
@@ -995,6 +995,19 @@ START_TEST(limits_an_address)
 	ask_expect(me, "429", "ratelimit-policy: \"address\";q=2;w=2\r\n");
 	ask_expect("GET /v1/me HTTP/1.1\r\nX-Forwarded-For: 192.0.2.9\r\n" LAST, "429", "rate-limited");
 	ask_expect("GET / HTTP/1.1\r\n" LAST, "429", "rate-limited");
+}
+END_TEST
+
+/* Whoever answers in the end. */
+START_TEST(says_what_is_left_with_files_too)
+{
+#define FROM "X-Forwarded-For: 198.51.100.7\r\n"
+	put_file("index.html", "<p>console");
+	trusted_network = "127.0.0.0/8";
+	config.limits.per_address = 2;
+	ask_expect("GET / HTTP/1.1\r\n" FROM LAST, "200", "\r\nratelimit: \"address\";r=3;t=");
+	ask_expect("GET /config.json HTTP/1.1\r\n" FROM LAST, "200", "\r\nratelimit: \"address\";r=2;t=");
+	ask_expect("GET /none.js HTTP/1.1\r\n" FROM LAST, "404", "\r\nratelimit: \"address\";r=1;t=");
 }
 END_TEST
 
@@ -1269,6 +1282,7 @@ static void add_tests(Suite *suite, const char *name, void (*set_up)(void))
 	tcase_add_test(tests, has_so_much_room_for_an_address);
 	tcase_add_test(tests, limits_a_subject);
 	tcase_add_test(tests, limits_an_address);
+	tcase_add_test(tests, says_what_is_left_with_files_too);
 	tcase_add_test(tests, limits_who_guesses_a_hooks_secret);
 	tcase_add_test(tests, believes_a_trusted_proxy);
 	tcase_add_test(tests, frames_event_streams);
