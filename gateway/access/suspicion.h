@@ -22,9 +22,11 @@ enum suspicion {
  * `limit` 0: never. Any thread; `now_ms` is the monotonic clock. */
 bool suspicion_note(enum suspicion, const char *key, int limit, int64_t window_ms, int64_t now_ms);
 
+#define OBJECT_SIZE 80 /* of an object as the audit table has it: a vehicle's id, or a kind and an id */
+
 /* Vehicles, or other objects of the audit table, that somebody tried in a window: each once, the last that there is room for. */
 struct suspicion_trail {
-	char ids[SUSPICION_TRAIL][80];
+	char ids[SUSPICION_TRAIL][OBJECT_SIZE];
 	size_t count;
 };
 

@@ -9,6 +9,7 @@
 #include "base/ids.h"
 #include "base/loop.h"
 #include "base/memory.h"
+#include "gateway/access/suspicion.h"
 #include "gateway/detection.h"
 #include "gateway/http/http_internal.h"
 #include "gateway/position.h"
@@ -60,7 +61,7 @@ static void refuse(struct http_request *r, const struct fault *fault, const char
 {
 	bool is_fleet = follows_fleet(r);
 	bool is_meant = topic_level_is_safe(id) || (is_fleet && strcmp(id, "*") == 0);
-	char object[80] = "";
+	char object[OBJECT_SIZE] = "";
 
 	if (is_meant)
 		snprintf(object, sizeof(object), "%s%s", is_fleet ? "fleet/" : "", id);

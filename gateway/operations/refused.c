@@ -61,7 +61,7 @@ struct refused {
 struct refusal {
 	struct batch_item item;
 	const char *action;
-	char subject[SUBJECT_SIZE], address[INET6_ADDRSTRLEN], object[80];
+	char subject[SUBJECT_SIZE], address[INET6_ADDRSTRLEN], object[OBJECT_SIZE];
 	char *detail;
 };
 
@@ -174,7 +174,7 @@ static void note_change(struct refused *refused, const struct api_call *call, co
 	submit(refused, r, &call->caller, kind->action);
 }
 
-static bool write_read_object(const struct api_call *call, char ret[80])
+static bool write_read_object(const struct api_call *call, char ret[OBJECT_SIZE])
 {
 	ret[0] = '\0';
 	for (size_t i = 0; i < sizeof(read_objects) / sizeof(read_objects[0]); i++) {
@@ -182,7 +182,7 @@ static bool write_read_object(const struct api_call *call, char ret[80])
 		const char *id = json_text_at(call->params, o->param);
 		if (!id || strncmp(call->operation->name, o->operations, strlen(o->operations)) != 0)
 			continue;
-		snprintf(ret, 80, "%s%s", o->prefix, id);
+		snprintf(ret, OBJECT_SIZE, "%s%s", o->prefix, id);
 		return topic_level_is_safe(id);
 	}
 	return true;
@@ -191,7 +191,7 @@ static bool write_read_object(const struct api_call *call, char ret[80])
 void refused_note(struct refused *refused, const struct api_call *call, const char *why)
 {
 	const struct kind *kind = kind_of(call->operation);
-	char object[80];
+	char object[OBJECT_SIZE];
 
 	if (kind)
 		note_change(refused, call, kind, why);

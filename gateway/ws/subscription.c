@@ -11,6 +11,7 @@
 #include "base/ids.h"
 #include "base/memory.h"
 #include "base/rfc3339.h"
+#include "gateway/access/suspicion.h"
 #include "gateway/detection.h"
 #include "gateway/ws/ws_internal.h"
 #include "notifier/hub.h"
@@ -23,7 +24,7 @@
 
 struct subscription_key {
 	const struct socket *socket;
-	char name[80];
+	char name[OBJECT_SIZE];
 };
 
 struct subscription {
@@ -79,7 +80,7 @@ static struct subscription *find(const struct socket *s, const char *name)
 /* What is to be watched, by the parameters. */
 struct target {
 	bool is_fleet;
-	char name[80]; /* "": it can be nothing's */
+	char name[OBJECT_SIZE]; /* "": it can be nothing's */
 };
 
 static const char *method_of(bool is_fleet)
