@@ -21,7 +21,9 @@
 
 #define LOOK_MS 500
 #define LOOK_MAX 1000
-#define RESYNC_MS 60000 /* an end that takes longer is no answer to our question */
+#define RESYNC_MS 60000	      /* an end that takes longer is no answer to our question */
+#define RESYNC_REFUSALS_MAX 3 /* of the end, in a row: then the feed is not held up for it */
+#define RESYNC_AGAIN_MS 60000 /* and the broker is asked again: each time it names a whole fleet */
 
 enum stage { EVENTS, DISPROOFS, PROOFS, VERIFICATIONS, QUIETS };
 
@@ -41,6 +43,8 @@ struct reachability {
 	int64_t resync_ending_us; /* the began_us of the one below */
 	const struct batch_fence *resync_fence;
 	struct receipt *resync_receipt; /* the end has come, and waits for the events before it */
+	unsigned resync_refusals;	/* in a row */
+	struct loop_timer resync;	/* asks again */
 };
 
 /* One thing heard of one vehicle. */
@@ -71,6 +75,7 @@ static void on_look_over(struct receipt *looking);
 static void on_begun(struct db_unit *unit, void *context, const struct fault *fault);
 static void end_resync(struct reachability *r);
 static void on_resynced(struct db_unit *unit, void *context, const struct fault *fault);
+static void on_resync_again(struct loop_timer *timer);
 
 struct reachability *reachability_new(struct loop *loop, const struct reachability_options *options)
 {
@@ -86,13 +91,16 @@ struct reachability *reachability_new(struct loop *loop, const struct reachabili
 	r->stages[VERIFICATIONS] = (struct batch_stage){ .name = "verify", .owner = r, .write = write_verifications };
 	r->stages[QUIETS] = (struct batch_stage){ .name = "quiet", .owner = r, .write = write_quiets };
 	loop_timer_init(loop, &r->look, on_look);
+	loop_timer_init(loop, &r->resync, on_resync_again);
 	return r;
 }
 
 void reachability_free(struct reachability *r)
 {
-	if (r)
+	if (r) {
 		loop_timer_stop(&r->look);
+		loop_timer_stop(&r->resync);
+	}
 	free(r);
 }
 
@@ -303,6 +311,7 @@ void reachability_stop(struct reachability *r)
 {
 	r->stopped = true;
 	loop_timer_stop(&r->look);
+	loop_timer_stop(&r->resync);
 }
 
 static const struct {
@@ -353,6 +362,7 @@ void reachability_resync_begin(struct reachability *r, void (*on_question)(void 
 {
 	struct db_unit *unit = db_unit_new(r->options.writer, on_begun, r);
 
+	loop_timer_stop(&r->resync);
 	r->on_question = on_question;
 	r->question_owner = owner;
 	db_unit_add(unit, &SQL_resync_begin);
@@ -408,14 +418,33 @@ static void end_resync(struct reachability *r)
 	db_unit_submit(unit);
 }
 
+/* Whether to hear it once more is of no use: it cannot be done, or the server has refused it too often. */
+static bool is_hopeless(struct reachability *r, const struct db_unit *unit, const struct fault *fault)
+{
+	r->resync_refusals = fault && db_unit_sqlstate(unit)[0] ? r->resync_refusals + 1 : 0;
+	return fault == &FAULT_STATEMENT || r->resync_refusals >= RESYNC_REFUSALS_MAX;
+}
+
 static void on_resynced(struct db_unit *unit, void *context, const struct fault *fault)
 {
 	struct reachability *r = context;
 	struct receipt *receipt = r->resync_receipt;
+	bool hopeless = is_hopeless(r, unit, fault);
 
 	if (!fault)
 		log_info("state", "the broker has named who is there", LOG_INT("not_named", db_affected(unit, 0)));
+	if (hopeless && !r->stopped) {
+		log_error("state", "who was not named is not looked at; the broker is asked again",
+			LOG_TEXT("sqlstate", db_unit_sqlstate(unit)), LOG_TEXT("detail", db_unit_message(unit)));
+		loop_timer_start(&r->resync, RESYNC_AGAIN_MS);
+	}
 	r->events_under_way--;
 	r->resync_receipt = NULL;
-	receipt_close(receipt, fault == &FAULT_STATEMENT ? NULL : fault);
+	receipt_close(receipt, hopeless ? NULL : fault);
+}
+
+static void on_resync_again(struct loop_timer *timer)
+{
+	struct reachability *r = container_of(timer, struct reachability, resync);
+	reachability_resync_begin(r, r->on_question, r->question_owner);
 }

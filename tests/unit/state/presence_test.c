@@ -509,6 +509,62 @@ START_TEST(nobody_subscribed_disproves_that_session_alone)
 }
 END_TEST
 
+/* The broker has named everybody, and the database refuses what follows from it. */
+
+static char question[128];
+static const struct fault *resync_fault;
+
+static void on_question(void *owner, const char *text)
+{
+	(void)owner;
+	ck_assert_ptr_nonnull(text);
+	snprintf(question, sizeof(question), "%s", text);
+	done = true;
+}
+
+static void on_resync_settled(struct receipt *r)
+{
+	resync_fault = r->fault;
+	done = true;
+}
+
+static const struct fault *resync(void)
+{
+	static const struct batch_fence fence = { "feed/lifecycle", 1 };
+	struct receipt receipt;
+
+	done = false;
+	reachability_resync_begin(w.reachability, on_question, NULL);
+	pump_until(is_done);
+	done = false;
+	receipt_init(&receipt, on_resync_settled);
+	reachability_resync_end(w.reachability, &fence,
+		&(struct mqtt_message){ .topic = "resynced", .payload = question, .len = strlen(question) }, &receipt);
+	receipt_close(&receipt, NULL);
+	pump_until(is_done);
+	return resync_fault;
+}
+
+/* The feed is not held up for it for ever. */
+START_TEST(a_resync_that_is_refused_again_and_again_is_let_go)
+{
+	ask("update leases set holder = 'w1', epoch = 1 where name = 'feed/lifecycle';"
+	    "update vehicle_heads set reachable = true;"
+	    "create function trouble() returns trigger language plpgsql as $$ begin raise 'trouble' using errcode = "
+	    "'57014'; end $$;"
+	    "create trigger trouble before update on vehicle_heads for each row execute function trouble()");
+	const struct fault *first = resync(), *second = resync(), *third = resync(), *fourth = resync();
+	ask("drop trigger trouble on vehicle_heads; drop function trouble");
+	ck_assert_ptr_eq(first, &FAULT_STORAGE_UNAVAILABLE);
+	ck_assert_ptr_eq(second, &FAULT_STORAGE_UNAVAILABLE);
+	ck_assert_ptr_null(third);
+	ck_assert_ptr_null(fourth);
+	ck_assert_ptr_null(resync());
+	ck_assert_str_eq(ask("select count(*) from timers where kind = 'verify'"), "1");
+	ask("update leases set holder = null, epoch = 0 where name = 'feed/lifecycle'");
+}
+END_TEST
+
 static void start_server(void)
 {
 	test_links_open(&links, &postgres, 1, 0);
@@ -538,6 +594,7 @@ int main(void)
 	tcase_add_test(tc, a_late_message_brings_nobody_back);
 	tcase_add_test(tc, a_zombies_message_brings_nobody_back);
 	tcase_add_test(tc, nobody_subscribed_disproves_that_session_alone);
+	tcase_add_test(tc, a_resync_that_is_refused_again_and_again_is_let_go);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
 	srunner_set_fork_status(runner, CK_NOFORK);
