@@ -61,6 +61,7 @@
 #define RESYNC_GAP_MS 10000
 #define RESYNC_AGAIN_MS 1000
 #define PROBE_MS 500
+#define UNDONE "22012" /* undo.sql */
 #define DROPS_EVERY 60 /* sweeps: partitions past their retention */
 
 enum drain { RUNNING, HANDING_OVER, RECORDING, CLOSING_LINK, CLOSING_DATABASE, DRAINED };
@@ -563,11 +564,10 @@ static void on_probed(struct db_unit *unit, void *context, const struct fault *f
 {
 	struct flows *f = context;
 
-	(void)unit;
 	f->units--;
-	if (fault == &FAULT_STATEMENT)
-		batch_end_trouble(f->batch);
-	else if (f->drain == RUNNING)
+	if (fault == &FAULT_STATEMENT && strcmp(db_unit_sqlstate(unit), UNDONE) == 0)
+		batch_note_writable(f->batch);
+	if (batch_is_in_trouble(f->batch) && f->drain == RUNNING)
 		loop_timer_start(&f->probe, PROBE_MS);
 }
 

@@ -11,7 +11,7 @@
  *   refused, in the server's trouble ─┬─ by halves ─ alone ─┬─ the first: it comes again, and then goes alone
  *                                     │                     ├─ another vehicle's, too, and nothing done between: everybody hears it
  *                                     │                     └─ again and again, while the same is done for others: set aside
- *                                     └─ no room, no memory, no partition, or still in trouble: everybody hears it */
+ *                                     └─ no room, no partition, or still in trouble: everybody hears it */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -30,10 +30,13 @@
 #define CUT_MAX 512
 #define LATE_MS 2000
 #define PATIENCE_MS 5000
-#define SUSPECTS_MAX 16
+#define SUSPECTS_MAX 256
 #define SUSPECT_TRIES 4	     /* alone, each with others' items done since the one before */
 #define SUSPECT_MS 20000     /* and for so long: somebody may have the vehicle locked, or mend it */
+#define SUSPECT_FORGOTTEN 3  /* times as long: who was not refused for that time is none any more */
 #define SUSPECT_NAME_MAX 128 /* a longer one is no vehicle's */
+#define QUIET_MS 6000	     /* a feed says what was refused again within five seconds */
+#define QUIET_MAX 10	     /* times as long: then it grows no more */
 
 const struct fault FAULT_FENCED = { "fenced", 503, EXECUTED_NO, RETRY_LATER, "the lease is another worker's now",
 	NULL };
@@ -46,9 +49,9 @@ const struct fault FAULT_SET_ASIDE = { "internal", 500, EXECUTED_NO, RETRY_NEVER
 struct suspect {
 	char vehicle_id[SUSPECT_NAME_MAX]; /* "": the place is free */
 	const struct batch_stage *stage;
-	int64_t since_ms; /* monotonic */
+	int64_t since_ms, refused_ms; /* monotonic: the first of the tries that count, and the last */
 	unsigned tries;
-	bool others_done; /* of the stage, since the last try */
+	bool others_done; /* items of the stage, since the last try */
 };
 
 /* How many items of a vehicle a cut has in a stage. */
@@ -78,7 +81,8 @@ struct batch {
 		[SUSPECT_NAME_MAX]; /* the vehicle over which the server was in trouble since it did anything; "": none */
 	bool is_in_trouble;
 	bool wants_room; /* likewise: what fits into a page that is there is written still, and proves nothing */
-	int64_t pace_us; /* from sending to the verdict, of the last transaction */
+	int64_t refused_ms, quiet_ms; /* likewise: the last refusal, and for how long none is to come */
+	int64_t pace_us;	      /* from sending to the verdict, of the last transaction */
 	struct loop_soon soon;
 };
 
@@ -146,6 +150,9 @@ struct batch *batch_new(struct loop *loop, struct db *db, const struct batch_opt
 		batch->options.cut_max = CUT_MAX;
 	if (batch->options.suspect_ms == 0)
 		batch->options.suspect_ms = SUSPECT_MS;
+	if (batch->options.quiet_ms == 0)
+		batch->options.quiet_ms = QUIET_MS;
+	batch->quiet_ms = batch->options.quiet_ms;
 	batch->stages = memory_new(count * sizeof(struct batch_stage *));
 	memcpy(batch->stages, stages, count * sizeof(struct batch_stage *));
 	batch->stage_count = count;
@@ -677,8 +684,18 @@ static void set_trouble(struct batch *batch, bool is_in_trouble)
 		batch->options.on_trouble(batch->options.owner);
 }
 
-void batch_end_trouble(struct batch *batch)
+/* Where it did not begin by the want of room, that somebody has tried proves little. Once nothing was refused for long enough, nobody may be
+ * left who says anything; and if it begins again then, the next time takes longer. */
+void batch_note_writable(struct batch *batch)
 {
+	if (!batch->is_in_trouble)
+		return;
+	if (!batch->wants_room) {
+		if (loop_monotonic_ms(batch->loop) - batch->refused_ms < batch->quiet_ms)
+			return;
+		if (batch->quiet_ms < QUIET_MAX * batch->options.quiet_ms)
+			batch->quiet_ms *= 2;
+	}
 	batch->wants_room = false;
 	set_trouble(batch, false);
 }
@@ -697,7 +714,7 @@ static struct suspect *suspect_of(struct batch *batch, const struct batch_item *
 	return NULL;
 }
 
-/* In the place of the oldest, if there is no room. */
+/* In the place of the one that was refused the longest ago, if there is no room. */
 static void suspect(struct batch *batch, const struct batch_item *item)
 {
 	struct suspect *s = &batch->suspects[0];
@@ -706,46 +723,55 @@ static void suspect(struct batch *batch, const struct batch_item *item)
 		s = &batch->suspects[batch->suspect_count++];
 	} else {
 		for (size_t i = 1; i < SUSPECTS_MAX; i++) {
-			if (batch->suspects[i].since_ms < s->since_ms)
+			if (batch->suspects[i].refused_ms < s->refused_ms)
 				s = &batch->suspects[i];
 		}
 	}
-	*s = (struct suspect){ .stage = item->stage, .since_ms = loop_monotonic_ms(batch->loop), .tries = 1 };
+	int64_t now_ms = loop_monotonic_ms(batch->loop);
+	*s = (struct suspect){ .stage = item->stage, .since_ms = now_ms, .refused_ms = now_ms, .tries = 1 };
 	snprintf(s->vehicle_id, sizeof(s->vehicle_id), "%s", item->vehicle_id);
 }
 
-/* What was done clears its own vehicle, and speaks against the others of its stage. */
+/* What was done speaks against the suspects of its stage, their own vehicles' too: a vehicle says more than one thing, and one of them
+ * may be done each time. So a suspect is cleared by time alone. */
 static void note_done(const struct batch_cut *cut)
 {
 	struct batch *batch = cut->batch;
+	int64_t now_ms = loop_monotonic_ms(batch->loop);
 
-	if (!batch->wants_room)
-		batch_end_trouble(batch);
-	for (size_t i = 0; i < cut->count && batch->suspect_count > 0; i++) {
-		const struct batch_item *item = cut->placed[i].item;
-		struct suspect *done = suspect_of(batch, item);
-		if (done)
-			*done = batch->suspects[--batch->suspect_count];
-		for (size_t k = 0; k < batch->suspect_count; k++) {
-			if (batch->suspects[k].stage == item->stage)
-				batch->suspects[k].others_done = true;
-		}
+	if (!batch->wants_room) {
+		batch->quiet_ms = batch->options.quiet_ms;
+		set_trouble(batch, false);
+	}
+	for (size_t i = batch->suspect_count; i-- > 0;) {
+		struct suspect *s = &batch->suspects[i];
+		if (now_ms - s->refused_ms > SUSPECT_FORGOTTEN * batch->options.suspect_ms)
+			*s = batch->suspects[--batch->suspect_count];
+		else if (has_items(&cut->stages[stage_index(batch, s->stage)]))
+			s->others_done = true;
 	}
 }
 
-/* Refused once more, alone: whether that is enough. */
+/* Refused once more, alone: whether that is enough. Where nothing was done meanwhile, it says nothing. */
 static bool is_to_be_set_aside(struct batch *batch, const struct batch_item *item)
 {
 	struct suspect *s = suspect_of(batch, item);
+	int64_t now_ms = loop_monotonic_ms(batch->loop);
 
 	if (!s) {
 		suspect(batch, item);
 		return false;
 	}
-	if (s->others_done)
-		s->tries++;
+	s->refused_ms = now_ms;
+	if (!s->others_done)
+		return false;
 	s->others_done = false;
-	return s->tries >= SUSPECT_TRIES && loop_monotonic_ms(batch->loop) - s->since_ms >= batch->options.suspect_ms;
+	s->tries++;
+	if (s->tries < SUSPECT_TRIES || now_ms - s->since_ms < batch->options.suspect_ms)
+		return false;
+	s->tries = 0; /* the next thing that is said of it is tried for as long */
+	s->since_ms = now_ms;
+	return true;
 }
 
 static void set_aside(struct batch_cut *cut, const struct db_unit *unit)
@@ -772,6 +798,7 @@ static void enter_trouble(struct batch_cut *cut)
 		if (item->company > 0 && batch_withdraw(batch, item))
 			list_append(&doubtful, &item->node);
 	}
+	batch->refused_ms = loop_monotonic_ms(batch->loop);
 	set_trouble(batch, true);
 	tell_all(cut, &FAULT_STORAGE_UNAVAILABLE);
 	while (!list_is_empty(&doubtful)) {
@@ -780,11 +807,12 @@ static void enter_trouble(struct batch_cut *cut)
 	}
 }
 
-/* Nobody's in particular: no room (53), or no partition that takes the row (the verdict tells it from a broken rule). */
+/* Nobody's in particular: no room on the disk, or no partition that takes the row (the verdict tells it from a broken rule). Memory may be
+ * wanted by one item alone. */
 static bool is_everybodys(const struct db_unit *unit)
 {
 	const char *state = db_unit_sqlstate(unit);
-	return strncmp(state, "53", 2) == 0 || strncmp(state, "23", 2) == 0;
+	return strcmp(state, "53100") == 0 || strncmp(state, "23", 2) == 0;
 }
 
 /* The server is in trouble over this item. Over another vehicle's as well, and it has done nothing since: then it is over all. */

@@ -91,6 +91,7 @@ struct batch_options {
 	size_t cut_max;	    /* items in one transaction; 0: 512 */
 	const char *holder; /* the worker's id, for the fence */
 	int64_t suspect_ms; /* for how long the server has to be in trouble over an item that is set aside; 0: 20 s */
+	int64_t quiet_ms;   /* of trouble without a refusal, before batch_note_writable() ends it; 0: 6 s */
 	void *owner;
 	void (*on_trouble)(void *owner); /* batch_is_in_trouble() has changed; may be NULL */
 };
@@ -122,8 +123,9 @@ bool batch_cut_leaves_settled(const struct batch_cut *, size_t vehicle);
 const struct fault *batch_submit(struct batch *, struct batch_item *);
 /* Takes an item back: on_done is not called. False: it was not submitted, or is in a transaction by now. */
 bool batch_withdraw(struct batch *, struct batch_item *);
-/* What a batch writes can be written again, as somebody has tried. Nothing else ends the want of room: what fits into a page that is
- * there is still done. */
-void batch_end_trouble(struct batch *);
+/* Somebody has tried, and what a batch writes can be written. Nothing else ends the want of room: what fits into a page that is there is
+ * still done. Any other trouble ends with the first transaction that is done; by this word only once nothing was refused for a while,
+ * which grows each time that it was said too early. */
+void batch_note_writable(struct batch *);
 
 #endif

@@ -63,6 +63,7 @@ static struct app {
 static const struct db_statement SQL_test_raise = { "test_raise",
 	"update vehicle_heads h set seq = h.seq + 1 from unnest($1::text[]) as i(vehicle_id) where h.vehicle_id = "
 	"i.vehicle_id" };
+static const struct db_statement SQL_test_word = { "test_word", "select set_config('kf.bad', $1, true)" };
 static const struct db_statement SQL_test_setting = { "test_setting",
 	"select current_setting('synchronous_commit') || ' ' || current_setting('enable_hashjoin') || ' ' || "
 	"current_setting('enable_mergejoin') || ' ' || current_setting('plan_cache_mode')" };
@@ -193,6 +194,8 @@ static void prove(void *owner, const struct batch_fence *fence, const char *vehi
 	reachability_prove(((struct worker *)owner)->reachability, fence, vehicle_id, false, receipt);
 }
 
+static const struct batch_item *bad_word; /* what says it is known to a trigger by kf.bad; NULL: there is none */
+
 static void write_raise(
 	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
 {
@@ -200,6 +203,10 @@ static void write_raise(
 	(void)stage, (void)cut;
 	for (size_t i = 0; i < count; i++)
 		db_array_text(&ids, items[i]->vehicle_id);
+	for (size_t i = 0; bad_word && i < count; i++) {
+		db_unit_add(unit, &SQL_test_word);
+		db_param_text(unit, items[i] == bad_word ? "true" : "false");
+	}
 	db_unit_add(unit, &SQL_test_raise);
 	db_param_array(unit, &ids);
 	db_array_free(&ids);
@@ -222,8 +229,12 @@ static void make_batch(struct worker *w)
 	stages[n++] = dispatch_settle_stage(w->dispatch);
 	stages[n++] = hub_tell_stage(w->hub);
 	w->batch = batch_new(loop, w->writer,
-		&(struct batch_options){
-			.items_max = 1000, .holder = w->name, .suspect_ms = 300, .owner = w, .on_trouble = on_trouble },
+		&(struct batch_options){ .items_max = 1000,
+			.holder = w->name,
+			.suspect_ms = 300,
+			.quiet_ms = 200,
+			.owner = w,
+			.on_trouble = on_trouble },
 		stages, n);
 	reachability_attach(w->reachability, w->batch);
 	dispatch_attach(w->dispatch, w->batch);
@@ -1135,7 +1146,7 @@ static void assert_trouble_is_everybodys(const char *sqlstate, size_t failures_m
 	ck_assert_uint_eq(say_all(CROWD), 0);
 	assert_all_heard(CROWD, NULL);
 	ck_assert(batch_is_in_trouble(batch) != ends_by_itself);
-	batch_end_trouble(batch);
+	batch_note_writable(batch);
 	ck_assert(!batch_is_in_trouble(batch));
 	ck_assert_uint_eq(troubles, 2);
 }
@@ -1143,6 +1154,53 @@ static void assert_trouble_is_everybodys(const char *sqlstate, size_t failures_m
 START_TEST(trouble_over_all_is_found_by_few)
 {
 	assert_trouble_is_everybodys("XX000", 12, true);
+}
+END_TEST
+
+/* One item may want more of it than there is. */
+START_TEST(want_of_memory_is_looked_for)
+{
+	assert_trouble_is_everybodys("53200", 12, true);
+}
+END_TEST
+
+static void wait_ms(int64_t ms)
+{
+	int64_t since_ms = loop_monotonic_ms(loop);
+	while (loop_monotonic_ms(loop) - since_ms <= ms)
+		pump(uv_hrtime() + WAIT_NS, "time goes by");
+}
+
+/* Another's try writes what nobody's item does: the trouble does not end by it while somebody is refused, and later each time. */
+START_TEST(trouble_does_not_come_and_go_with_anothers_try)
+{
+	struct batch *batch = workers[0].batch;
+
+	make_crowd();
+	break_heads("true", "XX000");
+	say_all(64);
+	ck_assert(batch_is_in_trouble(batch));
+	for (size_t i = 0; i < 6; i++) {
+		batch_note_writable(batch);
+		ck_assert(batch_is_in_trouble(batch));
+		wait_ms(50);
+		say_all(64);
+	}
+	wait_ms(200);
+	batch_note_writable(batch);
+	ck_assert(!batch_is_in_trouble(batch));
+	say_all(64);
+	ck_assert(batch_is_in_trouble(batch));
+	wait_ms(200);
+	batch_note_writable(batch);
+	ck_assert(batch_is_in_trouble(batch));
+	wait_ms(200);
+	batch_note_writable(batch);
+	ck_assert(!batch_is_in_trouble(batch));
+	ck_assert_uint_eq(troubles, 4);
+	mend_heads();
+	say_all(64);
+	assert_all_heard(64, NULL);
 }
 END_TEST
 
@@ -1159,7 +1217,7 @@ START_TEST(trouble_over_one_vehicle_holds_up_nobody_for_long)
 	size_t tries = 0, failures = 0;
 
 	make_crowd();
-	break_heads("old.vehicle_id = 'X007'", "XX000");
+	break_heads("old.vehicle_id = 'X007'", _i == 0 ? "XX000" : "53200");
 	waiting_since_ms = loop_monotonic_ms(loop);
 	do {
 		failures = say_all(64);
@@ -1174,14 +1232,61 @@ START_TEST(trouble_over_one_vehicle_holds_up_nobody_for_long)
 	ck_assert_int_eq(metric_value(METRIC_BATCH_SET_ASIDE) - before, 1);
 	ck_assert_uint_eq(troubles, 0);
 	say_all(64);
-	ck_assert_ptr_eq(crowd_heard[7], &FAULT_SET_ASIDE);
+	ck_assert_ptr_eq(crowd_heard[7], &FAULT_STORAGE_UNAVAILABLE); /* another word of it, tried for as long */
 	mend_heads();
 	ck_assert_uint_eq(say_all(64), 0);
 	assert_all_heard(64, NULL);
 }
 END_TEST
 
-/* Where nobody else's is done it is not known whose fault it is, and nothing waits for it either. */
+/* More of them than a few do not push each other out. */
+START_TEST(trouble_over_many_vehicles_holds_up_nobody_for_long)
+{
+	size_t set_aside;
+
+	make_crowd();
+	break_heads("old.vehicle_id ~ '^X0[0-7][13579]$'", "XX000");
+	waiting_since_ms = loop_monotonic_ms(loop);
+	do {
+		say_all(80);
+		set_aside = 0;
+		for (size_t i = 0; i < 80; i++) {
+			ck_assert(i % 2 == 1 ? crowd_heard[i] != NULL : crowd_heard[i] == NULL);
+			set_aside += crowd_heard[i] == &FAULT_SET_ASIDE;
+		}
+	} while (set_aside == 0 && loop_monotonic_ms(loop) - waiting_since_ms < 10000);
+	mend_heads();
+	ck_assert_uint_ge(set_aside, 20);
+	ck_assert_uint_eq(troubles, 0);
+}
+END_TEST
+
+/* Of one vehicle, again and again, and nobody else speaks: the first word is refused, the second is done. */
+START_TEST(a_bad_word_is_set_aside_beside_its_vehicles_good_ones)
+{
+	make_crowd();
+	break_heads("current_setting('kf.bad', true) = 'true'", "XX000");
+	waiting_since_ms = loop_monotonic_ms(loop);
+	do {
+		crowded = 0;
+		crowd_awaited = 2;
+		bad_word = &crowd[0];
+		say_of(0, "X000");
+		say_of(1, "X000");
+		pump_until(are_all_heard);
+		ck_assert_ptr_null(crowd_heard[1]);
+	} while (crowd_heard[0] == &FAULT_STORAGE_UNAVAILABLE && loop_monotonic_ms(loop) - waiting_since_ms < 5000);
+	bad_word = NULL;
+	mend_heads();
+	ck_assert_ptr_eq(crowd_heard[0], &FAULT_SET_ASIDE);
+	ck_assert_int_ge(loop_monotonic_ms(loop) - waiting_since_ms, 300);
+	ck_assert_uint_eq(troubles, 0);
+	ck_assert_uint_eq(say_all(64), 0);
+	assert_all_heard(64, NULL);
+}
+END_TEST
+
+/* Where nothing else is done it is not known whose fault it is, and nothing waits for it either. */
 START_TEST(trouble_over_the_only_vehicle_that_speaks_is_borne)
 {
 	make_crowd();
@@ -1684,8 +1789,12 @@ int main(void)
 	tcase_add_test(order, a_lost_lease_undoes_its_own_alone);
 	tcase_add_test(order, what_cannot_be_done_harms_no_other);
 	tcase_add_test(order, trouble_over_all_is_found_by_few);
+	tcase_add_test(order, want_of_memory_is_looked_for);
+	tcase_add_test(order, trouble_does_not_come_and_go_with_anothers_try);
 	tcase_add_test(order, a_full_disk_is_everybodys);
-	tcase_add_test(order, trouble_over_one_vehicle_holds_up_nobody_for_long);
+	tcase_add_loop_test(order, trouble_over_one_vehicle_holds_up_nobody_for_long, 0, 2);
+	tcase_add_test(order, trouble_over_many_vehicles_holds_up_nobody_for_long);
+	tcase_add_test(order, a_bad_word_is_set_aside_beside_its_vehicles_good_ones);
 	tcase_add_test(order, trouble_over_the_only_vehicle_that_speaks_is_borne);
 	tcase_add_test(order, a_batch_is_taken_as_it_is);
 	tcase_add_test(order, what_the_broker_lost_is_renewed_beside_a_batch);
