@@ -458,7 +458,8 @@ START_TEST(a_change_leaves_what_waits_to_the_next_looks)
 	/* One who begins anew, and anew, is behind one who waits. */
 	ask("update webhooks set resume_after = '', resume_at = clock_timestamp()");
 	ask("insert into webhooks (id, subject, is_admin, url, secret, resume_after, resume_at)"
-	    " values ('0192f3c8-0000-7000-8000-0000000000aa', 'bert', false, 'https://bert.example/', 'x', 'L400', clock_timestamp() - interval '1 second')");
+	    " values ('0192f3c8-0000-7000-8000-0000000000aa', 'bert', false, 'https://bert.example/', 'x', 'L400', "
+	    "clock_timestamp() - interval '1 second')");
 	ask("select webhooks_resume(200)");
 	ck_assert_str_eq(ask("select count(*) from webhooks where resume_after is null and subject = 'bert'"), "1");
 	ask("delete from webhooks where subject = 'bert'; update webhooks set resume_after = null");

@@ -51,7 +51,8 @@ END_TEST
 /* Whoever there is may have subscribers for the fleet or for a vehicle of it. */
 START_TEST(fleets_grant_is_told_to_other_workers)
 {
-	ask("insert into leases (name, holder, epoch, expires_at) values ('worker/w2', 'w2', 1, now() + interval '1 hour')");
+	ask("insert into leases (name, holder, epoch, expires_at) values ('worker/w2', 'w2', 1, now() + interval '1 "
+	    "hour')");
 	assert_ok("max", API_FLEET_GRANT_PUT, "{\"fleet_id\":\"F1\",\"subject\":\"vic\",\"role\":\"viewer\"}");
 	ck_assert(call->created);
 	ck_assert_str_eq(forwarded_to, "w2");
@@ -191,7 +192,8 @@ START_TEST(a_list_does_not_count_all_targets_of_all_batches)
 	ck_assert_int_lt(pages_of_batches(), 20000);
 	ck_assert_str_eq(ask(TIMED_OUT), "2000 0");
 	ask("select batches_recount(500)");
-	ck_assert_str_eq(ask("select count(*) from batches where under_way <> '{}'"), "0"); /* another node has just counted */
+	ck_assert_str_eq(
+		ask("select count(*) from batches where under_way <> '{}'"), "0"); /* another node has just counted */
 	ask("update batches set counted_at = now() - interval '1 minute'");
 	for (int i = 0; i < 40; i++)
 		ask("select batches_recount(500)");
