@@ -41,7 +41,7 @@
 #define REFUSED_MS 1000	     /* how long a claim is kept that broker or link refused, before it is offered again */
 #define REASON_NO_MATCHING_SUBSCRIBERS 0x10 /* MQTT 5 §3.4.2.1 */
 #define REASON_ERROR 0x80		    /* and above */
-#define LEFT_MIN_US 500000 /* with less of its life left nothing is published; settle_commands() has it too */
+#define LEFT_MIN_US 500000 /* with less of its life left nothing is published; settle_open() has it too */
 #define RECENT_COUNT 4096  /* publishes whose answers are measured; a power of two */
 
 /* One publish in hand. */

@@ -49,8 +49,8 @@ begin
 end $$;
 
 -- The next lines, at most `most`, of a webhook whose waiting deliveries begin anew: true, or false where there is none. Who has
--- waited for longest is first, so that one who changes theirs without end holds up nobody else's. Lines are locked before their webhook, as everybody has it; where that was changed meanwhile, the next look
--- begins again.
+-- waited for longest is first, so that one who changes theirs without end holds up nobody else's. Lines are locked before their webhook, as
+-- everybody has it; where that was changed meanwhile, the next look begins again.
 create function webhooks_resume(most integer) returns boolean language plpgsql as $$
 declare
 	w record;

@@ -1,4 +1,4 @@
--- What a caller's batches make a list of them read is kept.
+-- What a caller's batches would have every list of them count is kept.
 
 -- What is on its way of a batch, as it was counted last: by who feeds it, and once it is over by batches_recount(). With each reading
 -- of a list all targets of all of its batches would be counted.
