@@ -18,6 +18,7 @@ COUNTER(COMMANDS_DISPROVED, "commands_disproved", "publishes answered with no ma
 COUNTER(COMMANDS_RESCUED, "commands_rescued", "claims of dead workers taken up")
 COUNTER(ANSWERS, "answers", "responses from vehicles read")
 COUNTER(ANSWERS_REJECTED, "answers_rejected", "responses that were malformed, unknown or out of order")
+COUNTER(ANSWERS_AFTER_EXPIRY, "answers_after_expiry", "results read after their commands had expired, the vehicle's first word: they may have been done late")
 COUNTER(LIFECYCLE_EVENTS, "lifecycle_events", "lifecycle events read")
 COUNTER(LIFECYCLE_MALFORMED, "lifecycle_malformed", "lifecycle events that could not be read")
 COUNTER(STATE_REPORTS, "state_reports", "state reports read")

@@ -31,6 +31,7 @@
 
 struct answer_flow {
 	struct loop *loop;
+	struct db *db;
 	const struct command_ports *ports;
 	struct dispatch *dispatch;
 	struct batch *batch;
@@ -48,6 +49,7 @@ struct answer {
 	char traceparent[TRACEPARENT_SIZE]; /* "": the vehicle says nothing of a span of its own */
 	/* the outcome */
 	bool applied, repeated, known;
+	bool is_after_expiry; /* a result, and the vehicle had said nothing in time */
 	enum command_status status;
 };
 
@@ -61,10 +63,12 @@ static const struct refusal *judge(const struct answer *a);
 static void tell_vehicle(const struct answer *a, const struct refusal *refusal);
 static void answer_free_one(struct answer *a);
 
-struct answer_flow *answer_new(struct loop *loop, const struct command_ports *ports, struct dispatch *dispatch)
+struct answer_flow *answer_new(
+	struct loop *loop, struct db *db, const struct command_ports *ports, struct dispatch *dispatch)
 {
 	struct answer_flow *flow = memory_new(sizeof(*flow));
 	flow->loop = loop;
+	flow->db = db;
 	flow->ports = ports;
 	flow->dispatch = dispatch;
 	flow->stage = (struct batch_stage){ .name = "answer", .owner = flow, .write = write_round, .read = read_round };
@@ -121,13 +125,14 @@ void answer_receive(struct answer_flow *flow, const struct batch_fence *fence, c
 
 /* Into the batch. */
 
+/* By the database's clock, as all of the timeline is: by it is judged whether a result is from after the command's expiry. */
 static char *write_steps(const struct answer *a)
 {
 	const char *reason = a->response.reason;
 	struct text out = { 0 };
 	char at[RFC3339_SIZE];
 
-	rfc3339_write(loop_unix_us(a->flow->loop), at);
+	rfc3339_write(db_now_us(a->flow->db), at);
 	text_addf(&out, "[{\"time\":\"%s\",\"step\":\"answer\",\"detail\":{\"status\":\"%s\",\"reason\":%s", at,
 		a->response.event, reason && strlen(reason) <= STEP_REASON_MAX ? reason : "null");
 	if (a->traceparent[0])
@@ -225,6 +230,7 @@ static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct 
 		const char *status = db_text(unit, first, i, 2);
 		a->applied = db_bool(unit, first, i, 1);
 		a->repeated = db_bool(unit, first, i, 3);
+		a->is_after_expiry = db_bool(unit, first, i, 4);
 		a->known = status != NULL;
 		a->status = status ? status_of(status) : STATUS_COUNT;
 	}
@@ -245,6 +251,14 @@ static void log_applied(const struct answer *a, const struct fault *fault)
 		LOG_TEXT("status", a->response.event), LOG_INT("applied", !fault && a->applied));
 }
 
+static void count_after_expiry(const struct answer *a)
+{
+	metric_add(METRIC_ANSWERS_AFTER_EXPIRY, 1);
+	log_info("answer", "a result came after its command had expired: it may have been done late",
+		LOG_TEXT("vehicle_id", a->response.vehicle_id), LOG_TEXT("command_id", a->response.id),
+		LOG_TEXT("status", a->response.event));
+}
+
 static void on_applied(struct batch_item *item, const struct fault *fault)
 {
 	struct answer *a = answer_of(item);
@@ -258,6 +272,8 @@ static void on_applied(struct batch_item *item, const struct fault *fault)
 	if (!fault && a->applied)
 		metric_observe(METRIC_VERDICT_SECONDS, loop_monotonic_us(a->flow->loop) - a->read_us);
 	log_applied(a, fault);
+	if (!fault && a->is_after_expiry)
+		count_after_expiry(a);
 	/* What this answer says cannot be in the database: told, counted, acknowledged. One that is set aside is acknowledged, too, for the sake
 	 * of those behind it; its vehicle, which is told nothing, says it again. */
 	if (!fault)

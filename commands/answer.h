@@ -10,13 +10,14 @@ struct batch;
 struct batch_fence;
 struct batch_stage;
 struct command_ports;
+struct db;
 struct dispatch;
 struct loop;
 struct mqtt_message;
 struct receipt;
 
-/* What came as an answer to a publish of this worker takes its PUBACK along (`dispatch`). */
-struct answer_flow *answer_new(struct loop *, const struct command_ports *, struct dispatch *dispatch);
+/* By the clock of `db` answers are dated. What came as an answer to a publish of this worker takes its PUBACK along (`dispatch`). */
+struct answer_flow *answer_new(struct loop *, struct db *, const struct command_ports *, struct dispatch *dispatch);
 void answer_free(struct answer_flow *);
 struct batch_stage *answer_stage(struct answer_flow *);
 void answer_attach(struct answer_flow *, struct batch *);

@@ -456,7 +456,7 @@ static void make_flows(struct flows *f)
 	if (f->traces)
 		accept_sample(f->accept, &f->sampler);
 	f->cancel = cancel_new();
-	f->answer = answer_new(f->loop, &f->ports, f->dispatch);
+	f->answer = answer_new(f->loop, f->writer, &f->ports, f->dispatch);
 	f->deadline = deadline_new(f->loop, f->reader, f->worker, f->dispatch);
 	f->reachability = reachability_new(f->loop, &(struct reachability_options){
 							    .writer = f->writer,

@@ -70,7 +70,7 @@ static struct answer_flow *flow_get(void)
 	log_configure(LOG_LEVEL_ERROR, LOG_FORMAT_LOGFMT);
 	struct loop *loop = loop_new();
 	struct db *db = db_new(loop, &(struct db_options){ .url = "postgresql://127.0.0.1:1/none", .queue_max = 1 });
-	flow = answer_new(loop, &ports,
+	flow = answer_new(loop, db, &ports,
 		dispatch_new(loop, &(struct dispatch_options){ .db = db, .worker = "w", .ports = &ports }));
 	struct batch_stage *stage = answer_stage(flow);
 	answer_attach(flow, batch_new(loop, db, &(struct batch_options){ .items_max = 1, .holder = "w" }, &stage, 1));

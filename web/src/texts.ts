@@ -137,6 +137,7 @@ export const texts = {
 		by: (who: string) => `by ${who}`,
 		attempt: (n: number) => `attempt ${count(n)}`,
 		probe: 'as a probe',
+		afterExpiry: 'after it had expired',
 		lives: (seconds: number) => `lives ${count(seconds)} s`,
 		attempts: (n: number) => plural(n, 'publish', 'publishes'),
 		waterfall: 'How it came about',

@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "base/loop.h"
+#include "base/metrics.h"
 #include "base/mqtt/link.h"
 #include "base/receipt.h"
 #include "commands/accept.h"
@@ -128,7 +129,7 @@ static void worker_setup(void)
 				.db = w.writer, .worker = "w1", .ports = &w.ports, .patience_ms = patience_ms });
 	w.accept = accept_new(w.loop, w.writer, w.dispatch, 5);
 	w.cancel = cancel_new();
-	w.answer = answer_new(w.loop, &w.ports, w.dispatch);
+	w.answer = answer_new(w.loop, w.writer, &w.ports, w.dispatch);
 	w.deadline = deadline_new(w.loop, w.reader, "w1", w.dispatch);
 	struct batch_stage *stages[] = { dispatch_puback_stage(w.dispatch), answer_stage(w.answer),
 		dispatch_failure_stage(w.dispatch), cancel_stage(w.cancel), accept_stage(w.accept),
@@ -993,6 +994,66 @@ START_TEST(times_out_and_keeps_a_late_answer)
 }
 END_TEST
 
+/* What is dated after the expiry, where nothing of the vehicle's is dated before, may have been done after it. */
+
+static bool has_expired(void)
+{
+	return strcmp(ask("select expires_at < clock_timestamp() from commands"), "t") == 0;
+}
+
+static const struct {
+	const char *in_time, *late; /* what it says before the expiry and after it; NULL: nothing */
+	const char *flags;	    /* of its answers in the timeline */
+} DATES[] = {
+	{ NULL, "\"status\":\"succeeded\"", "true" },
+	{ NULL, "\"status\":\"failed\",\"reason\":{\"code\":\"DOOR_OPEN\"}", "true" },
+	{ NULL, "\"status\":\"rejected\",\"reason\":{\"code\":\"EXPIRED\"}", "null" },
+	{ "\"status\":\"in_progress\"", "\"status\":\"succeeded\"", "null null" },
+	{ "\"status\":\"succeeded\"", "\"status\":\"succeeded\"", "null" }, /* said again */
+};
+
+START_TEST(a_result_dated_after_expiry_is_flagged_and_counted)
+{
+	int64_t counted = metric_value(METRIC_ANSWERS_AFTER_EXPIRY);
+	struct accept a = draft();
+
+	a.ttl_s = 1;
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	puback(0);
+	if (DATES[_i].in_time)
+		answer(a.id, DATES[_i].in_time);
+	pump_until(has_expired);
+	answer(a.id, DATES[_i].late);
+	assert_told("commands/accepted", a.id);
+	ck_assert_str_eq(ask("select string_agg(coalesce(s #>> '{detail,after_expiry}', 'null'), ' ') "
+			     "from commands, jsonb_array_elements(timeline) s where s ->> 'step' = 'answer'"),
+		DATES[_i].flags);
+	ck_assert_int_eq(
+		metric_value(METRIC_ANSWERS_AFTER_EXPIRY) - counted, strcmp(DATES[_i].flags, "true") == 0 ? 1 : 0);
+}
+END_TEST
+
+/* The first word comes after the expiry: so does the last. */
+START_TEST(progress_after_expiry_excuses_nothing)
+{
+	int64_t counted = metric_value(METRIC_ANSWERS_AFTER_EXPIRY);
+	struct accept a = draft();
+
+	a.ttl_s = 1;
+	accept_now(&a);
+	free(a.command);
+	pump_until(one_published);
+	puback(0);
+	pump_until(has_expired);
+	answer(a.id, "\"status\":\"in_progress\"");
+	answer(a.id, "\"status\":\"succeeded\"");
+	ck_assert_str_eq(ask("select timeline -> -1 #>> '{detail,after_expiry}' from commands"), "true");
+	ck_assert_int_eq(metric_value(METRIC_ANSWERS_AFTER_EXPIRY) - counted, 1);
+}
+END_TEST
+
 START_TEST(nobody_there)
 {
 	struct accept a = draft();
@@ -1425,6 +1486,9 @@ int main(void)
 	tcase_add_test(tc, no_cancel_once_it_may_have_left);
 	tcase_add_test(tc, expires_undelivered);
 	tcase_add_test(tc, times_out_and_keeps_a_late_answer);
+	tcase_add_loop_test(
+		tc, a_result_dated_after_expiry_is_flagged_and_counted, 0, sizeof(DATES) / sizeof(DATES[0]));
+	tcase_add_test(tc, progress_after_expiry_excuses_nothing);
 	tcase_add_test(tc, nobody_there);
 	tcase_add_test(tc, what_the_broker_refuses_is_offered_again_a_second_later);
 	tcase_add_test(tc, what_the_link_does_not_take_is_offered_again_a_second_later);

@@ -26,13 +26,14 @@ function labelOf({ step, detail }: TimelineItem): string {
 
 // The rest is for the tooltip: ids, and what the label says already.
 function* wordsOf(detail: JsonObject): Generator<string> {
-	const { by, attempt, probe, provider, ttl_seconds, expiry_seconds, reason } = detail;
+	const { by, attempt, probe, provider, ttl_seconds, expiry_seconds, after_expiry, reason } = detail;
 	if (typeof by === 'string') yield texts.command.by(by);
 	if (probe === true) yield texts.command.probe;
 	if (typeof provider === 'string') yield provider;
 	if (typeof attempt === 'number' && attempt > 1) yield texts.command.attempt(attempt);
 	if (typeof ttl_seconds === 'number') yield texts.command.lives(ttl_seconds);
 	if (typeof expiry_seconds === 'number') yield texts.command.lives(expiry_seconds);
+	if (after_expiry === true) yield texts.command.afterExpiry;
 	if (typeof reason === 'string') yield reason;
 	if (typeof reason === 'object' && reason !== null && !Array.isArray(reason)) yield [reason.code, reason.description].filter(Boolean).join(': ');
 }
