@@ -121,10 +121,11 @@ static void send_to(const char *topic, char *payload, size_t len)
 	mosquitto_free(payload);
 }
 
-/* Later than the session's event before, whatever the clock says: who gets two of one millisecond in the wrong order could not know. */
+/* Later than the session's event before: who gets two of one millisecond in the wrong order could not know. By the clock that never goes back, since
+ * what is older than the last word about a vehicle by some minutes counts no more. */
 static json_int_t stamp(struct session *s)
 {
-	int64_t now_ms = unix_ms();
+	int64_t now_ms = version_now(s->clock) / 1000;
 	s->told_ms = now_ms > s->told_ms ? now_ms : s->told_ms + 1;
 	return s->told_ms;
 }

@@ -51,7 +51,7 @@ void sessions_done(struct sessions *all)
 	struct session *s, *next;
 	HASH_ITER (by_client, all->by_client, s, next)
 		session_free(all, s);
-	version_save(&all->version, true);
+	version_done(&all->version);
 }
 
 struct session *session_of(const struct sessions *all, const struct mosquitto *client)
@@ -76,6 +76,7 @@ static struct session *session_new(struct sessions *all, struct mosquitto *clien
 	if (!s)
 		abort();
 	s->client = client;
+	s->clock = &all->version;
 	s->role = role;
 	s->stage = SESSION_ASKED;
 	s->id = strdup(mosquitto_client_id(client));
@@ -93,7 +94,6 @@ void sessions_settle(struct sessions *all)
 	struct list *node;
 	while ((node = list_take_first(&all->due)))
 		settle(all, container_of(node, struct session, due));
-	version_save(&all->version, false);
 }
 
 static void settle(struct sessions *all, struct session *s)

@@ -39,6 +39,7 @@ struct session {
 	unsigned subscribed; /* a bit for each of its request topics */
 	bool was_denied;     /* said once at notice, afterwards only at debug */
 	char uuid[SESSION_UUID_SIZE];
+	struct version *clock; /* of all sessions */
 	int64_t version;
 	int64_t told_ms;	  /* the time of its last event, Unix ms */
 	enum topic_change change; /* what `topics` tells of */

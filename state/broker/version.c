@@ -1,4 +1,4 @@
-/* version.c - makes rising version numbers and keeps the last one in a small file. */
+/* version.c - a clock that never goes back, and the small file that says how far it may have come. */
 #include "state/broker/version.h"
 
 #include <errno.h>
@@ -10,9 +10,12 @@
 #include <string.h>
 #include <time.h>
 
-#define SAVE_INTERVAL_US 1000000
+#define RESERVE_US 1000000
+#define RETRY_US 1000000
 
-static int64_t unix_us(void);
+static int64_t give(struct version *, int64_t number);
+static void reserve(struct version *, int64_t to);
+static int64_t now_us(clockid_t);
 static bool file_read(const char *path, int64_t *ret_last);
 static bool file_replace(const char *path, int64_t last);
 
@@ -22,29 +25,43 @@ void version_init(struct version *v, const char *file)
 	if (!file)
 		return;
 	if (file_read(file, &v->last))
-		v->saved = v->last;
+		v->reserved = v->last;
 	else if (errno != ENOENT)
 		mosquitto_log_printf(MOSQ_LOG_WARNING, "keyfob: cannot read %s: %s; versions follow the clock", file,
 			strerror(errno));
 }
 
-int64_t version_next(struct version *v)
+void version_done(struct version *v)
 {
-	int64_t now = unix_us();
-	v->last = now > v->last ? now : v->last + 1;
-	return v->last;
+	if (v->file && v->reserved != v->last)
+		reserve(v, v->last);
 }
 
-void version_save(struct version *v, bool now)
+int64_t version_next(struct version *v)
 {
-	if (!v->file || v->last == v->saved)
-		return;
-	int64_t at = unix_us();
-	if (!now && at - v->saved_at < SAVE_INTERVAL_US && at >= v->saved_at)
-		return;
-	v->saved_at = at;
-	if (file_replace(v->file, v->last)) {
-		v->saved = v->last;
+	int64_t now = now_us(CLOCK_REALTIME);
+	return give(v, now > v->last ? now : v->last + 1);
+}
+
+int64_t version_now(struct version *v)
+{
+	int64_t now = now_us(CLOCK_REALTIME);
+	return give(v, now > v->last ? now : v->last);
+}
+
+static int64_t give(struct version *v, int64_t number)
+{
+	v->last = number;
+	if (v->file && number > v->reserved && (!v->is_failing || now_us(CLOCK_MONOTONIC) - v->tried_at >= RETRY_US))
+		reserve(v, number + RESERVE_US);
+	return number;
+}
+
+static void reserve(struct version *v, int64_t to)
+{
+	v->tried_at = now_us(CLOCK_MONOTONIC);
+	if (file_replace(v->file, to)) {
+		v->reserved = to;
 		v->is_failing = false;
 		return;
 	}
@@ -53,10 +70,10 @@ void version_save(struct version *v, bool now)
 	v->is_failing = true;
 }
 
-static int64_t unix_us(void)
+static int64_t now_us(clockid_t clock)
 {
 	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
+	clock_gettime(clock, &now);
 	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 

@@ -3,14 +3,13 @@
 //
 // KEYFOB_SEED repeats a run's choices. Three minutes; with --long ten.
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
-import { connectVehicle, folder, grant, isLong, isSanitized, poll, Reference, registerVehicle, rest, startBroker, startNode, token, vehicle, vehicleIds } from './harness.mjs';
+import { fakeClock, hasFakeClocks } from './clock.mjs';
+import { connectVehicle, grant, isLong, isSanitized, poll, Reference, registerVehicle, rest, startBroker, startNode, token, vehicle, vehicleIds } from './harness.mjs';
 import { randomFrom } from './histories.mjs';
 import { startLine } from './line.mjs';
-import { breakThings, names, setClock } from './nemeses.mjs';
+import { breakThings, names } from './nemeses.mjs';
 import { assertConnectivity, Promises } from './oracle.mjs';
 import { createMigratedDatabase } from './servers.mjs';
 import { startSmsServer } from './sms.mjs';
@@ -23,7 +22,6 @@ const recovery = 10_000; // after it all has to be well again
 const apart = 30; // seconds between two SMS to a vehicle
 const seed = Number(process.env.KEYFOB_SEED ?? Date.now() % 1_000_000);
 const random = randomFrom(seed);
-const fakeTime = '/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1';
 const options = { timeout: storm + 600_000, skip: isSanitized && 'the sanitizers are there for single parts; this asks how they go together' };
 
 // The herd is of the reference vehicle, in a process; cars are of strangers; sleepers are cars that an SMS wakes.
@@ -55,12 +53,11 @@ async function startNodes() {
 
 async function startOne(number) {
 	const lines = { broker: await startLine(world.broker), database: await startLine({ port: new URL(world.database.url).port }) };
-	const clock = number === 3 && existsSync(fakeTime) ? join(folder, 'clock') : undefined;
-	if (clock) setClock({ clock }, '+0');
+	const clock = number === 3 && hasFakeClocks ? fakeClock('node', { everyS: 1 }) : undefined;
 	const node = await startNode({
 		broker: { ...world.broker, url: `mqtt://127.0.0.1:${lines.broker.port}` },
 		database: { url: Object.assign(new URL(world.database.url), { port: lines.database.port }).href },
-		env: clock && { LD_PRELOAD: fakeTime, FAKETIME_TIMESTAMP_FILE: clock, FAKETIME_CACHE_DURATION: '1', FAKETIME_DONT_FAKE_MONOTONIC: '1', DONT_FAKE_MONOTONIC: '1', NO_FAKE_STAT: '1' },
+		env: clock?.env,
 		config: {
 			wake: { providers: ['http'], min_interval: `${apart}s`, max_attempts: 100, daily_budget: 1000, http: { url: world.sms.url, body: '{"to":"{msisdn}","ref":"{wakeup_id}"}' } },
 			log: { level: 'info' },
@@ -212,7 +209,7 @@ test(`things break (seed ${seed})`, options, async (t) => {
 
 	const counts = new Map(names.map((name) => [name, world.faults.filter((one) => one.name === name).length]));
 	t.diagnostic(`seed ${seed}: ${[...counts].map(([name, times]) => `${times} ${name}`).join(', ')}`);
-	for (const [name, times] of counts) assert.ok(times > 0 || (name.includes('clock') && !existsSync(fakeTime)), `${name}: it never was`);
+	for (const [name, times] of counts) assert.ok(times > 0 || (name.includes('clock') && !hasFakeClocks), `${name}: it never was`);
 	// One node was always whole, so an app waits for no longer than what all share was broken.
 	const longest = Math.max(...world.faults.filter(({ name }) => !name.startsWith('a node')).map(({ from, to }) => to - from));
 	const outage = Math.max(...outages);

@@ -1,5 +1,4 @@
 // nemeses.mjs - what breaks in a whole installation: one thing after the other, as a seed has it, and from when until when.
-import { writeFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 
 // One of the parts `of` breaks; it is left alone until it is mended, when `breaks` resolves, to when that began if it takes a while. Of nodes
@@ -28,9 +27,9 @@ const faults = [
 		name: "a node's clock an hour wrong",
 		of: (world) => wholeNodes(world).filter((node) => node.clock),
 		breaks: async (node, { random }) => {
-			setClock(node, random.pick(['+3600', '-3600']));
+			node.clock.set(random.pick(['+3600', '-3600']));
 			await pause(random.between(3000, 6000));
-			setClock(node, '+0');
+			node.clock.set('+0');
 		},
 	},
 	...['broker', 'database'].flatMap((what) => [
@@ -135,11 +134,6 @@ async function still(line, how, ms) {
 	line[how]();
 	await pause(ms);
 	line.flow();
-}
-
-// libfaketime looks there once a second.
-export function setClock(node, offset) {
-	writeFileSync(node.clock, `${offset}\n`);
 }
 
 // ---- when

@@ -84,11 +84,12 @@ export function vehicleIds(count, first = 1) {
 }
 
 class Broker {
-	constructor(name, port, { tls, bridge, configure = (lines) => lines }) {
+	constructor(name, port, { tls, bridge, env, configure = (lines) => lines }) {
 		this.name = name;
 		this.port = port;
 		this.tls = tls;
 		this.bridge = bridge;
+		this.env = env;
 		this.configure = configure;
 		this.url = `mqtt://127.0.0.1:${port}`;
 		this.folder = join(folder, name);
@@ -165,7 +166,7 @@ class Broker {
 	}
 
 	async start() {
-		this.child = new Child(this.name, 'mosquitto', ['-c', join(this.folder, 'mosquitto.conf')]);
+		this.child = new Child(this.name, 'mosquitto', ['-c', join(this.folder, 'mosquitto.conf')], { env: this.env });
 		await this.child.untilUp(() => isListening(this.port));
 	}
 
@@ -191,11 +192,11 @@ export const isBrokerGiven = Boolean(process.env.KEYFOB_TEST_BROKER);
 
 // `authority` (certificates.mjs): it listens for TLS as well, at `broker.secureUrl`. `bridge`: { from, to }. `configure` has the last
 // word on the lines of mosquitto.conf. Where one is given it is that one.
-export async function startBroker({ ids = vehicleIds(40), authority, bridge, configure } = {}) {
+export async function startBroker({ ids = vehicleIds(40), authority, bridge, env, configure } = {}) {
 	if (isBrokerGiven) return givenBroker(ids);
 	const port = await freePort();
 	const tls = authority && { port: await freePort(), authority };
-	const broker = new Broker(`mosquitto-${++brokers}`, port, { tls, bridge, configure });
+	const broker = new Broker(`mosquitto-${++brokers}`, port, { tls, bridge, env, configure });
 	broker.secureUrl = tls && `mqtts://127.0.0.1:${tls.port}`;
 	await broker.prepare(ids);
 	await broker.start();

@@ -185,12 +185,12 @@ export async function connectVehicle(broker, options) {
 // keyfob-vehicle, the reference vehicle: one or many, as `args` say (['--id', id] or ['--prefix', p, '--count', n], and more), and
 // what they wrote down themselves.
 export class Reference extends Child {
-	constructor(broker, name, args) {
+	constructor(broker, name, args, options) {
 		const password = join(folder, `${name}.password`); // its own: another may be reading
 		const journal = join(folder, `${name}.journal`);
 		writeFileSync(password, `${broker.password}\n`, { mode: 0o600 });
 		writeFileSync(journal, '');
-		super(name, `${build}/bin/keyfob-vehicle`, ['--url', broker.url, '--password-file', password, '--log', journal, ...(broker.tellsNothing ? ['--birth'] : []), ...args].map(String));
+		super(name, `${build}/bin/keyfob-vehicle`, ['--url', broker.url, '--password-file', password, '--log', journal, ...(broker.tellsNothing ? ['--birth'] : []), ...args].map(String), options);
 		this.journalFile = journal;
 	}
 
