@@ -17,6 +17,7 @@
 #include <string.h>
 
 #define API_VERSION 5
+#define VEHICLE_PAYLOAD_MAX (128 * 1024) /* contract §10: what is larger no gateway takes */
 
 struct plugin {
 	struct settings settings;
@@ -29,9 +30,22 @@ struct plugin {
 static int on_basic_auth(int event, void *data, void *owner);
 static int on_acl_check(int event, void *data, void *owner);
 static int on_message(int event, void *data, void *owner);
+/* To a byte too many: the gateway refuses it as too large, says so to the vehicle and counts it, and is sent no more. Whole it might be more than the
+ * gateway takes in a packet; that mosquitto 2.0.11 drops, and with each one a place of the gateway's 512 in flight, for good. */
+static void cut(struct mosquitto_evt_message *message)
+{
+	void *start = mosquitto_malloc(VEHICLE_PAYLOAD_MAX + 1);
+	if (!start)
+		abort();
+	memcpy(start, message->payload, VEHICLE_PAYLOAD_MAX + 1);
+	message->payload = start; /* the broker frees the other */
+	message->payloadlen = VEHICLE_PAYLOAD_MAX + 1;
+}
+
 static int on_disconnect(int event, void *data, void *owner);
 static int on_reload(int event, void *data, void *owner);
 static int on_tick(int event, void *data, void *owner);
+static void cut(struct mosquitto_evt_message *);
 static bool is_away(const struct plugin *, const struct mosquitto *client);
 static bool is_blocked(const struct plugin *, const struct mosquitto *client, enum role);
 static int accept_certificate(struct mosquitto *client);
@@ -225,13 +239,15 @@ static void log_denial(struct session *s, const struct mosquitto_evt_acl_check *
 	s->was_denied = true;
 }
 
-/* It passed the access check, so only the gateway gets here with the resync topic, or below the namespace. */
+/* It passed the access check, so only the gateway gets to the resync topic, or below the namespace. */
 static int on_message(int event, void *data, void *owner)
 {
-	const struct mosquitto_evt_message *message = data;
+	struct mosquitto_evt_message *message = data;
 	struct plugin *p = owner;
 	(void)event;
 
+	if (message->payloadlen > VEHICLE_PAYLOAD_MAX && client_role(&p->settings, message->client) == ROLE_VEHICLE)
+		cut(message);
 	if (topic_is_resync(&p->settings, message->topic)) {
 		sessions_retell(&p->sessions);
 		event_resynced(&p->settings, message->payload, message->payloadlen);

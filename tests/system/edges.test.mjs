@@ -78,8 +78,8 @@ const post = (...fields) => [`POST ${path(ids[0], '/commands')} HTTP/1.1`, 'Host
 test('whoever sends more than may be sent, and listens only then, hears 413', options, async () => {
 	const mebibyte = Buffer.alloc(1 << 20, '1');
 	const chunk = Buffer.concat([Buffer.from('100000\r\n'), mebibyte, Buffer.from('\r\n')]);
-	for (const [head, piece] of [[post(`Content-Length: ${5 << 20}`), mebibyte], [post('Transfer-Encoding: chunked'), chunk]]) {
-		const answer = await say(head, ...Array(5).fill(piece));
+	for (const [head, piece] of [[post(`Content-Length: ${10 << 20}`), mebibyte], [post('Transfer-Encoding: chunked'), chunk]]) {
+		const answer = await say(head, ...Array(10).fill(piece));
 		assert.match(firstLine(answer), /^HTTP.1\.1 413 /);
 		assert.match(answer, /content-type: application\/problem\+json/);
 		assert.match(answer, /urn:keyfob:problem:too-large/);

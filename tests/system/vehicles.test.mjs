@@ -243,6 +243,33 @@ test('a state report that is neither a patch nor holds one changes nothing, and 
 	assert.equal(await malformed(), before + wrong.length);
 });
 
+// Each is refused once, counted, acknowledged and forgotten, and nobody behind it is held up. What the broker would drop before a feed would
+// take a place of that feed's with it, each time.
+test('ten megabytes from a vehicle are refused, counted and acknowledged, whatever they are', { ...options, skip: broker.tellsNothing && 'what it does with them is its own' }, async (t) => {
+	const { id, vehicle } = await presentVehicle();
+	const count = async (name) => Number(new RegExp(`^keyfob_${name}_total (\\d+)`, 'm').exec(await node.metrics())?.[1] ?? 0);
+	const counts = () => Promise.all(['answers_rejected', 'state_malformed', 'lifecycle_malformed', 'answers'].map(count));
+	const before = await counts();
+	const filler = 'x'.repeat(10_000_000);
+	const unknown = '0192f3c8-0000-7000-8000-000000000000';
+	const answers = [{ request_id: unknown, status: 'succeeded', result: filler }, filler, Buffer.alloc(10_000_000), Buffer.alloc(10_000_000, 0xff), '['.repeat(10_000_000)];
+	const said = Date.now();
+	for (const answer of answers) await vehicle.publish(`vehicles/${id}/commands/response/${vehicle.feed}`, answer, { properties: { correlationData: Buffer.from(unknown) } });
+	await vehicle.publish(`vehicles/${id}/state`, { version: 1, state: { filler } });
+	await vehicle.publish(`vehicles/${id}/state/${vehicle.feed}`, { filler });
+	await vehicle.publish(`vehicles/${id}/lifecycle`, { type: 'birth', session: filler, version: 1 });
+	await vehicle.publish(`$aws/commands/things/${id}/executions/7/response/json`, { status: 'SUCCEEDED', result: filler });
+	t.diagnostic(`sent in ${Date.now() - said} ms`);
+	const wanted = [answers.length + 1, 2, 1, answers.length + 1].map((more, i) => before[i] + more);
+	await poll(counts, (now) => now.every((value, i) => value >= wanted[i]), { ms: 20_000, what: `they are counted: ${wanted}` });
+	const verdicts = vehicle.verdicts.items.filter(({ code }) => code === 'TOO_LARGE').map(({ request_id }) => request_id);
+	assert.deepEqual(verdicts, Array(answers.length).fill(unknown), 'and the vehicle hears so of each');
+	assert.equal((await sendAndWait(id, 'horn.honk')).status, 'succeeded', 'and the feed goes on');
+	assert.deepEqual(await counts(), wanted.with(3, wanted[3] + 1), 'none came again');
+	assert.doesNotMatch(broker.child.logText(), /Dropping too large/);
+	assert.deepEqual((await get(id)).body.state.reported, {});
+});
+
 test('an answer survives the node: the vehicle resends until it is accepted', options, async () => {
 	const { id, vehicle } = await presentVehicle({ handler: () => null, resendMs: 300 });
 	const { id: command } = await send(id, 'doors.unlock');

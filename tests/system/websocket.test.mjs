@@ -133,11 +133,15 @@ test('ten in a row close it with 4400; a request between them starts the count a
 });
 
 test('binary is 1003, too much is 1009', options, async () => {
-	const [binary, big] = await Promise.all([openSocket(node, { token: alice }), openSocket(node, { token: alice })]);
+	const [binary, big, huge] = await Promise.all(Array.from({ length: 3 }, () => openSocket(node, { token: alice })));
 	binary.send(Buffer.from([1, 2, 3]));
 	assert.equal((await binary.closed).code, 1003);
 	big.send({ jsonrpc: '2.0', id: 1, method: 'vehicle.list', params: { filler: 'x'.repeat(70_000) } });
 	assert.equal((await big.closed).code, 1009);
+	huge.ws.on('error', () => {}); // it is closed while it sends
+	huge.send({ jsonrpc: '2.0', id: 1, method: 'vehicle.list', params: { filler: 'x'.repeat(10_000_000) } });
+	assert.equal((await huge.closed).code, 1009);
+	assert.ok(await node.answers(), 'and the node goes on');
 });
 
 test('errors carry the problem that REST would give', options, async () => {
