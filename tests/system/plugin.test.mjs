@@ -756,6 +756,23 @@ describe("restart", { timeout: SUITE_MS }, () => {
 		await broker.done();
 	});
 
+	test("a broker that is killed has in its file what it may have given out", async () => {
+		const broker = await Broker.make({ vehicles: ["K1", "K2"] });
+		await broker.start();
+		const watcher = await Watcher.make(broker);
+		for (const id of ["K1", "K2"]) {
+			await broker.connect(id);
+			await watcher.next(id, "connected");
+		}
+		const { versionNumber, timestamp } = watcher.of("K2")[0].body;
+		const closed = untilClosed(watcher.client);
+		await broker.stop("SIGKILL");
+		await closed;
+		const kept = Number(readFileSync(broker.stateFile, "utf8"));
+		assert.ok(kept >= versionNumber && kept / 1000 >= timestamp, `${kept} of ${versionNumber}, ${timestamp}`);
+		rmSync(broker.dir, { recursive: true });
+	});
+
 	test("descriptors are a connection each, and as many as the process may have", async () => {
 		const broker = await Broker.make();
 		await broker.start("prlimit", "--nofile=64:512");
