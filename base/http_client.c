@@ -18,6 +18,7 @@
 #include "base/public_address.h"
 
 #define AUTHORITIES_S 60L    /* after which the system's authorities are read again, if need be */
+#define AGAIN_MS 100	     /* after which libcurl is asked again that could not look at its sockets */
 #define HEAD_MAX (64 * 1024) /* libcurl would keep all of it, and as many 1xx before it as come */
 
 struct http_client {
@@ -44,6 +45,8 @@ struct transfer {
 	bool in_head, has_head, cut;
 	bool garbled;	      /* what began a head is no status line */
 	bool refused, opened; /* an address by public_only; a socket to another */
+	CURLcode unmade;      /* why libcurl was not given it */
+	struct loop_soon give_up;
 };
 
 /* One of libcurl's sockets. */
@@ -56,6 +59,7 @@ struct watched {
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *known);
 static int on_timeout(CURLM *multi, long delay_ms, void *context);
 static void on_timer(struct loop_timer *timer);
+static void on_give_up(struct loop_soon *soon);
 static void on_end(struct loop_soon *soon);
 static size_t on_head(char *line, size_t size, size_t count, void *context);
 static size_t on_body(char *data, size_t size, size_t count, void *context);
@@ -88,13 +92,21 @@ struct http_client *http_client_new(struct loop *loop)
 	return client;
 }
 
-/* A call. */
+/* A call. It would be another one without an option that libcurl refuses, or has no memory for: then it is not made. */
+
+static void note(struct transfer *t, CURLcode code)
+{
+	if (t->unmade == CURLE_OK)
+		t->unmade = code;
+}
+
+#define SET(t, option, value) note(t, curl_easy_setopt((t)->easy, option, value))
 
 static void add_headers(struct transfer *t)
 {
 	for (const char *const *header = t->call->headers; header && *header; header++)
 		t->headers = memory_need(curl_slist_append(t->headers, *header));
-	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
+	SET(t, CURLOPT_HTTPHEADER, t->headers);
 }
 
 static void set_body(struct transfer *t)
@@ -102,10 +114,10 @@ static void set_body(struct transfer *t)
 	const struct http_call *call = t->call;
 
 	if (call->body || strcmp(call->method, "GET") != 0) {
-		curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)(call->body ? call->body_len : 0));
-		curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS, call->body ? call->body : "");
+		SET(t, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)(call->body ? call->body_len : 0));
+		SET(t, CURLOPT_POSTFIELDS, call->body ? call->body : "");
 	}
-	curl_easy_setopt(t->easy, CURLOPT_CUSTOMREQUEST, call->method);
+	SET(t, CURLOPT_CUSTOMREQUEST, call->method);
 }
 
 static void sign(struct transfer *t)
@@ -116,26 +128,25 @@ static void sign(struct transfer *t)
 	if (!s)
 		return;
 	snprintf(provider, sizeof(provider), "aws:amz:%s:%s", s->region, s->service);
-	curl_easy_setopt(t->easy, CURLOPT_AWS_SIGV4, provider);
-	curl_easy_setopt(t->easy, CURLOPT_USERNAME, s->access_key_id);
-	curl_easy_setopt(t->easy, CURLOPT_PASSWORD, s->secret_access_key);
+	SET(t, CURLOPT_AWS_SIGV4, provider);
+	SET(t, CURLOPT_USERNAME, s->access_key_id);
+	SET(t, CURLOPT_PASSWORD, s->secret_access_key);
 }
 
 static void set_bounds(struct transfer *t)
 {
-	curl_easy_setopt(t->easy, CURLOPT_PROTOCOLS_STR, t->call->public_only ? "https" : "http,https");
-	curl_easy_setopt(t->easy, CURLOPT_FOLLOWLOCATION, 0L);
-	curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)t->call->timeout_ms);
-	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)t->call->timeout_ms);
-	curl_easy_setopt(t->easy, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(
-		t->easy, CURLOPT_QUICK_EXIT, 1L); /* else a name server that hangs holds up the loop at the end */
+	SET(t, CURLOPT_PROTOCOLS_STR, t->call->public_only ? "https" : "http,https");
+	SET(t, CURLOPT_FOLLOWLOCATION, 0L);
+	SET(t, CURLOPT_TIMEOUT_MS, (long)t->call->timeout_ms);
+	SET(t, CURLOPT_CONNECTTIMEOUT_MS, (long)t->call->timeout_ms);
+	SET(t, CURLOPT_NOSIGNAL, 1L);
+	SET(t, CURLOPT_QUICK_EXIT, 1L); /* else a name server that hangs holds up the loop at the end */
 	if (!t->call->repeatable) {
 		/* libcurl repeats a request by itself when a kept connection turns out to be dead */
-		curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
-		curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, 1L);
+		SET(t, CURLOPT_FRESH_CONNECT, 1L);
+		SET(t, CURLOPT_FORBID_REUSE, 1L);
 	}
-	curl_easy_setopt(t->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	SET(t, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 }
 
 /* What is judged here is the very address that is connected to, whatever the name said before or says after. */
@@ -156,9 +167,9 @@ static void keep_outside(struct transfer *t)
 {
 	if (!t->call->public_only)
 		return;
-	curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-	curl_easy_setopt(t->easy, CURLOPT_OPENSOCKETDATA, t);
-	curl_easy_setopt(t->easy, CURLOPT_PROXY, ""); /* it would connect in our place */
+	SET(t, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+	SET(t, CURLOPT_OPENSOCKETDATA, t);
+	SET(t, CURLOPT_PROXY, ""); /* it would connect in our place */
 }
 
 /* As OpenSSL has it: the library itself looks at this for its own store alone, and libcurl gives it another, which it keeps for later
@@ -168,9 +179,9 @@ static void set_authorities(struct transfer *t)
 	const char *file = getenv("SSL_CERT_FILE"), *folder = getenv("SSL_CERT_DIR");
 
 	if (file && *file)
-		curl_easy_setopt(t->easy, CURLOPT_CAINFO, file);
-	curl_easy_setopt(t->easy, CURLOPT_CAPATH, folder && *folder ? folder : NULL);
-	curl_easy_setopt(t->easy, CURLOPT_CA_CACHE_TIMEOUT, AUTHORITIES_S);
+		SET(t, CURLOPT_CAINFO, file);
+	SET(t, CURLOPT_CAPATH, folder && *folder ? folder : NULL);
+	SET(t, CURLOPT_CA_CACHE_TIMEOUT, AUTHORITIES_S);
 }
 
 void http_client_call(struct http_client *client, struct http_call *call)
@@ -181,13 +192,14 @@ void http_client_call(struct http_client *client, struct http_call *call)
 	t->client = client;
 	t->call = call;
 	t->easy = memory_need(curl_easy_init());
-	curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
-	curl_easy_setopt(t->easy, CURLOPT_URL, call->url);
-	curl_easy_setopt(t->easy, CURLOPT_USERAGENT, "keyfob/" KEYFOB_VERSION);
-	curl_easy_setopt(t->easy, CURLOPT_HEADERFUNCTION, on_head);
-	curl_easy_setopt(t->easy, CURLOPT_HEADERDATA, t);
-	curl_easy_setopt(t->easy, CURLOPT_WRITEFUNCTION, on_body);
-	curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
+	loop_soon_init(&t->give_up, on_give_up);
+	SET(t, CURLOPT_PRIVATE, t);
+	SET(t, CURLOPT_URL, call->url);
+	SET(t, CURLOPT_USERAGENT, "keyfob/" KEYFOB_VERSION);
+	SET(t, CURLOPT_HEADERFUNCTION, on_head);
+	SET(t, CURLOPT_HEADERDATA, t);
+	SET(t, CURLOPT_WRITEFUNCTION, on_body);
+	SET(t, CURLOPT_WRITEDATA, t);
 	set_bounds(t);
 	keep_outside(t);
 	set_authorities(t);
@@ -195,7 +207,17 @@ void http_client_call(struct http_client *client, struct http_call *call)
 	set_body(t);
 	sign(t);
 	list_append(&client->transfers, &t->node);
-	curl_multi_add_handle(client->multi, t->easy);
+	if (t->unmade == CURLE_OK && curl_multi_add_handle(client->multi, t->easy) != CURLM_OK)
+		t->unmade = CURLE_FAILED_INIT;
+	if (t->unmade != CURLE_OK)
+		loop_soon_call(client->loop, &t->give_up);
+}
+
+static void on_give_up(struct loop_soon *soon)
+{
+	struct transfer *t = container_of(soon, struct transfer, give_up);
+
+	finish(t, t->unmade);
 }
 
 static bool is_endless(const struct transfer *t)
@@ -245,15 +267,23 @@ static size_t on_body(char *data, size_t size, size_t count, void *context)
 
 /* Libcurl's wishes. */
 
+/* Where it could not, a socket is still ready, but a time that is over comes no more by itself. */
+static void act(struct http_client *client, curl_socket_t fd, int what)
+{
+	int running;
+
+	if (curl_multi_socket_action(client->multi, fd, what, &running) != CURLM_OK)
+		loop_timer_start(&client->timer, AGAIN_MS);
+	finish_ended(client);
+}
+
 static void on_ready(uv_poll_t *poll, int status, int events)
 {
 	struct watched *w = container_of(poll, struct watched, poll);
 	struct http_client *client = w->client;
-	int running,
-		what = (events & UV_READABLE ? CURL_CSELECT_IN : 0) | (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
+	int what = (events & UV_READABLE ? CURL_CSELECT_IN : 0) | (events & UV_WRITABLE ? CURL_CSELECT_OUT : 0);
 
-	curl_multi_socket_action(client->multi, w->fd, status < 0 ? CURL_CSELECT_ERR : what, &running);
-	finish_ended(client);
+	act(client, w->fd, status < 0 ? CURL_CSELECT_ERR : what);
 }
 
 static void on_unwatched(uv_handle_t *handle)
@@ -316,11 +346,7 @@ static int on_timeout(CURLM *multi, long delay_ms, void *context)
 
 static void on_timer(struct loop_timer *timer)
 {
-	struct http_client *client = container_of(timer, struct http_client, timer);
-	int running;
-
-	curl_multi_socket_action(client->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	finish_ended(client);
+	act(container_of(timer, struct http_client, timer), CURL_SOCKET_TIMEOUT, 0);
 }
 
 /* The end of a call. */
@@ -378,6 +404,7 @@ static void finish(struct transfer *t, CURLcode code)
 		.retry_after_s = retry_after_s,
 		.inside = t->refused && !t->opened };
 	list_remove(&t->node);
+	loop_soon_cancel(&t->give_up);
 	curl_multi_remove_handle(t->client->multi, t->easy);
 	call->on_done(call, &answer);
 	curl_easy_cleanup(t->easy); /* the headers that the answer showed were its own */

@@ -71,12 +71,12 @@ struct loop *loop_new_virtual(int64_t unix_us)
 	return loop;
 }
 
-/* Only a process without descriptors or memory comes here, at its start. */
+/* Only a process without descriptors or memory comes here. */
 static void must(int result)
 {
 	if (result == 0)
 		return;
-	fprintf(stderr, "keyfob: cannot make an event loop: %s\n", uv_strerror(result));
+	fprintf(stderr, "keyfob: the event loop cannot go on: %s\n", uv_strerror(result));
 	abort();
 }
 
@@ -91,6 +91,11 @@ static void open_handles(struct loop *loop)
 }
 
 /* asking */
+
+void loop_poll_init(struct loop *loop, uv_poll_t *poll, int fd)
+{
+	must(uv_poll_init(&loop->uv, poll, fd));
+}
 
 uv_loop_t *loop_uv(struct loop *loop)
 {

@@ -15,6 +15,7 @@
 #include "base/list.h"
 
 typedef struct uv_loop_s uv_loop_t;
+typedef struct uv_poll_s uv_poll_t;
 struct loop;
 
 /* Embedded in its owner; init once, then start and stop as often as you like. Not owned by the loop. */
@@ -40,7 +41,9 @@ struct loop *loop_new_virtual(int64_t unix_us);
 void loop_free(struct loop *);
 
 /* asking */
-uv_loop_t *loop_uv(struct loop *);		/* NULL for a virtual loop */
+uv_loop_t *loop_uv(struct loop *); /* NULL for a virtual loop */
+/* uv_poll_init() of a socket that is there: it fails for want of memory alone, and then the process ends, as libuv would end it. Real loops. */
+void loop_poll_init(struct loop *, uv_poll_t *, int fd);
 int64_t loop_unix_us(const struct loop *);	/* wall clock, microseconds since 1970; may jump */
 int64_t loop_monotonic_ms(const struct loop *); /* never jumps */
 int64_t loop_monotonic_us(const struct loop *);

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 /* Without stdio, which might want memory itself. */
-static void end_process(void)
+void memory_out(void)
 {
 	static const char line[] = "keyfob: out of memory\n";
 	ssize_t ignored = write(STDERR_FILENO, line, sizeof line - 1);
@@ -16,7 +16,7 @@ static void end_process(void)
 void *memory_need(void *what)
 {
 	if (!what)
-		end_process();
+		memory_out();
 	return what;
 }
 

@@ -15,5 +15,7 @@ void *memory_new(size_t size) __attribute__((malloc, returns_nonnull));
 void *memory_resize(void *old, size_t count, size_t size) __attribute__((returns_nonnull));
 /* `what` again, unless it is NULL: then the process ends. For libraries that answer NULL when memory is out. */
 void *memory_need(void *what) __attribute__((returns_nonnull));
+/* Ends the process as the others here do. For libraries that say in a way of their own that memory is out. */
+void memory_out(void) __attribute__((noreturn));
 
 #endif

@@ -118,7 +118,7 @@ static void listener_await(struct listener *l, const char *address)
 	struct door *door = l->door;
 
 	loop_timer_init(door->loop, &l->rest, on_rested);
-	uv_poll_init(loop_uv(door->loop), &l->poll, l->fd);
+	loop_poll_init(door->loop, &l->poll, l->fd);
 	uv_poll_start(&l->poll, UV_READABLE, on_newcomers);
 	list_append(&door->listeners, &l->node);
 	log_debug("door", "listening", LOG_TEXT("address", address), LOG_INT("port", l->port));

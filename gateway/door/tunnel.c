@@ -157,7 +157,7 @@ void tunnel_begin(struct door *door, int fd, const char *peer)
 	loop_soon_init(&t->again, on_again);
 	loop_timer_init(door->loop, &t->patience, on_patience_over);
 	loop_timer_start(&t->patience, PATIENCE_MS);
-	uv_poll_init(loop_uv(door->loop), &t->outer_poll, fd);
+	loop_poll_init(door->loop, &t->outer_poll, fd);
 	t->handles = 1;
 	t->outer_wants = UV_READABLE;
 	uv_poll_start(&t->outer_poll, UV_READABLE, on_outer);
@@ -336,7 +336,7 @@ static void open_up(struct tunnel *t, enum belonging belonging)
 	list_remove(&t->node);
 	list_append(&t->all->open, &t->node);
 	loop_timer_stop(&t->patience);
-	uv_poll_init(loop_uv(t->all->loop), &t->inner_poll, t->inner);
+	loop_poll_init(t->all->loop, &t->inner_poll, t->inner);
 	t->handles++;
 	ssize_t sent = send(t->inner, t->up.data, t->up.len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (sent == (ssize_t)t->up.len)

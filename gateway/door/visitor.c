@@ -48,7 +48,7 @@ void visitor_begin(struct door *door, int fd, const char *peer)
 	list_append(&door->visitors, &v->node);
 	loop_timer_init(door->loop, &v->patience, on_patience_over);
 	loop_timer_start(&v->patience, PATIENCE_MS);
-	uv_poll_init(loop_uv(door->loop), &v->poll, fd);
+	loop_poll_init(door->loop, &v->poll, fd);
 	uv_poll_start(&v->poll, UV_READABLE, on_readable);
 }
 

@@ -47,7 +47,7 @@ void linger_begin(struct loop *loop, int fd, const char *peer, void (*on_closed)
 	shutdown(fd, SHUT_WR);
 	loop_timer_init(loop, &l->silence, on_silence);
 	loop_timer_start(&l->silence, SILENCE_MS);
-	uv_poll_init(loop_uv(loop), &l->poll, fd);
+	loop_poll_init(loop, &l->poll, fd);
 	uv_poll_start(&l->poll, UV_READABLE, on_readable);
 }
 

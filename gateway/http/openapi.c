@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "gateway/http/http_internal.h"
 #include "gateway/http/openapi_json.h"
 
@@ -17,7 +18,8 @@ static void make_tag(void)
 {
 	unsigned char digest[EVP_MAX_MD_SIZE];
 
-	EVP_Digest(OPENAPI_JSON, strlen(OPENAPI_JSON), digest, NULL, EVP_sha256(), NULL);
+	if (!EVP_Digest(OPENAPI_JSON, strlen(OPENAPI_JSON), digest, NULL, EVP_sha256(), NULL))
+		memory_out();
 	tag[0] = '"';
 	for (size_t i = 0; i < 16; i++)
 		snprintf(tag + 1 + 2 * i, 3, "%02x", digest[i]);

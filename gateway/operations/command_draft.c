@@ -138,7 +138,8 @@ static void write_fingerprint(const struct api_call *call, struct command_draft 
 	json_object_del(value, "traceparent");
 	json_object_del(value, "tracestate");
 	char *text = json_canonical(value);
-	EVP_Digest(text, strlen(text), digest, &len, EVP_sha256(), NULL);
+	if (!EVP_Digest(text, strlen(text), digest, &len, EVP_sha256(), NULL))
+		memory_out(); /* another fingerprint would be another request */
 	free(text);
 	for (unsigned i = 0; i < 32; i++)
 		snprintf(d->fingerprint + 2 * i, 3, "%02x", digest[i]);

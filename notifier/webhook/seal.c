@@ -1,7 +1,6 @@
 /* seal.c - AES-256-GCM, by OpenSSL. */
 #include "notifier/webhook/seal.h"
 
-#include <assert.h>
 #include <ctype.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
@@ -97,8 +96,8 @@ char *seals_close(const struct seals *s, const char *webhook_id, const char *sec
 		    EVP_EncryptUpdate(context, sealed + NONCE, &made, (const unsigned char *)secret, len) == 1 &&
 		    EVP_EncryptFinal_ex(context, sealed + NONCE + len, &made) == 1 &&
 		    EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_GET_TAG, TAG, sealed + NONCE + len) == 1;
-	assert(done);
-	(void)done;
+	if (!done)
+		memory_out();
 	memcpy(out, key->prefix, prefix);
 	EVP_EncodeBlock((unsigned char *)out + prefix, sealed, (int)whole);
 	EVP_CIPHER_CTX_free(context);
