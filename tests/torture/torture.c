@@ -2,11 +2,10 @@
  *
  * Who says which is outside: a file that both have mapped, named by KEYFOB_TEST_TORTURE (tests/system/torture.mjs). While nothing is
  * armed there every call goes on to the function that was meant. */
+#include "torture.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libpq-fe.h>
-#include <mosquitto.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -20,8 +19,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* What may fail. */
-enum kind { MEMORY = 1, WIRE = 2, DESCRIPTOR = 4, LIBRARY = 8 };
 /* What becomes of a read or write of a socket. */
 enum trouble { INTERRUPTED, WOULD_BLOCK, RESET, SHORT };
 
@@ -46,7 +43,7 @@ __attribute__((constructor)) static void map_control(void)
 		control = at;
 }
 
-static bool fails(enum kind kind, const char *where)
+bool fails(enum kind kind, const char *where)
 {
 	if (!control || !(atomic_load(&control->armed) & kind))
 		return false;
@@ -56,18 +53,12 @@ static bool fails(enum kind kind, const char *where)
 	return true;
 }
 
-/* The function that was meant, of the next library that has it. */
-#define NEXT(name)                                                                                                     \
-	static __typeof__(&name) next;                                                                                 \
-	if (!next)                                                                                                     \
-	next = (__typeof__(&name))find(#name)
-
 /* dlsym() itself may want memory: then there is some here, which is never given back. */
 static _Alignas(16) char early[65536];
 static atomic_size_t early_used;
 static __thread bool is_finding;
 
-static void *find(const char *name)
+void *find(const char *name)
 {
 	is_finding = true;
 	void *found = dlsym(RTLD_NEXT, name);
@@ -350,86 +341,4 @@ int openat(int folder, const char *path, int flags, ...)
 	va_end(rest);
 	NEXT(openat);
 	return fails(DESCRIPTOR, "openat") ? too_many() : next(folder, path, flags, mode);
-}
-
-/* libraries, as each of them says that it did not do it */
-
-int PQsendPrepare(PGconn *db, const char *name, const char *query, int count, const Oid *types)
-{
-	NEXT(PQsendPrepare);
-	return fails(LIBRARY, "PQsendPrepare") ? 0 : next(db, name, query, count, types);
-}
-
-int PQsendQueryPrepared(PGconn *db, const char *name, int count, const char *const *values, const int *lengths,
-	const int *formats, int format)
-{
-	NEXT(PQsendQueryPrepared);
-	return fails(LIBRARY, "PQsendQueryPrepared") ? 0 : next(db, name, count, values, lengths, formats, format);
-}
-
-int PQpipelineSync(PGconn *db)
-{
-	NEXT(PQpipelineSync);
-	return fails(LIBRARY, "PQpipelineSync") ? 0 : next(db);
-}
-
-int PQflush(PGconn *db)
-{
-	NEXT(PQflush);
-	return fails(LIBRARY, "PQflush") ? -1 : next(db);
-}
-
-int PQconsumeInput(PGconn *db)
-{
-	NEXT(PQconsumeInput);
-	return fails(LIBRARY, "PQconsumeInput") ? 0 : next(db);
-}
-
-PGconn *PQconnectStartParams(const char *const *keywords, const char *const *values, int expand)
-{
-	NEXT(PQconnectStartParams);
-	return fails(LIBRARY, "PQconnectStartParams") ? NULL : next(keywords, values, expand);
-}
-
-int mosquitto_publish_v5(struct mosquitto *handle, int *mid, const char *topic, int len, const void *payload, int qos,
-	bool retain, const mosquitto_property *properties)
-{
-	NEXT(mosquitto_publish_v5);
-	return fails(LIBRARY, "mosquitto_publish_v5") ? MOSQ_ERR_NOMEM
-						      : next(handle, mid, topic, len, payload, qos, retain, properties);
-}
-
-int mosquitto_subscribe_multiple(struct mosquitto *handle, int *mid, int count, char *const *const filters, int qos,
-	int options, const mosquitto_property *properties)
-{
-	NEXT(mosquitto_subscribe_multiple);
-	return fails(LIBRARY, "mosquitto_subscribe_multiple")
-		       ? MOSQ_ERR_NOMEM
-		       : next(handle, mid, count, filters, qos, options, properties);
-}
-
-struct mosquitto *mosquitto_new(const char *id, bool clean, void *context)
-{
-	NEXT(mosquitto_new);
-	return fails(LIBRARY, "mosquitto_new") ? none() : next(id, clean, context);
-}
-
-int mosquitto_connect_bind_async(
-	struct mosquitto *handle, const char *host, int port, int keepalive, const char *address)
-{
-	NEXT(mosquitto_connect_bind_async);
-	return fails(LIBRARY, "mosquitto_connect_bind_async") ? MOSQ_ERR_NOMEM
-							      : next(handle, host, port, keepalive, address);
-}
-
-int mosquitto_loop_read(struct mosquitto *handle, int packets)
-{
-	NEXT(mosquitto_loop_read);
-	return fails(LIBRARY, "mosquitto_loop_read") ? MOSQ_ERR_NOMEM : next(handle, packets);
-}
-
-int mosquitto_loop_write(struct mosquitto *handle, int packets)
-{
-	NEXT(mosquitto_loop_write);
-	return fails(LIBRARY, "mosquitto_loop_write") ? MOSQ_ERR_NOMEM : next(handle, packets);
 }
