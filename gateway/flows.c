@@ -176,7 +176,8 @@ static void on_claim(void *owner, const struct claim *claim);
 static void on_inbox(void *owner, const char *text, size_t len);
 static void on_events(void *owner, const char *text, size_t len);
 static void on_database_up(void *owner, struct db *db);
-static void on_database_changed(void *owner, struct db *db);
+static void on_database_down(void *owner, struct db *db);
+static void on_database_silence(void *owner, struct db *db);
 static void on_installation(struct db_unit *unit, void *context, const struct fault *fault);
 static void connect_broker(struct flows *f);
 static void ask_resync(struct flows *f);
@@ -224,8 +225,8 @@ static void make_databases(struct flows *f)
 		.schema = migrate_version(),
 		.owner = f,
 		.on_up = on_database_up,
-		.on_down = on_database_changed,
-		.on_silence = on_database_changed,
+		.on_down = on_database_down,
+		.on_silence = on_database_silence,
 	};
 	f->writer = db_new(f->loop, &options);
 	f->reader = db_new(f->loop, &options);
@@ -576,8 +577,9 @@ static void on_database_up(void *owner, struct db *db)
 {
 	struct flows *f = owner;
 
-	(void)db;
 	f->options.on_neighbour(f->options.owner);
+	if (db == f->reader && f->leases)
+		lease_on_connection(f->leases, true);
 	if (!is_connected(f) || f->drain != RUNNING)
 		return;
 	if (f->sender) {
@@ -590,7 +592,16 @@ static void on_database_up(void *owner, struct db *db)
 	db_unit_submit(unit);
 }
 
-static void on_database_changed(void *owner, struct db *db)
+static void on_database_down(void *owner, struct db *db)
+{
+	struct flows *f = owner;
+
+	if (db == f->reader && f->leases)
+		lease_on_connection(f->leases, false);
+	f->options.on_neighbour(f->options.owner);
+}
+
+static void on_database_silence(void *owner, struct db *db)
 {
 	struct flows *f = owner;
 
@@ -743,10 +754,11 @@ static void on_events(void *owner, const char *text, size_t len)
 }
 
 /* What it had not yet forwarded is in the table. */
-static void on_worker_gone(void *owner)
+static void on_worker_gone(void *owner, const char *worker)
 {
 	struct flows *f = owner;
 	hub_resync(f->hub);
+	lease_on_will(f->leases, worker);
 }
 
 static void on_foreign(void *owner)

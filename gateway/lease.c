@@ -1,7 +1,8 @@
-/* lease.c - renew, look, take or give back; every second.
+/* lease.c - look who is dead, renew, take or give back; every second, and at once when somebody has died.
  *
- *   tick ─ renew own and held ─ count workers ─┬─ too few held: take some that are free
- *                                              └─ too many held: drop some */
+ *   tick ─ who is dead ─ renew own and held ─ count workers ─┬─ too few held: take some that are free
+ *                                                            └─ too many held: drop some
+ *   a will ─ who is dead, ten times a second ─ it is: tick */
 #include "gateway/lease.h"
 
 #include <stdlib.h>
@@ -16,36 +17,56 @@
 #include "sql/statements.h"
 
 #define TICK_MS 1000
+#define OVERDUE_MS 1500 /* who is alive renews in less, unless it has lost its connection and finds no other */
+#define LOOK_MS 100	/* a server takes a moment to see that a client is gone … */
+#define LOOKS_MAX 10	/* … and then whoever is still silent is overdue soon */
 #define ALIVE_MS (LEASE_MS - 1000) /* we stop believing before others do */
+#define HEARD_MAX 64
 #define HELD_MAX 64
+
+enum { WORKERS, FREE, FEEDS, EARLIER }; /* columns of lease_workers.sql */
 
 struct held {
 	char name[24];
 	bool renewed;
 };
 
+/* A worker whose last will was heard, and who is not known to be dead. */
+struct heard {
+	char worker[40];
+	unsigned looks;
+};
+
 struct leases {
 	struct loop *loop;
 	struct db *db;
 	struct lease_options options;
-	struct loop_timer timer;
+	struct loop_timer timer, look;
 	struct held held[HELD_MAX];
-	size_t count;
+	struct heard heard[HEARD_MAX];
+	size_t count, heard_count;
 	int64_t tick_ms;    /* when the renewal under way was sent */
 	int64_t renewed_ms; /* when the last successful one was sent; 0: never */
 	unsigned under_way; /* units whose answer is out */
-	bool is_refused;    /* the last renewal, by the database */
+	bool is_connected;  /* has been since then */
+	bool is_renewing;
+	bool is_hurried; /* what the renewal under way counts has changed */
+	bool is_refused; /* the last renewal, by the database */
 	bool ending;
 	void (*on_ended)(void *owner);
 };
 
 static void on_tick(struct loop_timer *timer);
+static void on_look(struct loop_timer *timer);
+static void bury(struct leases *l);
+static void on_buried(struct db_unit *unit, void *context, const struct fault *fault);
+static void hurry(struct leases *l);
 static void end_frozen(struct leases *l);
 static void on_frozen_ended(struct db_unit *unit, void *context, const struct fault *fault);
 static void on_renewed(struct db_unit *unit, void *context, const struct fault *fault);
 static void set_refused(struct leases *l, bool is_refused);
 static void read_renewed(struct leases *l, struct db_unit *unit);
-static void balance(struct leases *l, size_t workers, size_t free_feeds, size_t feeds);
+static void balance(struct leases *l, const struct db_unit *unit);
 static void take(struct leases *l, size_t count);
 static void on_taken(struct db_unit *unit, void *context, const struct fault *fault);
 static void give_back(struct leases *l, size_t count);
@@ -59,13 +80,16 @@ struct leases *lease_new(struct loop *loop, struct db *db, const struct lease_op
 	l->db = db;
 	l->options = *options;
 	loop_timer_init(loop, &l->timer, on_tick);
+	loop_timer_init(loop, &l->look, on_look);
 	return l;
 }
 
 void lease_free(struct leases *l)
 {
-	if (l)
+	if (l) {
 		loop_timer_stop(&l->timer);
+		loop_timer_stop(&l->look);
+	}
 	free(l);
 }
 
@@ -76,7 +100,8 @@ void lease_start(struct leases *l)
 
 bool lease_is_alive(const struct leases *l)
 {
-	return l->renewed_ms > 0 && !l->ending && loop_monotonic_ms(l->loop) - l->renewed_ms < ALIVE_MS;
+	return l->renewed_ms > 0 && l->is_connected && !l->ending &&
+	       loop_monotonic_ms(l->loop) - l->renewed_ms < ALIVE_MS;
 }
 
 bool lease_is_refused(const struct leases *l)
@@ -118,9 +143,11 @@ void lease_forget(struct leases *l, const char *name)
 static void on_tick(struct loop_timer *timer)
 {
 	struct leases *l = container_of(timer, struct leases, timer);
-	struct db_unit *unit = db_unit_new(l->db, on_renewed, l);
 
+	bury(l);
+	struct db_unit *unit = db_unit_new(l->db, on_renewed, l);
 	l->under_way++;
+	l->is_renewing = true;
 	l->tick_ms = loop_monotonic_ms(l->loop);
 	for (size_t i = 0; i < l->count; i++)
 		l->held[i].renewed = false;
@@ -129,8 +156,95 @@ static void on_tick(struct loop_timer *timer)
 	db_param_text(unit, l->options.node);
 	db_param_int(unit, LEASE_MS);
 	db_unit_add(unit, &SQL_lease_workers);
+	db_param_text(unit, l->options.worker);
 	db_unit_submit(unit);
 	end_frozen(l);
+}
+
+/* Somebody else's death. */
+
+void lease_on_will(struct leases *l, const char *worker)
+{
+	if (l->ending || l->heard_count == HEARD_MAX)
+		return; /* its lease runs out by itself */
+	struct heard *h = &l->heard[l->heard_count++];
+	snprintf(h->worker, sizeof(h->worker), "%s", worker);
+	h->looks = 0;
+	loop_timer_start(&l->look, 0);
+}
+
+static void on_look(struct loop_timer *timer)
+{
+	struct leases *l = container_of(timer, struct leases, look);
+
+	for (size_t i = l->heard_count; i-- > 0;) {
+		if (++l->heard[i].looks > LOOKS_MAX)
+			l->heard[i] = l->heard[--l->heard_count];
+	}
+	if (l->heard_count == 0)
+		return;
+	bury(l);
+	loop_timer_start(timer, LOOK_MS);
+}
+
+/* A transaction of its own: its view of the server's sessions is not older than what it asks for. */
+static void bury(struct leases *l)
+{
+	struct db_array heard = { 0 };
+	struct db_unit *unit = db_unit_new(l->db, on_buried, l);
+
+	l->under_way++;
+	for (size_t i = 0; i < l->heard_count; i++)
+		db_array_text(&heard, l->heard[i].worker);
+	db_unit_add(unit, &SQL_lease_bury);
+	db_param_text(unit, l->options.worker);
+	db_param_array(unit, &heard);
+	db_param_int(unit, OVERDUE_MS);
+	db_param_int(unit, LEASE_MS);
+	db_unit_submit(unit);
+}
+
+static void forget_heard(struct leases *l, const char *worker)
+{
+	for (size_t i = l->heard_count; i-- > 0;) {
+		if (strcmp(l->heard[i].worker, worker) == 0)
+			l->heard[i] = l->heard[--l->heard_count];
+	}
+}
+
+static void on_buried(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct leases *l = context;
+
+	l->under_way--;
+	if (l->ending) {
+		end_when_quiet(l);
+		return;
+	}
+	for (size_t row = 0; !fault && row < db_rows(unit, 0); row++) {
+		forget_heard(l, db_text(unit, 0, row, 0));
+		if (db_bool(unit, 0, row, 1))
+			log_warn("lease", "a worker is dead: its session with the database is over",
+				LOG_TEXT("worker", db_text(unit, 0, row, 0)));
+		hurry(l);
+	}
+}
+
+/* Whoever finds it first is not the only one who has more to do now. */
+static void hurry(struct leases *l)
+{
+	if (l->is_renewing)
+		l->is_hurried = true;
+	else
+		loop_timer_start(&l->timer, 0);
+}
+
+void lease_on_connection(struct leases *l, bool is_up)
+{
+	if (!is_up)
+		l->is_connected = false;
+	else if (!l->ending)
+		hurry(l);
 }
 
 /* A unit that its node has sent in part holds vehicles, and leases, which nobody takes while they are locked. */
@@ -160,6 +274,7 @@ static void on_renewed(struct db_unit *unit, void *context, const struct fault *
 	struct leases *l = context;
 
 	l->under_way--;
+	l->is_renewing = false;
 	if (l->ending) {
 		end_when_quiet(l);
 		return;
@@ -167,9 +282,10 @@ static void on_renewed(struct db_unit *unit, void *context, const struct fault *
 	set_refused(l, fault && db_unit_sqlstate(unit)[0]);
 	if (!fault) {
 		read_renewed(l, unit);
-		balance(l, (size_t)db_int(unit, 1, 0, 0), (size_t)db_int(unit, 1, 0, 1), (size_t)db_int(unit, 1, 0, 2));
+		balance(l, unit);
 	}
-	loop_timer_start(&l->timer, TICK_MS);
+	loop_timer_start(&l->timer, l->is_hurried ? 0 : TICK_MS);
+	l->is_hurried = false;
 }
 
 /* What was not renewed is another's, or nobody's: lost. */
@@ -178,6 +294,7 @@ static void read_renewed(struct leases *l, struct db_unit *unit)
 	bool first = l->renewed_ms == 0, lapsed = db_bool(unit, 0, 0, 2);
 
 	l->renewed_ms = l->tick_ms;
+	l->is_connected = true;
 	for (size_t row = 1; row < db_rows(unit, 0); row++) {
 		struct held *h = find(l, db_text(unit, 0, row, 0));
 		if (h)
@@ -197,13 +314,21 @@ static void read_renewed(struct leases *l, struct db_unit *unit)
 		l->options.on_lapsed(l->options.owner);
 }
 
-static void balance(struct leases *l, size_t workers, size_t free_feeds, size_t feeds)
+/* What is left when all have the same goes to the first of them, so that the shares are all feeds and nobody has two more than another. */
+static size_t share_of(const struct leases *l, const struct db_unit *unit)
 {
+	size_t workers = (size_t)db_int(unit, 1, 0, WORKERS), feeds = (size_t)db_int(unit, 1, 0, FEEDS);
+
 	if (workers < l->options.node_workers)
 		workers = l->options.node_workers;
-	size_t share = workers > 0 ? (feeds + workers - 1) / workers : feeds;
+	return feeds / workers + ((size_t)db_int(unit, 1, 0, EARLIER) < feeds % workers);
+}
 
-	if (l->count < share && free_feeds > 0)
+static void balance(struct leases *l, const struct db_unit *unit)
+{
+	size_t share = share_of(l, unit);
+
+	if (l->count < share && db_int(unit, 1, 0, FREE) > 0)
 		take(l, share - l->count);
 	else if (l->count > share)
 		give_back(l, l->count - share);
@@ -269,6 +394,7 @@ void lease_end(struct leases *l, void (*on_ended_)(void *owner))
 	l->ending = true;
 	l->on_ended = on_ended_;
 	loop_timer_stop(&l->timer);
+	loop_timer_stop(&l->look);
 	end_when_quiet(l);
 }
 

@@ -1,7 +1,8 @@
 /* lease.h - which feeds this worker reads: an even share of all, each under a lease in the database.
  *
  * A worker renews its own lease and those of its feeds every second; one that does not for LEASE_MS is dead, and the
- * others take what it held. What it does under a lease is fenced by the lease's epoch. */
+ * others take what it held. So they do at once where its last will is heard and its session with the database is over, and soon where it is
+ * over alone (docs/decisions/0012-who-is-dead.md). What it does under a lease is fenced by the lease's epoch. */
 #ifndef KEYFOB_GATEWAY_LEASE_H
 #define KEYFOB_GATEWAY_LEASE_H
 
@@ -31,6 +32,10 @@ struct lease_options {
 struct leases *lease_new(struct loop *, struct db *, const struct lease_options *);
 void lease_free(struct leases *);
 void lease_start(struct leases *);
+/* The connection that it renews by has come or gone. While it is gone the worker does not believe itself alive. */
+void lease_on_connection(struct leases *, bool is_up);
+/* The broker tells the last will of another worker: it is dead, or has lost its connection to the broker. */
+void lease_on_will(struct leases *, const char *worker);
 /* Gives back everything, and ends the worker's own lease; `on_ended` runs from the loop, whatever became of it. */
 void lease_end(struct leases *, void (*on_ended)(void *owner));
 

@@ -243,6 +243,16 @@ static void check_installation(struct sender *s, const struct mqtt_message *m)
 	s->options.on_foreign(s->options.owner);
 }
 
+/* {namespace}/workers/{worker}/gone */
+static void hear_will(struct sender *s, const char *topic)
+{
+	char worker[40];
+	const char *id = topic + strlen(s->options.namespace) + strlen("/workers/");
+
+	snprintf(worker, sizeof(worker), "%.*s", (int)strcspn(id, "/"), id);
+	s->options.on_worker_gone(s->options.owner, worker);
+}
+
 static void on_message(void *owner, struct mqtt_link *link, const struct mqtt_message *m)
 {
 	struct sender *s = owner;
@@ -256,7 +266,7 @@ static void on_message(void *owner, struct mqtt_link *link, const struct mqtt_me
 	else if (strcmp(m->topic, s->mark) == 0)
 		s->options.on_mark(s->options.owner, m->payload, m->len);
 	else if (strcmp(m->topic, s->gone) != 0)
-		s->options.on_worker_gone(s->options.owner);
+		hear_will(s, m->topic);
 }
 
 static void on_puback(void *owner, struct mqtt_link *link, int mid, int reason)

@@ -20,8 +20,8 @@ struct sender_options {
 	void (*on_puback)(void *owner, int mid, int reason);
 	void (*on_inbox)(void *owner, const char *text, size_t len);
 	void (*on_mark)(
-		void *owner, const char *text, size_t len); /* {namespace}/retained, what the broker keeps there */
-	void (*on_worker_gone)(void *owner);		    /* another worker's last will */
+		void *owner, const char *text, size_t len);	 /* {namespace}/retained, what the broker keeps there */
+	void (*on_worker_gone)(void *owner, const char *worker); /* another worker's last will */
 	/* The broker's namespace belongs to another installation (another database): this node must stop. */
 	void (*on_foreign)(void *owner);
 };

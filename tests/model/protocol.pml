@@ -436,7 +436,7 @@ end_of_work:
 	:: d_step { faults > 0 && can_acknowledge(w) -> faults--; acknowledge(w, true) }
 	:: d_step { can_lose_link(w) -> lose_link(w) }
 	:: d_step { can_crash(w) -> crash(w) }
-	:: d_step { faults > 0 && alive[w] && lease[w] -> faults--; lease[w] = 0; was_frozen[w] = 1 } /* frozen for longer than its lease */
+	:: d_step { faults > 0 && alive[w] && lease[w] -> faults--; lease[w] = 0; was_frozen[w] = 1 } /* frozen for longer than its lease, or taken for dead */
 	od
 }
 

@@ -193,7 +193,8 @@ static bool is_of_leases(const struct db_statement *statement)
 }
 
 /* Sessions that stand still are told by the server's own time: on a busy machine one that waits for its next step would be among them. So
- * they are asked for once, whatever memo_use() says. */
+ * they are asked for once, whatever memo_use() says. Whose session is over is never asked: here all nodes share the server's sessions, so none
+ * is, and a dead node's lease runs out. */
 static bool is_asked_anew(const struct db_unit *unit)
 {
 	return is_off && unit->steps[0].statement != &SQL_frozen_end;
@@ -201,6 +202,10 @@ static bool is_asked_anew(const struct db_unit *unit)
 
 bool memo_answer(struct db_unit *unit, int64_t at_us)
 {
+	if (unit->steps[0].statement == &SQL_lease_bury) {
+		unit_take_result(unit, PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK));
+		return true;
+	}
 	if (!is_off && renewals_is(unit))
 		return renewals_answer(unit, at_us);
 
