@@ -172,7 +172,7 @@ async function thawAsZombie(walk, { name, action = 'pause 8000', ms }) {
 	const other = walk.nodes.find((node) => node !== frozen);
 	await untilSettled(other, admin, told.filter(({ name: command }) => command === 'horn.honk'), { every, is: 'succeeded', ms });
 	const isNobody = /a feed was taken over|another worker holds it|this worker's own lease had lapsed/;
-	await poll(() => frozen.child.logText(), (text) => isNobody.test(text), { ms: 20_000, every, what: 'it has learned that it is nobody' });
+	await poll(() => frozen.child.logText(), (text) => isNobody.test(text), { ms: 40_000, every, what: 'it has learned, when it goes on, that it is nobody' });
 	const again = await walk.stream({ nodes: [frozen], total: 10 });
 	await untilSettled(other, admin, again, { every, is: 'succeeded' });
 }
