@@ -305,6 +305,7 @@ static void publish(
 					      .expires_us = db_int(unit, first, row, 6),
 					      .session = db_text(unit, first, row, 7),
 					      .protocol = db_text(unit, first, row, 8),
+					      .number = (int)db_int(unit, first, row, 9),
 					      .traceparent = accept->traceparent,
 					      .tracestate = accept->tracestate,
 					      .worker = accept->publisher,

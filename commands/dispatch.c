@@ -41,7 +41,7 @@
 #define REFUSED_MS 1000	     /* how long a claim is kept that broker or link refused, before it is offered again */
 #define REASON_NO_MATCHING_SUBSCRIBERS 0x10 /* MQTT 5 §3.4.2.1 */
 #define REASON_ERROR 0x80		    /* and above */
-#define LEFT_MIN_US 500000 /* with less of its life left nothing is published; settle_open() has it too */
+#define LEFT_MIN_US 500000 /* with less of its life left nothing is published; settle_claims() has it too */
 #define RECENT_COUNT 4096  /* publishes whose answers are measured; a power of two */
 
 /* One publish in hand. */
@@ -50,7 +50,7 @@ struct flight {
 	struct dispatch *dispatch;
 	char vehicle_id[65], id[UUID_TEXT_SIZE], session[80], worker[40];
 	char trace_id[TRACE_ID_SIZE];
-	int attempt, mid; /* mid 0: not with the broker */
+	int attempt, number, mid; /* mid 0: not with the broker */
 	uint32_t expiry_s;
 	int64_t published_us, acknowledged_ms; /* the latter monotonic */
 	const char *verdict;		       /* NULL: awaited */
@@ -240,7 +240,8 @@ static void read_settle(struct batch_stage *stage, struct batch_cut *cut, struct
 						    .traceparent = db_text(unit, first, row, 9),
 						    .session = db_text(unit, first, row, 10),
 						    .protocol = db_text(unit, first, row, 11),
-						    .tracestate = db_text(unit, first, row, 12) });
+						    .number = (int)db_int(unit, first, row, 12),
+						    .tracestate = db_text(unit, first, row, 13) });
 	}
 }
 
@@ -266,17 +267,18 @@ void dispatch_publish(struct dispatch *d, const struct claim *claim)
 	snprintf(f->session, sizeof(f->session), "%s", claim->session ? claim->session : "");
 	snprintf(f->worker, sizeof(f->worker), "%s", claim->worker);
 	f->attempt = claim->attempt;
+	f->number = claim->number;
 	HASH_ADD_STR(d->flights, id, f);
 	publish(f, claim);
 }
 
 /* A command that is claimed again has no claim of before: what waits to be recorded of that is recorded already, and nobody heard so, or
- * another did it. Said once more it might be taken for the new claim's, which may be the same attempt. */
+ * another did it. */
 static void end_moot(struct dispatch *d, const struct claim *claim)
 {
 	struct flight *f = flight_find(d, claim->id);
 
-	if (!f || !f->verdict || f->attempt > claim->attempt)
+	if (!f || !f->verdict || f->number > claim->number)
 		return;
 	bool waits = f->is_waiting || loop_timer_is_started(&f->pause) || !list_is_empty(&f->node);
 	if (batch_withdraw(d->batch, &f->item) || waits) {
@@ -602,7 +604,7 @@ static void write_verdicts(
 	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items, size_t count)
 {
 	struct db_array vehicles = { 0 }, ids = { 0 }, attempts = { 0 }, verdicts = { 0 }, steps = { 0 },
-			workers = { 0 };
+			workers = { 0 }, numbers = { 0 };
 
 	(void)stage;
 	(void)cut;
@@ -614,6 +616,7 @@ static void write_verdicts(
 		db_array_text(&verdicts, f->verdict);
 		db_array_text(&steps, f->steps);
 		db_array_text(&workers, f->worker);
+		db_array_int(&numbers, f->number);
 	}
 	db_unit_add(unit, &SQL_puback);
 	db_param_array(unit, &vehicles);
@@ -622,6 +625,7 @@ static void write_verdicts(
 	db_param_array(unit, &verdicts);
 	db_param_array(unit, &steps);
 	db_param_array(unit, &workers);
+	db_param_array(unit, &numbers);
 }
 
 /* What comes back unsent may not be wanted any more. */

@@ -28,7 +28,7 @@ struct claim {
 	const char *session;		      /* whom it was claimed for */
 	const char *worker;		      /* by whom it is to be published */
 	const char *protocol;		      /* which the vehicle speaks: codec_of() */
-	int attempt;
+	int attempt, number;		      /* the latter of the claim itself: no other of its vehicle has it */
 	int64_t expires_us;
 };
 

@@ -2,7 +2,7 @@
 -- that were sent and not answered, since each accept looks at them), inserts the command with its event. A row for each input: its number,
 -- the outcome, and the command; a key finds no command that a grant does not show, but is taken ($5: the ids of all of this statement, where there
 -- are keys); who had no right to it when keys were taken comes again. A batch's target that had its turn gets no other. Where the vehicle
--- is there and nothing earlier of it may go out, the new command is claimed as it is inserted, as settle_open() would, for a worker
+-- is there and nothing earlier of it may go out, the new command is claimed as it is inserted, as settle_claims() would, for a worker
 -- that can publish: then the row has what is to be published. Where the vehicle is away, it is inserted as waiting, and knows of the wake-up
 -- that is under way or was refused. $3, $4: ids of the last eight days and the next, so that no partition but those between them is set up.
 with judged as materialized (
@@ -14,7 +14,7 @@ with judged as materialized (
 			'", "updated_at" : "', t.created, '", "sent_at" : null, "finished_at" : null', ', "sealed_params" : ' || to_json((t.d).sealed_params),
 			', "traceparent" : ' || to_json((t.d).traceparent), '}') as closing
 	from (
-		select s.d, s.vehicle_id, s.fleet_id, s.head_seq, s.head_place, s.audience, s.protocol, s.wakeup, s.owner, s.at, s.expires_at,
+		select s.d, s.vehicle_id, s.fleet_id, s.head_seq, s.head_place, s.audience, s.claims, s.protocol, s.wakeup, s.owner, s.at, s.expires_at,
 			rfc3339(s.at) as created, rfc3339(s.expires_at) as expires, to_json((s.d).subject)::text as issuer,
 			coalesce('"' || rfc3339(s.since) || '"', 'null') as since, s.reason, s.verifying,
 			case when s.reachable then 'accepted' else 'waiting' end::command_status as status,
@@ -33,7 +33,7 @@ with judged as materialized (
 				else 'created' end as outcome
 		from (
 			select i.d, i.vehicle_id, v.vehicle_id is not null as exists, v.fleet_id, v.protocol, h.seq as head_seq, h.ctid as head_place,
-				h.reachable, h.since, h.reason, h.verifying, audience(h) as audience, i.at, i.at + make_interval(secs => (i.d).ttl) as expires_at,
+				h.reachable, h.since, h.reason, h.verifying, audience(h) as audience, h.claims, i.at, i.at + make_interval(secs => (i.d).ttl) as expires_at,
 				case when (i.d).key is not null then key_owner((i.d).subject, (i.d).key) end as owner,
 				case when (i.d).batch_id is not null then batch_had_turn((i.d).batch_id, i.vehicle_id) end as had_turn,
 				case when (i.d).admin then 3 else g.rank end as rank,
@@ -105,7 +105,7 @@ select (j.d).n, j.outcome, case j.outcome when 'created' then concat(j.opening, 
 		when 'replayed' then command_told((j.owner).vehicle_id, (j.owner).command_id) end as command,
 	j.flight = 'claimed' as claimed, j.created as issued_at, j.expires,
 	case when j.flight = 'claimed' then (extract(epoch from j.expires_at) * 1000000)::bigint end as expires_us,
-	j.audience as session, j.protocol,
+	j.audience as session, j.protocol, j.claims,
 	case when j.wakeup is not null and j.outcome = 'created' then absence_join(j.vehicle_id, j.head_seq + 1) end,
 	case when (j.owner).command_id <> (j.d).id and j.outcome = 'created' then key_take(j.d) end
 from judged j

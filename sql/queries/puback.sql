@@ -1,14 +1,14 @@
 -- What became of published requests, at most one of a vehicle: 'puback', 'nobody' (0x10), 'release' (certainly not
--- handed over) or 'lose' (nobody knows). Only the claim that the publish was made under counts; where the answer was
--- faster, the timeline alone learns of the PUBACK. What the timeline has was recorded, and its worker did not hear so: said again it counts
--- no more, since a later claim may be the same attempt of the same worker. (A plain join could be planned over all commands of the vehicle.)
+-- handed over) or 'lose' (nobody knows). Only the claim that the publish was made under counts, by its number; where the answer was
+-- faster, the timeline alone learns of the PUBACK. What the timeline has was recorded, and its worker did not hear so: it is not told
+-- again. (A plain join could be planned over all commands of the vehicle.)
 with i as materialized (
-	select * from unnest($1::text[], $2::uuid[], $3::int[], $4::text[], $5::jsonb[], $6::text[]) with ordinality
-		as i(vehicle_id, id, attempt, verdict, steps, worker, n)
+	select * from unnest($1::text[], $2::uuid[], $3::int[], $4::text[], $5::jsonb[], $6::text[], $7::int[]) with ordinality
+		as i(vehicle_id, id, attempt, verdict, steps, worker, number, n)
 ), judged as materialized (
 	select i.*, case
 		when i.steps->0->>'step' = 'published' and c.timeline @> jsonb_build_array(i.steps->0) then null
-		when h.claim_id = i.id and h.claim_worker = i.worker and h.claim_attempt = i.attempt then
+		when h.claim_id = i.id and h.claim_worker = i.worker and h.claim_attempt = i.attempt and h.claims = i.number then
 			case when i.verdict <> 'nobody' then i.verdict
 			     when h.reachable and audience(h) is distinct from h.claim_session then 'release'
 			     else 'disprove' end

@@ -1147,9 +1147,9 @@ static void add_one(struct db_unit *unit, const char *text)
 }
 
 /* Records what became of a publish, as its worker does that did not hear whether it was recorded. */
-static void record(const char *id, const char *verdict, const char *steps)
+static void record(const char *id, int number, const char *verdict, const char *steps)
 {
-	struct db_array attempts = { 0 };
+	struct db_array attempts = { 0 }, numbers = { 0 };
 	struct db_unit *unit = db_unit_new(w.writer, on_unit, NULL);
 
 	db_unit_add(unit, &SQL_puback);
@@ -1160,6 +1160,8 @@ static void record(const char *id, const char *verdict, const char *steps)
 	add_one(unit, verdict);
 	add_one(unit, steps);
 	add_one(unit, "w1");
+	db_array_int(&numbers, number);
+	db_param_array(unit, &numbers);
 	unit_done = false;
 	db_unit_submit(unit);
 	pump_until(is_unit_done);
@@ -1178,13 +1180,32 @@ START_TEST(a_verdict_that_is_recorded_twice_does_not_end_the_next_claim)
 	snprintf(steps, sizeof(steps), "%s", ask("select jsonb_build_array(timeline->-2, timeline->-1) from commands"));
 	ck_assert_ptr_nonnull(strstr(steps, "published"));
 	offer_again();
-	record(a.id, "nobody", steps);
+	record(a.id, 0, "nobody", steps);
 	ck_assert_str_eq(statuses(), "waiting/claimed");
 	puback(0);
 	ck_assert_str_eq(statuses(), "sent/out");
-	record(a.id, "puback", ask("select jsonb_build_array(timeline->-2, timeline->-1) from commands"));
+	record(a.id, 1, "puback", ask("select jsonb_build_array(timeline->-2, timeline->-1) from commands"));
 	ck_assert_str_eq(ask("select string_agg(s->>'step', ' ') from commands, jsonb_array_elements(timeline) s"),
 		"accepted reachability claimed published puback claimed published puback");
+}
+END_TEST
+
+/* It was never handed over, so its attempt is no attempt, and the next claim has the same number of it. */
+START_TEST(a_release_that_is_recorded_twice_does_not_end_the_next_claim)
+{
+	struct accept a = draft();
+
+	accept_now(&a);
+	free(a.command);
+	record(a.id, 0, "release", "[]");
+	ck_assert_str_eq(statuses(), "accepted/none");
+	ask("select command_apply('w1', array['" VEHICLE "'], (select array_agg(id) from commands), array['claim'],"
+	    " array[null::json], array[null::json], array[null::text], array['[]'::jsonb])");
+	ck_assert_str_eq(ask("select claim_worker || ' ' || claim_attempt from vehicle_heads"), "w1 1");
+	record(a.id, 0, "release", "[]");
+	ck_assert_str_eq(statuses(), "accepted/claimed");
+	record(a.id, 1, "release", "[]");
+	ck_assert_str_eq(statuses(), "accepted/none");
 }
 END_TEST
 
@@ -1199,7 +1220,7 @@ static bool is_disconnected(void)
 }
 
 /* A claim that another worker's transaction made for this one. */
-static void take_over(const struct accept *a, int attempt)
+static void take_over(const struct accept *a, int attempt, int number)
 {
 	dispatch_publish(w.dispatch, &(struct claim){ .worker = "w1",
 					     .vehicle_id = VEHICLE,
@@ -1210,6 +1231,7 @@ static void take_over(const struct accept *a, int attempt)
 					     .expires_at = "2026-01-01T00:00:30.000000Z",
 					     .expires_us = loop_unix_us(w.loop) + 30000000,
 					     .attempt = attempt,
+					     .number = number,
 					     .session = "s1",
 					     .protocol = "keyfob" });
 }
@@ -1243,7 +1265,7 @@ START_TEST(a_verdict_that_waits_is_moot_when_the_command_is_claimed_again)
 		" from unnest(array['release', 'claim']) e; commit");
 	PQfinish(other);
 	ck_assert_str_eq(statuses(), "accepted/claimed");
-	take_over(&a, 1);
+	take_over(&a, 1, 1);
 	ck_assert_uint_eq(w.published_count, 2);
 	pump_until(is_connected);
 	for (int i = 0; i < 10; i++) /* longer than a verdict waits to be recorded once more */
@@ -1271,7 +1293,7 @@ START_TEST(a_claim_that_comes_amid_the_answer_is_another)
 	dispatch_on_puback(w.dispatch, w.published[0].mid, 0);
 	receive_answer(a.id, &receipt);
 	let_patience_end();
-	take_over(&a, 2);
+	take_over(&a, 2, 1);
 	ask("commit");
 	pump_until(is_done);
 	ck_assert_str_eq(statuses(), "succeeded/out");
@@ -1493,6 +1515,7 @@ int main(void)
 	tcase_add_test(tc, what_the_broker_refuses_is_offered_again_a_second_later);
 	tcase_add_test(tc, what_the_link_does_not_take_is_offered_again_a_second_later);
 	tcase_add_test(tc, a_verdict_that_is_recorded_twice_does_not_end_the_next_claim);
+	tcase_add_test(tc, a_release_that_is_recorded_twice_does_not_end_the_next_claim);
 	tcase_add_test(tc, a_verdict_that_waits_is_moot_when_the_command_is_claimed_again);
 	tcase_add_test(tc, a_claim_that_comes_amid_the_answer_is_another);
 	tcase_add_test(tc, nobody_there_in_an_older_session);
