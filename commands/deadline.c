@@ -17,7 +17,8 @@
 #include "sql/statements.h"
 
 #define LOOK_MS 500
-#define LOOK_MAX 256 /* of each kind in one look */
+#define LOOK_MAX 256  /* of each kind in one look */
+#define CLAIM_MS 2000 /* when a claim is due, from its making: command_due() */
 
 struct deadline {
 	struct loop *loop;
@@ -29,6 +30,7 @@ struct deadline {
 	struct loop_timer timer;
 	struct receipt look; /* open while a look is under way */
 	bool more, stopped;
+	bool has_died; /* somebody, since the last look began */
 };
 
 /* One command or, with an empty id, one vehicle that is to be looked at. */
@@ -90,6 +92,13 @@ void deadline_start(struct deadline *d)
 	loop_timer_start(&d->timer, LOOK_MS);
 }
 
+void deadline_on_death(struct deadline *d)
+{
+	d->has_died = true;
+	if (loop_timer_is_started(&d->timer)) /* else a look is under way, and the next follows it at once */
+		loop_timer_start(&d->timer, 0);
+}
+
 void deadline_stop(struct deadline *d)
 {
 	d->stopped = true;
@@ -106,6 +115,8 @@ static void on_timer(struct loop_timer *timer)
 	db_unit_add(unit, &SQL_due_commands);
 	db_param_int(unit, LOOK_MAX);
 	db_param_text(unit, d->worker);
+	db_param_int(unit, d->has_died ? CLAIM_MS : 0);
+	d->has_died = false;
 	db_unit_add(unit, &SQL_due_timers);
 	db_param_text(unit, "offer");
 	db_param_int(unit, LOOK_MAX);
@@ -160,8 +171,9 @@ static void on_item_done(struct batch_item *item, const struct fault *fault)
 static void on_look_over(struct receipt *look)
 {
 	struct deadline *d = container_of(look, struct deadline, look);
+
 	if (!d->stopped)
-		loop_timer_start(&d->timer, d->more && !look->fault ? 0 : LOOK_MS);
+		loop_timer_start(&d->timer, (d->more && !look->fault) || d->has_died ? 0 : LOOK_MS);
 }
 
 static void write_due(

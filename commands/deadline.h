@@ -19,6 +19,8 @@ struct batch_stage *deadline_stage(struct deadline *); /* commands that are due 
 struct batch_stage *offer_stage(struct deadline *);    /* vehicles whose commands are offered again */
 void deadline_attach(struct deadline *, struct batch *);
 void deadline_start(struct deadline *);
+/* A worker has died: what it had claimed is looked for at once, and not when it is due. */
+void deadline_on_death(struct deadline *);
 /* No new look begins; what is under way ends by itself. */
 void deadline_stop(struct deadline *);
 

@@ -939,6 +939,12 @@ static void on_lapsed(void *owner)
 	hub_resync(f->hub);
 }
 
+static void on_death(void *owner)
+{
+	struct flows *f = owner;
+	deadline_on_death(f->deadline);
+}
+
 static void on_lease_refused(void *owner)
 {
 	struct flows *f = owner;
@@ -971,6 +977,7 @@ static void connect_broker(struct flows *f)
 			.on_taken = on_taken,
 			.on_dropped = on_dropped,
 			.on_lapsed = on_lapsed,
+			.on_death = on_death,
 			.on_refused = on_lease_refused,
 		});
 	sender_start(f->sender);

@@ -226,7 +226,10 @@ static void on_buried(struct db_unit *unit, void *context, const struct fault *f
 		if (db_bool(unit, 0, row, 1))
 			log_warn("lease", "a worker is dead: its session with the database is over",
 				LOG_TEXT("worker", db_text(unit, 0, row, 0)));
+	}
+	if (!fault && db_rows(unit, 0) > 0) {
 		hurry(l);
+		l->options.on_death(l->options.owner);
 	}
 }
 

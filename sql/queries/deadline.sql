@@ -1,5 +1,6 @@
 -- Looks at commands that are due ($1 vehicle, $2 id): the end of their life, of the wait for an answer, or of the
--- worker that claimed them ($3: this worker, $4, still has the publish in hand). What is not over yet is looked at again.
+-- worker that claimed them ($3: this worker, $4, still has the publish in hand), for which nobody waits until it is due. What is not over
+-- yet is looked at again.
 with due as materialized (
 	select c.vehicle_id, c.id, case
 		when c.flight in ('claimed', 'claimed_out') and (h.claim_worker = $4::text and not i.in_hand or not exists (
@@ -10,8 +11,10 @@ with due as materialized (
 		when c.status in ('sent', 'in_progress') and c.flight = 'out' then 'time_out' end as event,
 		c.status, c.flight, c.expires_at, c.sent_at, c.timeout_seconds
 	from unnest($1::text[], $2::uuid[], $3::bool[]) as i(vehicle_id, id, in_hand)
-	cross join lateral (select c.* from commands c where c.vehicle_id = i.vehicle_id and c.id = i.id and c.due_at <= clock_timestamp() offset 0) c
 	join vehicle_heads h on h.vehicle_id = i.vehicle_id
+	cross join lateral (select c.* from commands c where c.vehicle_id = i.vehicle_id and c.id = i.id
+		and (c.due_at <= clock_timestamp() or c.flight in ('claimed', 'claimed_out') and not exists (
+			select from leases l where l.name = 'worker/' || h.claim_worker and l.expires_at > clock_timestamp())) offset 0) c
 	order by c.vehicle_id, c.accepted_seq
 ), over as materialized (
 	select *, case event when 'expire' then json_build_object('code', 'EXPIRED', 'description', 'it could not be delivered in time')

@@ -1355,6 +1355,37 @@ START_TEST(never_is_published_at_most_once)
 }
 END_TEST
 
+/* Two seconds before it is due, as soon as the death is known. */
+START_TEST(dead_workers_claim_is_taken_up_at_once)
+{
+	struct accept a = draft();
+	char due_at[64], question[128];
+
+	w.broker_is_up = false;
+	accept_now(&a);
+	free(a.command);
+	ask("insert into leases (name, holder, epoch, expires_at) values ('worker/w2', 'w2', 1, now() + interval '1 "
+	    "hour');"
+	    "select command_apply('w2', array['" VEHICLE
+	    "'], (select array_agg(id) from commands), array['claim'], array[null::json],"
+	    " array[null::json], array[null::text], array[null::jsonb])");
+	snprintf(due_at, sizeof(due_at), "%s", ask("select due_at from commands"));
+	w.broker_is_up = true;
+	deadline_start(w.deadline);
+	deadline_on_death(w.deadline); /* of somebody else */
+	for (int i = 0; i < 10; i++)
+		let_patience_end();
+	ck_assert_str_eq(statuses(), "accepted/claimed");
+	ask("update leases set expires_at = clock_timestamp() where name = 'worker/w2'");
+	deadline_on_death(w.deadline);
+	pump_until(one_published);
+	snprintf(question, sizeof(question), "select clock_timestamp() < '%s'", due_at);
+	ck_assert_str_eq(ask(question), "t");
+	ck_assert_ptr_nonnull(strstr(w.published[0].payload, "\"attempt\":2"));
+	puback(0);
+}
+END_TEST
+
 START_TEST(dead_workers_claim_is_taken_up)
 {
 	struct accept a = draft();
@@ -1522,6 +1553,7 @@ int main(void)
 	tcase_add_test(tc, link_lost_before_the_puback);
 	tcase_add_test(tc, never_is_published_at_most_once);
 	tcase_add_test(tc, dead_workers_claim_is_taken_up);
+	tcase_add_test(tc, dead_workers_claim_is_taken_up_at_once);
 	tcase_add_test(tc, offered_again_in_another_session);
 	tcase_add_test(tc, link_lost_in_another_session);
 	tcase_add_test(tc, refused_in_another_session);
