@@ -74,7 +74,8 @@ struct flows {
 
 	struct lifecycle_source source;
 	struct db *writer, *reader;
-	size_t databases; /* open */
+	size_t databases;     /* open */
+	bool has_lost_reader; /* ever */
 	struct dispatch *dispatch;
 	struct accept_flow *accept;
 	struct cancel_flow *cancel;
@@ -596,6 +597,7 @@ static void on_database_down(void *owner, struct db *db)
 {
 	struct flows *f = owner;
 
+	f->has_lost_reader = f->has_lost_reader || db == f->reader;
 	if (db == f->reader && f->leases)
 		lease_on_connection(f->leases, false);
 	f->options.on_neighbour(f->options.owner);
@@ -973,6 +975,7 @@ static void connect_broker(struct flows *f)
 			.worker = f->worker,
 			.node = f->options.node,
 			.node_workers = f->options.node_workers,
+			.has_lost = f->has_lost_reader,
 			.owner = f,
 			.on_taken = on_taken,
 			.on_dropped = on_dropped,

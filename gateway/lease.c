@@ -49,6 +49,7 @@ struct leases {
 	int64_t renewed_ms; /* when the last successful one was sent; 0: never */
 	unsigned under_way; /* units whose answer is out */
 	bool is_connected;  /* has been since then */
+	bool has_lost;	    /* a connection, ever */
 	bool is_renewing;
 	bool is_hurried; /* what the renewal under way counts has changed */
 	bool is_refused; /* the last renewal, by the database */
@@ -79,6 +80,7 @@ struct leases *lease_new(struct loop *loop, struct db *db, const struct lease_op
 	l->loop = loop;
 	l->db = db;
 	l->options = *options;
+	l->has_lost = options->has_lost;
 	loop_timer_init(loop, &l->timer, on_tick);
 	loop_timer_init(loop, &l->look, on_look);
 	return l;
@@ -201,6 +203,7 @@ static void bury(struct leases *l)
 	db_param_array(unit, &heard);
 	db_param_int(unit, OVERDUE_MS);
 	db_param_int(unit, LEASE_MS);
+	db_param_bool(unit, !l->has_lost);
 	db_unit_submit(unit);
 }
 
@@ -244,10 +247,12 @@ static void hurry(struct leases *l)
 
 void lease_on_connection(struct leases *l, bool is_up)
 {
-	if (!is_up)
+	if (!is_up) {
 		l->is_connected = false;
-	else if (!l->ending)
+		l->has_lost = true;
+	} else if (!l->ending) {
 		hurry(l);
+	}
 }
 
 /* A unit that its node has sent in part holds vehicles, and leases, which nobody takes while they are locked. */

@@ -1,11 +1,11 @@
 -- Renews this worker's ($1, on node $2) own lease and all that it holds, for $3 milliseconds: its own comes first, with
 -- whether it had lapsed in the meantime. By which session stands there, too: lease_bury.sql looks for it.
 with own as (
-	insert into leases as l (name, holder, node, epoch, expires_at, session_pid, session_began)
+	insert into leases as l (name, holder, node, epoch, expires_at, session_pid, session_began, session_server)
 	values ('worker/' || $1::text, $1::text, $2::text, 1, clock_timestamp() + make_interval(secs => $3::int / 1000.0),
-		pg_backend_pid(), (select backend_start from pg_stat_get_activity(pg_backend_pid())))
+		pg_backend_pid(), (select backend_start from pg_stat_get_activity(pg_backend_pid())), pg_postmaster_start_time())
 	on conflict (name) do update set expires_at = excluded.expires_at, epoch = l.epoch + 1, node = excluded.node,
-		session_pid = excluded.session_pid, session_began = excluded.session_began
+		session_pid = excluded.session_pid, session_began = excluded.session_began, session_server = excluded.session_server
 	returning l.name, l.epoch
 ), held as (
 	-- in the order in which a batch's fence locks them

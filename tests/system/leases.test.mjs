@@ -297,6 +297,22 @@ test(`a node that stands still for ${frozenMs / 1000} s does no harm when it goe
 	t.diagnostic(`held by others/all answered after ${shown([took])} ms`);
 });
 
+test('kill -9 of the only node, which is started anew: it reads again before the leases of before have run out', options, async (t) => {
+	const [only, ...others] = nodes;
+	for (const node of others) await node.stop();
+	const took = [];
+	for (let i = 0; i < 3; i++) {
+		await untilEven([only]);
+		const feeds = await feedsOf(only);
+		const since = Date.now();
+		await only.kill();
+		await only.start();
+		took.push(await untilAnswered(only, feeds, since));
+	}
+	t.diagnostic(`all answered ${took.join(', ')} ms after its death`);
+	assert.ok(median(took) < leaseMs - 1000, `${median(took)} ms`);
+});
+
 test('nobody waited for another in a circle', options, async () => {
 	assert.equal(await database.sql('select deadlocks from pg_stat_database where datname = current_database()'), '0');
 });

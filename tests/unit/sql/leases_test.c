@@ -59,7 +59,13 @@ static const char *take(PGconn *conn, const char *worker, const char *count)
 
 static const char *bury(PGconn *conn, const char *worker, const char *heard, const char *overdue)
 {
-	return run(conn, &SQL_lease_bury, 4, (const char *const[]){ worker, heard, overdue, LEASE });
+	return run(conn, &SQL_lease_bury, 5, (const char *const[]){ worker, heard, overdue, LEASE, "f" });
+}
+
+/* By one that has never lost a session. */
+static const char *bury_as_new(PGconn *conn, const char *worker, const char *heard)
+{
+	return run(conn, &SQL_lease_bury, 5, (const char *const[]){ worker, heard, OVERDUE, LEASE, "t" });
 }
 
 static const char *held_by(const char *worker)
@@ -188,6 +194,40 @@ START_TEST(who_came_later_cannot_tell)
 }
 END_TEST
 
+/* As the only node does, when it was killed and is started anew. */
+START_TEST(who_is_new_can_tell)
+{
+	leave(&bob);
+	leave(&ann);
+	ann = come();
+	ck_assert_str_eq(bury_as_new(ann, "ann", "{}"), "bob t\n");
+}
+END_TEST
+
+/* Bob's session was with another that took the writes before, or with this one before it was started anew. */
+START_TEST(who_is_new_cannot_tell_of_another_server)
+{
+	ask("update leases set session_server = session_server - interval '1 second' where name = 'worker/bob'");
+	leave(&bob);
+	ck_assert_str_eq(bury_as_new(ann, "ann", "{}"), "bob t\n"); /* who was there all along can */
+	ask("update leases set expires_at = clock_timestamp() + interval '5 s' where name = 'worker/bob'");
+	leave(&ann);
+	ann = come();
+	ck_assert_str_eq(bury_as_new(ann, "ann", "{}"), "");
+}
+END_TEST
+
+/* A server whose process died over something ends all sessions, and goes on; what it counts begins anew. */
+START_TEST(who_is_new_cannot_tell_of_a_server_that_recovered)
+{
+	leave(&bob);
+	leave(&ann);
+	ask("select pg_stat_reset_shared('bgwriter')");
+	ann = come();
+	ck_assert_str_eq(bury_as_new(ann, "ann", "{}"), "");
+}
+END_TEST
+
 START_TEST(another_session_with_the_same_process_number_is_another)
 {
 	char sql[160];
@@ -251,6 +291,9 @@ int main(void)
 	tcase_add_test(tc, who_is_back_by_another_session_is_alive);
 	tcase_add_test(tc, who_comes_back_too_late_has_what_is_left);
 	tcase_add_test(tc, who_came_later_cannot_tell);
+	tcase_add_test(tc, who_is_new_can_tell);
+	tcase_add_test(tc, who_is_new_cannot_tell_of_another_server);
+	tcase_add_test(tc, who_is_new_cannot_tell_of_a_server_that_recovered);
 	tcase_add_test(tc, another_session_with_the_same_process_number_is_another);
 	tcase_add_test(tc, who_works_by_another_role_is_alive_while_its_process_is_there);
 	tcase_add_test(tc, who_does_not_say_its_session_is_left_alone);
