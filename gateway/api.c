@@ -104,7 +104,8 @@ void api_call_free(struct api_call *call)
 
 static void fail(struct api_call *call, const struct fault *fault, const char *format, va_list args)
 {
-	detection_fault(call->api, fault, &call->caller, json_text_at(call->params, "vehicle_id"));
+	detection_fault(call->api, fault, &call->caller, json_text_at(call->params, "vehicle_id"),
+		json_text_at(call->params, "fleet_id"));
 	call->fault = fault;
 	vsnprintf(call->detail, sizeof(call->detail), format, args);
 	if (fault->retry == RETRY_LATER && call->retry_after_s == 0)

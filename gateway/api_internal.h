@@ -40,6 +40,7 @@ struct api {
 	struct alerts *alerts;
 	/* Tells those whom a vehicle concerns what was noticed (alerts_raise); NULL: nobody is told. */
 	void (*raise)(struct alerts *, const char *vehicle_id, const char *data);
+	void (*raise_fleet)(struct hub *, const char *fleet_id, const char *data); /* likewise (hub_tell_alert) */
 	struct refused *refused;
 	/* Writes down that a call, or a subscription, was refused (refused_note, refused_note_read); NULL: nobody does. */
 	void (*note_refused)(struct refused *, const struct api_call *, const char *why);

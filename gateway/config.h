@@ -98,7 +98,7 @@ struct config {
 	} limits;
 	struct {
 		int64_t window_ms;
-		int refusals, forged_answers, commands, refused_connects; /* 0: never */
+		int refusals, forged_answers, commands, subject_commands, refused_connects; /* 0: never */
 	} detection;
 	struct {
 		const char *catalog;

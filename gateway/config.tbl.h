@@ -110,13 +110,17 @@ SETTING("limits.per_socket", limits.per_socket, RATE, "\"50/s\"", 0, 0, NULL, fa
 	"Messages on one WebSocket; past them it is closed with 4429.")
 
 SETTING("detection.window", detection.window_ms, DURATION, "5m", S(1), H(24), NULL, false,
-	"What is counted below is counted anew after so long, and alerted of once in it.")
+	"What is counted below is counted anew after so long, and alerted of once in it. It bounds what the audit table is told of refused "
+	"reads, too: each object once in it, and 32 of a subject.")
 SETTING("detection.refusals", detection.refusals, INTEGER, "30", 0, 1000000, NULL, false,
 	"Refused calls of one subject, or from one address, that raise an alert. 0: none does; likewise below.")
 SETTING("detection.forged_answers", detection.forged_answers, INTEGER, "5", 0, 1000000, NULL, false,
 	"Responses of one vehicle to requests that it was not sent.")
 SETTING("detection.commands", detection.commands, INTEGER, "100", 0, 1000000, NULL, false,
 	"Commands for one vehicle, whoever sends them.")
+SETTING("detection.subject_commands", detection.subject_commands, INTEGER, "1000", 0, 1000000, NULL, false,
+	"Commands of one subject, for whichever vehicles. A platform that sends for thousands of them needs more; batches have a "
+	"rate of their own, and are not counted.")
 SETTING("detection.refused_connects", detection.refused_connects, INTEGER, "3", 0, 1000000, NULL, false,
 	"Connects under one vehicle's client id by somebody who is another, as the certificate or the username says.")
 

@@ -21,9 +21,19 @@
 struct finding {
 	const char *kind;
 	int count;
-	const char *subject, *address, *vehicle_id; /* NULL: none. The vehicle is the last that was meant */
-	const struct suspicion_trail *all;	    /* the vehicles whose people are told; NULL: that one's */
+	const char *subject, *address, *object; /* NULL: none. As the audit table has it, the last that was meant */
+	const struct suspicion_trail *all;	/* the objects whose people are told; NULL: that one's */
 };
+
+static const char fleet_prefix[] = "fleet/";
+
+/* The fleet's id; NULL: it is a vehicle. */
+static const char *fleet_of(const char *object)
+{
+	size_t len = strlen(fleet_prefix);
+
+	return strncmp(object, fleet_prefix, len) == 0 ? object + len : NULL;
+}
 
 static bool is_too_much(const struct api *api, enum suspicion what, const char *key, int limit)
 {
@@ -38,6 +48,17 @@ static char *data_of(const struct api *api, const struct finding *f)
 	return memory_need(json_dumps(data, JSON_COMPACT));
 }
 
+/* Of what does not exist nobody hears (alert.sql, fleet_watched.sql). */
+static void tell_people_of(struct api *api, const char *object, const char *data)
+{
+	const char *fleet_id = fleet_of(object);
+
+	if (fleet_id)
+		api->raise_fleet(api->hub, fleet_id, data);
+	else
+		api->raise(api->alerts, object, data);
+}
+
 static void tell(struct api *api, const struct finding *f)
 {
 	if (!api->raise)
@@ -45,9 +66,9 @@ static void tell(struct api *api, const struct finding *f)
 	char *data = data_of(api, f);
 	if (f->all) {
 		for (size_t i = 0; i < f->all->count; i++)
-			api->raise(api->alerts, f->all->ids[i], data);
-	} else if (f->vehicle_id) {
-		api->raise(api->alerts, f->vehicle_id, data);
+			tell_people_of(api, f->all->ids[i], data);
+	} else if (f->object) {
+		tell_people_of(api, f->object, data);
 	}
 	free(data);
 }
@@ -55,27 +76,37 @@ static void tell(struct api *api, const struct finding *f)
 static void raise_alert(struct api *api, const struct finding *f)
 {
 	metric_add(METRIC_SECURITY_ALERTS, 1);
+	const char *fleet_id = f->object ? fleet_of(f->object) : NULL;
 	log_warn("security", "something happens too often", LOG_TEXT("kind", f->kind), LOG_INT("count", f->count),
 		LOG_TEXT("subject", f->subject ? f->subject : ""), LOG_TEXT("address", f->address ? f->address : ""),
-		LOG_TEXT("vehicle_id", f->vehicle_id ? f->vehicle_id : ""));
+		LOG_TEXT("vehicle_id", f->object && !fleet_id ? f->object : ""),
+		LOG_TEXT("fleet_id", fleet_id ? fleet_id : ""));
 	tell(api, f);
 }
 
-/* One that is not there hears nothing (alert.sql): so the last that was tried may be nobody's, and others are told all the same. */
+/* The last that was tried may be nobody's, and others are told all the same. */
 static bool is_refused_too_often(
-	struct api *api, enum suspicion what, const char *key, const char *vehicle_id, struct suspicion_trail *trail)
+	struct api *api, enum suspicion what, const char *key, const char *object, struct suspicion_trail *trail)
 {
 	const struct config *config = api->config;
-	return suspicion_note_vehicle(what, key, vehicle_id, config->detection.refusals, config->detection.window_ms,
+	return suspicion_note_object(what, key, object, config->detection.refusals, config->detection.window_ms,
 		loop_monotonic_ms(api->loop), trail);
 }
 
+/* Not "*", which is the fleet of all vehicles and nobody's. */
+static bool is_one(const char *object)
+{
+	const char *fleet_id = fleet_of(object);
+
+	return topic_level_is_safe(fleet_id ? fleet_id : object);
+}
+
 /* Addresses are counted by their network, as their rates are. */
-static void refused(struct api *api, const char *subject, const char *address, const char *vehicle_id)
+static void refused(struct api *api, const char *subject, const char *address, const char *object)
 {
 	struct suspicion_trail trail = { .count = 0 };
-	struct finding f = { "refusals", api->config->detection.refusals, subject, address, vehicle_id, &trail };
-	const char *tried = vehicle_id && topic_level_is_safe(vehicle_id) ? vehicle_id : NULL;
+	struct finding f = { "refusals", api->config->detection.refusals, subject, address, object, &trail };
+	const char *tried = object && is_one(object) ? object : NULL;
 	char network[24];
 
 	metric_add(METRIC_REFUSALS, 1);
@@ -100,20 +131,29 @@ static bool is_refusal(const struct fault *fault)
 	return false;
 }
 
-void detection_fault(struct api *api, const struct fault *fault, const struct caller *caller, const char *vehicle_id)
+void detection_fault(struct api *api, const struct fault *fault, const struct caller *caller, const char *vehicle_id,
+	const char *fleet_id)
 {
-	if (is_refusal(fault))
-		refused(api, caller->subject, caller->address, vehicle_id);
+	char object[OBJECT_SIZE];
+	const char *meant = vehicle_id && topic_level_is_safe(vehicle_id) ? vehicle_id : NULL;
+
+	if (!is_refusal(fault))
+		return;
+	if (fleet_id && topic_level_is_safe(fleet_id) && (!vehicle_id || fault == &FAULT_FLEET_NOT_FOUND)) {
+		snprintf(object, sizeof(object), "%s%s", fleet_prefix, fleet_id);
+		meant = object;
+	}
+	refused(api, caller->subject, caller->address, meant);
 }
 
 /* What is forbidden here is so for want of a scope, be it that of administrators. */
 void detection_subscription(
 	struct api *api, const struct fault *fault, const struct caller *caller, const char *action, const char *object)
 {
-	bool is_vehicle = *object && strncmp(object, "fleet/", strlen("fleet/")) != 0;
-
-	detection_fault(api, fault, caller, is_vehicle ? object : NULL);
-	if (is_refusal(fault) && *object && api->note_refused_read)
+	if (!is_refusal(fault))
+		return;
+	refused(api, caller->subject, caller->address, *object ? object : NULL);
+	if (*object && api->note_refused_read)
 		api->note_refused_read(api, caller, action, object, fault == &FAULT_FORBIDDEN ? "scope" : fault->name);
 }
 
@@ -144,10 +184,16 @@ void detection_connect(struct api *api, const struct lifecycle_refusal *refusal)
 					 refusal->vehicle_id, NULL });
 }
 
+/* Whoever spreads them over many vehicles is not seen by any one vehicle's count. */
 void detection_command(struct api *api, const char *vehicle_id, const char *subject)
 {
-	int limit = api->config->detection.commands;
+	int limit = api->config->detection.commands, subject_limit = api->config->detection.subject_commands;
+	struct suspicion_trail trail = { .count = 0 };
 
 	if (is_too_much(api, SUSPICION_RATE, vehicle_id, limit))
 		raise_alert(api, &(struct finding){ "commands", limit, subject, NULL, vehicle_id, NULL });
+	if (suspicion_note_object(SUSPICION_SENDER, subject, vehicle_id, subject_limit,
+		    api->config->detection.window_ms, loop_monotonic_ms(api->loop), &trail))
+		raise_alert(
+			api, &(struct finding){ "subject_commands", subject_limit, subject, NULL, vehicle_id, &trail });
 }

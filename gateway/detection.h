@@ -8,8 +8,9 @@ struct caller;
 struct fault;
 struct lifecycle_refusal;
 
-/* Somebody's call, or subscription, failed: faults that refuse are counted. `vehicle_id` NULL: no vehicle was meant. */
-void detection_fault(struct api *, const struct fault *, const struct caller *, const char *vehicle_id);
+/* Somebody's call failed: faults that refuse are counted. `vehicle_id`, `fleet_id` NULL: none was meant. */
+void detection_fault(
+	struct api *, const struct fault *, const struct caller *, const char *vehicle_id, const char *fleet_id);
 /* A subscription did, to an object as the audit table has it (a vehicle's id, or "fleet/" and a fleet's; "": it can be nothing's):
  * counted likewise, and a refusal is written down. `action`: "vehicle.subscribe", "fleet.subscribe". */
 void detection_subscription(
@@ -20,7 +21,7 @@ void detection_stranger(struct api *, const char *address);
 void detection_forged(struct api *, const char *vehicle_id);
 /* Somebody else wanted to connect under a vehicle's client id, and the broker refused it. */
 void detection_connect(struct api *, const struct lifecycle_refusal *);
-/* A vehicle was sent one more command. */
+/* A vehicle was sent one more command by its subject. */
 void detection_command(struct api *, const char *vehicle_id, const char *subject);
 
 #endif

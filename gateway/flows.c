@@ -511,6 +511,7 @@ static void fill_api(struct flows *f)
 	f->api->revocation = f->revocation;
 	f->api->alerts = f->alerts;
 	f->api->raise = alerts_raise;
+	f->api->raise_fleet = hub_tell_alert;
 	f->api->refused = f->refused;
 	f->api->note_refused = refused_note;
 	f->api->note_refused_read = refused_note_read;

@@ -327,7 +327,7 @@ void fleet_deliver(struct hub *hub, struct hub_event *event)
 		give(all, event);
 }
 
-/* Its grants. */
+/* Events of its own. */
 
 static void give_access(struct list *subscribers, struct hub_event *event)
 {
@@ -349,12 +349,8 @@ static void give_access_by_vehicle(struct hub_fleet *f, struct hub_event *event)
 	}
 }
 
-void fleet_take_access(struct hub *hub, struct hub_event *event, int64_t version)
+static void take_access(struct hub_fleet *f, struct hub_fleet *all, struct hub_event *event, int64_t version)
 {
-	static unsigned serial;
-	struct hub_fleet *f = fleet_find(hub, event->fleet_id), *all = fleet_find(hub, ALL_VEHICLES);
-
-	event->serial = __atomic_add_fetch(&serial, 1, __ATOMIC_RELAXED);
 	if (f && f->version >= 0 && version == f->version + 1)
 		f->version = version;
 	if (f)
@@ -363,6 +359,31 @@ void fleet_take_access(struct hub *hub, struct hub_event *event, int64_t version
 		give_access(&all->subscribers, event);
 	if (f)
 		give_access_by_vehicle(f, event);
+}
+
+/* Managers of the fleet watch it; what is tried at it is not the affair of its vehicles' owners. */
+static void take_alert(struct hub_fleet *f, struct hub_fleet *all, struct hub_event *event)
+{
+	struct hub_fleet *const of[] = { f, all };
+
+	for (size_t i = 0; i < 2; i++) {
+		if (!of[i])
+			continue;
+		list_for_each_safe (node, &of[i]->subscribers)
+			subscriber_give_alert(container_of(node, struct hub_subscriber, node), event);
+	}
+}
+
+void fleet_take_own(struct hub *hub, struct hub_event *event, int64_t version)
+{
+	static unsigned serial;
+	struct hub_fleet *f = fleet_find(hub, event->fleet_id), *all = fleet_find(hub, ALL_VEHICLES);
+
+	event->serial = __atomic_add_fetch(&serial, 1, __ATOMIC_RELAXED);
+	if (event_is(event, "security.alert"))
+		take_alert(f, all, event);
+	else
+		take_access(f, all, event, version);
 }
 
 /* The net under a lost message: whoever rests on a fleet whose grants were changed unheard is in doubt. */

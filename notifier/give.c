@@ -60,6 +60,13 @@ void subscriber_give(struct hub_subscriber *s, struct hub_event *event)
 		s->on_event(s, event);
 }
 
+/* It has no seq: whoever may not see it misses nothing. */
+void subscriber_give_alert(struct hub_subscriber *s, struct hub_event *event)
+{
+	if (s->ready && !s->subscribing && sees_all(s))
+		s->on_event(s, event);
+}
+
 /* It has no seq, so nobody misses one that is not his. Who is not ready, or in doubt, reads his rights anew. */
 void subscriber_give_access(struct hub_subscriber *s, struct hub_event *event)
 {

@@ -29,11 +29,11 @@ struct subscribing;
 
 /* One event, shared by all who get it; borrowed until on_event returns (hub_event_ref() to keep it). */
 struct hub_event {
-	const char *vehicle_id; /* NULL: an access.changed of the fleet itself, which has no seq */
+	const char *vehicle_id; /* NULL: an access.changed or a security.alert of the fleet itself, which has no seq */
 	const char *fleet_id;	/* the vehicle's at that moment; NULL: none */
 	const char *left_fleet; /* the one that it left by this; NULL: none */
 	int64_t seq;
-	unsigned serial;  /* of an access.changed of a fleet: it may come by several subscriptions */
+	unsigned serial;  /* of one of a fleet itself: it may come by several subscriptions */
 	const char *type; /* "command.updated" */
 	const char *time; /* RFC 3339 */
 	const char *data; /* JSON text */
@@ -133,7 +133,10 @@ void hub_unwatch(struct hub *, struct hub_watch *);
 /* A grant on a fleet was made, changed or ended; its commit is known. `version` counts the changes of that fleet's grants,
  * `data` is access.changed's, `workers` who watches (comma-separated; NULL: nobody). */
 void hub_tell_access(struct hub *, const char *fleet_id, int64_t version, const char *data, const char *workers);
-/* Whether an inbox message is such a change: it has no number in a vehicle's order, and what follows must not overtake it. */
+/* Something was noticed of a fleet (`data` is security.alert's): told to its managers, and to admin who watches all. One that does not exist
+ * has nobody to tell; while the database is away nobody is. */
+void hub_tell_alert(struct hub *, const char *fleet_id, const char *data);
+/* Whether an inbox message is a change of a fleet's grants: it has no number in a vehicle's order, and what follows must not overtake it. */
 bool hub_is_access(const char *text, size_t len);
 /* An inbox message of another worker. */
 void hub_receive(struct hub *, const char *text, size_t len);

@@ -1,4 +1,4 @@
-/* hub_internal.h - the inside of the hub, for its own files: hub.c, channel.c, fleet.c, stage.c, subscribe.c, give.c, inbox.c. */
+/* hub_internal.h - the inside of the hub, for its own files: hub.c, channel.c, fleet.c, fleet_tell.c, stage.c, subscribe.c, give.c, inbox.c. */
 #ifndef KEYFOB_NOTIFIER_HUB_INTERNAL_H
 #define KEYFOB_NOTIFIER_HUB_INTERNAL_H
 
@@ -117,7 +117,7 @@ bool fleet_covers(const struct hub_channel *);		  /* likewise, as far as was hea
 /* This fleet, or all vehicles, if it is followed: then a vehicle that has no channel came in unheard. Else NULL. */
 const char *fleet_follows(struct hub *, const char *fleet_id);
 void fleet_deliver(struct hub *, struct hub_event *); /* a vehicle's next event, to those who watch its fleet */
-void fleet_take_access(struct hub *, struct hub_event *, int64_t version);
+void fleet_take_own(struct hub *, struct hub_event *, int64_t version); /* an event of the fleet itself */
 void fleet_register(struct hub_fleet *);
 void fleet_resync(struct hub *);
 void fleet_tidy(struct hub *);
@@ -136,10 +136,11 @@ void subscriber_end(struct hub_subscriber *, const struct fault *);
 /* give.c */
 void subscriber_give(struct hub_subscriber *, struct hub_event *);	  /* a vehicle's next event */
 void subscriber_give_access(struct hub_subscriber *, struct hub_event *); /* a fleet's access.changed */
+void subscriber_give_alert(struct hub_subscriber *, struct hub_event *);  /* a fleet's security.alert */
 
 /* inbox.c */
 void inbox_add(struct text *, const struct hub_event *);
-void inbox_add_access(struct text *, const struct hub_event *, int64_t version);
+void inbox_add_of_fleet(struct text *, const struct hub_event *, int64_t version);
 
 /* stage.c */
 void hub_stages_init(struct hub *);

@@ -1,7 +1,7 @@
 /* inbox.c - events between workers: a line each, its fields parted by tabs, data last.
  *
  * JSON text has no raw tab or newline (RFC 8259 §7), and no other field may have one. A line without a vehicle is an
- * access.changed of the fleet, and its number is the version of the fleet's grants. */
+ * event of the fleet itself, and its number is the version of the fleet's grants: of an alert 0. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,7 +40,7 @@ void inbox_add(struct text *out, const struct hub_event *e)
 	add(out, e, e->seq);
 }
 
-void inbox_add_access(struct text *out, const struct hub_event *e, int64_t version)
+void inbox_add_of_fleet(struct text *out, const struct hub_event *e, int64_t version)
 {
 	add(out, e, version);
 }
@@ -48,7 +48,9 @@ void inbox_add_access(struct text *out, const struct hub_event *e, int64_t versi
 /* Such a line is a message by itself. */
 bool hub_is_access(const char *text, size_t len)
 {
-	return len > 0 && text[0] == '\t';
+	static const char type[] = "\taccess.changed\t";
+
+	return len > 0 && text[0] == '\t' && memmem(text, len, type, sizeof(type) - 1);
 }
 
 static bool is_id_or_empty(const char *text)
@@ -106,7 +108,7 @@ static void take_line(struct hub *hub, char *line)
 	if (event->vehicle_id)
 		channel_hear(hub, event);
 	else
-		fleet_take_access(hub, event, number);
+		fleet_take_own(hub, event, number);
 	hub_event_unref(event);
 }
 

@@ -5,7 +5,6 @@
 #include "base/failpoint.h"
 #include "base/json.h"
 #include "base/memory.h"
-#include "base/rfc3339.h"
 #include "notifier/hub_internal.h"
 #include "sql/db.h"
 #include "sql/statements.h"
@@ -141,25 +140,4 @@ static void tell(struct hub *hub, struct hub_event *event, char *workers, struct
 			inbox_add(&parcel->text, event);
 		}
 	}
-}
-
-/* A change of a fleet's grants is a transaction without a vehicle: told here, not by the stage. */
-void hub_tell_access(struct hub *hub, const char *fleet_id, int64_t version, const char *data, const char *workers)
-{
-	char time[RFC3339_SIZE], *names = memory_need(strdup(workers ? workers : "")), *rest = names, *worker;
-	struct text line = { 0 };
-
-	rfc3339_write(loop_unix_us(hub->loop), time);
-	struct hub_event *event = event_new(&(struct event_parts){
-		.fleet_id = fleet_id, .type = "access.changed", .time = time, .data = data, .data_len = strlen(data) });
-	inbox_add_access(&line, event, version);
-	while ((worker = strsep(&rest, ",")) != NULL) {
-		if (strcmp(worker, hub->options.worker) == 0)
-			fleet_take_access(hub, event, version);
-		else if (*worker)
-			hub->options.forward(hub->options.owner, worker, line.data, line.len);
-	}
-	text_free(&line);
-	hub_event_unref(event);
-	free(names);
 }

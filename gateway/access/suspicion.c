@@ -85,20 +85,20 @@ static bool trail_has(const struct suspicion_trail *trail, const char *id)
 }
 
 /* At the end; where there is no room, in the place of the oldest. */
-static void trail_add(struct suspicion_trail *trail, const char *vehicle_id)
+static void trail_add(struct suspicion_trail *trail, const char *object)
 {
-	if (trail_has(trail, vehicle_id))
+	if (trail_has(trail, object))
 		return;
 	if (trail->count == SUSPICION_TRAIL)
 		memmove(trail->ids[0], trail->ids[1], --trail->count * sizeof(trail->ids[0]));
-	snprintf(trail->ids[trail->count++], sizeof(trail->ids[0]), "%s", vehicle_id);
+	snprintf(trail->ids[trail->count++], sizeof(trail->ids[0]), "%s", object);
 }
 
-static void remember(struct counted *c, const char *vehicle_id)
+static void remember(struct counted *c, const char *object)
 {
 	if (!c->trail)
 		c->trail = memory_new(sizeof(*c->trail));
-	trail_add(c->trail, vehicle_id);
+	trail_add(c->trail, object);
 }
 
 static void tell(const struct counted *c, struct suspicion_trail *trail)
@@ -109,10 +109,10 @@ static void tell(const struct counted *c, struct suspicion_trail *trail)
 
 bool suspicion_note(enum suspicion what, const char *key, int limit, int64_t window_ms, int64_t now_ms)
 {
-	return suspicion_note_vehicle(what, key, NULL, limit, window_ms, now_ms, NULL);
+	return suspicion_note_object(what, key, NULL, limit, window_ms, now_ms, NULL);
 }
 
-bool suspicion_note_vehicle(enum suspicion what, const char *key, const char *vehicle_id, int limit, int64_t window_ms,
+bool suspicion_note_object(enum suspicion what, const char *key, const char *object, int limit, int64_t window_ms,
 	int64_t now_ms, struct suspicion_trail *trail)
 {
 	if (limit == 0 || strlen(key) >= KEY_SIZE)
@@ -121,8 +121,8 @@ bool suspicion_note_vehicle(enum suspicion what, const char *key, const char *ve
 	struct set *set = set_of(what, key);
 	pthread_mutex_lock(&set->lock);
 	struct counted *c = place_of(set, what, key, window_ms, now_ms);
-	if (vehicle_id)
-		remember(c, vehicle_id);
+	if (object && c->count < limit)
+		remember(c, object);
 	bool full = c->count < limit && ++c->count == limit;
 	if (full && trail)
 		tell(c, trail);

@@ -14,6 +14,7 @@ enum suspicion {
 	SUSPICION_ADDRESS, /* refusals of whoever asks from an address, and tokens that are none */
 	SUSPICION_FORGERY, /* responses of a vehicle to what it was not asked */
 	SUSPICION_RATE,	   /* commands for a vehicle */
+	SUSPICION_SENDER,  /* commands of a subject */
 	SUSPICION_CONNECT, /* connects of others under a vehicle's client id */
 	SUSPICION_READ,	   /* what a subject was refused to read */
 };
@@ -30,9 +31,9 @@ struct suspicion_trail {
 	size_t count;
 };
 
-/* Likewise, and remembers with the key the vehicle that it was about (a vehicle's id; NULL: none). Where the limit is reached,
- * those of the window are added to `trail`. */
-bool suspicion_note_vehicle(enum suspicion, const char *key, const char *vehicle_id, int limit, int64_t window_ms,
+/* Likewise, and remembers with the key the object that it was about (NULL: none). Where the limit is reached, those of the window are
+ * added to `trail`. */
+bool suspicion_note_object(enum suspicion, const char *key, const char *object, int limit, int64_t window_ms,
 	int64_t now_ms, struct suspicion_trail *trail);
 
 /* Whether `key` comes to the object for the first time in its window, where that has room for one more: true at most

@@ -262,8 +262,8 @@ static bool is_repeated(const struct subscription *sub, const struct hub_event *
 	struct socket *s = sub->socket;
 
 	if (!event->vehicle_id) {
-		bool repeated = s->last_access == event->serial;
-		s->last_access = event->serial;
+		bool repeated = s->last_of_fleet == event->serial;
+		s->last_of_fleet = event->serial;
 		return repeated;
 	}
 	if (!is_fleet(sub))

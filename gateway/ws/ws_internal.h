@@ -91,7 +91,7 @@ struct socket {
 	struct list calls; /* rpc.c: what is under way */
 	size_t call_count;
 	struct list subscriptions; /* subscription.c */
-	unsigned last_access;	   /* the serial of the fleet's access.changed that it heard last */
+	unsigned last_of_fleet;	   /* the serial of the event of a fleet itself that it heard last */
 	size_t subscription_count;
 	struct outbox outbox;
 	struct list due; /* of the room's, until the end of the turn */

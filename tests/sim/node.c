@@ -61,7 +61,7 @@ static const char *const CONFIG =
 	"    - { issuer: \"https://idp.example\", audience: keyfob, jwks_url: \"https://idp.example/keys\", "
 	"scopes: [\"vehicles:read\", \"commands:write\", \"keyfob:admin\"] }\n"
 	"limits: { per_subject: \"0\", per_vehicle: \"0\", per_address: \"0\", per_socket: \"0\" }\n"
-	"detection: { refusals: 0, forged_answers: 0, commands: 0, refused_connects: 0 }\n"
+	"detection: { refusals: 0, forged_answers: 0, commands: 0, subject_commands: 0, refused_connects: 0 }\n"
 	"lifecycle: { verify_delay: 2s, return_delay: 5s }\n"
 	"wake: { providers: [smpp], min_interval: 10s, smpp: { url: \"smpp://keyfob@127.0.0.1:2775\" } }\n";
 

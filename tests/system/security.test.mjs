@@ -8,8 +8,8 @@ import {
 } from './harness.mjs';
 
 const options = { timeout: 90_000 };
-const ids = vehicleIds(12);
-const limits = { refusals: 5, forged_answers: 3, commands: 6, window: '1h' };
+const ids = vehicleIds(20);
+const limits = { refusals: 5, forged_answers: 3, commands: 6, subject_commands: 10, window: '1h' };
 const { broker, database, node } = await startInstallation({ ids, config: { detection: limits, http: { trusted_proxies: ['127.0.0.1'] } } });
 const admin = await adminToken('root');
 const none = '0192f3c8-0000-7000-8000-000000000000';
@@ -101,6 +101,42 @@ test('an address is its network, and who guesses the secret of a hook is noticed
 	assert.equal(warnings('refusals').filter((line) => line.includes('198.51.100.78')).length, 1);
 });
 
+test('whoever tries a fleet is told of to its managers alone, by each way', options, async () => {
+	const { id, fleet, owner, manager } = await newVehicle();
+	const [stranger, viewer] = await Promise.all([person('fleet-stranger'), person('fleet-viewer')]);
+	await rest(node, 'PUT', `/v1/fleets/${fleet}/grants/${viewer.subject}`, { token: admin, body: { role: 'viewer' } });
+	const follow = async (as, followed) => {
+		const socket = await openSocket(node, { token: as });
+		await socket.call('fleet.subscribe', { fleet_id: followed });
+		return socket;
+	};
+	const [managers, viewers, admins, owners] = await Promise.all([follow(manager.token, fleet), follow(viewer.token, fleet), follow(admin, '*'), watch(owner, id)]);
+	await admins.call('fleet.subscribe', { fleet_id: fleet }); // once, though they watch it twice
+	const stream = await openStream(node, `/v1/fleets/${fleet}/events`, { token: manager.token });
+	const strangers = await openSocket(node, { token: stranger.token });
+
+	await assert.rejects(strangers.call('fleet.subscribe', { fleet_id: fleet }));
+	assert.equal((await openStream(node, `/v1/fleets/${fleet}/events`, { token: stranger.token })).status, 404);
+	assert.equal((await openStream(node, `/v1/fleets/*/events`, { token: stranger.token })).status, 403);
+	assert.equal((await rest(node, 'GET', `/v1/fleets/${fleet}/grants`, { token: stranger.token })).status, 404);
+	assert.equal((await rest(node, 'PUT', `/v1/fleets/${fleet}/grants/me`, { token: stranger.token, body: { role: 'manager' } })).status, 404);
+
+	const data = { kind: 'refusals', count: limits.refusals, window_seconds: 3600, subject: stranger.subject };
+	for (const socket of [managers, admins]) {
+		const { time, ...alert } = await socket.until(({ type, fleet_id }) => type === 'security.alert' && fleet_id === fleet);
+		assert.ok(Date.parse(time));
+		assert.deepEqual(alert, { fleet_id: fleet, type: 'security.alert', data });
+	}
+	const told = await stream.until(({ event }) => event === 'security.alert');
+	assert.deepEqual([told.id, told.data.fleet_id, told.data.data], [undefined, fleet, data]);
+	assert.equal(warnings('refusals').filter((line) => line.includes(`subject=${stranger.subject}`) && line.includes(`fleet_id=${fleet}`)).length, 1);
+
+	await rest(node, 'PUT', `/v1/fleets/${fleet}/grants/${viewer.subject}`, { token: admin, body: { role: 'operator' } });
+	await grant(node, admin, id, 'somebody-else', 'viewer');
+	for (const socket of [managers, viewers, admins, owners]) await socket.until(({ type, vehicle_id, data: { subject } }) => vehicle_id === id && (type === 'skipped' || subject === 'somebody-else'));
+	assert.deepEqual([managers, viewers, admins, owners].map(({ events }) => alertsOf(events.items).filter(({ fleet_id }) => fleet_id === fleet).length), [1, 0, 1, 0]);
+});
+
 test('every owner whose vehicle was tried is told, whatever was tried last', options, async () => {
 	const [first, second] = [await newVehicle(), await newVehicle()];
 	const [theirs, others] = await Promise.all([watch(first.owner, first.id), watch(second.owner, second.id)]);
@@ -135,6 +171,23 @@ test('so are more commands than anybody sends', options, async () => {
 	const { data } = await theirs.until(({ type }) => type === 'security.alert');
 	assert.deepEqual(data, { kind: 'commands', count: limits.commands, window_seconds: 3600, subject: driver.subject });
 	assert.equal(warnings('commands').length, 1);
+});
+
+test('so is a subject that spreads them over many vehicles, of whom no vehicle gets many', options, async () => {
+	const platform = await person('platform');
+	const vehicles = [await newVehicle(), await newVehicle(), await newVehicle()];
+	for (const { id } of vehicles) await grant(node, admin, id, platform.subject, 'driver');
+	const theirs = await Promise.all(vehicles.map(({ owner, id }) => watch(owner, id)));
+	for (let i = 0; i < limits.subject_commands + 2; i++) {
+		const { id } = vehicles[i % vehicles.length];
+		assert.equal((await sendCommand(node, platform.token, id, { name: 'horn.honk', wake: false })).status, 202);
+	}
+	for (const socket of theirs) {
+		const { data } = await socket.until(({ type }) => type === 'security.alert');
+		assert.deepEqual(data, { kind: 'subject_commands', count: limits.subject_commands, window_seconds: 3600, subject: platform.subject });
+		assert.equal(alertsOf(socket.events.items).length, 1);
+	}
+	assert.equal(warnings('subject_commands').length, 1);
 });
 
 // ---- audit and privacy

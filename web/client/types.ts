@@ -205,6 +205,14 @@ interface EventOf<Type extends string, Data> {
 	data: Data;
 }
 
+/** Something happened too often. */
+export interface SecurityAlert {
+	kind: string;
+	count: number;
+	window_seconds: number;
+	subject?: string;
+}
+
 /** There may be more in time: what you do not know, leave. */
 export type VehicleEvent =
 	| EventOf<'command.updated', Command>
@@ -215,20 +223,22 @@ export type VehicleEvent =
 	| EventOf<'notice.published', { name: string; expires_at: string | null }>
 	| EventOf<'notice.withdrawn', { name: string }>
 	| EventOf<'access.changed', AccessChange>
-	| EventOf<'security.alert', { kind: string; count: number; window_seconds: number; subject?: string }>
+	| EventOf<'security.alert', SecurityAlert>
 	| EventOf<'vehicle.moved', { fleet_id: string | null }>
 	| EventOf<'webhook.disabled', { webhook_id: string; subject: string; reason: 'gone' | 'exhausted' }>
 	| EventOf<'vehicle.blocked' | 'vehicle.unblocked' | 'vehicle.retired' | 'skipped', Record<string, never>>;
 
-/** A grant on a fleet was made, changed or ended. It is in no log. */
-export interface FleetEvent {
+interface FleetEventOf<Type extends string, Data> {
 	fleet_id: string;
 	vehicle_id?: undefined;
 	seq?: undefined;
-	type: 'access.changed';
+	type: Type;
 	time: string;
-	data: AccessChange;
+	data: Data;
 }
+
+/** Of a fleet itself: a grant was made, changed or ended, or something was tried too often. It is in no log. */
+export type FleetEvent = FleetEventOf<'access.changed', AccessChange> | FleetEventOf<'security.alert', SecurityAlert>;
 
 /** The right to follow a vehicle is over, and with it the subscription. It is in no log. */
 export interface SubscriptionEnd {

@@ -271,7 +271,7 @@ function noteArrival(event: VehicleEvent): void {
 
 function take(event: VehicleEvent | FleetEvent): void {
 	if (event.vehicle_id === undefined) {
-		if (event.data.subject === me.value?.subject) void begin();
+		if (event.type === 'access.changed' && event.data.subject === me.value?.subject) void begin();
 		return;
 	}
 	noteArrival(event);

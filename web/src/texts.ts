@@ -225,6 +225,7 @@ export const texts = {
 			refusals: 'Refused again and again',
 			forged_answers: 'Answers to what it was not asked',
 			commands: 'More commands than anybody sends',
+			subject_commands: 'More commands than anybody sends, to many',
 			refused_connects: 'Others tried to connect as it',
 		} as Record<string, string>,
 		times: (n: number, minutes: number) => `${plural(n, 'time', 'times')} within ${plural(minutes, 'minute', 'minutes')}`,

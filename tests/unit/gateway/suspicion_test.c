@@ -73,7 +73,7 @@ START_TEST(what_was_tried_is_remembered)
 	char id[32];
 
 #define TRY(key, vehicle, limit, now_ms)                                                                               \
-	suspicion_note_vehicle(SUSPICION_SUBJECT, key, vehicle, limit, WINDOW_MS, now_ms, &trail)
+	suspicion_note_object(SUSPICION_SUBJECT, key, vehicle, limit, WINDOW_MS, now_ms, &trail)
 	ck_assert(!TRY("f", "OLD", 3, 20000));
 	ck_assert(!TRY("f", "V1", 3, 21000));
 	ck_assert(!TRY("f", NULL, 3, 21000));

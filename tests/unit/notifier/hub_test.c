@@ -817,6 +817,30 @@ START_TEST(fleets_grants_are_told_to_managers_owners_and_their_subject)
 }
 END_TEST
 
+/* It is the affair of those who manage the fleet, on whichever worker they are; of one that does not exist nobody hears. */
+START_TEST(what_is_tried_at_a_fleet_is_told_to_its_managers)
+{
+	struct app *manager = watch(0, 1, "max", "F1"), *operator= watch(1, 0, "otto", "F1"),
+		   *owner = watch(2, 0, "olga", "CAR1"), *of_vehicle = watch(3, 1, "max", "CAR2"),
+		   *admin = watch(4, 0, "admin", "*"), *other = watch(5, 1, "admin", "F2");
+
+	ask("insert into leases (name) values ('worker/w0'), ('worker/w1')");
+	hub_tell_alert(workers[0].hub, "NONE", "{}");
+	hub_tell_alert(workers[0].hub, "F1", "{\"kind\":\"refusals\",\"subject\":\"otto\"}");
+	until_seen(manager, "F1:0:security.alert");
+	until_seen(admin, "F1:0:security.alert");
+	tell_access("vera", "viewer", 1);
+	until_seen(manager, "access.changed");
+	until_seen(owner, "access.changed");
+	assert_seen(manager, "F1:0:security.alert F1:0:access.changed");
+	assert_seen(admin, "F1:0:security.alert F1:0:access.changed");
+	assert_seen(owner, "F1:0:access.changed");
+	assert_seen(of_vehicle, "F1:0:access.changed");
+	assert_seen(operator, "");
+	assert_seen(other, "");
+}
+END_TEST
+
 static double cpu_s_of_tellings(int count, int64_t version)
 {
 	struct timespec begun, over;
@@ -947,6 +971,7 @@ int main(void)
 	tcase_add_test(tc, another_grant_carries_on);
 	tcase_add_test(tc, grant_that_runs_out_ends_the_stream_and_one_that_is_prolonged_does_not);
 	tcase_add_test(tc, fleets_grants_are_told_to_managers_owners_and_their_subject);
+	tcase_add_test(tc, what_is_tried_at_a_fleet_is_told_to_its_managers);
 	tcase_add_test(tc, a_fleets_grants_cost_as_much_as_it_is_watched);
 	tcase_add_test(tc, end_of_a_fleets_grant_is_found_though_its_message_was_lost);
 	tcase_add_test(tc, a_fleet_that_was_made_anew_is_another);
