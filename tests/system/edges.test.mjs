@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { test } from 'node:test';
-import { adminToken, grant, openStream, registerVehicle, rest, sendCommand, startInstallation, token, vehicleIds } from './harness.mjs';
+import { adminToken, grant, openSocket, openStream, registerVehicle, rest, sendCommand, startInstallation, token, vehicleIds } from './harness.mjs';
 
 const ids = vehicleIds(10);
 const { node } = await startInstallation({ ids });
@@ -29,13 +29,19 @@ function assertProblem(answer, status, name) {
 
 test('an id that is no text is an id that nobody has', options, async () => {
 	const id = await ownVehicle();
-	for (const bad of ['a%00b', '%ff', '%zz', '%', 'a%2Fb', '%2B', '%23']) {
+	for (const bad of ['a%00b', '%ff', '%zz', '%', 'a%2Fb', '%2B', '%23', '+', '$SYS', 'a'.repeat(65)]) {
 		assertProblem(await rest(node, 'GET', path(bad), { token: admin }), 404, 'vehicle-not-found');
 		assertProblem(await rest(node, 'PUT', path(bad), { token: admin, body: {} }), 422, 'invalid-vehicle');
 		assertProblem(await rest(node, 'GET', path(id, `/commands/${bad}`), { token: admin }), 404, 'command-not-found');
 		assertProblem(await rest(node, 'PUT', path(id, '/grants/%00'), { token: admin, body: { role: 'viewer' } }), 422, 'invalid-params');
 	}
 	assertProblem(await rest(node, 'GET', '/v1/vehicles//commands', { token: admin }), 404, 'not-found');
+	const app = await openSocket(node, { token: admin });
+	for (const vehicle_id of ['', 'a/b', '+', '#', '$SYS', 'a\r\nb', 'a'.repeat(65)]) {
+		const calls = [['vehicle.subscribe', {}], ['vehicle.get', {}], ['command.send', { name: 'doors.lock' }], ['command.get', { id }]];
+		for (const [method, params] of calls)
+			await assert.rejects(app.call(method, { vehicle_id, ...params }), ({ code, data }) => code === -32602 || data.type.endsWith(':vehicle-not-found'), `${method} ${vehicle_id}`);
+	}
 });
 
 test('between the scheme and the token there may be several spaces', options, async () => {

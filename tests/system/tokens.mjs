@@ -12,6 +12,7 @@ export const secrets = new Set(); // no log may ever hold one of these
 
 const alg = 'ES256';
 const kid = 'test-1';
+const leeway = 30;
 const { publicKey, privateKey } = await generateKeyPair(alg, { extractable: true });
 writeFileSync(jwksFile, JSON.stringify({ keys: [{ ...(await exportJWK(publicKey)), kid, alg, use: 'sig' }] }));
 
@@ -34,10 +35,15 @@ export async function forgedToken(options = {}) {
 	return token({ ...options, key: (await generateKeyPair(alg)).privateKey });
 }
 
+// Both signed by the issuer: what no head of a request, and no message, has room for; and what counts though its time is yet to come.
+export const hugeToken = (sub) => token({ sub, claims: { filler: 'x'.repeat(48 * 1024) } });
+export const earlyToken = (sub) => token({ sub, claims: { nbf: Math.floor(Date.now() / 1000) + leeway - 5 } });
+
 // What attackers of other verifiers got by with: { what: token }.
 export async function attackersTokens(sub) {
 	const stranger = await generateKeyPair(alg, { extractable: true });
 	const theirs = { kid: 'theirs', jwk: await exportJWK(stranger.publicKey) };
+	const now = Math.floor(Date.now() / 1000);
 	const [head, claims, signature] = (await token({ sub })).split('.');
 	const encoded = (header) => Buffer.from(JSON.stringify(header)).toString('base64url');
 	const hashed = (secret, text = `${encoded({ alg: 'HS256', kid, typ: 'JWT' })}.${claims}`) => `${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`;
@@ -54,6 +60,10 @@ export async function attackersTokens(sub) {
 		"where a stranger's keys are": await token({ sub, header: { kid: 'theirs', jku: 'http://127.0.0.1:9/keys', x5u: 'http://127.0.0.1:9/' }, key: stranger.privateKey }),
 		'an extension that must be understood': await token({ sub, header: { crit: ['exp2'], exp2: 1 } }),
 		'another kind of token': await token({ sub, header: { typ: 'logout+jwt' } }),
+		'expired, with the leeway': await token({ sub, expiresIn: -31 }),
+		'not valid yet, with the leeway': await token({ sub, claims: { nbf: now + leeway + 60 } }),
+		'for another audience': await token({ sub, claims: { aud: 'elsewhere' } }),
+		'of another issuer': await token({ sub, claims: { iss: 'https://elsewhere.test' } }),
 		'longer than 8 KiB': await token({ sub, claims: { filler: 'x'.repeat(7000) } }),
 		'no signature': `${head}.${claims}.`,
 		"another's claims": `${head}.${Buffer.from(JSON.stringify({ iss: issuer, aud: audience, sub: 'root', scope: 'keyfob:admin', exp: 4e9 })).toString('base64url')}.${signature}`,

@@ -208,11 +208,15 @@ test('an answer for nothing, for another vehicle, or that is none, is rejected a
 	assert.equal((await rejected({ request_id: unknown, status: 'succeeded' })).code, 'UNKNOWN_REQUEST');
 	assert.equal((await rejected({ request_id: foreign, status: 'succeeded' })).code, 'UNKNOWN_REQUEST');
 	const malformed = ['', 'no json', '[]', '{"status":"succeeded"}', `{"request_id":"${unknown}","status":"perhaps"}`, '{"request_id":7}', Buffer.from([0xff, 0xfe])];
+	const result = (text) => `{"request_id":"${unknown}","status":"succeeded","result":${text}}`;
+	malformed.push(result('NaN'), result('1e999'), result('{"a":1,"a":2}'), result('"\\u0000"'), result('['.repeat(20_000) + ']'.repeat(20_000)));
+	malformed.push(Buffer.from(result('"\xc3("'), 'latin1'));
 	for (const payload of malformed) assert.equal((await rejected(payload)).code, 'MALFORMED', String(payload));
 	const disagree = await rejected({ request_id: unknown, status: 'succeeded' }, { correlationData: Buffer.from(foreign) });
 	assert.equal(disagree.code, 'MALFORMED');
-	const big = await rejected({ request_id: unknown, status: 'succeeded', result: { filler: 'x'.repeat(140_000) } });
-	assert.equal(big.code, 'TOO_LARGE');
+	const big = (length) => ({ request_id: unknown, status: 'succeeded', result: { filler: 'x'.repeat(length) } });
+	assert.equal((await rejected(big(140_000))).code, 'TOO_LARGE');
+	await vehicle.publish(topic, big(10_000_000)); // more than the feed takes from the broker in one packet (MQTT 5 §3.1.2.11.4)
 	const named = await rejected({ request_id: 'request 7', status: 'succeeded' });
 	assert.equal(named.code, 'UNKNOWN_REQUEST');
 	assert.equal(named.request_id, 'request 7', 'the vehicle hears which one is meant');

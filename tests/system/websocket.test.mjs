@@ -5,7 +5,9 @@ import {
 	adminToken,
 	attackersTokens,
 	connectVehicle,
+	earlyToken,
 	grant,
+	hugeToken,
 	openSocket,
 	openStream,
 	registerVehicle,
@@ -72,16 +74,33 @@ test('who does not authenticate within five seconds is closed', options, async (
 	assert.ok(Date.now() - begun > 4000);
 });
 
+// What a token that does not come in is answered with: an HTTP status, or the code of the close.
+async function codeOf({ token: shown, via }) {
+	if (via !== 'message') return openSocket(node, { token: shown, via }).then(() => 101, ({ status }) => status);
+	const app = await openSocket(node, { via: 'none' });
+	await assert.rejects(app.call('session.authenticate', { token: shown }));
+	return (await app.closed).code;
+}
+
 test('a forged token does not come in', options, async () => {
 	const ways = ['header', 'protocol', 'message'];
 	const tries = Object.entries(await attackersTokens('alice')).flatMap(([what, forged]) => ways.map((via) => [what, forged, via]));
 	for (const [what, forged, via] of tries) {
-		const code = await openSocket(node, { token: forged, via }).then(
-			(app) => app.closed.then((closed) => closed.code),
-			(error) => error.status ?? 4401,
-		);
-		assert.equal(code, via === 'message' ? 4401 : 401, `${what} by ${via}`);
+		assert.equal(await codeOf({ token: forged, via }), via === 'message' ? 4401 : 401, `${what} by ${via}`);
 	}
+});
+
+test('nor does one of 64 KiB', options, async () => {
+	const huge = await hugeToken('alice');
+	assert.ok(huge.length > 65_536);
+	assert.deepEqual(await Promise.all(['header', 'protocol', 'message'].map((via) => codeOf({ token: huge, via }))), [400, 400, 1009]);
+	assert.ok((await (await openSocket(node, { token: alice })).call('vehicle.list', {})).items);
+});
+
+test('one whose time begins within the leeway does', options, async () => {
+	const early = await earlyToken('alice');
+	for (const via of ['header', 'protocol', 'message'])
+		assert.ok((await (await openSocket(node, { token: early, via })).call('vehicle.list', {})).items, via);
 });
 
 test('a token that runs out closes the connection, unless it is renewed', options, async () => {
