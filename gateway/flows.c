@@ -28,6 +28,7 @@
 #include "gateway/config.h"
 #include "gateway/detection.h"
 #include "gateway/feed.h"
+#include "gateway/house.h"
 #include "gateway/lease.h"
 #include "gateway/operations/alert.h"
 #include "gateway/operations/changes.h"
@@ -56,13 +57,10 @@
 #define UNITS_MAX 20000 /* reads and writes waiting for a connection; past it callers get 503 */
 #define ITEMS_MAX 20000 /* units of work waiting for a transaction */
 #define DRAIN_LOOK_MS 10
-#define SWEEP_MS 60000
-#define COUNTED_WHEN_READ 500 /* targets of a batch on their way, as read_batches.sql has it */
 #define RESYNC_GAP_MS 10000
 #define RESYNC_AGAIN_MS 1000
 #define PROBE_MS 500
 #define UNDONE "22012" /* undo.sql */
-#define DROPS_EVERY 60 /* sweeps: partitions past their retention */
 
 enum drain { RUNNING, HANDING_OVER, RECORDING, CLOSING_LINK, CLOSING_DATABASE, DRAINED };
 
@@ -90,6 +88,7 @@ struct flows {
 	struct notices *notices;
 	struct retained *retained;
 	struct fleet_batches *batches; /* NULL: another worker of the node feeds them */
+	struct house *house;	       /* NULL: another worker of the node keeps it */
 	struct webhooks *webhooks;     /* NULL: another worker of the node sends them */
 	struct hub *hub;
 	struct traces *traces; /* NULL: nothing is traced */
@@ -112,8 +111,8 @@ struct flows {
 	bool is_up;
 	int64_t lost_ms, up_ms; /* when the send link was lost (0: it never was), and when it came up */
 
-	struct loop_timer sweep, look, resync, probe;
-	unsigned sweeps, units;
+	struct loop_timer look, resync, probe;
+	unsigned units;
 	enum drain drain;
 	void (*on_drained)(void *owner);
 };
@@ -184,7 +183,6 @@ static void connect_broker(struct flows *f);
 static void ask_resync(struct flows *f);
 static void on_resync(struct loop_timer *timer);
 static void on_question(void *owner, const char *text);
-static void on_sweep(struct loop_timer *timer);
 static void on_probe(struct loop_timer *timer);
 static void on_probed(struct db_unit *unit, void *context, const struct fault *fault);
 static void on_look(struct loop_timer *timer);
@@ -205,7 +203,6 @@ struct flows *flows_new(struct loop *loop, const struct flows_options *options, 
 		config->namespace);
 	f->source = (struct lifecycle_source){ (enum lifecycle_broker)config->lifecycle.source,
 		config->lifecycle.prefix, config->namespace };
-	loop_timer_init(loop, &f->sweep, on_sweep);
 	loop_timer_init(loop, &f->look, on_look);
 	loop_timer_init(loop, &f->resync, on_resync);
 	loop_timer_init(loop, &f->probe, on_probe);
@@ -480,12 +477,14 @@ static void make_flows(struct flows *f)
 					  .given = f->traces ? given : NULL,
 				  });
 	make_wake(f);
-	if (f->options.keeps_house)
+	if (f->options.keeps_house) {
 		f->batches = fleet_batches_new(f->loop, &(struct fleet_batch_options){ .db = f->reader,
 								.accept = f->accept,
 								.cancel = f->cancel,
 								.worker = f->worker,
 								.node = f->options.node });
+		f->house = house_new(f->loop, f->reader, config);
+	}
 	f->alerts = alerts_new();
 	f->refused = refused_new();
 	make_webhooks(f);
@@ -629,70 +628,8 @@ static void on_installation(struct db_unit *unit, void *context, const struct fa
 	if (f->options.keeps_house) {
 		let_wake(f);
 		fleet_batches_start(f->batches);
-		loop_timer_start(&f->sweep, 0);
+		house_start(f->house);
 	}
-}
-
-static void on_swept(struct db_unit *unit, void *context, const struct fault *fault)
-{
-	struct flows *f = context;
-
-	(void)unit;
-	f->units--;
-	if (fault)
-		log_warn("node", "the sweep failed and is tried again", LOG_TEXT("fault", fault->name));
-}
-
-static void on_partitions_made(struct db_unit *unit, void *context, const struct fault *fault)
-{
-	const char *missing = fault ? NULL : db_text(unit, 0, 0, 0);
-
-	if (missing && *missing)
-		log_warn("node", "partitions of the next days are missing, and are tried again",
-			LOG_TEXT("missing", missing));
-	on_swept(unit, context, fault);
-}
-
-/* Each in a transaction of its own: what one of them has locked is not held while another waits. */
-static void keep_partitions(struct flows *f)
-{
-	struct db_unit *unit = db_unit_new(f->reader, on_partitions_made, f);
-
-	db_unit_add(unit, &SQL_partitions);
-	f->units++;
-	db_unit_submit(unit);
-	if (f->sweeps++ % DROPS_EVERY != 0)
-		return;
-	unit = db_unit_new(f->reader, on_swept, f);
-	db_unit_add(unit, &SQL_partitions_drop);
-	db_param_int(unit, f->options.config->retention.commands_ms);
-	db_param_int(unit, f->options.config->retention.events_ms);
-	f->units++;
-	db_unit_submit(unit);
-}
-
-static void recount_batches(struct flows *f)
-{
-	struct db_unit *unit = db_unit_new(f->reader, on_swept, f);
-
-	db_unit_add(unit, &SQL_batches_recount);
-	db_param_int(unit, COUNTED_WHEN_READ);
-	f->units++;
-	db_unit_submit(unit);
-}
-
-static void on_sweep(struct loop_timer *timer)
-{
-	struct flows *f = container_of(timer, struct flows, sweep);
-	struct db_unit *unit = db_unit_new(f->reader, on_swept, f);
-
-	db_unit_add(unit, &SQL_sweep);
-	db_param_int(unit, f->options.config->retention.commands_ms);
-	f->units++;
-	db_unit_submit(unit);
-	recount_batches(f);
-	keep_partitions(f);
-	loop_timer_start(timer, SWEEP_MS);
 }
 
 /* The broker: the send link. */
@@ -1017,7 +954,6 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 	f->on_drained = on_drained;
 	f->drain = HANDING_OVER;
 	sibling_leave(f->sibling);
-	loop_timer_stop(&f->sweep);
 	loop_timer_stop(&f->resync);
 	loop_timer_stop(&f->probe);
 	deadline_stop(f->deadline);
@@ -1030,6 +966,8 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 		traces_stop(f->traces);
 	if (f->batches)
 		fleet_batches_stop(f->batches);
+	if (f->house)
+		house_stop(f->house);
 	if (f->webhooks)
 		webhooks_stop(f->webhooks);
 	if (f->leases)
@@ -1044,7 +982,7 @@ static bool is_quiet(const struct flows *f)
 	return f->feeds_closing == 0 && f->feed_count == 0 && wake_is_quiet(f->wake) &&
 	       (!f->sole || sole_is_quiet(f->sole)) && f->units == 0 && batch_is_idle(f->batch) &&
 	       dispatch_in_hand(f->dispatch) == 0 && hub_is_quiet(f->hub) && revocation_is_quiet(f->revocation) &&
-	       (!f->batches || fleet_batches_is_quiet(f->batches)) &&
+	       (!f->batches || fleet_batches_is_quiet(f->batches)) && (!f->house || house_is_quiet(f->house)) &&
 	       (!f->webhooks || webhooks_is_quiet(f->webhooks)) && notices_is_quiet(f->notices) &&
 	       retained_is_quiet(f->retained) && traces_is_quiet(f->traces) && db_in_flight(f->reader) == 0 &&
 	       db_in_flight(f->writer) == 0;
