@@ -12,6 +12,7 @@
 #define SWEEP_MS 60000
 #define COUNTED_WHEN_READ 500 /* targets of a batch on their way, as read_batches.sql has it */
 #define DROPS_EVERY 60	      /* sweeps: partitions past their retention */
+#define ROWS_MAX 2000	      /* of a kind that one statement removes: reads come between */
 
 struct house {
 	struct loop *loop;
@@ -19,9 +20,11 @@ struct house {
 	const struct config *config;
 	struct loop_timer timer;
 	unsigned sweeps, units;
+	bool removing;
 };
 
 static void on_sweep(struct loop_timer *timer);
+static void on_removed(struct db_unit *unit, void *context, const struct fault *fault);
 
 struct house *house_new(struct loop *loop, struct db *db, const struct config *config)
 {
@@ -99,14 +102,34 @@ static void recount_batches(struct house *h)
 	submit(h, unit);
 }
 
+/* After days without a node there may be millions of rows: one statement for all of them would outlive its time, and so would the next. */
+static void remove_part(struct house *h)
+{
+	struct db_unit *unit = db_unit_new(h->db, on_removed, h);
+
+	h->removing = true;
+	db_unit_add(unit, &SQL_sweep);
+	db_param_int(unit, h->config->retention.commands_ms);
+	db_param_int(unit, ROWS_MAX);
+	submit(h, unit);
+}
+
+static void on_removed(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct house *h = context;
+
+	h->removing = false;
+	on_swept(unit, context, fault);
+	if (!fault && db_bool(unit, 0, 0, 0) && loop_timer_is_started(&h->timer))
+		remove_part(h);
+}
+
 static void on_sweep(struct loop_timer *timer)
 {
 	struct house *h = container_of(timer, struct house, timer);
-	struct db_unit *unit = db_unit_new(h->db, on_swept, h);
 
-	db_unit_add(unit, &SQL_sweep);
-	db_param_int(unit, h->config->retention.commands_ms);
-	submit(h, unit);
+	if (!h->removing)
+		remove_part(h);
 	recount_batches(h);
 	keep_partitions(h);
 	loop_timer_start(timer, SWEEP_MS);

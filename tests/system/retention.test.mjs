@@ -32,8 +32,13 @@ test('a node makes the partitions that are missing as soon as it has started, an
 	const old = [await make('commands', 'month', '5 months'), await make('events', 'week', '6 weeks'), await make('events', 'week', '3 years')];
 	const kept = [await make('commands', 'month', '45 days'), await make('events', 'week', '3 weeks')];
 
+	// what nobody removed for days: more than one statement takes, and all of it goes in this look
+	await sql(database.url, `insert into idempotency (subject, key, fingerprint, vehicle_id, command_id, created_at)
+		select 's', n::text, '', 'V', gen_random_uuid(), now() - interval '3 days' from generate_series(1, 50000) n`);
+
 	const node = await startNode({ broker, database, config: { retention: { commands: '90d', events: '30d' } } });
 	await poll(partitions, (now) => needed.every((name) => now.includes(name)) && !old.some((name) => now.includes(name)), { ms: 40_000, every: 250, what: 'new partitions for old' });
+	await poll(() => sql(database.url, 'select count(*) from idempotency'), (left) => left.trim() === '0', { ms: 40_000, every: 250, what: 'no old keys' });
 	const now = await partitions();
 	assert.ok(kept.every((name) => now.includes(name)), `${kept} of ${now}`);
 	await registerVehicle(node, admin, id);

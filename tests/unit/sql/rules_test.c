@@ -738,6 +738,7 @@ START_TEST(a_key_that_was_found_stays)
 	struct db_unit *unit = db_unit_new(workers[1].reader, on_reader_answered, NULL);
 	db_unit_add(unit, &SQL_sweep);
 	db_param_int(unit, 0);
+	db_param_int(unit, 100);
 	reader_answered = false;
 	db_unit_submit(unit);
 	pump_until(has_reader_answered);

@@ -153,6 +153,34 @@ START_TEST(nobody_is_called_erased)
 }
 END_TEST
 
+/* Of what there may be millions a part goes at once, and the rest in steps, between which others go on. */
+START_TEST(what_a_platform_left_goes_in_parts)
+{
+	static const char left[] =
+		"select concat_ws(' ', (select count(*) from idempotency where subject = 'dan'), (select count(*) from "
+		"grants where granted_by = 'dan'), (select count(*) from notices where published_by = 'dan'))";
+
+	ask("insert into idempotency (subject, key, fingerprint, vehicle_id, command_id) select 'dan', n::text, '', "
+	    "'CAR1', "
+	    "gen_random_uuid() from generate_series(1, 5000) n;"
+	    "insert into grants (object_kind, object_id, subject, role, granted_by) select 'vehicle', 'CAR1', n::text, "
+	    "'driver', 'dan' from generate_series(1, 2500) n;"
+	    "insert into notices (object_kind, object_id, name, payload, published_by) select 'vehicle', 'CAR1', "
+	    "n::text, 'x', "
+	    "'dan' from generate_series(1, 2001) n;");
+	assert_ok("admin", API_SUBJECT_ERASE, "{\"subject\":\"dan\"}");
+	ck_assert_str_eq(ask(left), "3000 500 1");
+	ck_assert_str_eq(
+		ask("select count(*) from grants where subject = 'dan' and (expires_at is null or expires_at > now())"),
+		"0");
+	revocation_start(w.revocation);
+	erase_to_the_end();
+	ck_assert_str_eq(ask(left), "0 0 0");
+	ck_assert_str_eq(where_dan_is_named(), "");
+	ask("delete from grants where granted_by = 'erased'; delete from notices");
+}
+END_TEST
+
 void add_erasures(Suite *suite)
 {
 	TCase *tc = case_new(suite, "erasures");
@@ -162,4 +190,5 @@ void add_erasures(Suite *suite)
 	tcase_add_test(tc, who_comes_after_an_erasure_is_somebody_else);
 	tcase_add_test(tc, an_erasure_that_fails_rests_while_others_go_on);
 	tcase_add_test(tc, nobody_is_called_erased);
+	tcase_add_test(tc, what_a_platform_left_goes_in_parts);
 }
