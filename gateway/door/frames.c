@@ -1,8 +1,6 @@
 /* frames.c - from head to head: what lies between is passed over. */
 #include "gateway/door/frames.h"
 
-#include <stdbool.h>
-
 #define CONTROL 0x08 /* of the opcode */
 #define MASKED 0x80
 
@@ -17,9 +15,15 @@ static unsigned wide(const struct frames *f)
 	return length_of(f) == 126 ? 2 : length_of(f) == 127 ? 8 : 0;
 }
 
+/* Once the first two are there. */
+static unsigned head_size_of(const struct frames *f)
+{
+	return 2 + wide(f) + (f->head[1] & MASKED ? 4u : 0u);
+}
+
 static unsigned head_size(const struct frames *f)
 {
-	return f->have < 2 ? 2 : 2 + wide(f) + (f->head[1] & MASKED ? 4u : 0u);
+	return f->have < 2 ? 2 : head_size_of(f);
 }
 
 static uint64_t payload_size(const struct frames *f)
@@ -42,9 +46,9 @@ static bool ends_head(struct frames *f, char byte)
 	return true;
 }
 
-size_t frames_count_control(struct frames *f, const char *data, size_t len)
+struct frames_seen frames_see(struct frames *f, const char *data, size_t len)
 {
-	size_t count = 0;
+	struct frames_seen seen = { 0 };
 
 	for (size_t i = 0; i < len;) {
 		if (f->left > 0) {
@@ -52,8 +56,12 @@ size_t frames_count_control(struct frames *f, const char *data, size_t len)
 			f->left -= passed;
 			i += passed;
 		} else if (ends_head(f, data[i++])) {
-			count += (f->head[0] & CONTROL) != 0;
+			seen.control += (f->head[0] & CONTROL) != 0;
+			if (seen.unmasked || f->head[1] & MASKED)
+				continue;
+			seen.unmasked = true;
+			seen.at = (ptrdiff_t)i - (ptrdiff_t)head_size_of(f);
 		}
 	}
-	return count;
+	return seen;
 }

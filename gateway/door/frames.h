@@ -1,8 +1,10 @@
-/* frames.h - how many control frames of a WebSocket a stream of bytes has in it (RFC 6455 §5.2), for a tunnel, through which
- * they come to libwebsockets, which does not tell of them. Nothing is judged here: what is no frame is the room's to refuse. */
+/* frames.h - which frames of a WebSocket a stream of bytes has in it (RFC 6455 §5.2), for a tunnel, through which they come to
+ * libwebsockets, which does not tell of control frames, nor of those without a mask. Nothing is judged here: what is no frame is
+ * the room's to refuse. */
 #ifndef KEYFOB_GATEWAY_FRAMES_H
 #define KEYFOB_GATEWAY_FRAMES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,7 +15,12 @@ struct frames {
 	uint64_t left; /* of the payload */
 };
 
-/* The control frames whose heads end in these bytes. */
-size_t frames_count_control(struct frames *, const char *data, size_t len);
+/* Of the heads that end in some bytes. */
+struct frames_seen {
+	size_t control; /* how many are of control frames */
+	bool unmasked;	/* one has no mask, … */
+	ptrdiff_t at;	/* … and the first such begins here: negative where that was before these bytes */
+};
+struct frames_seen frames_see(struct frames *, const char *data, size_t len);
 
 #endif

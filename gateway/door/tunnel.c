@@ -32,6 +32,7 @@
 #define AT_ONCE 8		 /* records that one client may have in a turn of the loop */
 #define UPDATES_MAX 16		 /* key updates and the like (RFC 8446 §4.6) in a row, without a byte of data */
 #define ALLOWANCE_S 2		 /* seconds of control frames that may come at once */
+#define NO_OPCODE 0x0f		 /* RFC 6455 §5.2: reserved */
 #define FLUSH_MS 10000		 /* a client has so long for the last of what its room sent */
 #define PARTING_MS 2000		 /* who says nothing for so long after that need not be heard to its end */
 #define PARTED_MS 30000		 /* nor who talks on for so long: then the kernel may throw our last bytes away */
@@ -60,7 +61,7 @@ struct tunnel {
 	int outer_wants, inner_wants; /* what the polls watch for */
 	unsigned handles;	      /* libuv has not let go of */
 	unsigned updates;	      /* handshake messages since the last data */
-	bool has_frames;	      /* it leads to the WebSocket's room, and they are counted */
+	bool has_frames;	      /* it leads to the WebSocket's room */
 	struct frames frames;
 	double allowance; /* control frames that may come now */
 	int64_t allowance_at_ms;
@@ -284,18 +285,16 @@ static void hear(struct tunnel *t)
 
 static void watch_frames(struct tunnel *t)
 {
-	t->has_frames = t->all->per_socket > 0;
+	t->has_frames = true;
 	t->allowance = t->all->per_socket * ALLOWANCE_S;
 	t->allowance_at_ms = loop_monotonic_ms(t->all->loop);
 }
 
-/* False: there are too many control frames in it. */
-static bool are_allowed(struct tunnel *t, const char *data, size_t len)
+static bool may_control(struct tunnel *t, size_t count)
 {
 	double most = t->all->per_socket * ALLOWANCE_S;
-	size_t count = t->has_frames ? frames_count_control(&t->frames, data, len) : 0;
 
-	if (count == 0)
+	if (count == 0 || t->all->per_socket == 0)
 		return true;
 	int64_t now_ms = loop_monotonic_ms(t->all->loop);
 	t->allowance += (double)(now_ms - t->allowance_at_ms) / 1000 * t->all->per_socket;
@@ -304,10 +303,22 @@ static bool are_allowed(struct tunnel *t, const char *data, size_t len)
 	return t->allowance >= 0;
 }
 
+/* False: there are too many control frames in it. A frame without a mask reaches the room as one of no kind that there is, so that the room
+ * closes with 1002 (RFC 6455 §5.1, §5.2); where a part of its head is there already nothing more is said. */
+static bool are_allowed(struct tunnel *t, char *data, size_t len)
+{
+	if (!t->has_frames)
+		return true;
+	struct frames_seen seen = frames_see(&t->frames, data, len);
+	if (seen.unmasked && seen.at >= 0)
+		data[seen.at] |= NO_OPCODE;
+	return may_control(t, seen.control) && (!seen.unmasked || seen.at >= 0);
+}
+
 /* Frames may be right behind the head. */
 static void begin_frames(struct tunnel *t)
 {
-	const char *end = memmem(t->up.data, t->up.len, "\r\n\r\n", 4);
+	char *end = memmem(t->up.data, t->up.len, "\r\n\r\n", 4);
 
 	watch_frames(t);
 	if (end)

@@ -170,6 +170,8 @@ static void on_text(struct border_link *link, const char *piece, size_t len, boo
 	struct socket *s = socket_of(link);
 
 	unheard_told(&s->unheard, len);
+	if (is_last)
+		unheard_whole(&s->unheard, s->message.len + len);
 	if (s->state == SOCKET_CLOSING)
 		return;
 	s->empty_pieces = is_first || is_last ? 0 : s->empty_pieces + (len == 0);
@@ -277,6 +279,7 @@ static void on_pong(struct border_link *link)
 	struct socket *s = socket_of(link);
 
 	unheard_told(&s->unheard, PONG_MAX);
+	unheard_whole(&s->unheard, 0);
 	if (s->unanswered_pings == 0 && !is_allowed(s, 1)) /* one that was not asked for is a message like others */
 		socket_close(s, CLOSE_TOO_MANY, "too many messages");
 	s->unanswered_pings = 0;
@@ -285,8 +288,11 @@ static void on_pong(struct border_link *link)
 /* Whoever floods on keeps libwebsockets from sending the close frame: a pong goes before it. */
 void socket_look(struct socket *s)
 {
-	double frames = unheard_look(&s->unheard, border_fd(&s->link));
+	bool unmasked;
+	double frames = unheard_look(&s->unheard, border_fd(&s->link), &unmasked);
 
+	if (unmasked && s->state != SOCKET_CLOSING)
+		socket_close(s, CLOSE_UNMASKED, "a frame has no mask");
 	if (frames == 0 || is_allowed(s, frames))
 		return;
 	if (s->state == SOCKET_CLOSING)

@@ -44,19 +44,27 @@ void unheard_told(struct unheard *u, size_t len)
 	u->told_segments += SEGMENTS + len / SEGMENT_MIN;
 }
 
+/* RFC 6455 §5.2: in one frame, of which more would have more heads; the mask is 4 bytes of it. */
+void unheard_whole(struct unheard *u, size_t len)
+{
+	u->least_bytes += len + (len < 126 ? 6 : len < 65536 ? 8 : 14);
+}
+
 static double beyond(uint64_t all, uint64_t before, uint64_t told)
 {
 	return all > before + told ? (double)(all - before - told) : 0;
 }
 
 /* What was received and not read would be counted before it is told: segments count where nothing waits. */
-double unheard_look(struct unheard *u, int fd)
+double unheard_look(struct unheard *u, int fd, bool *ret_unmasked)
 {
 	uint64_t bytes, segments;
 	bool all_read;
 
+	*ret_unmasked = false;
 	if (u->unknown || !received(fd, &bytes, &segments, &all_read))
 		return 0;
+	*ret_unmasked = bytes - u->bytes < u->least_bytes;
 	double frames = beyond(bytes, u->bytes, u->told_bytes) / CONTROL_MAX;
 	double alone = all_read ? beyond(segments, u->segments, u->told_segments) : 0;
 	double more = (frames > alone ? frames : alone) - u->counted;

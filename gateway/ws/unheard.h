@@ -12,6 +12,7 @@
 struct unheard {
 	uint64_t bytes, segments;	    /* received before the first frame */
 	uint64_t told_bytes, told_segments; /* what the pieces that we were told of may have taken, with their heads */
+	uint64_t least_bytes; /* what messages and pongs that came whole cannot have taken less than, with masks */
 	double counted;
 	bool unknown; /* the kernel does not say */
 };
@@ -20,7 +21,10 @@ struct unheard {
 void unheard_begin(struct unheard *, int fd);
 /* A piece of a message, or a pong, of `len` bytes was told. */
 void unheard_told(struct unheard *, size_t len);
-/* How many frames have come unheard since the last look, at least; a system call. */
-double unheard_look(struct unheard *, int fd);
+/* A message of `len` bytes was told whole, or a pong (0). */
+void unheard_whole(struct unheard *, size_t len);
+/* How many frames have come unheard since the last look, at least, and whether less has come than frames with masks would take: some had none;
+ * a system call. */
+double unheard_look(struct unheard *, int fd, bool *ret_unmasked);
 
 #endif

@@ -28,6 +28,7 @@ struct subscription;
 
 /* Contract §5; the first three are RFC 6455 §7.4.1. */
 enum close_code {
+	CLOSE_UNMASKED = 1002,
 	CLOSE_BINARY = 1003,
 	CLOSE_TOO_BIG = 1009,
 	CLOSE_RESTARTING = 1012,

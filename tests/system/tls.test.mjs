@@ -156,6 +156,21 @@ test('a message of too many fragments closes with 1009, in TLS too', options, as
 	assert.equal((await app.closed).code, 1009);
 });
 
+// RFC 6455 §5.1. The key is the standard's example.
+test('a frame without a mask closes with 1002: it is no message', options, async () => {
+	const socket = connectTls({ port: new URL(node.url).port, host: '127.0.0.1', ca });
+	const head = `GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: keyfob.v1\r\nAuthorization: Bearer ${alice}\r\n\r\n`;
+	const call = Buffer.from('{"jsonrpc":"2.0","id":1,"method":"vehicle.list","params":{}}');
+	socket.write(Buffer.concat([Buffer.from(head), Buffer.from([0x81, call.length]), call]));
+	const pieces = [];
+	for await (const piece of socket) pieces.push(piece);
+	const [answer, ...frames] = Buffer.concat(pieces).toString('latin1').split('\r\n\r\n');
+	assert.match(answer, /^HTTP\/1\.1 101 /);
+	const bytes = Buffer.from(frames.join(''), 'latin1');
+	assert.equal(bytes[0], 0x88, bytes.toString('hex'));
+	assert.equal(bytes.readUInt16BE(2), 1002);
+});
+
 test('a request that two readers could read differently is refused: first, second, hundredth', options, async () => {
 	const good = `GET /v1/me HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${alice}\r\n\r\n`;
 	const bad = 'POST /v1/me HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n';

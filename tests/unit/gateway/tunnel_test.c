@@ -21,6 +21,7 @@
 #include "gateway/certificate.h"
 #include "gateway/config_lists.h"
 #include "gateway/door/door.h"
+#include "gateway/door/frames.h"
 #include "gateway/door/guests.h"
 #include "gateway/door/tunnel.h"
 #include "tests/certificate.h"
@@ -592,6 +593,28 @@ START_TEST(messages_are_no_control_frames)
 }
 END_TEST
 
+/* One of each width between others, cut anywhere: it is told where it begins. */
+START_TEST(a_frame_without_a_mask_is_seen)
+{
+	static const struct sent unmasked[] = { SENT("\x81\x00"), SENT("\x81\x7d"), SENT("\x82\x7e\x01\x00"),
+		SENT("\x01\x7f\x00\x00\x00\x00\x00\x01\x00\x00"), SENT("\x89\x03") };
+	const struct sent *frame = &unmasked[_i];
+	char all[64] = "\x81\x83" MASK "\1\2\3\x89\x80" MASK;
+	size_t before = 15, len = before + frame->len;
+
+	memcpy(all + before, frame->bytes, frame->len);
+	for (size_t cut = 0; cut <= len; cut++) {
+		struct frames frames = { 0 };
+		struct frames_seen seen[2] = { frames_see(&frames, all, cut), { 0 } };
+		seen[1] = frames_see(&frames, all + cut, len - cut);
+		ck_assert_int_eq(seen[0].unmasked, cut == len);
+		ck_assert_int_eq(seen[1].unmasked, cut < len);
+		ck_assert_int_eq(cut == len ? seen[0].at : seen[1].at + (ptrdiff_t)cut, (ptrdiff_t)before);
+		ck_assert_uint_eq(seen[0].control + seen[1].control, frame->bytes[0] == '\x89' ? 2 : 1);
+	}
+}
+END_TEST
+
 START_TEST(keys_may_be_renewed)
 {
 	char text[4] = "";
@@ -726,6 +749,7 @@ int main(void)
 	tcase_add_test(tests, who_reads_nothing_is_cut_for_control_frames_too);
 	tcase_add_test(tests, control_frames_right_behind_the_head_count);
 	tcase_add_test(tests, messages_are_no_control_frames);
+	tcase_add_loop_test(tests, a_frame_without_a_mask_is_seen, 0, 5);
 	suite_add_tcase(suite, tests);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
