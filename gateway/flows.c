@@ -35,6 +35,7 @@
 #include "gateway/operations/notices.h"
 #include "gateway/operations/refused.h"
 #include "gateway/operations/revocation.h"
+#include "gateway/probe.h"
 #include "gateway/retained.h"
 #include "gateway/sender.h"
 #include "gateway/siblings.h"
@@ -59,8 +60,6 @@
 #define DRAIN_LOOK_MS 10
 #define RESYNC_GAP_MS 10000
 #define RESYNC_AGAIN_MS 1000
-#define PROBE_MS 500
-#define UNDONE "22012" /* undo.sql */
 
 enum drain { RUNNING, HANDING_OVER, RECORDING, CLOSING_LINK, CLOSING_DATABASE, DRAINED };
 
@@ -98,6 +97,7 @@ struct flows {
 	struct sms_receipts receipts; /* the providers borrow it */
 	struct sole *sole;	      /* the right to have providers; NULL: each node has it, or this worker never */
 	struct batch *batch;
+	struct probe *probe;
 	struct command_ports ports;
 	struct wake_ports wake_ports;
 
@@ -111,7 +111,7 @@ struct flows {
 	bool is_up;
 	int64_t lost_ms, up_ms; /* when the send link was lost (0: it never was), and when it came up */
 
-	struct loop_timer look, resync, probe;
+	struct loop_timer look, resync;
 	unsigned units;
 	enum drain drain;
 	void (*on_drained)(void *owner);
@@ -169,6 +169,7 @@ static void make_batch(struct flows *f)
 	deadline_attach(f->deadline, f->batch);
 	hub_attach(f->hub, f->batch);
 	wake_attach(f->wake, f->batch);
+	f->probe = probe_new(f->loop, f->reader, f->batch);
 }
 
 static void fill_api(struct flows *f);
@@ -183,8 +184,6 @@ static void connect_broker(struct flows *f);
 static void ask_resync(struct flows *f);
 static void on_resync(struct loop_timer *timer);
 static void on_question(void *owner, const char *text);
-static void on_probe(struct loop_timer *timer);
-static void on_probed(struct db_unit *unit, void *context, const struct fault *fault);
 static void on_look(struct loop_timer *timer);
 
 /* Building. */
@@ -205,7 +204,6 @@ struct flows *flows_new(struct loop *loop, const struct flows_options *options, 
 		config->lifecycle.prefix, config->namespace };
 	loop_timer_init(loop, &f->look, on_look);
 	loop_timer_init(loop, &f->resync, on_resync);
-	loop_timer_init(loop, &f->probe, on_probe);
 	f->sibling = sibling_join(options->siblings, loop, f->worker,
 		&(struct sibling_ears){ .owner = f, .on_claim = on_claim, .on_events = on_events });
 	make_databases(f);
@@ -537,40 +535,13 @@ bool flows_has_database(const struct flows *f)
 	       !batch_is_in_trouble(f->batch) && !(f->leases && lease_is_refused(f->leases));
 }
 
-/* A node that says that it is not ready may be given nothing to write: so it tries by itself whether its trouble is over. */
 static void on_trouble(void *owner)
 {
 	struct flows *f = owner;
 
-	if (batch_is_in_trouble(f->batch) && f->drain == RUNNING)
-		loop_timer_start(&f->probe, PROBE_MS);
+	if (batch_is_in_trouble(f->batch))
+		probe_start(f->probe);
 	f->options.on_neighbour(f->options.owner);
-}
-
-static void on_probe(struct loop_timer *timer)
-{
-	struct flows *f = container_of(timer, struct flows, probe);
-	struct db_unit *unit;
-
-	if (!batch_is_in_trouble(f->batch))
-		return;
-	unit = db_unit_new(f->reader, on_probed, f);
-	db_unit_add(unit, &SQL_room);
-	db_unit_add(unit, &SQL_undo);
-	f->units++;
-	db_unit_submit(unit);
-}
-
-/* It has got as far as to be undone. */
-static void on_probed(struct db_unit *unit, void *context, const struct fault *fault)
-{
-	struct flows *f = context;
-
-	f->units--;
-	if (fault == &FAULT_STATEMENT && strcmp(db_unit_sqlstate(unit), UNDONE) == 0)
-		batch_note_writable(f->batch);
-	if (batch_is_in_trouble(f->batch) && f->drain == RUNNING)
-		loop_timer_start(&f->probe, PROBE_MS);
 }
 
 /* Interest is unlogged: it may be gone after any reconnect, and what came meanwhile was not told. */
@@ -955,7 +926,7 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 	f->drain = HANDING_OVER;
 	sibling_leave(f->sibling);
 	loop_timer_stop(&f->resync);
-	loop_timer_stop(&f->probe);
+	probe_stop(f->probe);
 	deadline_stop(f->deadline);
 	reachability_stop(f->reachability);
 	if (f->sole)
@@ -980,12 +951,12 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 static bool is_quiet(const struct flows *f)
 {
 	return f->feeds_closing == 0 && f->feed_count == 0 && wake_is_quiet(f->wake) &&
-	       (!f->sole || sole_is_quiet(f->sole)) && f->units == 0 && batch_is_idle(f->batch) &&
-	       dispatch_in_hand(f->dispatch) == 0 && hub_is_quiet(f->hub) && revocation_is_quiet(f->revocation) &&
-	       (!f->batches || fleet_batches_is_quiet(f->batches)) && (!f->house || house_is_quiet(f->house)) &&
-	       (!f->webhooks || webhooks_is_quiet(f->webhooks)) && notices_is_quiet(f->notices) &&
-	       retained_is_quiet(f->retained) && traces_is_quiet(f->traces) && db_in_flight(f->reader) == 0 &&
-	       db_in_flight(f->writer) == 0;
+	       (!f->sole || sole_is_quiet(f->sole)) && f->units == 0 && probe_is_quiet(f->probe) &&
+	       batch_is_idle(f->batch) && dispatch_in_hand(f->dispatch) == 0 && hub_is_quiet(f->hub) &&
+	       revocation_is_quiet(f->revocation) && (!f->batches || fleet_batches_is_quiet(f->batches)) &&
+	       (!f->house || house_is_quiet(f->house)) && (!f->webhooks || webhooks_is_quiet(f->webhooks)) &&
+	       notices_is_quiet(f->notices) && retained_is_quiet(f->retained) && traces_is_quiet(f->traces) &&
+	       db_in_flight(f->reader) == 0 && db_in_flight(f->writer) == 0;
 }
 
 static void on_look(struct loop_timer *timer)
