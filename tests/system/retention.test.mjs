@@ -35,10 +35,13 @@ test('a node makes the partitions that are missing as soon as it has started, an
 	// what nobody removed for days: more than one statement takes, and all of it goes in this look
 	await sql(database.url, `insert into idempotency (subject, key, fingerprint, vehicle_id, command_id, created_at)
 		select 's', n::text, '', 'V', gen_random_uuid(), now() - interval '3 days' from generate_series(1, 50000) n`);
+	await sql(database.url, `insert into webhook_deliveries (id, webhook_id, vehicle_id, seq, at, type, status, finished_at)
+		select uuid7(now() - interval '400 days'), gen_random_uuid(), 'V', n, now(), 'skipped', 'delivered', now() from generate_series(1, 70000) n`);
 
 	const node = await startNode({ broker, database, config: { retention: { commands: '90d', events: '30d' } } });
 	await poll(partitions, (now) => needed.every((name) => now.includes(name)) && !old.some((name) => now.includes(name)), { ms: 40_000, every: 250, what: 'new partitions for old' });
-	await poll(() => sql(database.url, 'select count(*) from idempotency'), (left) => left.trim() === '0', { ms: 40_000, every: 250, what: 'no old keys' });
+	for (const table of ['idempotency', 'webhook_deliveries'])
+		await poll(() => sql(database.url, `select count(*) from ${table}`), (left) => left.trim() === '0', { ms: 40_000, every: 250, what: `nothing old in ${table}` });
 	const now = await partitions();
 	assert.ok(kept.every((name) => now.includes(name)), `${kept} of ${now}`);
 	await registerVehicle(node, admin, id);
