@@ -28,6 +28,8 @@
 
 #define ROUNDS_MAX 8 /* of one vehicle in one stage and cut; the rest waits for the next cut */
 #define CUT_MAX 512
+#define CUT_MIN 32  /* a transaction that is slow whatever is in it gets no faster by having less */
+#define PACE_MS 500 /* that a transaction should take: below the second of silence, and far below the five of its patience (sql/db.c) */
 #define LATE_MS 2000
 #define PATIENCE_MS 5000
 #define SUSPECTS_MAX 256
@@ -74,6 +76,7 @@ struct batch {
 	struct quota *quotas;	   /* by hash of the vehicle; at most half full */
 	size_t quota_count;	   /* a power of two */
 	uint64_t cuts;		   /* so far, with the one that is being taken */
+	size_t cut_most;	   /* items of the next one, by how long the last one took; of cut_max at most */
 	struct batch_cut *in_flight;
 	struct suspect suspects[SUSPECTS_MAX];
 	size_t suspect_count;
@@ -148,6 +151,7 @@ struct batch *batch_new(struct loop *loop, struct db *db, const struct batch_opt
 	batch->options = *options;
 	if (batch->options.cut_max == 0)
 		batch->options.cut_max = CUT_MAX;
+	batch->cut_most = batch->options.cut_max;
 	if (batch->options.suspect_ms == 0)
 		batch->options.suspect_ms = SUSPECT_MS;
 	if (batch->options.quiet_ms == 0)
@@ -295,7 +299,7 @@ static struct batch_cut *take(struct batch *batch, struct list *refused)
 {
 	struct batch_cut *cut = memory_new(sizeof(*cut));
 	struct list taken, *node, *next;
-	size_t most = batch->options.cut_max;
+	size_t most = batch->cut_most;
 
 	cut->batch = batch;
 	list_init(&taken);
@@ -548,12 +552,25 @@ static bool is_fenced(const struct db_unit *unit, const struct fault *fault)
 	return fault == &FAULT_STATEMENT && strcmp(db_unit_sqlstate(unit), "KF001") == 0;
 }
 
+/* As many as the last transaction would have had if it had taken PACE_MS. Where each item costs the database so much that a full cut would
+ * take longer than anybody waits for it, nothing would ever be done otherwise: all of it would be unknown, and come again. What a
+ * transaction costs however little is in it does no harm: below PACE_MS the next one has more each time. */
+static void fit_next_cut(struct batch *batch, size_t count)
+{
+	size_t most = batch->options.cut_max;
+
+	if (batch->pace_us > 0 && count * PACE_MS * 1000 / (size_t)batch->pace_us < most)
+		most = count * PACE_MS * 1000 / (size_t)batch->pace_us;
+	batch->cut_most = most < CUT_MIN ? CUT_MIN : most;
+}
+
 static void on_done(struct db_unit *unit, void *context, const struct fault *fault)
 {
 	struct batch_cut *cut = context;
 	struct batch *batch = cut->batch;
 
 	batch->pace_us = loop_monotonic_us(batch->loop) - cut->sent_us;
+	fit_next_cut(batch, cut->count);
 	if (!fault) {
 		metric_add(METRIC_BATCHES, 1);
 		metric_add(METRIC_BATCH_ITEMS, (int64_t)cut->count);

@@ -1,0 +1,152 @@
+/* pace_test.c - how much a transaction has in it, where the database is slow: by the item, or whatever is in it. */
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+#include <uv.h>
+
+#include "base/loop.h"
+#include "sql/batch.h"
+#include "sql/db.h"
+#include "tests/links.h"
+#include "tests/servers.h"
+
+#define THRONG 2000
+#define FULL 512
+
+static struct test_postgres postgres;
+static struct test_links links;
+static struct batch *batch;
+static struct batch_stage nap;
+static struct batch_item items[THRONG];
+static char ids[THRONG][8];
+
+static int64_t nap_ms, nap_item_us; /* what a transaction takes, and what it takes for each item besides */
+static size_t done, refused, transactions, most;
+
+static const struct db_statement SQL_test_nap = { "test_nap",
+	"select pg_sleep($1::bigint / 1e3 + $2::bigint * $3::bigint / 1e6)" };
+
+static void write_nap(
+	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **round, size_t count)
+{
+	(void)stage, (void)cut, (void)round;
+	transactions++;
+	if (count > most)
+		most = count;
+	db_unit_add(unit, &SQL_test_nap);
+	db_param_int(unit, nap_ms);
+	db_param_int(unit, nap_item_us);
+	db_param_int(unit, (int64_t)count);
+}
+
+static void setup(void)
+{
+	struct batch_stage *stages[] = { &nap };
+
+	nap = (struct batch_stage){ .name = "nap", .write = write_nap };
+	batch = batch_new(links.loop, links.of[0].writer, &(struct batch_options){ .items_max = THRONG, .holder = "w1" },
+		stages, 1);
+}
+
+static void teardown(void)
+{
+	batch_free(batch);
+}
+
+static void on_done(struct batch_item *item, const struct fault *fault)
+{
+	(void)item;
+	done++;
+	refused += fault != NULL;
+}
+
+/* One alone, by which it is seen how slow the database is, and then all the others at once. */
+static void submit(size_t count)
+{
+	done = refused = transactions = most = 0;
+	for (size_t i = 0; i < count; i++) {
+		snprintf(ids[i], sizeof(ids[i]), "P%04zu", i);
+		items[i] = (struct batch_item){ .stage = &nap, .vehicle_id = ids[i], .on_done = on_done };
+		ck_assert_ptr_null(batch_submit(batch, &items[i]));
+		while (i == 0 && done == 0)
+			uv_run(loop_uv(links.loop), UV_RUN_ONCE);
+	}
+	while (done < count)
+		uv_run(loop_uv(links.loop), UV_RUN_ONCE);
+	ck_assert_uint_eq(refused, 0);
+}
+
+/* A full cut would take ten seconds, which is twice as long as anybody waits for a transaction. */
+START_TEST(where_each_item_costs_much_a_transaction_has_few)
+{
+	nap_ms = 0;
+	nap_item_us = 20000;
+	submit(300);
+	ck_assert_uint_le(most, 50); /* so many take a second */
+	ck_assert_uint_le(transactions, 20);
+}
+END_TEST
+
+START_TEST(where_a_transaction_costs_much_it_has_many)
+{
+	nap_ms = 300;
+	nap_item_us = 0;
+	submit(THRONG);
+	ck_assert_uint_eq(most, FULL);
+	ck_assert_uint_le(transactions, 16);
+}
+END_TEST
+
+/* A commit that takes longer than the batch goes for is no reason to have ever less in it. */
+START_TEST(a_transaction_that_is_slow_with_anything_in_it_has_some)
+{
+	nap_ms = 700;
+	nap_item_us = 0;
+	submit(100);
+	ck_assert_uint_ge(most, 32);
+	ck_assert_uint_le(transactions, 5);
+}
+END_TEST
+
+START_TEST(what_was_slow_once_is_forgotten)
+{
+	nap_ms = 1000;
+	nap_item_us = 0;
+	submit(1);
+	nap_ms = 0;
+	submit(THRONG);
+	ck_assert_uint_eq(most, FULL);
+	ck_assert_uint_le(transactions, 10);
+}
+END_TEST
+
+static void start_server(void)
+{
+	test_links_open(&links, &postgres, 1, 0);
+}
+
+static void end_server(void)
+{
+	test_links_close(&links, &postgres);
+}
+
+int main(void)
+{
+	Suite *suite = suite_create("pace");
+	TCase *tc = tcase_create("pace");
+
+	tcase_add_unchecked_fixture(tc, start_server, end_server);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, 60);
+	tcase_add_test(tc, where_each_item_costs_much_a_transaction_has_few);
+	tcase_add_test(tc, where_a_transaction_costs_much_it_has_many);
+	tcase_add_test(tc, a_transaction_that_is_slow_with_anything_in_it_has_some);
+	tcase_add_test(tc, what_was_slow_once_is_forgotten);
+	suite_add_tcase(suite, tc);
+	SRunner *runner = srunner_create(suite);
+	srunner_set_fork_status(runner, CK_NOFORK);
+	srunner_run_all(runner, CK_ENV);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed != 0;
+}
