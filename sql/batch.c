@@ -76,7 +76,8 @@ struct batch {
 	struct quota *quotas;	   /* by hash of the vehicle; at most half full */
 	size_t quota_count;	   /* a power of two */
 	uint64_t cuts;		   /* so far, with the one that is being taken */
-	size_t cut_most;	   /* items of the next one, by how long the last one took; of cut_max at most */
+	size_t cut_most;	   /* items of the next one; of cut_max at most */
+	size_t item_us;		   /* what one cost, lately */
 	struct batch_cut *in_flight;
 	struct suspect suspects[SUSPECTS_MAX];
 	size_t suspect_count;
@@ -151,7 +152,7 @@ struct batch *batch_new(struct loop *loop, struct db *db, const struct batch_opt
 	batch->options = *options;
 	if (batch->options.cut_max == 0)
 		batch->options.cut_max = CUT_MAX;
-	batch->cut_most = batch->options.cut_max;
+	batch->cut_most = CUT_MIN;
 	if (batch->options.suspect_ms == 0)
 		batch->options.suspect_ms = SUSPECT_MS;
 	if (batch->options.quiet_ms == 0)
@@ -552,16 +553,26 @@ static bool is_fenced(const struct db_unit *unit, const struct fault *fault)
 	return fault == &FAULT_STATEMENT && strcmp(db_unit_sqlstate(unit), "KF001") == 0;
 }
 
-/* As many as the last transaction would have had if it had taken PACE_MS. Where each item costs the database so much that a full cut would
- * take longer than anybody waits for it, nothing would ever be done otherwise: all of it would be unknown, and come again. What a
- * transaction costs however little is in it does no harm: below PACE_MS the next one has more each time. */
+static size_t larger(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
+/* As many as take PACE_MS, by what an item cost. Where each costs the database so much that a full cut would take longer than anybody waits
+ * for it, nothing would ever be done otherwise: all of it would be unknown, and come again. Items are not alike, so the dear ones are
+ * remembered over several cheap cuts; and a few say little of many, so it is at most twice of what was done lately. What a transaction
+ * costs whatever is in it does no harm: below PACE_MS the next one has more. */
 static void fit_next_cut(struct batch *batch, size_t count)
 {
-	size_t most = batch->options.cut_max;
+	size_t item_us = (size_t)batch->pace_us / larger(count, CUT_MIN);
+	size_t most = larger(2 * larger(count, CUT_MIN), batch->cut_most - batch->cut_most / 8);
 
-	if (batch->pace_us > 0 && count * PACE_MS * 1000 / (size_t)batch->pace_us < most)
-		most = count * PACE_MS * 1000 / (size_t)batch->pace_us;
-	batch->cut_most = most < CUT_MIN ? CUT_MIN : most;
+	batch->item_us = larger(item_us, batch->item_us - batch->item_us / 8);
+	if (most > PACE_MS * 1000 / (batch->item_us + 1))
+		most = PACE_MS * 1000 / (batch->item_us + 1);
+	if (most > batch->options.cut_max)
+		most = batch->options.cut_max;
+	batch->cut_most = larger(most, CUT_MIN);
 }
 
 static void on_done(struct db_unit *unit, void *context, const struct fault *fault)
@@ -570,7 +581,8 @@ static void on_done(struct db_unit *unit, void *context, const struct fault *fau
 	struct batch *batch = cut->batch;
 
 	batch->pace_us = loop_monotonic_us(batch->loop) - cut->sent_us;
-	fit_next_cut(batch, cut->count);
+	if (!fault || fault == &FAULT_STORAGE_UNKNOWN) /* a refusal says nothing of how long it would have taken */
+		fit_next_cut(batch, cut->count);
 	if (!fault) {
 		metric_add(METRIC_BATCHES, 1);
 		metric_add(METRIC_BATCH_ITEMS, (int64_t)cut->count);

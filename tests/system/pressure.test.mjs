@@ -1,12 +1,12 @@
 // pressure.test.mjs - more comes than can be done: apps that do not read, a database slower than the traffic, a flood at the door.
 // Nobody else is held up, nothing is lost, and the node's memory stays bounded, as the kernel counts it.
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { atEnd } from './children.mjs';
 import { adminToken, isLong, isSanitized, openSocket, poll, rest, RpcError, sendCommand, startInstallation, vehicleIds } from './harness.mjs';
+import { withinMemory } from './memory.mjs';
 import { assertNoHole, Promises } from './oracle.mjs';
 import { connectFleet, judge } from './stream.mjs';
 
@@ -24,19 +24,6 @@ const admin = await adminToken();
 let used = 0;
 const fleet = (count) => connectFleet(broker, node, admin, ids.slice(used, (used += count)));
 
-const memory = (field) => Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(readFileSync(`/proc/${node.child.pid}/status`, 'utf8'))[1]) * 1024;
-
-// How much more the node had at most, at any moment of `work`; no more than `bound`, and something else is measured than nothing.
-async function withinMemory(t, bound, work) {
-	writeFileSync(`/proc/${node.child.pid}/clear_refs`, '5'); // the peak begins anew
-	const before = memory('VmRSS');
-	assert.ok(before > MiB && Math.abs(memory('VmHWM') - before) < MiB, 'the peak is measured anew');
-	const said = await work();
-	const grown = memory('VmHWM') - before;
-	t.diagnostic(`${said}; memory ${(before / MiB).toFixed(1)} MiB, at most ${(grown / MiB).toFixed(1)} MiB more`);
-	assert.ok(grown < bound, `it grew by ${(grown / MiB).toFixed(1)} MiB`);
-}
-
 // Reports of 30 KB each, one after the other, each when the app that reads has seen the one before.
 async function report(one, reader, count) {
 	for (let version = 1; version <= count; version++) {
@@ -53,7 +40,7 @@ test('apps that do not read are closed with 4408 and resume without a hole; who 
 	const slow = await Promise.all(Array.from({ length: 6 }, () => openSocket(node, { token: admin })));
 	const begun = await Promise.all(slow.map((app) => app.call('vehicle.subscribe', { vehicle_id: one.id })));
 	const count = 400; // 12 MB for each: more than the kernel keeps for a socket
-	await withinMemory(t, slow.length * 2 * maxQueue + 16 * MiB, async () => {
+	await withinMemory(t, node, slow.length * 2 * maxQueue + 16 * MiB, async () => {
 		slow.forEach((app) => app.ws.pause());
 		const since = Date.now();
 		await report(one, reader, count);
@@ -92,7 +79,7 @@ test('a database slower than the traffic: who comes too late hears 503 soon, and
 	const seconds = isLong ? 30 : 8; // longer than anybody may wait
 	await database.sql(`create function dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep(0.15); return null; end $$;
 		create trigger dawdle before insert on commands for each statement execute function dawdle()`);
-	await withinMemory(t, 24 * MiB, async () => {
+	await withinMemory(t, node, 24 * MiB, async () => {
 		const end = Date.now() + seconds * 1000;
 		await Promise.all(sockets.flatMap((socket) => Array.from({ length: 100 }, (_, i) => flood(socket, own, i, told, () => Date.now() > end))));
 		await database.sql('drop trigger dawdle on commands');
@@ -131,7 +118,7 @@ test('a flood at the door: connections, half heads, half bodies, strange tokens;
 	const waves = isLong ? 20 : 4;
 	const strangers = [];
 	atEnd(() => strangers.forEach((socket) => socket.destroy()));
-	await withinMemory(t, maxConnections * 128 * 1024 + 16 * MiB, async () => {
+	await withinMemory(t, node, maxConnections * 128 * 1024 + 16 * MiB, async () => {
 		for (let wave = 0; wave < waves; wave++) {
 			const these = Array.from({ length: 3 * maxConnections }, (_, i) => stranger(kinds[i % kinds.length]));
 			strangers.push(...these);

@@ -208,6 +208,18 @@ export class Traffic {
 	}
 }
 
+// Begins `rate` of something a second by the clock until `isOver()`, however many are not done yet: who is slow holds up nobody. `begin`
+// has their number. What they brought, when all are done.
+export async function atRate(rate, isOver, begin) {
+	const all = [];
+	const begun = performance.now();
+	while (!isOver()) {
+		while (all.length < ((performance.now() - begun) * rate) / 1000) all.push(begin(all.length));
+		await pause(5);
+	}
+	return Promise.all(all);
+}
+
 // Waits until each of them is settled, as `is` where that is given; asks again where a connection went.
 export async function untilSettled(node, token, commands, { ms = 30_000, every = 50, is } = {}) {
 	for (const { vehicle_id, id } of commands) {
