@@ -1,4 +1,7 @@
-/* shadow.c - reads state reports and brings them into the batch. */
+/* shadow.c - reads state reports and brings them into the batch.
+ *
+ * What a vehicle says while its last report still waits for a transaction goes with it: however fast one reports, it takes no more of the
+ * database's time than the merging, and those who share its feed wait for no more. */
 #include "state/shadow.h"
 
 #include <stdlib.h>
@@ -18,23 +21,32 @@
 
 #define PAYLOAD_MAX (128 * 1024) /* contract §10 */
 #define FEED_COUNT 32
+#define LINES_MAX 64	/* in one item: each is merged into all that its vehicle reports, 256 KiB at most */
+#define LAST_COUNT 1024 /* a power of two */
 
 struct shadow {
 	struct batch *batch;
 	struct batch_stage stage;
+	struct report *last[LAST_COUNT]; /* by hash of the vehicle: its last one that is not done; another's may have taken the place */
+};
+
+struct line {
+	char *patch;
+	int64_t version;
 };
 
 struct report {
 	struct batch_item item;
 	struct receipt *receipt;
 	char vehicle_id[65];
-	char *patch;
-	int64_t version;
+	struct line *lines; /* in their order */
+	size_t count;
 	char command_id[UUID_TEXT_SIZE]; /* "": it came by itself */
 	const char *answer;
 };
 
 static bool read_topic(const char *topic, char ret_vehicle_id[65]);
+static void add_line(struct report *r, const json_t *patch, int64_t version);
 static void write_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count);
 static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
@@ -96,6 +108,18 @@ static bool read_report(const json_t *body, const json_t **ret_patch, int64_t *r
 	return json_is_object(body) && (wrapped || !state || !version);
 }
 
+static struct report **last_of(struct shadow *s, const char *vehicle_id)
+{
+	return &s->last[crc32_of(vehicle_id, strlen(vehicle_id)) / FEED_COUNT & (LAST_COUNT - 1)];
+}
+
+/* Of the same batch of the feed, which is acknowledged when this report is done. */
+static bool may_go_along(const struct report *last, const char *vehicle_id, const struct receipt *receipt)
+{
+	return last && last->item.is_waiting && last->receipt == receipt && !last->answer && last->count < LINES_MAX &&
+	       strcmp(last->vehicle_id, vehicle_id) == 0;
+}
+
 bool shadow_receive(struct shadow *s, const struct batch_fence *fence, const struct mqtt_message *m,
 	struct receipt *receipt, char ret_vehicle_id[65])
 {
@@ -112,9 +136,21 @@ bool shadow_receive(struct shadow *s, const struct batch_fence *fence, const str
 		log_debug("state", "a state report that cannot be read", LOG_TEXT("topic", m->topic));
 		return known;
 	}
+	struct report *last = *last_of(s, ret_vehicle_id);
+	if (may_go_along(last, ret_vehicle_id, receipt)) {
+		add_line(last, patch, version);
+		return false;
+	}
 	shadow_report(s, fence,
 		&(struct state_report){ .vehicle_id = ret_vehicle_id, .patch = patch, .version = version }, receipt);
-	return known;
+	return true;
+}
+
+static void add_line(struct report *r, const json_t *patch, int64_t version)
+{
+	if ((r->count & (r->count - 1)) == 0) /* a power of two: full */
+		r->lines = memory_resize(r->lines, r->count ? 2 * r->count : 1, sizeof(*r->lines));
+	r->lines[r->count++] = (struct line){ json_canonical(patch), version };
 }
 
 void shadow_report(
@@ -123,8 +159,7 @@ void shadow_report(
 	struct report *r = memory_new(sizeof(*r));
 
 	snprintf(r->vehicle_id, sizeof(r->vehicle_id), "%s", report->vehicle_id);
-	r->patch = json_canonical(report->patch);
-	r->version = report->version;
+	add_line(r, report->patch, report->version);
 	if (report->command_id) {
 		snprintf(r->command_id, sizeof(r->command_id), "%s", report->command_id);
 		r->answer = report->answer;
@@ -138,6 +173,8 @@ void shadow_report(
 	const struct fault *fault = batch_submit(s->batch, &r->item);
 	if (fault)
 		on_item_done(&r->item, fault);
+	else
+		*last_of(s, r->vehicle_id) = r;
 }
 
 static struct report *report_of(struct batch_item *item)
@@ -147,9 +184,14 @@ static struct report *report_of(struct batch_item *item)
 
 static void on_item_done(struct batch_item *item, const struct fault *fault)
 {
-	struct report *r = report_of(item);
+	struct report *r = report_of(item), **last = last_of(item->stage->owner, r->vehicle_id);
+
+	if (*last == r)
+		*last = NULL;
 	receipt_close(r->receipt, batch_has_given_up(fault) ? NULL : fault);
-	free(r->patch);
+	for (size_t i = 0; i < r->count; i++)
+		free(r->lines[i].patch);
+	free(r->lines);
 	free(r);
 }
 
@@ -162,11 +204,13 @@ static void write_round(
 	(void)cut;
 	for (size_t i = 0; i < count; i++) {
 		const struct report *r = report_of(items[i]);
-		db_array_text(&vehicles, r->vehicle_id);
-		db_array_text(&patches, r->patch);
-		db_array_int(&versions, r->version);
-		db_array_text(&commands, r->answer ? r->command_id : NULL);
-		db_array_text(&answers, r->answer);
+		for (size_t k = 0; k < r->count; k++) {
+			db_array_text(&vehicles, r->vehicle_id);
+			db_array_text(&patches, r->lines[k].patch);
+			db_array_int(&versions, r->lines[k].version);
+			db_array_text(&commands, r->answer ? r->command_id : NULL);
+			db_array_text(&answers, r->answer);
+		}
 	}
 	db_unit_add(unit, &SQL_shadow_apply);
 	db_param_array(unit, &vehicles);

@@ -17,7 +17,8 @@ struct shadow *shadow_new(void);
 void shadow_free(struct shadow *);
 struct batch_stage *shadow_stage(struct shadow *);
 void shadow_attach(struct shadow *, struct batch *);
-/* One message of vehicles/{id}/state or vehicles/{id}/state/{feed}. True and the vehicle's id when it came from a vehicle. */
+/* One message of vehicles/{id}/state or vehicles/{id}/state/{feed}. True and the vehicle's id when it came from a vehicle, and does
+ * not go along with another one of it that proves as much. */
 bool shadow_receive(struct shadow *, const struct batch_fence *, const struct mqtt_message *, struct receipt *,
 	char ret_vehicle_id[65]);
 

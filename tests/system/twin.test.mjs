@@ -129,6 +129,44 @@ test('each report makes the rest smaller, under a higher version', options, asyn
 	assert.equal((await get(id)).headers.get('etag'), '"1"', 'nobody has changed what is desired');
 });
 
+// Said while nobody reads, so that they are read together: one transaction, and it is as if each had come alone.
+test('reports that come at once are merged one after the other, and each is an event', options, async () => {
+	const id = await absentVehicle();
+	const vehicle = await connectVehicle(broker, { id });
+	const report = (report) => vehicle.publish(`vehicles/${id}/state/${feedOf(id)}`, report);
+	await report({ version: 1, state: { a: 0 } });
+	await poll(() => get(id), ({ body }) => body.state.reported.a === 0, { ...patience, what: 'the first one is there' });
+	const big = 'x'.repeat(100_000);
+	for (const one of nodes) one.signal('SIGSTOP');
+	for (const [version, state] of [
+		[2, { a: 1, b: { c: 1, d: 2 } }],
+		[3, { b: 5 }],
+		[4, { b: { e: 1, f: null } }],
+		[3, { a: 9 }], // older
+		[5, { a: 1 }], // changes nothing
+		[6, { big }],
+		[7, { more: big }],
+		[8, { most: big }], // too much
+		[9, { a: null }],
+		[9, { a: 9 }],
+	])
+		await report({ version, state });
+	await report({ z: 1 });
+	for (const one of nodes) one.signal('SIGCONT');
+	await poll(() => get(id), ({ body }) => body.state.reported.z === 1, { ...patience, what: 'the last one is there' });
+	const { body } = await get(id);
+	assert.deepEqual(body.state.reported, { b: { e: 1 }, big, more: big, z: 1 });
+	const { body: log } = await rest(node, 'GET', `/v1/vehicles/${id}/events?after=0&limit=100`, { token: admin });
+	const reports = log.items.filter(({ type }) => type === 'state.reported');
+	assert.deepEqual(reports.map(({ data }) => data.version), [1, 2, 3, 4, 6, 7, 9, null]);
+	assert.deepEqual(reports[3].data.patch, { b: { e: 1, f: null } });
+	assert.deepEqual(log.items.map(({ seq }) => seq), log.items.map((_, i) => i + 1));
+	assert.equal(await database.sql(`select count(distinct xid) from events where vehicle_id = '${id}' and type = 'state.reported' and seq > ${reports[0].seq}`), '1');
+	await report({ version: 9, state: { z: 2 } });
+	await report({ version: 10, state: { z: 3 } });
+	await poll(() => get(id), ({ body }) => body.state.reported.z === 3, { ...patience, what: 'versions go on' });
+});
+
 test('app and vehicle change it at the same time, and neither is lost', options, async () => {
 	const id = await absentVehicle();
 	const vehicle = await connectVehicle(broker, { id });
