@@ -2,7 +2,8 @@
  *
  *   message ─ parse ─┬─ apply (what was claimed counts as sent) ─ commit ─┬─ accepted
  *                    │                                                    └─ rejected: unknown, terminal, no such change
- *                    └─ rejected: malformed, too large */
+ *                    ├─ rejected: malformed, too large
+ *                    └─ more than one vehicle can have in hand: put off, its vehicle says it again */
 #include "commands/answer.h"
 
 #include <stdlib.h>
@@ -27,6 +28,8 @@
 #include "sql/statements.h"
 
 #define VERDICT_EXPIRY_S 60  /* the vehicle resends anyway */
+#define IN_HAND_MAX 64	     /* answers of one vehicle: who share its feed wait until all are done */
+#define VEHICLES_COUNT 4096  /* a power of two */
 #define STEP_REASON_MAX 1024 /* a longer one stands in the command alone, not again in each step of its timeline */
 
 struct answer_flow {
@@ -36,6 +39,7 @@ struct answer_flow {
 	struct dispatch *dispatch;
 	struct batch *batch;
 	struct batch_stage stage;
+	unsigned in_hand[VEHICLES_COUNT]; /* by hash of the vehicle: answers that are in the batch; few vehicles share a place */
 };
 
 struct answer {
@@ -53,6 +57,8 @@ struct answer {
 	enum command_status status;
 };
 
+static unsigned *in_hand_of(struct answer_flow *flow, const char *vehicle_id);
+static bool is_to_be_put_off(const struct answer *a);
 static void submit(struct answer *a, const struct batch_fence *fence);
 static void write_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count);
@@ -104,6 +110,11 @@ void answer_receive(struct answer_flow *flow, const struct batch_fence *fence, c
 		answer_free_one(a);
 		return;
 	}
+	if (is_to_be_put_off(a)) {
+		metric_add(METRIC_ANSWERS_PUT_OFF, 1);
+		answer_free_one(a);
+		return;
+	}
 	flow->ports->prove(flow->ports->owner, fence, response->vehicle_id, receipt);
 	const struct refusal *refusal = response->codec->read_body(m, response);
 	if (refusal) {
@@ -121,6 +132,18 @@ void answer_receive(struct answer_flow *flow, const struct batch_fence *fence, c
 	if (response->state)
 		flow->ports->report_state(flow->ports->owner, fence, response, receipt);
 	submit(a, fence);
+}
+
+/* A vehicle answers until it is told that it was heard, so that what is not taken is not lost. AWS's devices need not: theirs is. */
+
+static unsigned *in_hand_of(struct answer_flow *flow, const char *vehicle_id)
+{
+	return &flow->in_hand[crc32_of(vehicle_id, strlen(vehicle_id)) / 32 % VEHICLES_COUNT]; /* a feed's are alike in the rest */
+}
+
+static bool is_to_be_put_off(const struct answer *a)
+{
+	return a->response.codec == &CODEC_KEYFOB && *in_hand_of(a->flow, a->response.vehicle_id) >= IN_HAND_MAX;
 }
 
 /* Into the batch. */
@@ -161,6 +184,7 @@ static void submit(struct answer *a, const struct batch_fence *fence)
 	list_init(&a->item.node);
 	const struct fault *fault = batch_submit(a->flow->batch, &a->item);
 	if (!fault) {
+		++*in_hand_of(a->flow, a->response.vehicle_id);
 		take_puback(a);
 		return;
 	}
@@ -263,6 +287,7 @@ static void on_applied(struct batch_item *item, const struct fault *fault)
 {
 	struct answer *a = answer_of(item);
 
+	--*in_hand_of(a->flow, a->response.vehicle_id);
 	if (!fault)
 		FAILPOINT("answer.committed");
 	if (a->puback)

@@ -1,17 +1,24 @@
 // overload.test.mjs - apps and vehicles that do not slow down for anybody: commands at a rate of their own to a database that cannot keep up,
 // and vehicles that say more than a node can read. Memory stays bounded, nobody else is held up, and what was promised is kept.
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
-import { adminToken, isLong, isSanitized, poll, Reference, registerVehicle, rest, sendCommand, startInstallation } from './harness.mjs';
+import { setTimeout as pause } from 'node:timers/promises';
+import { adminToken, feedOf, isLong, isSanitized, poll, Reference, registerVehicle, rest, sendCommand, startInstallation, vehicleIds } from './harness.mjs';
 import { withinMemory } from './memory.mjs';
 import { Promises } from './oracle.mjs';
-import { atRate, judge, untilConnected } from './stream.mjs';
+import { atRate, connectFleet, judge, untilConnected } from './stream.mjs';
 
 const MiB = 1024 * 1024;
 const fleet = Array.from({ length: 200 }, (_, i) => `V${String(i + 1).padStart(5, '0')}`);
+// Four that say too much, of four feeds; one that shares the first one's; one that does not.
+const [first, ...others] = vehicleIds(400);
+const mate = others.find((id) => feedOf(id) === feedOf(first));
+const [second, third, fourth, stranger] = others.filter((id, i) => feedOf(id) !== feedOf(first) && others.findIndex((other) => feedOf(other) === feedOf(id)) === i);
+const loud = [first, second, third, fourth];
 const options = { timeout: 300_000, skip: isSanitized && 'the sanitizer keeps what is freed' };
 const { broker, database, node } = await startInstallation({
-	ids: fleet,
+	ids: [...fleet, ...loud, mate, stranger],
 	config: { http: { per_address: 10_000 }, log: { level: 'info' } },
 });
 const admin = await adminToken();
@@ -70,4 +77,77 @@ test(`${rate} commands a second, to a database that does a tenth of it: 503 soon
 	assert.ok(done > known, 'answers waited');
 	assert.ok(recovered < 5000, `after it a command took ${recovered} ms`);
 	for (const one of await judge(node, admin, promises, () => simulated.vehicles(fleet))) assert.equal(one.status, 'succeeded', one.id);
+});
+
+// ---- vehicles
+
+const floodSeconds = isLong ? 20 : 3;
+const underWay = 300; // messages of each vehicle that the broker has not acknowledged
+
+const report = (vehicle, size) => [`vehicles/${vehicle.id}/state/${vehicle.feed}`, { version: (vehicle.said = (vehicle.said ?? 0) + 1), state: { log: `${vehicle.said} ${'x'.repeat(size)}` } }];
+const answer = (vehicle, body) => [`vehicles/${vehicle.id}/commands/response/${vehicle.feed}`, body];
+const unknown = () => randomUUID().replace(/^.{14}./, '0192f3c8-0000-7');
+const kinds = {
+	'state reports': (vehicle) => report(vehicle, 100),
+	'large state reports': (vehicle) => report(vehicle, 5000),
+	'what is no report, and no answer': (vehicle, i) => [[`vehicles/${vehicle.id}/state/${vehicle.feed}`, '{{{{'], answer(vehicle, '}'), answer(vehicle, { request_id: unknown(), status: 'succeeded' })][i % 3],
+	'answers to one command': (vehicle, i) => answer(vehicle, { request_id: vehicle.open, status: 'in_progress', result: { i } }),
+	'the same answer': (vehicle) => answer(vehicle, { request_id: vehicle.open, status: 'in_progress' }),
+};
+
+// As fast as the broker takes it. How much that was.
+async function flood(vehicles, what, isOver) {
+	let count = 0;
+	const say = async (vehicle) => {
+		for (let i = 0; !isOver(); i++, count++) await vehicle.publish(...what(vehicle, i));
+	};
+	await Promise.all(vehicles.flatMap((vehicle) => Array.from({ length: underWay }, () => say(vehicle))));
+	return count;
+}
+
+// One command after the other, until it is over. How long each took.
+async function sendAllTheWhile(id, isOver) {
+	const took = [];
+	while (!isOver()) {
+		took.push(await timed(id));
+		await pause(20);
+	}
+	return took;
+}
+
+async function timed(id) {
+	const began = Date.now();
+	const { status, body } = await sendCommand(node, admin, id, { name: 'horn.honk', ...life }, { Prefer: 'wait=60' });
+	assert.equal(status, 200, JSON.stringify(body));
+	assert.equal(body.status, 'succeeded', JSON.stringify(body));
+	return Date.now() - began;
+}
+
+test('vehicles that say more than a node can read hold up nobody, whoever shares their feed; memory stays, and each report is kept', options, async (t) => {
+	const vehicles = await connectFleet(broker, node, admin, [...loud, mate, stranger]);
+	const flooders = vehicles.slice(0, loud.length);
+	for (const vehicle of flooders) {
+		vehicle.handler = () => null;
+		vehicle.open = (await sendCommand(node, admin, vehicle.id, { name: 'horn.honk', ...life })).body.id;
+		await vehicle.requests.until(({ request_id }) => request_id === vehicle.open);
+	}
+	for (const [name, what] of Object.entries(kinds))
+		await withinMemory(t, node, 64 * MiB, async () => {
+			const end = Date.now() + floodSeconds * 1000;
+			const isOver = () => Date.now() > end;
+			const [count, besideIt, elsewhere] = await Promise.all([flood(flooders, what, isOver), sendAllTheWhile(mate, isOver), sendAllTheWhile(stranger, isOver)]);
+			const after = await timed(mate);
+			for (const took of [...besideIt, ...elsewhere]) assert.ok(took < 10_000, `amid ${name} a command took ${took} ms`);
+			assert.ok(after < 5000, `after ${name} a command took ${after} ms`);
+			return `${Math.round(count / floodSeconds)} a second, ${name}: a command to who shares the feed took ${Math.max(...besideIt)} ms at most, to others ${Math.max(...elsewhere)} ms, to who shares it ${after} ms afterwards`;
+		});
+	assert.match(await node.metrics(), /keyfob_answers_put_off_total [1-9]/);
+	for (const vehicle of flooders) {
+		await vehicle.answer(vehicle.requests.items[0], { status: 'succeeded' }); // and again, should it be put off
+		await poll(() => count(`commands where id = '${vehicle.open}' and status = 'succeeded'`), (n) => n === 1, { what: `the answer of ${vehicle.id} that counts` });
+	}
+	for (const { id, said } of flooders) {
+		await poll(() => count(`vehicles where vehicle_id = '${id}' and reported_version = ${said}`), (n) => n === 1, { ms: 60_000, what: `${id} has reported ${said}` });
+		assert.equal(await count(`events where vehicle_id = '${id}' and type = 'state.reported'`), said, 'each report is an event');
+	}
 });
