@@ -23,11 +23,12 @@ export async function untilConnected(node, token, own, ms) {
 		);
 }
 
-// An app that follows vehicles for good: when its connection goes, it comes back (to the next node) and resumes.
+// An app that follows vehicles for good: when its connection goes, it comes back (to the next node) and resumes. `unchecked` as in rest().
 export class Follower {
-	constructor(at, token) {
+	constructor(at, token, { unchecked } = {}) {
 		this.nodes = at;
 		this.token = token;
+		this.unchecked = unchecked;
 		this.seen = new Map(); // vehicle -> { epoch, after, events, arrived }
 		this.former = new Map(); // of those that it follows no more
 		this.turn = 0;
@@ -54,7 +55,7 @@ export class Follower {
 	}
 
 	async #connect() {
-		this.socket = await openSocket(this.nodes[this.turn++ % this.nodes.length], { token: this.token });
+		this.socket = await openSocket(this.nodes[this.turn++ % this.nodes.length], { token: this.token, unchecked: this.unchecked });
 		this.#watch(this.socket);
 		this.socket.ws.on('message', (data) => this.#onMessage(JSON.parse(data.toString())));
 		for (const [id, seen] of this.seen) {
@@ -161,9 +162,9 @@ export async function stream({ nodes, token, own, total, promises, width = 20, n
 	return told;
 }
 
-// Commands without end, `rate` a second as far as the machine goes, every tenth one that may never be repeated (`never`: more of it),
-// each until it is told. `longest` is how long nobody was told anything; stop() resolves when all that were begun are told. `unchecked`
-// as in rest().
+// Commands without end, `rate` a second, every tenth one that may never be repeated (`never`: more of it), each until it is told: `width`
+// at a time, or however many are under way where it is 0. `longest` is how long nobody was told anything; stop() resolves when all that
+// were begun are told. `unchecked` as in rest().
 export class Traffic {
 	told = [];
 	troubles = [];
@@ -175,24 +176,28 @@ export class Traffic {
 
 	constructor(name, { nodes, token, own, promises, rate = 100, width = 20, never = {}, unchecked }) {
 		Object.assign(this, { name, nodes, token, own, promises, rate, never, unchecked });
-		this.senders = Promise.all(Array.from({ length: width }, () => this.#send()));
+		this.senders = width > 0 ? Promise.all(Array.from({ length: width }, () => this.#sendInTurn())) : atRate(rate, () => this.#isOver, (i) => this.#send(i));
 		this.senders.catch(() => {}); // said by stop()
 	}
 
-	async #send() {
+	async #sendInTurn() {
 		while (!this.#isOver) {
 			const i = this.#next++;
 			await pause(this.#begun + (i * 1000) / this.rate - Date.now());
-			const body = i % 10 === 3 ? { name: 'engine.start', ...this.never } : { name: 'horn.honk' };
-			const manner = { onTrouble: (what) => this.troubles.push(what), first: i, unchecked: this.unchecked };
-			this.told.push(await sendSurely(this.nodes, this.token, this.promises, this.own[i % this.own.length], `${this.name}-${i}`, body, manner));
-			this.longest = Math.max(this.longest, Date.now() - this.#last);
-			this.#last = Date.now();
+			await this.#send(i);
 		}
 	}
 
+	async #send(i) {
+		const body = i % 10 === 3 ? { name: 'engine.start', ...this.never } : { name: 'horn.honk' };
+		const manner = { onTrouble: (what) => this.troubles.push(what), first: i, unchecked: this.unchecked };
+		this.told.push(await sendSurely(this.nodes, this.token, this.promises, this.own[i % this.own.length], `${this.name}-${i}`, body, manner));
+		this.longest = Math.max(this.longest, Date.now() - this.#last);
+		this.#last = Date.now();
+	}
+
 	get perSecond() {
-		return Math.round((this.told.length * 1000) / (this.#last - this.#begun));
+		return (this.told.length * 1000) / (this.#last - this.#begun);
 	}
 
 	untilMore(more) {
