@@ -39,7 +39,8 @@ struct answer_flow {
 	struct dispatch *dispatch;
 	struct batch *batch;
 	struct batch_stage stage;
-	unsigned in_hand[VEHICLES_COUNT]; /* by hash of the vehicle: answers that are in the batch; few vehicles share a place */
+	/* By hash of the vehicle, of which few share a place: answers that are in the batch. */
+	unsigned in_hand[VEHICLES_COUNT];
 };
 
 struct answer {
@@ -136,9 +137,10 @@ void answer_receive(struct answer_flow *flow, const struct batch_fence *fence, c
 
 /* A vehicle answers until it is told that it was heard, so that what is not taken is not lost. AWS's devices need not: theirs is. */
 
+/* Those of a feed are alike in the last five bits. */
 static unsigned *in_hand_of(struct answer_flow *flow, const char *vehicle_id)
 {
-	return &flow->in_hand[crc32_of(vehicle_id, strlen(vehicle_id)) / 32 % VEHICLES_COUNT]; /* a feed's are alike in the rest */
+	return &flow->in_hand[crc32_of(vehicle_id, strlen(vehicle_id)) / 32 % VEHICLES_COUNT];
 }
 
 static bool is_to_be_put_off(const struct answer *a)

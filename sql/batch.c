@@ -29,7 +29,7 @@
 #define ROUNDS_MAX 8 /* of one vehicle in one stage and cut; the rest waits for the next cut */
 #define CUT_MAX 512
 #define CUT_MIN 32  /* a transaction that is slow whatever is in it gets no faster by having less */
-#define PACE_MS 500 /* that a transaction should take: below the second of silence, and far below the five of its patience (sql/db.c) */
+#define PACE_MS 500 /* of a transaction: below the second of silence, far below the five of patience (sql/db.c) */
 #define LATE_MS 2000
 #define PATIENCE_MS 5000
 #define SUSPECTS_MAX 256

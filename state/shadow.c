@@ -27,7 +27,8 @@
 struct shadow {
 	struct batch *batch;
 	struct batch_stage stage;
-	struct report *last[LAST_COUNT]; /* by hash of the vehicle: its last one that is not done; another's may have taken the place */
+	/* By hash of the vehicle: its last one that is not done; another's may have taken the place. */
+	struct report *last[LAST_COUNT];
 };
 
 struct line {

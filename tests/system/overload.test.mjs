@@ -89,7 +89,7 @@ const answer = (vehicle, body) => [`vehicles/${vehicle.id}/commands/response/${v
 const unknown = () => randomUUID().replace(/^.{14}./, '0192f3c8-0000-7');
 const kinds = {
 	'state reports': (vehicle) => report(vehicle, 100),
-	'large state reports': (vehicle) => report(vehicle, 5000),
+	'large state reports': (vehicle) => report(vehicle, 2000),
 	'what is no report, and no answer': (vehicle, i) => [[`vehicles/${vehicle.id}/state/${vehicle.feed}`, '{{{{'], answer(vehicle, '}'), answer(vehicle, { request_id: unknown(), status: 'succeeded' })][i % 3],
 	'answers to one command': (vehicle, i) => answer(vehicle, { request_id: vehicle.open, status: 'in_progress', result: { i } }),
 	'the same answer': (vehicle) => answer(vehicle, { request_id: vehicle.open, status: 'in_progress' }),

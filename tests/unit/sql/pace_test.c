@@ -44,8 +44,8 @@ static void setup(void)
 	struct batch_stage *stages[] = { &nap };
 
 	nap = (struct batch_stage){ .name = "nap", .write = write_nap };
-	batch = batch_new(links.loop, links.of[0].writer, &(struct batch_options){ .items_max = THRONG, .holder = "w1" },
-		stages, 1);
+	batch = batch_new(links.loop, links.of[0].writer,
+		&(struct batch_options){ .items_max = THRONG, .holder = "w1" }, stages, 1);
 }
 
 static void teardown(void)
