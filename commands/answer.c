@@ -135,7 +135,7 @@ void answer_receive(struct answer_flow *flow, const struct batch_fence *fence, c
 	submit(a, fence);
 }
 
-/* A vehicle answers until it is told that it was heard, so that what is not taken is not lost. AWS's devices need not: theirs is. */
+/* A vehicle answers until it is told that it was heard, so that what is not taken is not lost. AWS's devices need not: all of theirs is taken. */
 
 /* Those of a feed are alike in the last five bits. */
 static unsigned *in_hand_of(struct answer_flow *flow, const char *vehicle_id)

@@ -24,20 +24,26 @@ const { broker, database, node } = await startInstallation({
 const admin = await adminToken();
 const count = (statement) => database.sql(`select count(*) from ${statement}`).then(Number);
 
-const rate = 400;
+const rate = isLong ? 400 : 200;
 const seconds = isLong ? 60 : 8;
-const napMs = 10; // for each event; a command has three or four, and there are two workers: some fifty commands a second
+const napMs = isLong ? 10 : 20; // for each event; a command has three or four, and there are two workers: an eighth of the rate
+const slack = 5000; // a loaded machine
 const life = { ttl_seconds: 300, timeout_seconds: 300 };
 
-// One that is sent once, and what it was told: { status, … }.
+// What one was told: { status, … }. Where a connection ended that was kept, and without a word, it is asked again with its key.
 async function tell(i) {
 	const vehicle_id = fleet[i % fleet.length];
 	const began = Date.now();
-	const { status, headers, body } = await rest(node, 'POST', `/v1/vehicles/${vehicle_id}/commands`, { token: admin, body: { name: 'horn.honk', ...life }, unchecked: true });
-	return { status, body, vehicle_id, retryAfter: Number(headers.get('retry-after')), began, took: Date.now() - began };
+	const asked = { token: admin, body: { name: 'horn.honk', ...life }, headers: { 'Idempotency-Key': `open-${i}` }, unchecked: true };
+	for (;;) {
+		const answer = await rest(node, 'POST', `/v1/vehicles/${vehicle_id}/commands`, asked).catch(({ code }) => assert.equal(code, 'ECONNRESET'));
+		if (!answer) continue;
+		const { status, headers, body } = answer;
+		return { status, body, vehicle_id, retryAfter: Number(headers.get('retry-after')), began, took: Date.now() - began };
+	}
 }
 
-test(`${rate} commands a second, to a database that does a tenth of it: 503 soon, memory stays, answers wait and are kept`, options, async (t) => {
+test(`${rate} commands a second, to a database that does an eighth of it: 503 soon, memory stays, answers wait and are kept`, options, async (t) => {
 	await Promise.all(fleet.map((id) => registerVehicle(node, admin, id)));
 	const simulated = new Reference(broker, 'vehicles', ['--prefix', 'V', '--count', fleet.length]);
 	await untilConnected(node, admin, fleet);
@@ -53,8 +59,8 @@ test(`${rate} commands a second, to a database that does a tenth of it: 503 soon
 		const slowest = Math.max(...told.map(({ took }) => took));
 		assert.ok(told.length > 0.95 * rate * seconds, `${told.length} in ${seconds} s is not ${rate} a second`);
 		assert.ok(refused.length > told.length / 2 && refused.length < told.length, `${refused.length} of ${told.length} were refused`);
-		assert.ok(first < 5000, `nobody heard a 503 for ${first} ms`);
-		assert.ok(slowest < 10_000, `somebody heard nothing for ${slowest} ms`);
+		assert.ok(first < 5000 + slack, `nobody heard a 503 for ${first} ms`);
+		assert.ok(slowest < 5000 + 2 * slack, `somebody heard nothing for ${slowest} ms`);
 		return `${told.length} commands in ${seconds} s: ${told.length - refused.length} accepted, ${refused.length} refused, the first after ${first} ms; the slowest answer after ${slowest} ms`;
 	});
 	const promises = new Promises();
@@ -75,14 +81,14 @@ test(`${rate} commands a second, to a database that does a tenth of it: 503 soon
 	await poll(() => count('commands where finished_at is null'), (open) => open === 0, { ms: 60_000, what: 'all that was accepted is done' });
 	t.diagnostic(`${done} were done, of which ${done - known} answers waited; after it a command was done in ${recovered} ms, all of them in ${Date.now() - back} ms`);
 	assert.ok(done > known, 'answers waited');
-	assert.ok(recovered < 5000, `after it a command took ${recovered} ms`);
+	assert.ok(recovered < 5000 + slack, `after it a command took ${recovered} ms`);
 	for (const one of await judge(node, admin, promises, () => simulated.vehicles(fleet))) assert.equal(one.status, 'succeeded', one.id);
 });
 
 // ---- vehicles
 
-const floodSeconds = isLong ? 20 : 3;
-const underWay = 300; // messages of each vehicle that the broker has not acknowledged
+const floodSeconds = isLong ? 20 : 2;
+const underWay = isLong ? 300 : 100; // messages of each vehicle that the broker has not acknowledged
 
 const report = (vehicle, size) => [`vehicles/${vehicle.id}/state/${vehicle.feed}`, { version: (vehicle.said = (vehicle.said ?? 0) + 1), state: { log: `${vehicle.said} ${'x'.repeat(size)}` } }];
 const answer = (vehicle, body) => [`vehicles/${vehicle.id}/commands/response/${vehicle.feed}`, body];
@@ -94,6 +100,8 @@ const kinds = {
 	'answers to one command': (vehicle, i) => answer(vehicle, { request_id: vehicle.open, status: 'in_progress', result: { i } }),
 	'the same answer': (vehicle) => answer(vehicle, { request_id: vehicle.open, status: 'in_progress' }),
 };
+
+const items = async () => Number(/^keyfob_batch_items_total (\d+)/m.exec(await node.metrics())[1]);
 
 // As fast as the broker takes it. How much that was.
 async function flood(vehicles, what, isOver) {
@@ -133,13 +141,16 @@ test('vehicles that say more than a node can read hold up nobody, whoever shares
 	}
 	for (const [name, what] of Object.entries(kinds))
 		await withinMemory(t, node, 64 * MiB, async () => {
+			const before = await items();
 			const end = Date.now() + floodSeconds * 1000;
 			const isOver = () => Date.now() > end;
 			const [count, besideIt, elsewhere] = await Promise.all([flood(flooders, what, isOver), sendAllTheWhile(mate, isOver), sendAllTheWhile(stranger, isOver)]);
 			const after = await timed(mate);
-			for (const took of [...besideIt, ...elsewhere]) assert.ok(took < 10_000, `amid ${name} a command took ${took} ms`);
-			assert.ok(after < 5000, `after ${name} a command took ${after} ms`);
-			return `${Math.round(count / floodSeconds)} a second, ${name}: a command to who shares the feed took ${Math.max(...besideIt)} ms at most, to others ${Math.max(...elsewhere)} ms, to who shares it ${after} ms afterwards`;
+			for (const took of [...besideIt, ...elsewhere]) assert.ok(took < 10_000 + slack, `amid ${name} a command took ${took} ms`);
+			assert.ok(after < 5000 + slack, `after ${name} a command took ${after} ms`);
+			const each = (await items() - before) / count;
+			if (name.includes('reports')) assert.ok(each < 0.5, `each of ${name} was ${each.toFixed(2)} units of work`);
+			return `${Math.round(count / floodSeconds)} a second, ${name}: a command to who shares the feed took ${Math.max(...besideIt)} ms at most, to others ${Math.max(...elsewhere)} ms, to who shares it ${after} ms afterwards; ${each.toFixed(2)} units of work each`;
 		});
 	assert.match(await node.metrics(), /keyfob_answers_put_off_total [1-9]/);
 	for (const vehicle of flooders) {

@@ -169,6 +169,7 @@ export class Traffic {
 	told = [];
 	troubles = [];
 	longest = 0;
+	started = 0;
 	#begun = Date.now();
 	#last = Date.now();
 	#next = 0;
@@ -189,6 +190,7 @@ export class Traffic {
 	}
 
 	async #send(i) {
+		this.started++;
 		const body = i % 10 === 3 ? { name: 'engine.start', ...this.never } : { name: 'horn.honk' };
 		const manner = { onTrouble: (what) => this.troubles.push(what), first: i, unchecked: this.unchecked };
 		this.told.push(await sendSurely(this.nodes, this.token, this.promises, this.own[i % this.own.length], `${this.name}-${i}`, body, manner));
@@ -196,8 +198,9 @@ export class Traffic {
 		this.#last = Date.now();
 	}
 
-	get perSecond() {
-		return (this.told.length * 1000) / (this.#last - this.#begun);
+	// What was begun, until stop(), and what was told of it by then.
+	get rates() {
+		return [this.started, this.toldInTime ?? this.told.length].map((count) => (count * 1000) / ((this.ended ?? Date.now()) - this.#begun));
 	}
 
 	untilMore(more) {
@@ -206,6 +209,8 @@ export class Traffic {
 	}
 
 	async stop() {
+		this.ended = Date.now();
+		this.toldInTime = this.told.length;
 		this.#isOver = true;
 		await this.senders;
 		this.longest = Math.max(this.longest, Date.now() - this.#last);
@@ -219,7 +224,11 @@ export async function atRate(rate, isOver, begin) {
 	const all = [];
 	const begun = performance.now();
 	while (!isOver()) {
-		while (all.length < ((performance.now() - begun) * rate) / 1000) all.push(begin(all.length));
+		while (all.length < ((performance.now() - begun) * rate) / 1000) {
+			const one = begin(all.length);
+			one.catch(() => {}); // said below
+			all.push(one);
+		}
 		await pause(5);
 	}
 	return Promise.all(all);
