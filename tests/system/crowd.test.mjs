@@ -60,10 +60,10 @@ class App {
 	}
 }
 
-// One command to the node that lives: how long it took until it was done.
+// One command to the node that lives, to one of a tenth of the vehicles: how long it took until it was done.
 async function send(i) {
 	const began = performance.now();
-	const { status, body } = await sendCommand(two, admin, fleet[i % fleet.length], { name: 'horn.honk' }, { Prefer: 'wait=30' });
+	const { status, body } = await sendCommand(two, admin, fleet[i % (fleet.length / 10)], { name: 'horn.honk' }, { Prefer: 'wait=30' });
 	assert.equal(status, 200, JSON.stringify(body));
 	assert.equal(body.status, 'succeeded', JSON.stringify(body));
 	return performance.now() - began;
@@ -81,7 +81,7 @@ test(`${count} apps whose node is killed resume at the other one, all at once; w
 	let isOver = false;
 	const sending = atRate(20, () => isOver, send);
 	sending.catch(() => {}); // said below
-	await pause(1000);
+	await poll(() => apps.filter(({ socket }) => socket.events.items.length > 0).length, (some) => some >= 50, { what: 'something happens to follow' });
 	await withinMemory(t, two, count * 10 * KiB + 16 * KiB * KiB, async () => {
 		await one.kill();
 		await Promise.all(apps.map((app) => app.lose()));
@@ -89,14 +89,15 @@ test(`${count} apps whose node is killed resume at the other one, all at once; w
 		const recovered = await Promise.all(apps.map((app) => app.connect(two)));
 		const took = performance.now() - began;
 		assert.equal(recovered.filter(Boolean).length, count, 'all were resumed');
+		isOver = true;
+		const times = await sending;
 		// They are all in, and no more than may be are let in besides.
 		const letIn = (await Promise.all(Array.from({ length: tooMany }, knock))).filter(Boolean);
 		const most = await connections(two);
 		assert.ok(most <= count + room, `${most} connections`);
-		assert.ok(letIn.length < room, `${letIn.length} more were let in`);
+		assert.ok(letIn.length <= room, `${letIn.length} more were let in`);
 		letIn.forEach((socket) => socket.close());
-		isOver = true;
-		const times = await sending;
+		await poll(() => connections(two), (open) => open <= most - letIn.length, { what: 'they are gone' });
 		assert.ok(Math.max(...times) < 5000 + slack, `a command took ${Math.max(...times)} ms`);
 		const tries = apps.reduce((sum, app) => sum + app.tries - 2, 0);
 		return `${count} apps resumed in ${took.toFixed()} ms, ${tries} tries in vain; ${times.length} commands meanwhile, the slowest ${Math.max(...times).toFixed()} ms; ${most} connections where ${count + room} may be`;
