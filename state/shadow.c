@@ -226,8 +226,9 @@ static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct 
 {
 	(void)stage, (void)cut, (void)items, (void)count;
 	for (size_t row = 0; row < db_rows(unit, first); row++) {
-		metric_add(METRIC_STATE_MALFORMED, 1);
-		log_warn("state", "a state report was not taken: too much is reported already",
-			LOG_TEXT("vehicle_id", db_text(unit, first, row, 0)));
+		metric_add(METRIC_STATE_MALFORMED, db_int(unit, first, row, 1));
+		log_warn("state", "state reports were not taken: too much is reported already",
+			LOG_TEXT("vehicle_id", db_text(unit, first, row, 0)),
+			LOG_INT("count", db_int(unit, first, row, 1)));
 	}
 }
