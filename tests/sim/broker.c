@@ -86,6 +86,7 @@ struct session {
 	int next_delivery;
 	/* of vehicles */
 	bool is_vehicle, is_subscribed;
+	bool told_connected, told_subscribed; /* of this session, by a lifecycle event that has come */
 	char uuid[UUID_TEXT_SIZE];
 	int64_t version, told_ms;
 };
@@ -786,6 +787,7 @@ static void on_connect(struct mqtt_link *l)
 	if (!s->is_vehicle)
 		return;
 	uuid7_make(world_us(), s->uuid);
+	s->told_connected = s->told_subscribed = false;
 	s->version = broker.version = world_us() > broker.version ? world_us() : broker.version + 1;
 	world_note("%s: connected", s->client_id);
 	tell_presence(s, true, NULL);
@@ -898,13 +900,29 @@ static void on_reading(struct loop_timer *timer)
 
 /* Lifecycle events, as the plugin tells them; on their way they are late, doubled and out of order. */
 
+/* What is told of a session that is over says nothing of the one that there is. */
+static void note_told(const struct letter *letter)
+{
+	struct session *s = session_of(strrchr(letter->topic, '/') + 1);
+
+	if (!s || !s->is_vehicle || !s->link || !strstr(letter->payload, s->uuid))
+		return;
+	bool knew = s->told_connected && s->told_subscribed;
+	s->told_connected = s->told_connected || strstr(letter->topic, "/presence/connected/");
+	s->told_subscribed = s->told_subscribed || strstr(letter->topic, "/subscriptions/subscribed/");
+	if (!knew && s->told_connected && s->told_subscribed)
+		record_return(s->client_id);
+}
+
 static void on_rumour(struct loop_timer *timer)
 {
 	struct rumour *r = container_of(timer, struct rumour, timer);
 	int ignored;
 
-	if (!broker.is_away)
+	if (!broker.is_away) {
 		route(r->letter, false, &ignored);
+		note_told(r->letter);
+	}
 	letter_unref(r->letter);
 	free(r);
 }

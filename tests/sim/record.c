@@ -10,6 +10,8 @@
 
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/list.h"
+#include "base/loop.h"
 #include "base/memory.h"
 #include "base/rfc3339.h"
 #include "tests/sim/database.h"
@@ -22,6 +24,7 @@
 #define PROMPT_MS 2000		      /* L1 */
 #define RECOVERY_MS 10000	      /* L4 */
 #define TOLD_MS 1000		      /* L3; two units that go a statement at a time fit into it */
+#define LEAVE_MS 1000		      /* L2 */
 #define TRAVEL_MS 2000		      /* the longest way from the broker to a vehicle */
 #define EVENTS_MAX 40000
 #define PRESENCES_MAX 4000
@@ -63,6 +66,14 @@ struct history {
 	UT_hash_handle hh;
 };
 
+/* A vehicle has come back, and what has waited for it the longest is to leave. */
+struct wait {
+	struct loop_timer timer;
+	char vehicle_id[16], id[40];
+	int64_t since_ms;
+	unsigned published;
+};
+
 struct interval {
 	int64_t from_ms, to_ms;
 };
@@ -75,7 +86,7 @@ static struct {
 	size_t fault_count;
 	unsigned fault_depth;
 	int64_t slow_ms;
-	unsigned events, published, received, repeated, executed, rejected, sms, final, timed_out, expired, canceled;
+	unsigned events, published, received, repeated, executed, rejected, sms, final, timed_out, expired, canceled, returns;
 } all;
 
 void record_begin(int64_t slow_ms)
@@ -207,6 +218,55 @@ void record_presence(const char *vehicle_id, bool is_there)
 
 	if (h->presence_count < PRESENCES_MAX)
 		h->presences[h->presence_count++] = (struct presence){ is_there, world_ms() };
+}
+
+static bool was_there(const struct history *h, int64_t from_ms, int64_t to_ms);
+
+/* What is published next to this vehicle, if its head is free. */
+static PGresult *ask_next(const char *vehicle_id)
+{
+	char least[RFC3339_SIZE];
+
+	rfc3339_write(world_us() + 1000 * (LEAVE_MS + 1000), least);
+	return database_ask("select c.id, c.status::text from commands c join vehicle_heads h using (vehicle_id) where "
+			    "c.vehicle_id = $1 and h.claim_id is null and c.status in ('accepted', 'waiting', 'sent') and "
+			    "(c.flight = 'none' or c.flight = 'out' and c.redelivery <> 'never') and c.expires_at > "
+			    "$2::timestamptz order by c.accepted_seq limit 1",
+		2, (const char *const[]){ vehicle_id, least });
+}
+
+/* L2. */
+static void on_waited(struct loop_timer *timer)
+{
+	struct wait *w = container_of(timer, struct wait, timer);
+	int64_t now_ms = world_ms();
+
+	if (seen_of(w->id)->published == w->published && excused_ms(w->since_ms, now_ms) == 0 &&
+		was_there(history_of(w->vehicle_id), w->since_ms + 1, now_ms)) {
+		PGresult *rows = ask_of("select from commands where id = $1::uuid and status in ('accepted', 'waiting')", w->id);
+		if (PQntuples(rows) > 0)
+			world_fail("L2", "%s is back since %d ms, and %s has not left", w->vehicle_id, LEAVE_MS, w->id);
+		PQclear(rows);
+	}
+	free(w);
+}
+
+void record_return(const char *vehicle_id)
+{
+	if (world_ms() < RECOVERY_MS || excused_ms(world_ms() - 1, world_ms() + LEAVE_MS) > 0)
+		return; /* nodes are at their beginning, or something is wrong */
+	PGresult *rows = ask_next(vehicle_id);
+	if (PQntuples(rows) > 0 && strcmp(PQgetvalue(rows, 0, 1), "sent") != 0) {
+		struct wait *w = memory_new(sizeof(*w));
+		snprintf(w->vehicle_id, sizeof(w->vehicle_id), "%s", vehicle_id);
+		snprintf(w->id, sizeof(w->id), "%s", PQgetvalue(rows, 0, 0));
+		w->since_ms = world_ms();
+		w->published = seen_of(w->id)->published;
+		loop_timer_init(world_loop(), &w->timer, on_waited);
+		loop_timer_start(&w->timer, LEAVE_MS);
+		all.returns++;
+	}
+	PQclear(rows);
 }
 
 static int64_t part_of(const json_t *result)
@@ -648,7 +708,7 @@ void record_write(FILE *out)
 {
 	fprintf(out,
 		"%u commands (%u timed out, %u expired, %u canceled), %u publishes, %u received (%u again), %u done, "
-		"%u events, %u SMS, %zu faults",
+		"%u events, %u SMS, %u returns, %zu faults",
 		HASH_COUNT(all.commands), all.timed_out, all.expired, all.canceled, all.published, all.received,
-		all.repeated, all.executed, all.events, all.sms, all.fault_count);
+		all.repeated, all.executed, all.events, all.sms, all.returns, all.fault_count);
 }
