@@ -32,6 +32,7 @@
 #include "tests/sim/faults.h"
 #include "tests/sim/memo.h"
 #include "tests/sim/node.h"
+#include "tests/sim/postgres.h"
 #include "tests/sim/record.h"
 #include "tests/sim/vehicle.h"
 #include "tests/sim/world.h"
@@ -93,7 +94,7 @@ static void make_vehicles(void)
 			"insert into grants (object_kind, object_id, subject, role, granted_by)"
 			" select 'vehicle', '%s', 'app-' || n, 'driver', 'sim' from generate_series(0, 15) n",
 			id, v, id, id);
-		database_do(sql);
+		postgres_do(sql);
 	}
 }
 
@@ -134,10 +135,11 @@ static int run(uint64_t seed, bool is_slow, const struct order *order, FILE *tra
 	world_begin(trace, slowness(seed, is_slow));
 	world_note(
 		"seed %" PRIu64 ": %zu nodes, %zu vehicles, %zu apps", seed, shape.nodes, shape.vehicles, shape.apps);
-	database_begin(&postgres, name, seed, shape.stepwise_permille);
+	postgres_begin(&postgres, name, seed);
+	database_begin(seed, shape.stepwise_permille);
 	record_begin(shape.broker.late_ms + 1500);
 	broker_begin(&shape.broker);
-	nodes_begin(shape.nodes, database_url());
+	nodes_begin(shape.nodes, postgres_url());
 	vehicles_begin(shape.vehicles);
 	apps_begin(shape.apps, shape.app_pace_ms);
 	make_vehicles();
@@ -149,7 +151,7 @@ static int run(uint64_t seed, bool is_slow, const struct order *order, FILE *tra
 	record_write(stdout);
 	printf("\n");
 	fflush(stdout);
-	database_end();
+	postgres_end();
 	return world_failures() > 0;
 }
 
@@ -332,7 +334,7 @@ int main(int argc, char **argv)
 	if (order.jobs < 1 || order.jobs > JOBS_MAX || order.minutes < 1)
 		exit(2);
 	test_postgres_start(&postgres);
-	database_make_template(&postgres);
+	postgres_make_template(&postgres);
 	int64_t began_s = now_s();
 	if (order.count == 0 && order.seconds == 0)
 		order.seconds = 60;

@@ -11,7 +11,7 @@
 #include "base/memory.h"
 #include "sql/statements.h"
 #include "sql/unit.h"
-#include "tests/sim/database.h"
+#include "tests/sim/postgres.h"
 #include "tests/sim/renewals.h"
 #include "tests/sim/world.h"
 
@@ -159,7 +159,7 @@ static void forget(void)
 static int64_t horizon(void)
 {
 	if (horizon_us == 0) {
-		PGresult *rows = database_ask(HORIZON, 0, NULL);
+		PGresult *rows = postgres_ask(HORIZON, 0, NULL);
 		horizon_us = PQgetisnull(rows, 0, 0) ? INT64_MAX : strtoll(PQgetvalue(rows, 0, 0), NULL, 10);
 		PQclear(rows);
 	}
@@ -272,7 +272,7 @@ void memo_note(const struct db_unit *unit, bool is_whole)
 
 void memo_look(void)
 {
-	PGresult *rows = database_ask(ABSENT, 0, NULL);
+	PGresult *rows = postgres_ask(ABSENT, 0, NULL);
 	if (PQntuples(rows) > 0)
 		world_fail("memo", "a %s has come about, and tests/sim/memo.c takes it that there is none",
 			PQgetvalue(rows, 0, 0));

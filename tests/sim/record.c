@@ -14,7 +14,7 @@
 #include "base/loop.h"
 #include "base/memory.h"
 #include "base/rfc3339.h"
-#include "tests/sim/database.h"
+#include "tests/sim/postgres.h"
 #include "tests/sim/world.h"
 
 #define VERIFY_MS 2000	      /* lifecycle.verify_delay of a run */
@@ -86,7 +86,8 @@ static struct {
 	size_t fault_count;
 	unsigned fault_depth;
 	int64_t slow_ms;
-	unsigned events, published, received, repeated, executed, rejected, sms, final, timed_out, expired, canceled, returns;
+	unsigned events, published, received, repeated, executed, rejected, sms, final, timed_out, expired, canceled,
+		returns;
 } all;
 
 void record_begin(int64_t slow_ms)
@@ -124,12 +125,12 @@ static struct history *history_of(const char *vehicle_id)
 
 static PGresult *ask(const char *sql)
 {
-	return database_ask(sql, 0, NULL);
+	return postgres_ask(sql, 0, NULL);
 }
 
 static PGresult *ask_of(const char *sql, const char *id)
 {
-	return database_ask(sql, 1, &id);
+	return postgres_ask(sql, 1, &id);
 }
 
 static bool is_among(const char *word, const char *words)
@@ -228,10 +229,11 @@ static PGresult *ask_next(const char *vehicle_id)
 	char least[RFC3339_SIZE];
 
 	rfc3339_write(world_us() + 1000 * (LEAVE_MS + 1000), least);
-	return database_ask("select c.id, c.status::text from commands c join vehicle_heads h using (vehicle_id) where "
-			    "c.vehicle_id = $1 and h.claim_id is null and c.status in ('accepted', 'waiting', 'sent') and "
-			    "(c.flight = 'none' or c.flight = 'out' and c.redelivery <> 'never') and c.expires_at > "
-			    "$2::timestamptz order by c.accepted_seq limit 1",
+	return postgres_ask(
+		"select c.id, c.status::text from commands c join vehicle_heads h using (vehicle_id) where "
+		"c.vehicle_id = $1 and h.claim_id is null and c.status in ('accepted', 'waiting', 'sent') and "
+		"(c.flight = 'none' or c.flight = 'out' and c.redelivery <> 'never') and c.expires_at > "
+		"$2::timestamptz order by c.accepted_seq limit 1",
 		2, (const char *const[]){ vehicle_id, least });
 }
 
@@ -243,7 +245,8 @@ static void on_waited(struct loop_timer *timer)
 
 	if (seen_of(w->id)->published == w->published && excused_ms(w->since_ms, now_ms) == 0 &&
 		was_there(history_of(w->vehicle_id), w->since_ms + 1, now_ms)) {
-		PGresult *rows = ask_of("select from commands where id = $1::uuid and status in ('accepted', 'waiting')", w->id);
+		PGresult *rows =
+			ask_of("select from commands where id = $1::uuid and status in ('accepted', 'waiting')", w->id);
 		if (PQntuples(rows) > 0)
 			world_fail("L2", "%s is back since %d ms, and %s has not left", w->vehicle_id, LEAVE_MS, w->id);
 		PQclear(rows);
@@ -351,7 +354,7 @@ void record_sms(const char *vehicle_id, bool is_taken)
 		world_fail("S14", "more than %d SMS to %s in a day", DAILY_BUDGET, vehicle_id);
 	*oldest_ms = world_ms();
 	rfc3339_write(world_us(), now);
-	PGresult *rows = database_ask("select from commands where vehicle_id = $1 and wake and expires_at > "
+	PGresult *rows = postgres_ask("select from commands where vehicle_id = $1 and wake and expires_at > "
 				      "$2::timestamptz - interval '1 second' limit 1",
 		2, (const char *const[]){ vehicle_id, now });
 	if (PQntuples(rows) == 0)
@@ -594,7 +597,7 @@ static bool had_run_out(const struct seen *s, int64_t by_ms)
 
 	rfc3339_write(WORLD_BEGIN_US + by_ms * 1000, by);
 	PGresult *rows =
-		database_ask("select from commands c, jsonb_array_elements(c.timeline) t where c.id = $1::uuid and "
+		postgres_ask("select from commands c, jsonb_array_elements(c.timeline) t where c.id = $1::uuid and "
 			     "t ->> 'step' = 'timer' and (t ->> 'time')::timestamptz <= $2::timestamptz",
 			2, (const char *const[]){ s->id, by });
 	bool yes = PQntuples(rows) > 0;

@@ -12,7 +12,7 @@
 #include "gateway/lease.h"
 #include "sql/statements.h"
 #include "sql/unit.h"
-#include "tests/sim/database.h"
+#include "tests/sim/postgres.h"
 #include "tests/sim/world.h"
 
 #define WORKERS_MAX 16
@@ -84,7 +84,7 @@ static void read_holdings(void)
 	char since[RFC3339_SIZE];
 
 	rfc3339_write(world_us() - MARGIN_US, since);
-	PGresult *rows = database_ask("select holder, (extract(epoch from min(expires_at)) * 1000000)::bigint from "
+	PGresult *rows = postgres_ask("select holder, (extract(epoch from min(expires_at)) * 1000000)::bigint from "
 				      "leases where holder is not "
 				      "null and expires_at > $1::timestamptz and (name like 'worker/%' or name like "
 				      "'feed/%') group by holder limit 16",
@@ -182,7 +182,7 @@ static void pay(void)
 		text_add(&arrays[i], "}");
 		params[i] = text_take(&arrays[i]);
 	}
-	PGresult *rows = database_ask(PAY, 4, (const char *const *)params);
+	PGresult *rows = postgres_ask(PAY, 4, (const char *const *)params);
 	if (atoi(PQcmdTuples(rows)) != count)
 		world_fail("memo", "%d leases were renewed, and %s are there", count, PQcmdTuples(rows));
 	PQclear(rows);
