@@ -17,6 +17,7 @@
 #include "base/rfc3339.h"
 #include "gateway/api_internal.h"
 #include "notifier/hub.h"
+#include "tests/sim/access.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/node.h"
 #include "tests/sim/record.h"
@@ -33,6 +34,7 @@ struct place {
 	int64_t seq; /* -1: it has not begun */
 	char epoch[64];
 	struct watch *watch; /* NULL: it does not watch now */
+	int64_t heard_us;    /* when it began or heard the last */
 };
 
 struct app {
@@ -52,7 +54,7 @@ struct watch {
 	unsigned life;
 	struct loop_timer begin; /* the node's */
 	bool is_ready, is_over;
-	int64_t ready_us;
+	int64_t begun_us, ready_us;
 	struct hub_subscriber sub;
 };
 
@@ -65,6 +67,7 @@ struct wish {
 	int ttl_s, timeout_s, wait_s;
 	bool wake, is_back; /* it is being taken back */
 	unsigned tries;
+	int64_t begun_us;
 	struct ask *ask;	 /* NULL: nobody is asked now */
 	struct loop_timer timer; /* the world's: patience, or the next try */
 };
@@ -108,6 +111,8 @@ void apps_begin(size_t n, int64_t pace_ms)
 		for (size_t v = 0; v < vehicles_count(); v++) {
 			a->places[v].seq = -1;
 			a->watches[v] = chance_of(600);
+			if (i % 2)
+				access_add(a->name, vehicle_id(v));
 		}
 		loop_timer_init(world_loop(), &a->next, on_next);
 		loop_timer_init(world_loop(), &a->look, on_look);
@@ -148,6 +153,7 @@ static void on_next(struct loop_timer *timer)
 	for (int64_t burst = chance_of(100) ? chance_between(2, 6) : 1; burst > 0; burst--) {
 		struct wish *w = memory_new(sizeof(*w));
 		w->app = a;
+		w->begun_us = world_us();
 		snprintf(w->key, sizeof(w->key), "%s-%u", a->name, ++a->wishes);
 		snprintf(w->vehicle_id, sizeof(w->vehicle_id), "%s",
 			vehicle_id((size_t)chance_below((int64_t)vehicles_count())));
@@ -243,6 +249,7 @@ static void on_promised(struct wish *w, const char *body)
 
 	snprintf(w->id, sizeof(w->id), "%s", json_text_at(command, "id"));
 	record_promise(w->key, w->vehicle_id, w->id);
+	access_saw_promise(w->app->name, w->vehicle_id, w->id);
 	if (!chance_of(150)) {
 		end_wish(w);
 		return;
@@ -261,7 +268,7 @@ static void on_arrival(struct loop_timer *timer)
 	} else if (k->fault && is_for_later(k->fault)) {
 		again(w);
 	} else if (k->fault) {
-		if (!w->is_back)
+		if (!w->is_back && access_was_given(w->app->name, w->vehicle_id, w->begun_us))
 			world_fail("answer", "%s of %s is refused: %s", w->name, w->key, k->fault->name);
 		end_wish(w);
 	} else if (w->is_back) {
@@ -301,6 +308,7 @@ static void open_watch(struct app *a, size_t vehicle)
 	w->vehicle = vehicle;
 	w->node = n;
 	w->life = node_life(n);
+	w->begun_us = world_us();
 	loop_timer_init(node_loop(n), &w->begin, on_watch);
 	loop_timer_start(&w->begin, chance_delay_ms(20, 500));
 }
@@ -338,14 +346,14 @@ static void on_ready(struct hub_subscriber *sub, const struct hub_snapshot *snap
 	struct watch *w = container_of(sub, struct watch, sub);
 	struct place *p = place_of(w);
 
-	if (p->seq >= 0 && !snapshot->recovered)
+	if (p->seq >= 0 && !snapshot->recovered && access_was_given(w->app->name, vehicle_id(w->vehicle), p->heard_us))
 		world_fail("S11", "%s cannot resume %s after %lld", w->app->name, vehicle_id(w->vehicle),
 			(long long)p->seq);
 	if (!snapshot->recovered)
 		p->seq = snapshot->seq;
 	snprintf(p->epoch, sizeof(p->epoch), "%s", snapshot->epoch);
 	w->is_ready = true;
-	w->ready_us = world_us();
+	w->ready_us = p->heard_us = world_us();
 }
 
 /* L3 is judged of what came about while it watched. */
@@ -358,7 +366,9 @@ static void on_event(struct hub_subscriber *sub, const struct hub_event *event)
 	if (w->is_over)
 		return;
 	record_event(w->app->name, event->vehicle_id, p->seq, event->seq, event->type, event->data, event->data_len);
+	access_saw_event(w->app->name, event->vehicle_id);
 	p->seq = event->seq;
+	p->heard_us = world_us();
 	if (rfc3339_read(event->time, &at_us) && at_us > w->ready_us)
 		record_told(w->app->name, event->vehicle_id, event->seq, at_us);
 }
@@ -367,7 +377,7 @@ static void on_end(struct hub_subscriber *sub, const struct fault *fault)
 {
 	struct watch *w = container_of(sub, struct watch, sub);
 
-	if (fault->http < 500)
+	if (fault->http < 500 && access_was_given(w->app->name, vehicle_id(w->vehicle), w->begun_us))
 		world_fail("S7", "%s may no longer watch %s: %s", w->app->name, vehicle_id(w->vehicle), fault->name);
 	w->is_over = true;
 }

@@ -25,6 +25,7 @@
 
 #include "base/log.h"
 #include "tests/servers.h"
+#include "tests/sim/access.h"
 #include "tests/sim/app.h"
 #include "tests/sim/broker.h"
 #include "tests/sim/chance.h"
@@ -112,9 +113,17 @@ static void live(const struct shape *shape, int64_t minutes)
 	faults_end();
 	apps_calm();
 	vehicles_calm();
+	access_calm();
 	world_run(world_slow(CALM_MS));
 	apps_judge();
+	access_judge();
 	record_judge();
+}
+
+/* In every third run. */
+static bool has_grants_that_go(uint64_t seed)
+{
+	return seed % 3 == 0;
 }
 
 static int64_t slowness(uint64_t seed, bool is_slow)
@@ -141,6 +150,10 @@ static int run(uint64_t seed, bool is_slow, const struct order *order, FILE *tra
 	broker_begin(&shape.broker);
 	nodes_begin(shape.nodes, postgres_url());
 	vehicles_begin(shape.vehicles);
+	if (has_grants_that_go(seed)) {
+		access_begin();
+		memo_expect_grants();
+	}
 	apps_begin(shape.apps, shape.app_pace_ms);
 	make_vehicles();
 	live(&shape, order->minutes);

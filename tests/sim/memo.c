@@ -16,38 +16,39 @@
 #include "tests/sim/world.h"
 
 /* What is due is found by its time: such a look is remembered only while it finds nothing. What is `absent` is nothing that a run makes
- * (memo_look() sees to it), so no write changes the answer. */
+ * (memo_look() sees to it), so no write changes the answer; `of_grants`: it is, where grants come and go. */
 static const struct {
 	const struct db_statement *statement;
-	bool by_time, absent;
+	bool by_time, absent, of_grants;
 } looks[] = {
-	{ &SQL_heads, false, false },
-	{ &SQL_retained_due, true, true },
-	{ &SQL_due_absences, true, false },
-	{ &SQL_due_commands, true, false },
-	{ &SQL_due_timers, true, false },
-	{ &SQL_revocations_look, true, true },
-	{ &SQL_grants_expired, true, true },
-	{ &SQL_erasures_step, false, true },
-	{ &SQL_batch_renew, true, true },
-	{ &SQL_batch_take, true, true },
-	{ &SQL_notices_expire, true, true },
-	{ &SQL_notices_expired, true, true },
-	{ &SQL_notice_spreads_look, true, true },
-	{ &SQL_webhooks_follow, false, true },
-	{ &SQL_webhooks_untold, false, true },
-	{ &SQL_webhooks_sweep, false, true },
-	{ &SQL_frozen_end, false, true },
+	{ &SQL_heads, false, false, false },
+	{ &SQL_retained_due, true, true, false },
+	{ &SQL_due_absences, true, false, false },
+	{ &SQL_due_commands, true, false, false },
+	{ &SQL_due_timers, true, false, false },
+	{ &SQL_revocations_look, true, true, true },
+	{ &SQL_grants_expired, true, true, true },
+	{ &SQL_erasures_step, false, true, false },
+	{ &SQL_batch_renew, true, true, false },
+	{ &SQL_batch_take, true, true, false },
+	{ &SQL_notices_expire, true, true, false },
+	{ &SQL_notices_expired, true, true, false },
+	{ &SQL_notice_spreads_look, true, true, false },
+	{ &SQL_webhooks_follow, false, true, false },
+	{ &SQL_webhooks_untold, false, true, false },
+	{ &SQL_webhooks_sweep, false, true, false },
+	{ &SQL_frozen_end, false, true, false },
 };
 
 /* A row is one that a look above would find, or one day. */
-static const char *const ABSENT = "select name from (select 'retained' from retained union all select 'revocation' "
-				  "from revocations union all select "
-				  "'grant' from grants where expires_at is not null union all select 'erasure' from "
-				  "erasures union all select 'batch' "
-				  "from batches union all select 'notice' from notices union all select 'spread' from "
-				  "notice_spreads union all select "
-				  "'webhook' from webhooks) as made (name) limit 1";
+static const char *const ABSENT =
+	"select name from (select 'retained' from retained union all select 'revocation' "
+	"from revocations union all select "
+	"'grant' from grants where expires_at is not null union all select 'erasure' from "
+	"erasures union all select 'batch' "
+	"from batches union all select 'notice' from notices union all select 'spread' from "
+	"notice_spreads union all select "
+	"'webhook' from webhooks) as made (name) where not ($1::boolean and name in ('revocation', 'grant')) limit 1";
 
 /* These write nothing, or what no look above reads: leases (a look that has found nothing depends on none), interest, and what is swept
  * long after it was over. `of_leases`: they read or change who holds what. */
@@ -75,7 +76,8 @@ static const struct {
 
 /* When the next of what is looked for is due, microseconds since 1970. */
 static const char *const HORIZON = "select (extract(epoch from least((select min(due_at) from absences), (select "
-				   "min(due_at) from commands), (select min(due_at) from timers))) * 1000000)::bigint";
+				   "min(due_at) from commands), (select min(due_at) from timers), (select min(at) from "
+				   "revocations), (select min(expires_at) from grants))) * 1000000)::bigint";
 
 struct memory {
 	char *key;
@@ -86,8 +88,13 @@ struct memory {
 };
 
 static struct memory *memories;
-static bool is_off;
+static bool is_off, expects_grants;
 static int64_t horizon_us; /* 0: not known */
+
+void memo_expect_grants(void)
+{
+	expects_grants = true;
+}
 
 void memo_use(bool yes)
 {
@@ -228,7 +235,7 @@ static void keep(const struct db_unit *unit)
 		if (looks[look].by_time && PQntuples(unit->steps[i].result) > 0)
 			return;
 		by_time = by_time || looks[look].by_time;
-		absent = absent && looks[look].absent;
+		absent = absent && looks[look].absent && !(expects_grants && looks[look].of_grants);
 	}
 	if (find(unit) || (by_time && !absent && !is_nothing_due()))
 		return;
@@ -272,7 +279,7 @@ void memo_note(const struct db_unit *unit, bool is_whole)
 
 void memo_look(void)
 {
-	PGresult *rows = postgres_ask(ABSENT, 0, NULL);
+	PGresult *rows = postgres_ask(ABSENT, 1, (const char *const[]){ expects_grants ? "true" : "false" });
 	if (PQntuples(rows) > 0)
 		world_fail("memo", "a %s has come about, and tests/sim/memo.c takes it that there is none",
 			PQgetvalue(rows, 0, 0));

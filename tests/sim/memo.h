@@ -11,6 +11,8 @@
 
 struct db_unit;
 
+/* In this run grants come and go. */
+void memo_expect_grants(void);
 /* `yes` is the default. */
 void memo_use(bool yes);
 /* Whether the unit only looks. */

@@ -44,6 +44,8 @@ void record_told(const char *app, const char *vehicle_id, int64_t seq, int64_t a
 
 /* faults, so that what is late by them is excused */
 void record_fault(bool begins);
+/* How much of the time between was under a fault, or in the recovery from one; since the beginning. */
+int64_t record_excused_ms(int64_t from_ms, int64_t to_ms);
 
 /* What holds at any time holds now; `in_the_end`: and what must once everything is calm. */
 void record_look(bool in_the_end);
