@@ -4,11 +4,11 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "base/loop.h"
 #include "base/memory.h"
 #include "base/rfc3339.h"
 #include "gateway/access/token.h"
 #include "gateway/api_internal.h"
+#include "sql/db.h"
 
 #define SUBJECT_MAX 255
 
@@ -60,8 +60,8 @@ static bool is_role(enum grant_object object, const char *role)
 	return false;
 }
 
-/* RFC 3339 has offsets that PostgreSQL does not read (+23:59); refused there, they would undo the transaction for
- * everybody in it. So the parameter becomes the same time as we write it. */
+/* It ends by the database's clock: this node's may have jumped. RFC 3339 has offsets that PostgreSQL does not read (+23:59); refused
+ * there, they would undo the transaction for everybody in it. So the parameter becomes the same time as we write it. */
 static bool check_end(struct api_call *call)
 {
 	const char *expires;
@@ -72,7 +72,7 @@ static bool check_end(struct api_call *call)
 		return false;
 	if (!expires)
 		return true;
-	if (!rfc3339_read(expires, &at) || at <= loop_unix_us(call->api->loop))
+	if (!rfc3339_read(expires, &at) || at <= db_now_us(call->api->writer))
 		return refuse(call, "expires_at is an RFC 3339 time in the future, or null");
 	rfc3339_write(at, text);
 	json_object_set_new(call->params, "expires_at", memory_need(json_string(text)));

@@ -189,8 +189,9 @@ static void on_arrival(struct loop_timer *timer)
 			loop_timer_start(
 				&r->timer, t->until_us > world_us() ? (t->until_us - world_us()) / 1000 + 1 : 1);
 	} else if (r) {
-		/* a node whose clock jumped takes an end for one that is over */
-		if (t->fault->http < 500 && t->fault->http != 429 && r->standing != ENDING)
+		bool is_over =
+			r->standing == ENDING && t->until_us <= world_us(); /* the node stood still for so long */
+		if (!is_over && t->fault->http < 500 && t->fault->http != 429)
 			world_fail("answer", "a grant of %s for %s is refused: %s", r->subject, r->vehicle_id,
 				t->fault->name);
 		r->turn = NULL;
