@@ -93,7 +93,7 @@ byte c_, d_;                                      /* of one step alone */
 #define is_claimed(c) (flight[c] == CLAIMED || flight[c] == CLAIMED_OUT)
 #define is_final(c) (status[c] >= SUCCEEDED)
 
-/* ---- what every transaction ends with: settle_open() */
+/* ---- what every transaction ends with: settle_claims() */
 
 #define may_repeat(c) ((c) != NEVER || bug == REPEAT_NEVER)
 #define is_offered(c) ((is_open(c) || status[c] == SENT) && !over[c] && (flight[c] == NONE || \
