@@ -42,11 +42,18 @@ static char *write_begin(const struct event_parts *p, char *at)
 		at = stpcpy(at, "\",\"seq\":");
 		at += text_of_int(p->seq, at);
 	} else {
-		at = stpcpy(stpcpy(stpcpy(at, HEAD "{\"fleet_id\":\""), p->fleet_id), "\"");
+		at = stpcpy(stpcpy(stpcpy(at, HEAD "{\"fleet_id\":\""), or_empty(p->fleet_id)), "\"");
 	}
 	at = stpcpy(stpcpy(at, ",\"type\":\""), p->type);
 	at = stpcpy(stpcpy(at, "\",\"time\":\""), p->time);
 	return stpcpy(at, "\",\"data\":");
+}
+
+/* What give.c judges for each subscriber. */
+static bool is_for_some(const char *type)
+{
+	return strcmp(type, "access.changed") == 0 || strcmp(type, "security.alert") == 0 ||
+	       strcmp(type, "webhook.disabled") == 0;
 }
 
 struct hub_event *event_new(const struct event_parts *p)
@@ -65,6 +72,7 @@ struct hub_event *event_new(const struct event_parts *p)
 	e->type = put(&at, p->type);
 	e->time = put(&at, p->time);
 	e->seq = p->seq;
+	e->is_for_some = is_for_some(p->type);
 	e->refs = 1;
 	return e;
 }

@@ -47,14 +47,20 @@ static void give_access(struct hub_subscriber *s, struct hub_event *event)
 	}
 }
 
+/* Whether it gets `skipped` in the event's place. */
+static bool is_hidden(const struct hub_subscriber *s, struct hub_event *event)
+{
+	return (event_is(event, "security.alert") || (event_is(event, "webhook.disabled") && !is_own(s, event))) &&
+	       !sees_all(s);
+}
+
 void subscriber_give(struct hub_subscriber *s, struct hub_event *event)
 {
 	s->next_seq = event->seq + 1;
 	metric_add(METRIC_EVENTS_DELIVERED, 1);
-	if (event_is(event, "access.changed"))
+	if (event->is_for_some && event_is(event, "access.changed"))
 		give_access(s, event);
-	else if ((event_is(event, "security.alert") || (event_is(event, "webhook.disabled") && !is_own(s, event))) &&
-		 !sees_all(s))
+	else if (event->is_for_some && is_hidden(s, event))
 		give_skipped(s, event);
 	else
 		s->on_event(s, event);

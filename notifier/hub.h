@@ -35,6 +35,7 @@ struct hub_event {
 	int64_t seq;
 	unsigned serial;  /* of one of a fleet itself: it may come by several subscriptions */
 	const char *type; /* "command.updated" */
+	bool is_for_some; /* not everybody who watches may see it as it is */
 	const char *time; /* RFC 3339 */
 	const char *data; /* JSON text */
 	size_t data_len;

@@ -193,11 +193,18 @@ void connection_tick(struct connection *c)
 	write_out(c);
 }
 
+/* libmosquitto writes each PUBACK by itself: those of a batch go in one segment. */
 void connection_release(struct connection *c)
 {
+	bool several = c->news.batch.count > 1;
+
 	c->is_held = false;
 	harvest_clear(&c->news.batch);
+	if (several)
+		connection_gather(c, true);
 	write_out(c);
+	if (several)
+		connection_gather(c, false);
 }
 
 /* asking the broker */

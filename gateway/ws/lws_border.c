@@ -282,11 +282,15 @@ bool border_gather(struct border_link *link, const char *text, size_t len)
 	return true;
 }
 
+/* Straight to the socket, since nothing waits before it; libwebsockets keeps what the kernel does not take. */
 void border_send(struct border_link *link)
 {
 	struct border *b = link->border;
+	unsigned char *frames = b->scratch + LWS_PRE;
+	ssize_t sent = send(lws_get_socket_fd(link->lws), frames, b->gathered, MSG_NOSIGNAL | MSG_DONTWAIT);
+	size_t taken = sent > 0 ? (size_t)sent : 0;
 
-	if (lws_write(link->lws, b->scratch + LWS_PRE, b->gathered, LWS_WRITE_RAW) < 0)
+	if (taken < b->gathered && lws_write(link->lws, frames + taken, b->gathered - taken, LWS_WRITE_RAW) < 0)
 		border_kill(link);
 	b->gathered = 0;
 	shrink(b);

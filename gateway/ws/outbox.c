@@ -8,39 +8,37 @@
 #include "base/memory.h"
 #include "notifier/hub.h"
 
-/* Either an event, held, or a text of its own. */
-struct frame {
-	struct list node;
-	struct hub_event *event;
-	char *text;
-	const char *data;
-	size_t len;
-};
-
 void outbox_init(struct outbox *o)
 {
 	list_init(&o->frames);
 	o->bytes = 0;
+	list_init(&o->alone.node);
 }
 
-static void frame_free(struct frame *f)
+static struct outbox_frame *frame_new(struct outbox *o)
+{
+	return list_is_empty(&o->alone.node) ? &o->alone : memory_raw(sizeof(struct outbox_frame));
+}
+
+static void frame_free(struct outbox *o, struct outbox_frame *f)
 {
 	hub_event_unref(f->event);
 	free(f->text);
-	free(f);
+	if (f != &o->alone)
+		free(f);
 }
 
 void outbox_clear(struct outbox *o)
 {
 	list_for_each_safe (node, &o->frames)
-		frame_free(container_of(node, struct frame, node));
+		frame_free(o, container_of(node, struct outbox_frame, node));
 	outbox_init(o);
 }
 
-static struct frame *first(const struct outbox *o)
+static struct outbox_frame *first(const struct outbox *o)
 {
 	assert(!outbox_is_empty(o));
-	return container_of(o->frames.next, struct frame, node);
+	return container_of(o->frames.next, struct outbox_frame, node);
 }
 
 bool outbox_is_empty(const struct outbox *o)
@@ -54,12 +52,11 @@ const char *outbox_first(const struct outbox *o, size_t *ret_len)
 	return first(o)->data;
 }
 
-static struct frame *append(struct outbox *o, const char *data, size_t len)
+static struct outbox_frame *append(struct outbox *o, const char *data, size_t len)
 {
-	struct frame *f = memory_new(sizeof(*f));
+	struct outbox_frame *f = frame_new(o);
 
-	f->data = data;
-	f->len = len;
+	*f = (struct outbox_frame){ .data = data, .len = len };
 	list_append(&o->frames, &f->node);
 	o->bytes += len;
 	return f;
@@ -80,9 +77,9 @@ void outbox_add_event(struct outbox *o, const struct hub_event *event)
 
 void outbox_drop_first(struct outbox *o)
 {
-	struct frame *f = first(o);
+	struct outbox_frame *f = first(o);
 
 	list_remove(&f->node);
 	o->bytes -= f->len;
-	frame_free(f);
+	frame_free(o, f);
 }

@@ -10,9 +10,19 @@
 struct hub_event;
 struct text;
 
+/* Either an event, held, or a text of its own. */
+struct outbox_frame {
+	struct list node;
+	struct hub_event *event;
+	char *text;
+	const char *data;
+	size_t len;
+};
+
 struct outbox {
 	struct list frames;
 	size_t bytes;
+	struct outbox_frame alone; /* where the first lies: mostly there is no second, and it costs no allocation */
 };
 
 void outbox_init(struct outbox *);

@@ -276,8 +276,8 @@ static void on_event(struct hub_subscriber *hs, const struct hub_event *event)
 {
 	struct subscription *sub = container_of(hs, struct subscription, subscriber);
 
-	sub->told = strcmp(event->type, "access.changed") == 0 && is_fleet(sub) == !event->vehicle_id &&
-		    tells_end(hs, event);
+	sub->told = event->is_for_some && strcmp(event->type, "access.changed") == 0 &&
+		    is_fleet(sub) == !event->vehicle_id && tells_end(hs, event);
 	if (!is_repeated(sub, event))
 		socket_send_event(sub->socket, event);
 }
