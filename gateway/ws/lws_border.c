@@ -19,7 +19,6 @@
 #include "base/loop.h"
 #include "base/memory.h"
 
-#define RX_BYTES 1024			/* a socket's read buffer; larger messages come in pieces */
 #define HEAD_BYTES 1024			/* of the upgrade head, which is ours and short */
 #define SEND_BUFFER (128 * 1024)	/* the kernel's queue must not grow beside ours */
 #define GATHER_MAX (64 * 1024)		/* bytes of several frames in one write; one that is larger goes alone */
@@ -42,7 +41,7 @@ static int on_event(struct lws *lws, enum lws_callback_reasons reason, void *use
 static void on_close_due(struct loop_soon *soon);
 
 static const struct lws_protocols protocols[] = {
-	{ .name = "keyfob.v1", .callback = on_event, .rx_buffer_size = RX_BYTES, .tx_packet_size = WHOLE_FRAME },
+	{ .name = "keyfob.v1", .callback = on_event, .rx_buffer_size = BORDER_PIECE, .tx_packet_size = WHOLE_FRAME },
 	{ 0 },
 };
 
@@ -231,6 +230,11 @@ static int on_event(struct lws *lws, enum lws_callback_reasons reason, void *use
 bool border_can_send(const struct border_link *link)
 {
 	return link->lws && !link->close_code && !lws_partial_buffered(link->lws);
+}
+
+bool border_is_amid_frame(const struct border_link *link)
+{
+	return lws_remaining_packet_payload(link->lws) > 0;
 }
 
 int border_fd(const struct border_link *link)

@@ -23,6 +23,10 @@ struct border_link {
 	struct loop_soon close;
 };
 
+/* A frame's bytes come in pieces of at most so many. Each socket has a buffer of this size for as long as it is open: it holds most messages
+ * whole, and a kibibyte would be a quarter of what an idle socket takes. */
+#define BORDER_PIECE 256
+
 struct border_events {
 	void (*on_open)(struct border_link *); /* the upgrade was answered with 101 */
 	/* A piece of a message, borrowed; `is_first` and `is_last` may both be set. Never after border_close(). */
@@ -47,6 +51,8 @@ bool border_adopt(struct border *, struct border_link *, int fd, const char *key
 
 /* What is sent now goes out now, at least its beginning. */
 bool border_can_send(const struct border_link *);
+/* In on_text: whether the piece ends where the buffer did, and its frame goes on. */
+bool border_is_amid_frame(const struct border_link *);
 /* Its descriptor, for questions to the kernel; -1: gone. */
 int border_fd(const struct border_link *);
 

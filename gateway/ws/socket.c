@@ -22,7 +22,7 @@
 #define PONG_MAX 125	     /* bytes of payload, RFC 6455 §5.5 */
 #define TURN_MAX (16 * 1024) /* bytes that wait for the end of the turn, if the kernel takes them before */
 #define EMPTY_MAX 100	     /* pieces of one message without a byte */
-#define PIECES 64	     /* of a message beside its last cost as much as one: so many kibibytes come in so many */
+#define PIECES 64 /* of a message beside its last cost as much as one, and so many kibibytes, in whatever frames */
 
 static void on_open(struct border_link *link);
 static void on_text(struct border_link *link, const char *piece, size_t len, bool is_first, bool is_last);
@@ -156,6 +156,12 @@ static bool is_allowed(struct socket *s, double messages)
 	return s->allowance >= 0;
 }
 
+/* What ends a frame costs as much as a kibibyte amid one. */
+static double cost_of_piece(const struct socket *s, size_t len)
+{
+	return (border_is_amid_frame(&s->link) ? (double)len / 1024 : 1) / PIECES;
+}
+
 static void take_message(struct socket *s, const char *text, size_t len)
 {
 	metric_add(METRIC_WEBSOCKET_MESSAGES, 1);
@@ -169,7 +175,7 @@ static void on_text(struct border_link *link, const char *piece, size_t len, boo
 {
 	struct socket *s = socket_of(link);
 
-	unheard_told(&s->unheard, len);
+	unheard_told(&s->unheard, len, !border_is_amid_frame(link));
 	if (is_last)
 		unheard_whole(&s->unheard, s->message.len + len);
 	if (s->state == SOCKET_CLOSING)
@@ -177,7 +183,7 @@ static void on_text(struct border_link *link, const char *piece, size_t len, boo
 	s->empty_pieces = is_first || is_last ? 0 : s->empty_pieces + (len == 0);
 	if (s->message.len + len > s->ws->options.max_message || s->empty_pieces > EMPTY_MAX) {
 		socket_close(s, CLOSE_TOO_BIG, "the message is too big");
-	} else if (!is_last && !is_allowed(s, 1.0 / PIECES)) {
+	} else if (!is_last && !is_allowed(s, cost_of_piece(s, len))) {
 		socket_close(s, CLOSE_TOO_MANY, "too many pieces of messages");
 	} else if (is_first && is_last) {
 		take_message(s, piece, len);
@@ -278,7 +284,7 @@ static void on_pong(struct border_link *link)
 {
 	struct socket *s = socket_of(link);
 
-	unheard_told(&s->unheard, PONG_MAX);
+	unheard_told(&s->unheard, PONG_MAX, true);
 	unheard_whole(&s->unheard, 0);
 	if (s->unanswered_pings == 0 && !is_allowed(s, 1)) /* one that was not asked for is a message like others */
 		socket_close(s, CLOSE_TOO_MANY, "too many messages");

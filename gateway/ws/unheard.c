@@ -38,10 +38,10 @@ void unheard_begin(struct unheard *u, int fd)
 	u->unknown = !received(fd, &u->bytes, &u->segments, &all_read);
 }
 
-void unheard_told(struct unheard *u, size_t len)
+void unheard_told(struct unheard *u, size_t len, bool ends_frame)
 {
-	u->told_bytes += len + HEAD_MAX;
-	u->told_segments += SEGMENTS + len / SEGMENT_MIN;
+	u->told_bytes += len + (ends_frame ? HEAD_MAX : 0);
+	u->told_segments += (ends_frame ? SEGMENTS : 0) + len / SEGMENT_MIN;
 }
 
 /* RFC 6455 §5.2: in one frame, of which more would have more heads; the mask is 4 bytes of it. */

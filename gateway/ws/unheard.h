@@ -19,8 +19,8 @@ struct unheard {
 
 /* `fd` is at its first frame: the upgrade's head was read. */
 void unheard_begin(struct unheard *, int fd);
-/* A piece of a message, or a pong, of `len` bytes was told. */
-void unheard_told(struct unheard *, size_t len);
+/* A piece of a message, or a pong, of `len` bytes was told, with which a frame ended or which is amid one. */
+void unheard_told(struct unheard *, size_t len, bool ends_frame);
 /* A message of `len` bytes was told whole, or a pong (0). */
 void unheard_whole(struct unheard *, size_t len);
 /* How many frames have come unheard since the last look, at least, and whether less has come than frames with masks would take: some had none;

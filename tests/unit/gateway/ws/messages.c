@@ -260,6 +260,24 @@ START_TEST(a_flood_of_small_pieces_is_a_flood)
 }
 END_TEST
 
+/* Sixty kibibytes are as a message more, in however small pieces our buffer has them; four such are fewer than ten. */
+START_TEST(large_messages_are_no_flood)
+{
+	struct client c;
+	struct text large = { 0 };
+
+	open_known(&c);
+	while (large.len < 60000)
+		text_add(&large, "          ");
+	for (int i = 0; i < 4; i++) {
+		say(&c, large.data);
+		expect_error(&c, "null", -32700);
+	}
+	text_free(&large);
+	client_done(&c);
+}
+END_TEST
+
 START_TEST(binary_and_wrong_utf8_are_refused)
 {
 	struct client c;
@@ -374,4 +392,5 @@ void add_messages(Suite *suite)
 	tcase_add_test(cases, pings_one_by_one_are_a_flood);
 	tcase_add_test(cases, a_ping_now_and_then_is_none);
 	tcase_add_test(cases, a_flood_of_small_pieces_is_a_flood);
+	tcase_add_test(cases, large_messages_are_no_flood);
 }
