@@ -1,10 +1,12 @@
 -- Nobody was subscribed: vehicles ($1) that still have the audience ($2) of that claim are away. A session that has not
 -- subscribed yet is not doubted: it still may.
 with turned as materialized (
-	select h.vehicle_id, h.seq as was_seq, v.fleet_id, head_turn(h, false, 'NO_SUBSCRIBER', v.vehicle_id is not null) as n
+	select i.vehicle_id, (s.h).seq as was_seq, case when v.retired_at is null then v.fleet_id end as fleet_id,
+		head_turn(s.h, false, 'NO_SUBSCRIBER', v.vehicle_id is not null and v.retired_at is null) as n
 	from unnest($1::text[], $2::text[]) as i(vehicle_id, audience)
-	join vehicle_heads h on h.vehicle_id = i.vehicle_id and audience(h) = i.audience and h.reachable
-	left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
+	cross join lateral (select h from vehicle_heads h where h.vehicle_id = i.vehicle_id offset 0) s
+	left join vehicles v on v.vehicle_id = i.vehicle_id
+	where audience(s.h) = i.audience and (s.h).reachable
 ), away as (
 	update vehicle_heads h set doubted = h.linked and h.subscribed, subscribed = false, verifying = false, leaving = null,
 		reachable = false, since = (t.n).since, reason = (t.n).reason, seq = (t.n).seq,
