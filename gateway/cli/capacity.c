@@ -137,13 +137,14 @@ struct need {
 };
 
 /* Seconds until all vehicles of an installation are back, as when its broker was started anew: through the broker's cores, and
- * through the one feed of lifecycle events, which is a transaction after the other. */
+ * through the one feed of lifecycle events, which is a transaction after the other, the larger the more there is to tell. */
 static double return_s(const struct fleet *f, double installations)
 {
-	const struct cost *coming = &CAPACITY_COSTS[COST_coming];
-	double broker_us = (coming->broker_us + CAPACITY_COSTS[COST_handshake].broker_us) / f->broker_cores;
+	double broker_us =
+		(CAPACITY_COSTS[COST_coming].broker_us + CAPACITY_COSTS[COST_handshake].broker_us) / f->broker_cores;
 
-	return f->vehicles * f->connected * fmax(broker_us, coming->database_us) / MEGA / installations;
+	return f->vehicles * f->connected * fmax(broker_us, CAPACITY_COSTS[COST_returning].database_us) / MEGA /
+	       installations;
 }
 
 static double most_of(const double *values, size_t count)
@@ -169,7 +170,7 @@ static struct need need_of(const struct fleet *f)
 	n.by_wal = n.spent.wal_bytes / MEGA / f->database_wal;
 	n.by_disk = n.disk_bytes / 1e12 / f->database_disk;
 	n.by_broker = n.spent.broker_us / MEGA / (f->broker_cores * f->busy);
-	n.by_lifecycle = n.load.comings * CAPACITY_COSTS[COST_coming].database_us / MEGA / f->busy;
+	n.by_lifecycle = n.load.comings * CAPACITY_COSTS[COST_returning].database_us / MEGA / f->busy;
 	n.by_return = return_s(f, 1) / RETURN_S_MAX;
 	const double bounds[] = { 1, n.by_database, n.by_wal, n.by_disk, n.by_broker, n.by_lifecycle, n.by_return };
 	n.installations = ceil(most_of(bounds, sizeof(bounds) / sizeof(*bounds)));

@@ -40,11 +40,12 @@ COSTS(command, 1000, 350, 280, 6500, "a command to a vehicle that is there, from
 COSTS(awaited, 600, 100, 0, 4400, "… to one that is away, besides: accepted, told to wait")
 COSTS(report, 280, 60, 92, 1600, "a state report")
 COSTS(coming, 800, 80, 600, 3500, "a vehicle comes: connect, five subscriptions, reachable")
+COSTS(returning, 150, 25, 0, 0, "… at the one feed that tells of it, where many come: in transactions of hundreds, one after the other")
 COSTS(going, 900, 30, 75, 2000, "a vehicle goes, and is not back in time")
 COSTS(handshake, 0, 0, 2300, 0, "its TLS handshake (P-256), by certificates of both sides")
 COSTS(opening, 760, 260, 0, 240, "an app opens a WebSocket and watches a vehicle")
 COSTS(idling, 2, 8, 0, 0, "an open app that says nothing, in a second: pings")
-COSTS(delivery, 0, 12, 0, 0, "an event handed to an app that watches")
+COSTS(delivery, 0, 7, 0, 0, "an event handed to an app that watches")
 
 TAKES(vehicle, 1200, "a vehicle, with its head and one grant, and their indices")
 TAKES(vehicle_head, 400, "… of which its head, and its indices")
