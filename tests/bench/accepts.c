@@ -45,7 +45,7 @@ static size_t on_bytes(struct connection *c)
 	if (now < run.end_us)
 		send_next(c);
 	else
-		connection_close(c);
+		tcp_close(c);
 	return taken;
 }
 
@@ -60,12 +60,13 @@ int main(int argc, char **argv)
 	if (connections > CONNECTIONS_MAX || run.vehicles == 0)
 		give_up("at most %d connections, at least one vehicle", CONNECTIONS_MAX);
 
+	int port = tcp_port(argv[1]);
 	run.begin_us = clock_us() + (int64_t)(seconds * 1e6) / WARM_UP_PART;
 	run.end_us = run.begin_us + (int64_t)(seconds * 1e6);
 	for (unsigned i = 0; i < connections; i++) {
 		run.connections[i].on_open = send_next;
 		run.connections[i].on_bytes = on_bytes;
-		connection_open(&run.connections[i], uv_default_loop(), (int)argument_number(argv[1]));
+		tcp_open(&run.connections[i], uv_default_loop(), port);
 	}
 	uv_run(uv_default_loop(), UV_RUN_DEFAULT);
 	report_number("accepts", (double)run.total);

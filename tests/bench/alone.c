@@ -38,7 +38,7 @@ static size_t on_bytes(struct connection *c)
 	if (--run.left > 0)
 		send_next(c);
 	else
-		connection_close(c);
+		tcp_close(c);
 	return taken;
 }
 
@@ -50,7 +50,7 @@ int main(int argc, char **argv)
 	run.token = token_read(argv[2]);
 	run.vehicle_id = argv[3];
 	run.left = (unsigned)argument_number(argv[4]) + WARM_UP;
-	connection_open(&c, uv_default_loop(), (int)argument_number(argv[1]));
+	tcp_open(&c, uv_default_loop(), tcp_port(argv[1]));
 	uv_run(uv_default_loop(), UV_RUN_DEFAULT);
 	report_latency("alone", &run.samples);
 	samples_free(&run.samples);

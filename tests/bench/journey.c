@@ -162,7 +162,7 @@ static void begin(void)
 	for (unsigned i = 0; run.rate == 0 && i < run.outstanding; i++)
 		send_command(next_free());
 	for (unsigned i = 0; i < run.app_count; i++)
-		connection_flush(&run.apps[i].socket.connection);
+		tcp_flush(&run.apps[i].socket.connection);
 	if (run.rate > 0)
 		uv_timer_start(&run.pace, on_pace, 0, 1);
 	uv_timer_start(&run.backlog, on_backlog, (uint64_t)(run.length_us / 1000 + BACKLOG_S * 1000), 0);
@@ -182,7 +182,7 @@ static void send_command(struct vehicle *v)
 static void send_and_flush(struct vehicle *v)
 {
 	send_command(v);
-	connection_flush(&v->app->socket.connection);
+	tcp_flush(&v->app->socket.connection);
 }
 
 /* Whose last answer is still awaited is passed over; NULL: every one's is, the system has fallen behind. */
@@ -279,7 +279,7 @@ int main(int argc, char **argv)
 	run.length_us = (int64_t)(argument_number(argv[8]) * 1e6);
 	uv_timer_init(uv_default_loop(), &run.pace);
 	uv_timer_init(uv_default_loop(), &run.backlog);
-	open_apps((int)argument_number(argv[1]), token);
+	open_apps(tcp_port(argv[1]), token);
 	uv_run(uv_default_loop(), UV_RUN_DEFAULT);
 	report();
 	samples_free(&run.samples);

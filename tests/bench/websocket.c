@@ -26,7 +26,7 @@ void websocket_open(struct websocket *w, uv_loop_t *loop, int port)
 {
 	w->connection.on_open = on_connected;
 	w->connection.on_bytes = on_bytes;
-	connection_open(&w->connection, loop, port);
+	tcp_open(&w->connection, loop, port);
 }
 
 void websocket_send(struct websocket *w, const char *text, size_t len)
@@ -36,11 +36,15 @@ void websocket_send(struct websocket *w, const char *text, size_t len)
 
 static void on_connected(struct connection *c)
 {
+	const struct websocket *w = websocket_of(c);
+
 	text_addf(&c->out,
-		"GET /v1/ws HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-		"Sec-WebSocket-Protocol: keyfob.v1\r\nAuthorization: Bearer %s\r\n\r\n",
-		websocket_of(c)->token);
+		"GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+		w->path ? w->path : "/v1/ws");
+	if (w->token)
+		text_addf(&c->out, "Sec-WebSocket-Protocol: keyfob.v1\r\nAuthorization: Bearer %s\r\n", w->token);
+	text_add(&c->out, "\r\n");
 }
 
 static size_t on_bytes(struct connection *c)

@@ -1,4 +1,4 @@
-/* websocket.h - an app's WebSocket to the node: text frames there, text frames back (RFC 6455). */
+/* websocket.h - an app's WebSocket to the node, or to what it is compared with: text frames there, text frames back (RFC 6455). */
 #ifndef KEYFOB_BENCH_WEBSOCKET_H
 #define KEYFOB_BENCH_WEBSOCKET_H
 
@@ -9,16 +9,16 @@
 
 struct websocket {
 	struct connection connection;
-	const char *token; /* borrowed */
-	void *owner;
+	const char *token; /* borrowed; NULL: none, and no protocol of ours */
+	const char *path;  /* borrowed; NULL: the node's */
 	bool is_open;
 	void (*on_open)(struct websocket *);
 	void (*on_text)(struct websocket *, const char *text, size_t len); /* not NUL-terminated */
 };
 
-/* Zero-initialise, set token and callbacks. */
+/* Zero-initialise, set token or path, and callbacks. */
 void websocket_open(struct websocket *, uv_loop_t *, int port);
-/* Leaves when the callback that it is called from returns, or by connection_flush(). */
+/* Leaves when the callback that it is called from returns, or by tcp_flush(). */
 void websocket_send(struct websocket *, const char *text, size_t len);
 
 #endif
