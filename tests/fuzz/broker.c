@@ -398,8 +398,8 @@ static void note_blocked(const char *topic, bool is_blocked)
 {
 	char id[65], more;
 
-	if (sscanf(topic, "keyfob/blocked/%64[^/]%c", id, &more) != 1)
-		return;
+	if (sscanf(topic, "keyfob/blocked/%64[^/]%c", id, &more) != 1 || strncmp(id, "keyfob-", 7) == 0)
+		return; /* that is no vehicle's id, and the gateway does not shut itself out */
 	if (is_blocked || strcmp(id, shut_out) == 0)
 		snprintf(shut_out, sizeof(shut_out), "%s", is_blocked ? id : "");
 }
