@@ -32,6 +32,12 @@
 #define VEHICLES_COUNT 4096  /* a power of two */
 #define STEP_REASON_MAX 1024 /* a longer one stands in the command alone, not again in each step of its timeline */
 
+/* Answers in the batch, of the vehicle that was first in this place; another one's are not counted meanwhile. */
+struct in_hand {
+	char vehicle_id[65];
+	unsigned count;
+};
+
 struct answer_flow {
 	struct loop *loop;
 	struct db *db;
@@ -39,8 +45,7 @@ struct answer_flow {
 	struct dispatch *dispatch;
 	struct batch *batch;
 	struct batch_stage stage;
-	/* By hash of the vehicle, of which few share a place: answers that are in the batch. */
-	unsigned in_hand[VEHICLES_COUNT];
+	struct in_hand in_hand[VEHICLES_COUNT]; /* by hash of the vehicle */
 };
 
 struct answer {
@@ -50,6 +55,7 @@ struct answer {
 	struct codec_response response;
 	char *steps;
 	struct flight *puback;		    /* taken along; NULL: none */
+	struct in_hand *in_hand;	    /* where it is counted; NULL: nowhere */
 	int64_t read_us;		    /* monotonic */
 	char traceparent[TRACEPARENT_SIZE]; /* "": the vehicle says nothing of a span of its own */
 	/* the outcome */
@@ -58,8 +64,9 @@ struct answer {
 	enum command_status status;
 };
 
-static unsigned *in_hand_of(struct answer_flow *flow, const char *vehicle_id);
+static struct in_hand *in_hand_of(struct answer_flow *flow, const char *vehicle_id);
 static bool is_to_be_put_off(const struct answer *a);
+static void count_in_hand(struct answer *a);
 static void submit(struct answer *a, const struct batch_fence *fence);
 static void write_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count);
@@ -138,14 +145,29 @@ void answer_receive(struct answer_flow *flow, const struct batch_fence *fence, c
 /* A vehicle answers until it is told that it was heard, so that what is not taken is not lost. AWS's devices need not: all of theirs is taken. */
 
 /* Those of a feed are alike in the last five bits. */
-static unsigned *in_hand_of(struct answer_flow *flow, const char *vehicle_id)
+static struct in_hand *in_hand_of(struct answer_flow *flow, const char *vehicle_id)
 {
 	return &flow->in_hand[crc32_of(vehicle_id, strlen(vehicle_id)) / 32 % VEHICLES_COUNT];
 }
 
 static bool is_to_be_put_off(const struct answer *a)
 {
-	return a->response.codec == &CODEC_KEYFOB && *in_hand_of(a->flow, a->response.vehicle_id) >= IN_HAND_MAX;
+	const struct in_hand *of = in_hand_of(a->flow, a->response.vehicle_id);
+
+	return a->response.codec == &CODEC_KEYFOB && of->count >= IN_HAND_MAX &&
+	       strcmp(of->vehicle_id, a->response.vehicle_id) == 0;
+}
+
+static void count_in_hand(struct answer *a)
+{
+	struct in_hand *of = in_hand_of(a->flow, a->response.vehicle_id);
+
+	if (of->count == 0)
+		snprintf(of->vehicle_id, sizeof(of->vehicle_id), "%s", a->response.vehicle_id);
+	if (strcmp(of->vehicle_id, a->response.vehicle_id) != 0)
+		return;
+	of->count++;
+	a->in_hand = of;
 }
 
 /* Into the batch. */
@@ -186,7 +208,7 @@ static void submit(struct answer *a, const struct batch_fence *fence)
 	list_init(&a->item.node);
 	const struct fault *fault = batch_submit(a->flow->batch, &a->item);
 	if (!fault) {
-		++*in_hand_of(a->flow, a->response.vehicle_id);
+		count_in_hand(a);
 		take_puback(a);
 		return;
 	}
@@ -289,7 +311,8 @@ static void on_applied(struct batch_item *item, const struct fault *fault)
 {
 	struct answer *a = answer_of(item);
 
-	--*in_hand_of(a->flow, a->response.vehicle_id);
+	if (a->in_hand)
+		a->in_hand->count--;
 	if (!fault)
 		FAILPOINT("answer.committed");
 	if (a->puback)

@@ -30,7 +30,8 @@ struct deadline {
 	struct loop_timer timer;
 	struct receipt look; /* open while a look is under way */
 	bool more, stopped;
-	bool has_died; /* somebody, since the last look began */
+	bool has_died;	     /* somebody, since the last look began */
+	bool looks_for_dead; /* this look, for what they had claimed */
 };
 
 /* One command or, with an empty id, one vehicle that is to be looked at. */
@@ -116,6 +117,7 @@ static void on_timer(struct loop_timer *timer)
 	db_param_int(unit, LOOK_MAX);
 	db_param_text(unit, d->worker);
 	db_param_int(unit, d->has_died ? CLAIM_MS : 0);
+	d->looks_for_dead = d->has_died;
 	d->has_died = false;
 	db_unit_add(unit, &SQL_due_timers);
 	db_param_text(unit, "offer");
@@ -172,8 +174,10 @@ static void on_look_over(struct receipt *look)
 {
 	struct deadline *d = container_of(look, struct deadline, look);
 
+	if (d->looks_for_dead && (d->more || look->fault)) /* it may not have found all */
+		d->has_died = true;
 	if (!d->stopped)
-		loop_timer_start(&d->timer, (d->more && !look->fault) || d->has_died ? 0 : LOOK_MS);
+		loop_timer_start(&d->timer, (d->more || d->has_died) && !look->fault ? 0 : LOOK_MS);
 }
 
 static void write_due(
