@@ -289,7 +289,7 @@ export async function prepareNode({ broker, database, config = {}, failpoints, e
 		lifecycle: { verify_delay: '500ms' },
 		auth: { issuers: [{ issuer, audience, jwks_file: jwksFile, scopes: ['vehicles:read', 'commands:write', 'keyfob:admin'] }] },
 		limits: { per_subject: '0', per_vehicle: '0', per_address: '0', per_socket: '0' },
-		detection: { refusals: 0, forged_answers: 0, commands: 0, subject_commands: 0, refused_connects: 0 },
+		detection: { refusals: 0, forged_answers: 0, commands: 0, ...(whose === build && { subject_commands: 0 }), refused_connects: 0 }, // the version before has it not
 		commands: { catalog },
 		log: { level: 'debug' },
 	};
