@@ -727,10 +727,21 @@ static void on_resync(struct loop_timer *timer)
 	ask_resync(container_of(timer, struct flows, resync));
 }
 
+static struct feed *find_feed(const struct flows *f, const char *name)
+{
+	for (size_t i = 0; i < f->feed_count; i++) {
+		if (strcmp(feed_name(f->feeds[i]), name) == 0)
+			return f->feeds[i];
+	}
+	return NULL;
+}
+
+/* Whoever reads the feed by now asks for itself: another's question has a whole fleet named and is answered to nobody. */
 static void ask_resync(struct flows *f)
 {
 	int64_t now_ms = loop_monotonic_ms(f->loop);
 
+	f->resync_due = f->resync_due && find_feed(f, "feed/lifecycle");
 	if (!f->resync_due || !f->sender || !sender_is_up(f->sender))
 		return;
 	if (now_ms < f->resync_at_ms) {
@@ -747,7 +758,7 @@ static void on_question(void *owner, const char *text)
 {
 	struct flows *f = owner;
 
-	if (f->drain != RUNNING)
+	if (f->drain != RUNNING || !find_feed(f, "feed/lifecycle"))
 		return;
 	if (text && sender_is_up(f->sender)) {
 		sender_publish(
@@ -835,12 +846,10 @@ static void on_taken(void *owner, const char *name, int64_t epoch)
 static void on_dropped(void *owner, const char *name)
 {
 	struct flows *f = owner;
-	for (size_t i = 0; i < f->feed_count; i++) {
-		if (strcmp(feed_name(f->feeds[i]), name) == 0) {
-			close_feed(f, f->feeds[i]);
-			return;
-		}
-	}
+	struct feed *feed = find_feed(f, name);
+
+	if (feed)
+		close_feed(f, feed);
 }
 
 static void on_lapsed(void *owner)
