@@ -102,6 +102,39 @@ START_TEST(who_does_not_mask_is_closed)
 }
 END_TEST
 
+static bool is_asked(void *context)
+{
+	return counts_asked >= *(size_t *)context;
+}
+
+static void expect_to_stay(struct client *c)
+{
+	size_t once_more = counts_asked + 1;
+
+	run_until(is_asked, &once_more);
+	say(c, CALL("2", "vehicle.list", "{}"));
+	expect_part(c, "\"id\":2,\"result\"");
+	client_done(c);
+}
+
+/* As gVisor's does, and whichever hands bytes on beside its TCP: nobody is taken for one without masks, or for a flood. */
+START_TEST(where_the_kernel_does_not_count_nobody_is_closed)
+{
+	struct client c;
+
+	open_known(&c);
+	say(&c, CALL("1", "vehicle.list", "{}"));
+	expect_part(&c, "\"id\":1,\"result\"");
+	counts_nothing = true;
+	expect_to_stay(&c);
+
+	open_known(&c); /* nor was anything counted when it came */
+	say(&c, CALL("1", "vehicle.list", "{}"));
+	expect_part(&c, "\"id\":1,\"result\"");
+	expect_to_stay(&c);
+}
+END_TEST
+
 START_TEST(what_is_no_upgrade_of_ours_is_refused)
 {
 	static const struct {
@@ -416,6 +449,7 @@ void add_coming_in(Suite *suite)
 	tcase_add_test(cases, so_many_wait_for_keys);
 	tcase_add_test(cases, frames_right_behind_the_head_are_read);
 	tcase_add_test(cases, who_does_not_mask_is_closed);
+	tcase_add_test(cases, where_the_kernel_does_not_count_nobody_is_closed);
 	tcase_add_test(cases, what_is_no_upgrade_of_ours_is_refused);
 	tcase_add_test(cases, a_refusal_is_a_problem_and_counts_as_gone);
 	tcase_add_test(cases, another_version_hears_which_is_spoken);

@@ -48,6 +48,8 @@ extern unsigned fetches;      /* with the first, the token "soon" is good */
 extern unsigned soon_seen;    /* how often it was shown */
 extern struct api_call *held; /* asked for the vehicle HELD */
 extern size_t watcher_count, watched_ever;
+extern bool counts_nothing; /* the kernel, of what it receives */
+extern size_t counts_asked; /* how often it was asked for that */
 
 struct client {
 	int fd;
