@@ -10,7 +10,6 @@ import { atRate, untilConnected } from './stream.mjs';
 
 const KiB = 1024;
 const count = isLong ? 10_000 : 1000;
-const slack = 10_000; // beyond the five seconds that a dead node's leases last: a loaded machine
 const room = 200; // besides the crowd, for who sends commands and for some of those who are too many
 const tooMany = 400;
 const fleet = Array.from({ length: count / 10 }, (_, i) => `C${String(i + 1).padStart(5, '0')}`); // ten apps follow each
@@ -98,7 +97,7 @@ test(`${count} apps whose node is killed resume at the other one, all at once; w
 		assert.ok(letIn.length <= room, `${letIn.length} more were let in`);
 		letIn.forEach((socket) => socket.close());
 		await poll(() => connections(two), (open) => open <= most - letIn.length, { what: 'they are gone' });
-		assert.ok(Math.max(...times) < 5000 + slack, `a command took ${Math.max(...times)} ms`);
+		assert.ok(Math.max(...times) < 10_000, `a command took ${Math.max(...times)} ms`);
 		const tries = apps.reduce((sum, app) => sum + app.tries - 2, 0);
 		return `${count} apps resumed in ${took.toFixed()} ms, ${tries} tries in vain; ${times.length} commands meanwhile, the slowest ${Math.max(...times).toFixed()} ms; ${most} connections where ${count + room} may be`;
 	});

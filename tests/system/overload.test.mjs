@@ -24,10 +24,9 @@ const { broker, database, node } = await startInstallation({
 const admin = await adminToken();
 const count = (statement) => database.sql(`select count(*) from ${statement}`).then(Number);
 
-const rate = isLong ? 400 : 200;
+const rate = 400;
 const seconds = isLong ? 60 : 8;
-const napMs = isLong ? 10 : 20; // for each event; a command has three or four, and there are two workers: an eighth of the rate
-const slack = 5000; // a loaded machine
+const napMs = 10; // for each event; a command has three or four, and there are two workers: an eighth of the rate
 const life = { ttl_seconds: 300, timeout_seconds: 300 };
 
 // What one was told: { status, … }. Where a connection ended that was kept, and without a word, it is asked again with its key.
@@ -59,8 +58,8 @@ test(`${rate} commands a second, to a database that does an eighth of it: 503 so
 		const slowest = Math.max(...told.map(({ took }) => took));
 		assert.ok(told.length > 0.95 * rate * seconds, `${told.length} in ${seconds} s is not ${rate} a second`);
 		assert.ok(refused.length > told.length / 2 && refused.length < told.length, `${refused.length} of ${told.length} were refused`);
-		assert.ok(first < 5000 + slack, `nobody heard a 503 for ${first} ms`);
-		assert.ok(slowest < 5000 + 2 * slack, `somebody heard nothing for ${slowest} ms`);
+		assert.ok(first < 5000, `nobody heard a 503 for ${first} ms`);
+		assert.ok(slowest < 10_000, `somebody heard nothing for ${slowest} ms`);
 		return `${told.length} commands in ${seconds} s: ${told.length - refused.length} accepted, ${refused.length} refused, the first after ${first} ms; the slowest answer after ${slowest} ms`;
 	});
 	const promises = new Promises();
@@ -81,7 +80,7 @@ test(`${rate} commands a second, to a database that does an eighth of it: 503 so
 	await poll(() => count('commands where finished_at is null'), (open) => open === 0, { ms: 60_000, what: 'all that was accepted is done' });
 	t.diagnostic(`${done} were done, of which ${done - known} answers waited; after it a command was done in ${recovered} ms, all of them in ${Date.now() - back} ms`);
 	assert.ok(done > known, 'answers waited');
-	assert.ok(recovered < 5000 + slack, `after it a command took ${recovered} ms`);
+	assert.ok(recovered < 5000, `after it a command took ${recovered} ms`);
 	for (const one of await judge(node, admin, promises, () => simulated.vehicles(fleet))) assert.equal(one.status, 'succeeded', one.id);
 });
 
@@ -146,8 +145,8 @@ test('vehicles that say more than a node can read hold up nobody, whoever shares
 			const isOver = () => Date.now() > end;
 			const [count, besideIt, elsewhere] = await Promise.all([flood(flooders, what, isOver), sendAllTheWhile(mate, isOver), sendAllTheWhile(stranger, isOver)]);
 			const after = await timed(mate);
-			for (const took of [...besideIt, ...elsewhere]) assert.ok(took < 10_000 + slack, `amid ${name} a command took ${took} ms`);
-			assert.ok(after < 5000 + slack, `after ${name} a command took ${after} ms`);
+			for (const took of [...besideIt, ...elsewhere]) assert.ok(took < 10_000, `amid ${name} a command took ${took} ms`);
+			assert.ok(after < 5000, `after ${name} a command took ${after} ms`);
 			const each = (await items() - before) / count;
 			if (name.includes('reports')) assert.ok(each < 0.5, `each of ${name} was ${each.toFixed(2)} units of work`);
 			return `${Math.round(count / floodSeconds)} a second, ${name}: a command to who shares the feed took ${Math.max(...besideIt)} ms at most, to others ${Math.max(...elsewhere)} ms, to who shares it ${after} ms afterwards; ${each.toFixed(2)} units of work each`;
