@@ -43,8 +43,8 @@ function family(pid) {
 }
 
 const listens = (port) => new Promise((resolve) => {
-	const socket = connect(port, '127.0.0.1').on('connect', () => resolve(true)).on('error', () => resolve(false));
-	socket.on('close', () => socket.destroy());
+	const socket = connect(port, '127.0.0.1').on('error', () => resolve(false));
+	socket.on('connect', () => resolve(true)).on('connect', () => socket.destroy());
 });
 
 // What it wrote for a reader's shell, and the ports that its invitation names.
