@@ -162,9 +162,11 @@ async function dieVerifying(walk, { name }) {
 
 // A worker stands still with a vehicle's answer in its hands, for longer than its leases; then it goes on, and is nobody.
 async function thawAsZombie(walk, { name, action = 'pause 8000', ms }) {
+	let thawed;
 	const onMilestone = async () => {
 		walk.failpoints.arm(name, action);
 		await walk.failpoints.untilHit(name);
+		thawed = Date.now() + Number(action.split(' ')[1]);
 	};
 	const told = await walk.stream({ milestone: 10, onMilestone });
 	const pid = walk.failpoints.hitBy(name);
@@ -172,7 +174,7 @@ async function thawAsZombie(walk, { name, action = 'pause 8000', ms }) {
 	const other = walk.nodes.find((node) => node !== frozen);
 	await untilSettled(other, admin, told.filter(({ name: command }) => command === 'horn.honk'), { every, is: 'succeeded', ms });
 	const isNobody = /a feed was taken over|another worker holds it|this worker's own lease had lapsed/;
-	await poll(() => frozen.child.logText(), (text) => isNobody.test(text), { ms: 40_000, every, what: 'it has learned, when it goes on, that it is nobody' });
+	await poll(() => frozen.child.logText(), (text) => isNobody.test(text), { ms: thawed + 20_000 - Date.now(), every, what: 'it has learned, when it goes on, that it is nobody' });
 	const again = await walk.stream({ nodes: [frozen], total: 10 });
 	await untilSettled(other, admin, again, { every, is: 'succeeded' });
 }

@@ -24,7 +24,8 @@ const asleep = all.slice(2, 14); // they come for an SMS, and sleep again when t
 const absent = all[14]; // it never comes
 const torture = new Torture();
 const promises = new Promises();
-const patience = 60_000; // for one turn, a new start and all; what became of an SMS whose sender died is looked at after 30 s
+const patience = 30_000; // for one thing of a turn, a new start and all
+const patienceAwake = patience + 30_000; // what became of an SMS whose sender died is looked at after 30 s
 const receiver = await startReceiver();
 const apart = 1; // seconds between two SMS to one vehicle
 const sms = await startSmsServer('the provider', (request) => {
@@ -155,7 +156,7 @@ async function far() {
 	eyes.socket.close();
 	await untilSettled(node, admin, [his, ours], { ms: patience, is: 'canceled' });
 	const command = await sendSurely([node], admin, promises, sleeper.id, `far-${number}`, { name: 'horn.honk', ttl_seconds: 120, wake: true }, { onTrouble });
-	await untilSettled(node, admin, [command], { ms: patience, is: 'succeeded' });
+	await untilSettled(node, admin, [command], { ms: patienceAwake, is: 'succeeded' });
 	await fallAsleep(sleeper);
 }
 
