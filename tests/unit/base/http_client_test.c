@@ -2,7 +2,9 @@
  * knows. */
 #include <arpa/inet.h>
 #include <check.h>
+#include <curl/curl.h>
 #include <netinet/in.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -41,12 +43,42 @@ static void pump_until(bool (*reached)(void))
 	}
 }
 
+/* libcurl, which refuses the option of this number, counted down, or to take a transfer. */
+
+static int options_until_refused; /* 0: none is */
+static bool takes_none;
+
+CURLcode __real_curl_easy_setopt(CURL *transfer, CURLoption option, ...);
+CURLcode __wrap_curl_easy_setopt(CURL *transfer, CURLoption option, ...);
+CURLMcode __real_curl_multi_add_handle(CURLM *multi, CURL *transfer);
+CURLMcode __wrap_curl_multi_add_handle(CURLM *multi, CURL *transfer);
+
+/* A long, an offset and a pointer are handed over alike where this runs. */
+CURLcode __wrap_curl_easy_setopt(CURL *transfer, CURLoption option, ...)
+{
+	va_list rest;
+
+	va_start(rest, option);
+	void *value = va_arg(rest, void *);
+	va_end(rest);
+	if (options_until_refused > 0 && --options_until_refused == 0)
+		return CURLE_OUT_OF_MEMORY;
+	return __real_curl_easy_setopt(transfer, option, value);
+}
+
+CURLMcode __wrap_curl_multi_add_handle(CURLM *multi, CURL *transfer)
+{
+	return takes_none ? CURLM_OUT_OF_MEMORY : __real_curl_multi_add_handle(multi, transfer);
+}
+
 static void setup(void)
 {
 	loop = loop_new();
 	client = http_client_new(loop);
 	http_peer_start(&peer, loop);
 	done = 0;
+	options_until_refused = 0;
+	takes_none = false;
 }
 
 static bool closed;
@@ -396,6 +428,75 @@ START_TEST(nobody_listens)
 }
 END_TEST
 
+/* All that a call can have. */
+static void run_with_all(const char *where, bool public_only)
+{
+	static const char *const headers[] = { "X-One: 1", NULL };
+	static const struct http_signature signature = {
+		.region = "eu", .service = "sns", .access_key_id = "id", .secret_access_key = "secret"
+	};
+
+	done = 0;
+	call = (struct http_call){ .method = "POST",
+		.url = where,
+		.headers = headers,
+		.body = "{}",
+		.body_len = 2,
+		.signature = &signature,
+		.timeout_ms = 5000,
+		.answer_max = 64,
+		.public_only = public_only,
+		.on_done = on_done };
+	http_client_call(client, &call);
+	ck_assert_uint_eq(done, 0);
+	pump_until(is_done);
+	ck_assert_uint_eq(done, 1);
+}
+
+/* Each of its options in turn; how many it has. */
+static int refuse_each_option(const char *where, bool public_only)
+{
+	for (int number = 1;; number++) {
+		options_until_refused = number;
+		run_with_all(where, public_only);
+		if (options_until_refused > 0)
+			return number - 1;
+		ck_assert_int_eq(got.end, HTTP_NOT_SENT);
+		ck_assert_str_eq(got.why, curl_easy_strerror(CURLE_OUT_OF_MEMORY));
+		ck_assert(!got.inside); /* it was not even tried */
+		ck_assert_uint_eq(peer.connections, 0);
+	}
+}
+
+/* Without it the call would be another: to elsewhere, without an end, or unsigned. What had connected is taken in before the last one,
+ * which is in order. */
+START_TEST(what_libcurl_refuses_is_not_sent)
+{
+	char where[64];
+
+	peer.says = "HTTP/1.1 204 No Content\r\n\r\n";
+	snprintf(where, sizeof(where), "https://127.0.0.1:%d/", peer.port);
+	int of_strangers = refuse_each_option(where, true);
+	ck_assert_int_eq(got.end, HTTP_NOT_SENT);
+	ck_assert(got.inside);
+	int of_own = refuse_each_option(url("/"), false);
+	ck_assert_int_eq(got.end, HTTP_ANSWERED);
+	ck_assert_int_eq(of_strangers, of_own + 3);
+	ck_assert_int_gt(of_own, 20);
+	ck_assert_uint_eq(peer.connections, 1);
+
+	options_until_refused = 0;
+	takes_none = true;
+	run_with_all(url("/"), false);
+	ck_assert_int_eq(got.end, HTTP_NOT_SENT);
+	ck_assert_str_ne(got.why, "");
+	takes_none = false;
+	run_with_all(url("/"), false);
+	ck_assert_int_eq(got.end, HTTP_ANSWERED);
+	ck_assert_uint_eq(peer.connections, 2);
+}
+END_TEST
+
 START_TEST(hangs_up_without_a_word)
 {
 	peer.says = NULL;
@@ -471,6 +572,7 @@ int main(void)
 	tcase_add_test(tc, a_status_line_that_is_none_is_no_answer);
 	tcase_add_test(tc, an_answer_that_stops_midway_is_an_answer);
 	tcase_add_test(tc, nobody_listens);
+	tcase_add_test(tc, what_libcurl_refuses_is_not_sent);
 	tcase_add_test(tc, hangs_up_without_a_word);
 	tcase_add_test(tc, no_answer_in_time);
 	tcase_add_test(tc, other_schemes_are_no_urls);
