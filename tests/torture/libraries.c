@@ -98,7 +98,7 @@ int mosquitto_loop_write(struct mosquitto *handle, int packets)
 	return fails(LIBRARY, "mosquitto_loop_write") ? MOSQ_ERR_NOMEM : next(handle, packets);
 }
 
-/* HTTP to others. The options of a transfer are not in it: who sets them and is refused has set none. */
+/* HTTP to others. */
 
 #undef curl_easy_setopt
 
