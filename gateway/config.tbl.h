@@ -118,8 +118,8 @@ SETTING("detection.forged_answers", detection.forged_answers, INTEGER, "5", 0, 1
 	"Responses of one vehicle to requests that it was not sent.")
 SETTING("detection.commands", detection.commands, INTEGER, "100", 0, 1000000, NULL, false,
 	"Commands for one vehicle, whoever sends them.")
-SETTING("detection.subject_commands", detection.subject_commands, INTEGER, "1000", 0, 1000000, NULL, false,
-	"Commands of one subject, for whichever vehicles. A platform that sends for thousands of them needs more; batches have a "
+SETTING("detection.subject_commands", detection.subject_commands, INTEGER, "10000", 0, 1000000, NULL, false,
+	"Commands of one subject, for whichever vehicles. A platform that sends for tens of thousands of them needs more; batches have a "
 	"rate of their own, and are not counted.")
 SETTING("detection.refused_connects", detection.refused_connects, INTEGER, "3", 0, 1000000, NULL, false,
 	"Connects under one vehicle's client id by somebody who is another, as the certificate or the username says.")
