@@ -257,9 +257,9 @@ static void report(void)
 	report_latency(name, &run.samples);
 	snprintf(name, sizeof(name), "journey_%.0f_events", run.rate);
 	report_number(name, (double)run.events / (double)run.seen);
-	if (run.rate > 0 && run.due > run.sent) {
+	if (run.rate > 0) {
 		snprintf(name, sizeof(name), "journey_%.0f_unsent", run.rate);
-		report_number(name, (double)(run.due - run.sent) / (double)run.due);
+		report_number(name, run.due > run.sent ? (double)(run.due - run.sent) / (double)run.due : 0);
 	}
 }
 
