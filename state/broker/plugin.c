@@ -30,18 +30,6 @@ struct plugin {
 static int on_basic_auth(int event, void *data, void *owner);
 static int on_acl_check(int event, void *data, void *owner);
 static int on_message(int event, void *data, void *owner);
-/* To a byte too many: the gateway refuses it as too large, says so to the vehicle and counts it, and is sent no more. Whole it might be more than the
- * gateway takes in a packet; that mosquitto 2.0.11 drops, and with each one a place of the gateway's 512 in flight, for good. */
-static void cut(struct mosquitto_evt_message *message)
-{
-	void *start = mosquitto_malloc(VEHICLE_PAYLOAD_MAX + 1);
-	if (!start)
-		abort();
-	memcpy(start, message->payload, VEHICLE_PAYLOAD_MAX + 1);
-	message->payload = start; /* the broker frees the other */
-	message->payloadlen = VEHICLE_PAYLOAD_MAX + 1;
-}
-
 static int on_disconnect(int event, void *data, void *owner);
 static int on_reload(int event, void *data, void *owner);
 static int on_tick(int event, void *data, void *owner);
@@ -254,6 +242,18 @@ static int on_message(int event, void *data, void *owner)
 	}
 	blocked_read(&p->blocked, p->settings.name_space, message->topic, message->payloadlen);
 	return MOSQ_ERR_SUCCESS;
+}
+
+/* To a byte too many: the gateway refuses it as too large, says so to the vehicle and counts it, and is sent no more. Whole it might be more than the
+ * gateway takes in a packet; that mosquitto 2.0.11 drops, and with each one a place of the gateway's 512 in flight, for good. */
+static void cut(struct mosquitto_evt_message *message)
+{
+	void *start = mosquitto_malloc(VEHICLE_PAYLOAD_MAX + 1);
+	if (!start)
+		abort();
+	memcpy(start, message->payload, VEHICLE_PAYLOAD_MAX + 1);
+	message->payload = start; /* the broker frees the other */
+	message->payloadlen = VEHICLE_PAYLOAD_MAX + 1;
 }
 
 static int on_disconnect(int event, void *data, void *owner)
