@@ -165,6 +165,13 @@ static int on_pong(struct border *b, struct border_link *link, struct lws *lws)
 	return 0;
 }
 
+static int on_close_by_app(struct border *b, struct border_link *link, struct lws *lws)
+{
+	(void)b, (void)lws;
+	link->closed_by_app = true;
+	return 0;
+}
+
 static int on_writable(struct border *b, struct border_link *link, struct lws *lws)
 {
 	(void)lws;
@@ -203,6 +210,7 @@ static const struct {
 	{ LWS_CALLBACK_ESTABLISHED, on_open },
 	{ LWS_CALLBACK_SERVER_WRITEABLE, on_writable },
 	{ LWS_CALLBACK_RECEIVE_PONG, on_pong },
+	{ LWS_CALLBACK_WS_PEER_INITIATED_CLOSE, on_close_by_app },
 	{ LWS_CALLBACK_CLOSED, on_gone },
 	{ LWS_CALLBACK_WSI_DESTROY, on_gone },
 };
@@ -227,9 +235,16 @@ static int on_event(struct lws *lws, enum lws_callback_reasons reason, void *use
 
 /* Sending. */
 
+/* Nothing goes out behind a close frame (RFC 6455 §5.5.1): ours, the answer to the app's, or one that libwebsockets has made ready for
+ * what it does not take, text that is no UTF-8, say. Of that it tells nothing but that it has its payload. */
+static bool is_closing(const struct border_link *link)
+{
+	return link->close_code || link->closed_by_app || lws_get_close_length(link->lws) > 0;
+}
+
 bool border_can_send(const struct border_link *link)
 {
-	return link->lws && !link->close_code && !lws_partial_buffered(link->lws);
+	return link->lws && !is_closing(link) && !lws_partial_buffered(link->lws);
 }
 
 bool border_is_amid_frame(const struct border_link *link)
@@ -311,7 +326,7 @@ void border_ping(struct border_link *link)
 
 void border_want_writable(struct border_link *link)
 {
-	if (link->lws)
+	if (link->lws && !is_closing(link))
 		lws_callback_on_writable(link->lws);
 }
 

@@ -20,6 +20,7 @@ struct border_link {
 	struct lws *lws; /* NULL: not adopted, or gone */
 	int close_code;	 /* it is to be closed with this; 0: not */
 	const char *close_reason;
+	bool closed_by_app; /* and libwebsockets answers that */
 	struct loop_soon close;
 };
 

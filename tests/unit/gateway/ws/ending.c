@@ -61,6 +61,39 @@ START_TEST(a_close_of_the_app_is_answered)
 }
 END_TEST
 
+static const struct {
+	int bits;
+	const char *text;
+	size_t len;
+	int code;
+} ends[] = { { 0x80 | TEXT, "\xff", 1, 1007 }, { 0x80 | CLOSE, "\x03\xe8", 2, 1000 } };
+
+/* RFC 6455 §5.5.1: whoever ends it, or has libwebsockets end it. It waits for the app's close then, and is watching still. */
+START_TEST(behind_a_close_nothing_is_sent)
+{
+	struct client c, other;
+
+	open_known(&other);
+	open_known(&c);
+	subscribe(&c, "V1", 1);
+	send_frame(&c, ends[_i].bits, ends[_i].text, ends[_i].len);
+	struct frame f = next_frame(&c);
+	ck_assert_int_eq(f.opcode, CLOSE);
+	ck_assert_int_eq((unsigned char)f.text[0] << 8 | (unsigned char)f.text[1], ends[_i].code);
+	if (is_watched("V1"))
+		tell("V1", 2, "vehicle.changed", "{}");
+	say(&other, CALL("1", "vehicle.list", "{}"));
+	expect_part(&other, "\"result\"");
+	if (!c.ended && ends[_i].code != 1000)
+		send_frame(&c, 0x80 | CLOSE, f.text, 2);
+	run_until(has_ended, &c);
+	ck_assert_uint_eq(c.in.len, c.read);
+	free(f.text);
+	client_done(&c);
+	client_done(&other);
+}
+END_TEST
+
 START_TEST(draining_answers_what_was_asked_and_closes)
 {
 	struct client idle, busy;
@@ -98,6 +131,7 @@ void add_ending(Suite *suite)
 
 	tcase_add_test(cases, an_app_that_goes_leaves_nothing);
 	tcase_add_test(cases, a_close_of_the_app_is_answered);
+	tcase_add_loop_test(cases, behind_a_close_nothing_is_sent, 0, sizeof(ends) / sizeof(ends[0]));
 	tcase_add_test(cases, draining_answers_what_was_asked_and_closes);
 	tcase_add_test(cases, the_room_is_torn_down_with_everybody_in_it);
 
