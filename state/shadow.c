@@ -21,7 +21,8 @@
 
 #define PAYLOAD_MAX (128 * 1024) /* contract §10 */
 #define FEED_COUNT 32
-#define LINES_MAX 8	/* in one item: each is merged into all that its vehicle reports, 256 KiB at most, some milliseconds then */
+#define LINES_MAX                                                                                                      \
+	8 /* in one item: each is merged into all that its vehicle reports, 256 KiB at most, some milliseconds then */
 #define LAST_COUNT 1024 /* a power of two */
 
 struct shadow {

@@ -161,7 +161,8 @@ test('reports that come at once are merged one after the other, and each is an e
 	assert.deepEqual(reports.map(({ data }) => data.version), [1, 2, 3, 4, 6, 7, 9, null]);
 	assert.deepEqual(reports[3].data.patch, { b: { e: 1, f: null } });
 	assert.deepEqual(log.items.map(({ seq }) => seq), log.items.map((_, i) => i + 1));
-	assert.equal(await database.sql(`select count(distinct xid) from events where vehicle_id = '${id}' and type = 'state.reported' and seq > ${reports[0].seq}`), '1');
+	const transactions = await database.sql(`select count(distinct xid) from events where vehicle_id = '${id}' and type = 'state.reported' and seq > ${reports[0].seq}`);
+	if (!broker.tellsNothing) assert.equal(transactions, '1'); // another broker may hand them over one by one
 	await report({ version: 9, state: { z: 2 } });
 	await report({ version: 10, state: { z: 3 } });
 	await poll(() => get(id), ({ body }) => body.state.reported.z === 3, { ...patience, what: 'versions go on' });
