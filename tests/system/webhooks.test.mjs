@@ -356,11 +356,12 @@ test('an address that is not public is never connected to', options, async () =>
 	assert.equal((await node.stop()).code, 0);
 });
 
-// What names lead to, for a node that runs with libnss_wrapper (https://cwrap.org).
+// What names lead to, for a node that runs with libnss_wrapper (https://cwrap.org), whose table several threads may not look into while it is made:
+// they look one after the other.
 function steerNames() {
 	const file = join(folder, 'hosts');
 	return {
-		env: { NSS_WRAPPER_HOSTS: file, LD_PRELOAD: isSanitized ? 'libasan.so.8:libnss_wrapper.so' : 'libnss_wrapper.so' },
+		env: { UV_THREADPOOL_SIZE: '1', NSS_WRAPPER_HOSTS: file, LD_PRELOAD: isSanitized ? 'libasan.so.8:libnss_wrapper.so' : 'libnss_wrapper.so' },
 		lead: (names) => writeFileSync(file, Object.entries(names).flatMap(([name, to]) => to.map((address) => `${address} ${name}\n`)).join('')),
 	};
 }
