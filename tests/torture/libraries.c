@@ -142,13 +142,8 @@ CURLMcode curl_multi_socket_action(CURLM *multi, curl_socket_t socket, int event
 	return fails(LIBRARY, "curl_multi_socket_action") ? CURLM_OUT_OF_MEMORY : next(multi, socket, events, running);
 }
 
-/* the loop: whoever asks it, h2o and libwebsockets as well */
-
-int uv_poll_init(uv_loop_t *loop, uv_poll_t *poll, int fd)
-{
-	NEXT(uv_poll_init);
-	return fails(LIBRARY, "uv_poll_init") ? UV_ENOMEM : next(loop, poll, fd);
-}
+/* The loop: whoever asks it, h2o and libwebsockets as well. Not uv_poll_init(): libwebsockets does not look at what it says, and goes on with
+ * what was never made. */
 
 int uv_tcp_open(uv_tcp_t *handle, uv_os_sock_t socket)
 {
