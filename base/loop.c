@@ -90,12 +90,12 @@ static void open_handles(struct loop *loop)
 	uv_unref((uv_handle_t *)&loop->alarm);
 }
 
-/* asking */
-
 void loop_poll_init(struct loop *loop, uv_poll_t *poll, int fd)
 {
 	must(uv_poll_init(&loop->uv, poll, fd));
 }
+
+/* asking */
 
 uv_loop_t *loop_uv(struct loop *loop)
 {

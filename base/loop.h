@@ -39,11 +39,11 @@ struct loop *loop_new(void);
 struct loop *loop_new_virtual(int64_t unix_us);
 /* After loop_run() has returned. Timers and calls that are still asked for are forgotten. NULL is fine. */
 void loop_free(struct loop *);
-
-/* asking */
-uv_loop_t *loop_uv(struct loop *); /* NULL for a virtual loop */
 /* uv_poll_init() of a socket that is there: it fails for want of memory alone, and then the process ends, as libuv would end it. Real loops. */
 void loop_poll_init(struct loop *, uv_poll_t *, int fd);
+
+/* asking */
+uv_loop_t *loop_uv(struct loop *);		/* NULL for a virtual loop */
 int64_t loop_unix_us(const struct loop *);	/* wall clock, microseconds since 1970; may jump */
 int64_t loop_monotonic_ms(const struct loop *); /* never jumps */
 int64_t loop_monotonic_us(const struct loop *);
