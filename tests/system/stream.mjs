@@ -248,12 +248,12 @@ export async function untilSettled(node, token, commands, { ms = 30_000, every =
 
 // The commands, all settled, after every oracle that judges them has. `fleet` is the vehicles, or gives them when all is settled; they
 // have had the commands of `promises` and no others.
-export async function judge(node, token, promises, fleet, options) {
+export async function judge(node, token, promises, fleet, { held, ...options } = {}) {
 	promises.assertOneCommandAKey();
 	const commands = await assertNothingLost(node, token, promises, options);
 	const vehicles = typeof fleet === 'function' ? fleet() : fleet;
 	await assertNothingMore(node, token, promises, vehicles);
 	assertExecutedOnce(vehicles, commands);
-	assertNothingStale(vehicles, commands);
+	assertNothingStale(vehicles, commands, held);
 	return commands;
 }

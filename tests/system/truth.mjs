@@ -37,6 +37,14 @@ export function assertSeenIsLogged(app, logs) {
 	return compared;
 }
 
+// S4: no publish was made after the expiry, by the timelines; how many were made.
+export async function assertSentInTime(database) {
+	const published = await rows(database, `select c.id, s->>'time' as time, c.expires_at, (s->>'time')::timestamptz > c.expires_at as late
+		from commands c cross join lateral jsonb_array_elements(c.timeline) s where s->>'step' = 'published'`);
+	assert.deepEqual(published.filter(({ late }) => late), []);
+	return published.length;
+}
+
 // S5: nothing was done later than two seconds after its expiry (the reference vehicle alone writes down when it does something).
 export async function assertDoneInTime(database, herd) {
 	const ends = new Map((await rows(database, 'select id, extract(epoch from expires_at) * 1000 as at from commands')).map(({ id, at }) => [id, at]));
