@@ -36,6 +36,7 @@
 #include "gateway/operations/refused.h"
 #include "gateway/operations/revocation.h"
 #include "gateway/probe.h"
+#include "gateway/resync.h"
 #include "gateway/retained.h"
 #include "gateway/sender.h"
 #include "gateway/siblings.h"
@@ -58,8 +59,6 @@
 #define UNITS_MAX 20000 /* reads and writes waiting for a connection; past it callers get 503 */
 #define ITEMS_MAX 20000 /* units of work waiting for a transaction */
 #define DRAIN_LOOK_MS 10
-#define RESYNC_GAP_MS 10000
-#define RESYNC_AGAIN_MS 1000
 
 enum drain { RUNNING, HANDING_OVER, RECORDING, CLOSING_LINK, CLOSING_DATABASE, DRAINED };
 
@@ -67,7 +66,7 @@ struct flows {
 	struct loop *loop;
 	struct flows_options options;
 	struct api *api;
-	char worker[40], installation[40], resync_topic[256], resynced_topic[256];
+	char worker[40], installation[40];
 
 	struct lifecycle_source source;
 	struct db *writer, *reader;
@@ -86,6 +85,7 @@ struct flows {
 	struct refused *refused;
 	struct notices *notices;
 	struct retained *retained;
+	struct resync *resync;
 	struct fleet_batches *batches; /* NULL: another worker of the node feeds them */
 	struct house *house;	       /* NULL: another worker of the node keeps it */
 	struct webhooks *webhooks;     /* NULL: another worker of the node sends them */
@@ -106,12 +106,10 @@ struct flows {
 	struct leases *leases;
 	struct feed *feeds[FEEDS_MAX];
 	size_t feed_count, feeds_closing;
-	bool resync_due; /* asked for as soon as the send link is up, but not before resync_at_ms */
-	int64_t resync_at_ms, resync_asked_ms;
 	bool is_up;
 	int64_t lost_ms, up_ms; /* when the send link was lost (0: it never was), and when it came up */
 
-	struct loop_timer look, resync;
+	struct loop_timer look;
 	unsigned units;
 	enum drain drain;
 	void (*on_drained)(void *owner);
@@ -119,8 +117,8 @@ struct flows {
 
 static void make_databases(struct flows *f);
 static void make_flows(struct flows *f);
-static void make_batch(struct flows *f);
 static void on_trouble(void *owner);
+
 /* What is heard of vehicles comes first, then what answers and people change; interest stands before everything that writes
  * events, settling and telling after it. Absences are settled before commands are claimed: so a probe is. */
 static void make_batch(struct flows *f)
@@ -181,9 +179,6 @@ static void on_database_down(void *owner, struct db *db);
 static void on_database_silence(void *owner, struct db *db);
 static void on_installation(struct db_unit *unit, void *context, const struct fault *fault);
 static void connect_broker(struct flows *f);
-static void ask_resync(struct flows *f);
-static void on_resync(struct loop_timer *timer);
-static void on_question(void *owner, const char *text);
 static void on_look(struct loop_timer *timer);
 
 /* Building. */
@@ -197,13 +192,9 @@ struct flows *flows_new(struct loop *loop, const struct flows_options *options, 
 	f->options = *options;
 	f->api = api;
 	random_hex(8, f->worker);
-	snprintf(f->resync_topic, sizeof(f->resync_topic), "%s/%s/resync", config->lifecycle.prefix, config->namespace);
-	snprintf(f->resynced_topic, sizeof(f->resynced_topic), "%s/%s/resynced", config->lifecycle.prefix,
-		config->namespace);
 	f->source = (struct lifecycle_source){ (enum lifecycle_broker)config->lifecycle.source,
 		config->lifecycle.prefix, config->namespace };
 	loop_timer_init(loop, &f->look, on_look);
-	loop_timer_init(loop, &f->resync, on_resync);
 	f->sibling = sibling_join(options->siblings, loop, f->worker,
 		&(struct sibling_ears){ .owner = f, .on_claim = on_claim, .on_events = on_events });
 	make_databases(f);
@@ -231,10 +222,16 @@ static void make_databases(struct flows *f)
 
 /* What commands need of their neighbours. */
 
+static bool is_link_up(void *owner)
+{
+	const struct flows *f = owner;
+	return f->sender && sender_is_up(f->sender);
+}
+
 static bool can_publish(void *owner)
 {
 	const struct flows *f = owner;
-	return f->drain == RUNNING && f->sender && sender_is_up(f->sender) && lease_is_alive(f->leases);
+	return f->drain == RUNNING && is_link_up(owner) && lease_is_alive(f->leases);
 }
 
 static int publish(void *owner, const struct mqtt_publish *message)
@@ -492,6 +489,14 @@ static void make_flows(struct flows *f)
 						    .owner = f,
 						    .can_publish = can_publish,
 						    .publish = publish });
+	f->resync = resync_new(f->loop, &(struct resync_options){
+						.prefix = config->lifecycle.prefix,
+						.namespace = config->namespace,
+						.reachability = f->reachability,
+						.owner = f,
+						.is_link_up = is_link_up,
+						.publish = publish,
+					});
 	f->revocation = revocation_new(f->loop, f->writer, f->reader, f->hub);
 }
 
@@ -624,7 +629,7 @@ static void on_sender_up(void *owner)
 	f->options.on_neighbour(f->options.owner);
 	hub_resync(f->hub);
 	retained_on_link_up(f->retained);
-	ask_resync(f);
+	resync_on_link_up(f->resync);
 }
 
 static void on_sender_down(void *owner)
@@ -680,6 +685,11 @@ static void on_foreign(void *owner)
 
 /* The broker: feeds. */
 
+static bool is_lifecycle(const char *feed)
+{
+	return strcmp(feed, "feed/lifecycle") == 0;
+}
+
 /* A state report proves that its vehicle is there. */
 static void receive_state(
 	struct flows *f, const struct batch_fence *fence, const struct mqtt_message *m, struct receipt *receipt)
@@ -695,11 +705,11 @@ static void on_message(
 	struct flows *f = owner;
 	struct lifecycle_refusal refusal;
 
-	if (strcmp(m->topic, f->resynced_topic) == 0)
+	if (resync_is_end(f->resync, m))
 		reachability_resync_end(f->reachability, fence, m, receipt);
-	else if (strcmp(fence->lease, "feed/lifecycle") == 0 && lifecycle_refusal_read(&f->source, m, &refusal))
+	else if (is_lifecycle(fence->lease) && lifecycle_refusal_read(&f->source, m, &refusal))
 		detection_connect(f->api, &refusal);
-	else if (strcmp(fence->lease, "feed/lifecycle") == 0)
+	else if (is_lifecycle(fence->lease))
 		reachability_receive(f->reachability, fence, m, receipt);
 	else if (strstr(m->topic, "/commands/response/") || strcmp(fence->lease, "feed/aws-commands") == 0)
 		answer_receive(f->answer, fence, m, receipt);
@@ -707,24 +717,12 @@ static void on_message(
 		receive_state(f, fence, m, receipt);
 }
 
-/* A broker that was restarted knows nobody whom it knew, whether it kept our session or not: it is asked each time. Where
- * the session is gone, events are too: at once. Else it may have been the line alone, and a line that flaps must not
- * have a whole fleet named over and over. */
 static void on_feed_subscribed(void *owner, const struct batch_fence *fence, bool session_present)
 {
 	struct flows *f = owner;
 
-	if (strcmp(fence->lease, "feed/lifecycle") != 0 || f->drain != RUNNING ||
-		f->source.broker == LIFECYCLE_VEHICLES)
-		return;
-	f->resync_due = true;
-	f->resync_at_ms = session_present && f->resync_asked_ms > 0 ? f->resync_asked_ms + RESYNC_GAP_MS : 0;
-	ask_resync(f);
-}
-
-static void on_resync(struct loop_timer *timer)
-{
-	ask_resync(container_of(timer, struct flows, resync));
+	if (is_lifecycle(fence->lease) && f->source.broker != LIFECYCLE_VEHICLES)
+		resync_on_subscribed(f->resync, session_present);
 }
 
 static struct feed *find_feed(const struct flows *f, const char *name)
@@ -734,41 +732,6 @@ static struct feed *find_feed(const struct flows *f, const char *name)
 			return f->feeds[i];
 	}
 	return NULL;
-}
-
-/* Whoever reads the feed by now asks for itself: another's question has a whole fleet named and is answered to nobody. */
-static void ask_resync(struct flows *f)
-{
-	int64_t now_ms = loop_monotonic_ms(f->loop);
-
-	f->resync_due = f->resync_due && find_feed(f, "feed/lifecycle");
-	if (!f->resync_due || !f->sender || !sender_is_up(f->sender))
-		return;
-	if (now_ms < f->resync_at_ms) {
-		loop_timer_start(&f->resync, f->resync_at_ms - now_ms);
-		return;
-	}
-	f->resync_due = false;
-	f->resync_asked_ms = now_ms;
-	reachability_resync_begin(f->reachability, on_question, f);
-}
-
-/* Where the database or the broker has gone meanwhile, it begins again. */
-static void on_question(void *owner, const char *text)
-{
-	struct flows *f = owner;
-
-	if (f->drain != RUNNING || !find_feed(f, "feed/lifecycle"))
-		return;
-	if (text && sender_is_up(f->sender)) {
-		sender_publish(
-			f->sender, &(struct mqtt_publish){
-					   .topic = f->resync_topic, .payload = text, .len = strlen(text), .qos = 1 });
-		return;
-	}
-	f->resync_due = true;
-	f->resync_at_ms = loop_monotonic_ms(f->loop) + RESYNC_AGAIN_MS;
-	ask_resync(f);
 }
 
 /* The lifecycle and the plain state topics have no number: no answer comes there. */
@@ -790,9 +753,10 @@ static void on_feed_closed(void *owner)
 /* What one worker does for all nodes is done by the reader of the lifecycle feed. */
 static void keep_for_all(struct flows *f, const char *feed, bool held)
 {
-	if (strcmp(feed, "feed/lifecycle") != 0)
+	if (!is_lifecycle(feed))
 		return;
 	retained_on_lease(f->retained, held);
+	resync_on_lease(f->resync, held);
 	if (held)
 		notices_start(f->notices);
 	else
@@ -934,7 +898,7 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 	f->on_drained = on_drained;
 	f->drain = HANDING_OVER;
 	sibling_leave(f->sibling);
-	loop_timer_stop(&f->resync);
+	resync_stop(f->resync);
 	probe_stop(f->probe);
 	deadline_stop(f->deadline);
 	reachability_stop(f->reachability);
