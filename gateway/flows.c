@@ -40,11 +40,9 @@
 #include "gateway/retained.h"
 #include "gateway/sender.h"
 #include "gateway/siblings.h"
-#include "gateway/sole.h"
 #include "gateway/tracing/traces.h"
-#include "gateway/wake.h"
+#include "gateway/waking.h"
 #include "notifier/hub.h"
-#include "notifier/wake/provider.h"
 #include "notifier/wake/wake.h"
 #include "notifier/webhook/webhooks.h"
 #include "sql/batch.h"
@@ -92,10 +90,7 @@ struct flows {
 	struct hub *hub;
 	struct traces *traces; /* NULL: nothing is traced */
 	struct trace_sampler sampler;
-	struct sms_setup *sms;
-	struct wake *wake;
-	struct sms_receipts receipts; /* the providers borrow it */
-	struct sole *sole;	      /* the right to have providers; NULL: each node has it, or this worker never */
+	struct waking *waking;
 	struct batch *batch;
 	struct probe *probe;
 	struct command_ports ports;
@@ -145,7 +140,7 @@ static void make_batch(struct flows *f)
 	stages[n++] = accept_stage(f->accept);
 	stages[n++] = deadline_stage(f->deadline);
 	stages[n++] = offer_stage(f->deadline);
-	wake_stages(f->wake, &stages[n]);
+	wake_stages(waking_flow(f->waking), &stages[n]);
 	n += WAKE_STAGES;
 	stages[n++] = dispatch_settle_stage(f->dispatch);
 	stages[n++] = hub_tell_stage(f->hub);
@@ -166,7 +161,7 @@ static void make_batch(struct flows *f)
 	accept_attach(f->accept, f->batch);
 	deadline_attach(f->deadline, f->batch);
 	hub_attach(f->hub, f->batch);
-	wake_attach(f->wake, f->batch);
+	wake_attach(waking_flow(f->waking), f->batch);
 	f->probe = probe_new(f->loop, f->reader, f->batch);
 }
 
@@ -322,82 +317,6 @@ static bool was_lost(void *owner, int64_t *lost_ms, int64_t *back_ms)
 	return f->lost_ms > 0;
 }
 
-static void on_providers_closed(void *owner)
-{
-	struct flows *f = owner;
-	if (f->sole)
-		sole_release(f->sole);
-}
-
-static void make_wake(struct flows *f)
-{
-	const struct config *config = f->options.config;
-	const char *const *names;
-
-	f->sms = sms_setup_new(config);
-	size_t count = sms_setup_names(f->sms, &names);
-	f->wake_ports = (struct wake_ports){
-		.owner = f,
-		.can_publish = can_publish,
-		.hears_nobody = hears_nobody,
-		.was_lost = was_lost,
-	};
-	f->wake = wake_new(f->loop, &(struct wake_options){
-					    .writer = f->writer,
-					    .reader = f->reader,
-					    .ports = &f->wake_ports,
-					    .enabled = f->options.wake_enabled,
-					    .text = config->wake.text,
-					    .receipt_timeout_ms = config->wake.receipt_timeout_ms,
-					    .min_interval_ms = config->wake.min_interval_ms,
-					    .validity_ms = config->wake.validity_ms,
-					    .return_delay_ms = config->lifecycle.return_delay_ms,
-					    .max_attempts = config->wake.max_attempts,
-					    .daily_budget = config->wake.daily_budget,
-					    .provider_names = names,
-					    .provider_count = count,
-					    .owner = f,
-					    .on_rested = on_providers_closed,
-				    });
-}
-
-static void start_wake(void *owner)
-{
-	struct flows *f = owner;
-	struct sms_provider *providers[8] = { 0 };
-
-	f->receipts = wake_receipts(f->wake);
-	sms_setup_make(f->sms, f->loop, &f->receipts, providers);
-	wake_start(f->wake, providers);
-}
-
-static void rest_wake(void *owner)
-{
-	struct flows *f = owner;
-	wake_rest(f->wake);
-}
-
-/* One worker of a node submits, so that there is one session with an SMS centre; where the account allows no second one, one
- * worker of all. */
-static void let_wake(struct flows *f)
-{
-	if (!sms_setup_is_sole(f->sms)) {
-		start_wake(f);
-		return;
-	}
-	f->sole = sole_new(f->loop, f->reader,
-		&(struct sole_options){
-			.name = "sms/session",
-			.worker = f->worker,
-			.node = f->options.node,
-			.owner = f,
-			.is_useful = can_publish,
-			.on_taken = start_wake,
-			.on_dropped = rest_wake,
-		});
-	sole_start(f->sole);
-}
-
 static void on_webhook_disabled(void *owner, const char *vehicle_id, const char *data)
 {
 	const struct flows *f = owner;
@@ -471,7 +390,21 @@ static void make_flows(struct flows *f)
 					  .forward = forward,
 					  .given = f->traces ? given : NULL,
 				  });
-	make_wake(f);
+	f->wake_ports = (struct wake_ports){
+		.owner = f,
+		.can_publish = can_publish,
+		.hears_nobody = hears_nobody,
+		.was_lost = was_lost,
+	};
+	f->waking = waking_new(f->loop, &(struct waking_options){
+						.config = config,
+						.writer = f->writer,
+						.reader = f->reader,
+						.ports = &f->wake_ports,
+						.enabled = f->options.wake_enabled,
+						.worker = f->worker,
+						.node = f->options.node,
+					});
 	if (f->options.keeps_house) {
 		f->batches = fleet_batches_new(f->loop, &(struct fleet_batch_options){ .db = f->reader,
 								.accept = f->accept,
@@ -509,7 +442,7 @@ static void fill_api(struct flows *f)
 	f->api->accept = f->accept;
 	f->api->cancel = f->cancel;
 	f->api->changes = f->changes;
-	f->api->wake = f->wake;
+	f->api->wake = waking_flow(f->waking);
 	f->api->revocation = f->revocation;
 	f->api->alerts = f->alerts;
 	f->api->raise = alerts_raise;
@@ -602,7 +535,7 @@ static void on_installation(struct db_unit *unit, void *context, const struct fa
 	if (f->traces)
 		traces_start(f->traces);
 	if (f->options.keeps_house) {
-		let_wake(f);
+		waking_start(f->waking);
 		fleet_batches_start(f->batches);
 		house_start(f->house);
 	}
@@ -902,9 +835,7 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 	probe_stop(f->probe);
 	deadline_stop(f->deadline);
 	reachability_stop(f->reachability);
-	if (f->sole)
-		sole_stop(f->sole);
-	wake_stop(f->wake);
+	waking_stop(f->waking);
 	revocation_stop(f->revocation);
 	if (f->traces)
 		traces_stop(f->traces);
@@ -923,13 +854,13 @@ void flows_drain(struct flows *f, void (*on_drained)(void *owner))
 
 static bool is_quiet(const struct flows *f)
 {
-	return f->feeds_closing == 0 && f->feed_count == 0 && wake_is_quiet(f->wake) &&
-	       (!f->sole || sole_is_quiet(f->sole)) && f->units == 0 && probe_is_quiet(f->probe) &&
-	       batch_is_idle(f->batch) && dispatch_in_hand(f->dispatch) == 0 && hub_is_quiet(f->hub) &&
-	       revocation_is_quiet(f->revocation) && (!f->batches || fleet_batches_is_quiet(f->batches)) &&
-	       (!f->house || house_is_quiet(f->house)) && (!f->webhooks || webhooks_is_quiet(f->webhooks)) &&
-	       notices_is_quiet(f->notices) && retained_is_quiet(f->retained) && traces_is_quiet(f->traces) &&
-	       db_in_flight(f->reader) == 0 && db_in_flight(f->writer) == 0;
+	return f->feeds_closing == 0 && f->feed_count == 0 && waking_is_quiet(f->waking) && f->units == 0 &&
+	       probe_is_quiet(f->probe) && batch_is_idle(f->batch) && dispatch_in_hand(f->dispatch) == 0 &&
+	       hub_is_quiet(f->hub) && revocation_is_quiet(f->revocation) &&
+	       (!f->batches || fleet_batches_is_quiet(f->batches)) && (!f->house || house_is_quiet(f->house)) &&
+	       (!f->webhooks || webhooks_is_quiet(f->webhooks)) && notices_is_quiet(f->notices) &&
+	       retained_is_quiet(f->retained) && traces_is_quiet(f->traces) && db_in_flight(f->reader) == 0 &&
+	       db_in_flight(f->writer) == 0;
 }
 
 static void on_look(struct loop_timer *timer)
