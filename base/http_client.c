@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <uv.h>
 
+#include "base/curl_setup.h"
 #include "base/json.h"
 #include "base/list.h"
 #include "base/loop.h"
@@ -38,14 +39,13 @@ struct transfer {
 	struct http_client *client;
 	struct http_call *call;
 	struct list node;
-	CURL *easy;
+	struct curl_setup setup; /* what was refused: why libcurl was not given it */
 	struct curl_slist *headers;
 	struct text body;
 	size_t head_len; /* with what comes of 1xx and of trailers */
 	bool in_head, has_head, cut;
 	bool garbled;	      /* what began a head is no status line */
 	bool refused, opened; /* an address by public_only; a socket to another */
-	CURLcode unmade;      /* why libcurl was not given it */
 	struct loop_soon give_up;
 };
 
@@ -92,15 +92,9 @@ struct http_client *http_client_new(struct loop *loop)
 	return client;
 }
 
-/* A call. It would be another one without an option that libcurl refuses, or has no memory for: then it is not made. */
+/* A call. */
 
-static void note(struct transfer *t, CURLcode code)
-{
-	if (t->unmade == CURLE_OK)
-		t->unmade = code;
-}
-
-#define SET(t, option, value) note(t, curl_easy_setopt((t)->easy, option, value))
+#define SET(t, option, value) CURL_SET(&(t)->setup, option, value)
 
 static void add_headers(struct transfer *t)
 {
@@ -191,7 +185,7 @@ void http_client_call(struct http_client *client, struct http_call *call)
 	assert(call->url && call->method && call->on_done && !client->closing);
 	t->client = client;
 	t->call = call;
-	t->easy = memory_need(curl_easy_init());
+	t->setup.easy = memory_need(curl_easy_init());
 	loop_soon_init(&t->give_up, on_give_up);
 	SET(t, CURLOPT_PRIVATE, t);
 	SET(t, CURLOPT_URL, call->url);
@@ -207,9 +201,9 @@ void http_client_call(struct http_client *client, struct http_call *call)
 	set_body(t);
 	sign(t);
 	list_append(&client->transfers, &t->node);
-	if (t->unmade == CURLE_OK && curl_multi_add_handle(client->multi, t->easy) != CURLM_OK)
-		t->unmade = CURLE_FAILED_INIT;
-	if (t->unmade != CURLE_OK)
+	if (t->setup.refused == CURLE_OK && curl_multi_add_handle(client->multi, t->setup.easy) != CURLM_OK)
+		t->setup.refused = CURLE_FAILED_INIT;
+	if (t->setup.refused != CURLE_OK)
 		loop_soon_call(client->loop, &t->give_up);
 }
 
@@ -217,7 +211,7 @@ static void on_give_up(struct loop_soon *soon)
 {
 	struct transfer *t = container_of(soon, struct transfer, give_up);
 
-	finish(t, t->unmade);
+	finish(t, t->setup.refused);
 }
 
 static bool is_endless(const struct transfer *t)
@@ -249,7 +243,7 @@ static size_t on_head(char *line, size_t size, size_t count, void *context)
 	if (is_endless(t) || t->garbled)
 		return 0;
 	t->in_head = line[0] != '\r' && line[0] != '\n';
-	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(t->setup.easy, CURLINFO_RESPONSE_CODE, &status);
 	if (size * count == 2 && line[0] == '\r' && status >= 200)
 		t->has_head = true;
 	return size * count;
@@ -372,7 +366,7 @@ static enum http_end end_of(const struct transfer *t)
 
 	if (t->has_head)
 		return HTTP_ANSWERED;
-	curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &sent);
+	curl_easy_getinfo(t->setup.easy, CURLINFO_REQUEST_SIZE, &sent);
 	return sent == 0 ? HTTP_NOT_SENT : HTTP_LOST;
 }
 
@@ -380,7 +374,7 @@ static const char *header_of(struct transfer *t, const char *name)
 {
 	struct curl_header *header;
 
-	return curl_easy_header(t->easy, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK ? header->value : NULL;
+	return curl_easy_header(t->setup.easy, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK ? header->value : NULL;
 }
 
 static void finish(struct transfer *t, CURLcode code)
@@ -389,8 +383,8 @@ static void finish(struct transfer *t, CURLcode code)
 	curl_off_t retry_after_s = 0;
 	long status = 0;
 
-	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
-	curl_easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
+	curl_easy_getinfo(t->setup.easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(t->setup.easy, CURLINFO_RETRY_AFTER, &retry_after_s);
 	struct http_answer answer = { .end = end_of(t),
 		.status = (int)status,
 		.body = t->body.data ? t->body.data : "",
@@ -405,9 +399,9 @@ static void finish(struct transfer *t, CURLcode code)
 		.inside = t->refused && !t->opened };
 	list_remove(&t->node);
 	loop_soon_cancel(&t->give_up);
-	curl_multi_remove_handle(t->client->multi, t->easy);
+	curl_multi_remove_handle(t->client->multi, t->setup.easy);
 	call->on_done(call, &answer);
-	curl_easy_cleanup(t->easy); /* the headers that the answer showed were its own */
+	curl_easy_cleanup(t->setup.easy); /* the headers that the answer showed were its own */
 	curl_slist_free_all(t->headers);
 	text_free(&t->body);
 	free(t);

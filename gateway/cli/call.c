@@ -9,8 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/curl_setup.h"
 #include "base/ids.h"
 #include "base/json.h"
+#include "base/memory.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/print.h"
 
@@ -61,7 +63,7 @@ char *node_path(const char *part, ...)
 	va_start(parts, part);
 	text_add(&path, "/v1");
 	for (; part; part = va_arg(parts, const char *)) {
-		char *encoded = curl_easy_escape(NULL, part, 0);
+		char *encoded = memory_need(curl_easy_escape(NULL, part, 0));
 		text_addf(&path, "/%s", encoded);
 		curl_free(encoded);
 	}
@@ -69,11 +71,11 @@ char *node_path(const char *part, ...)
 	return text_take(&path);
 }
 
-static struct curl_slist *header_add(struct curl_slist *headers, const char *name, const char *value)
+struct curl_slist *header_add(struct curl_slist *headers, const char *name, const char *value)
 {
 	struct text line = { 0 };
 	text_addf(&line, "%s: %s", name, value);
-	headers = curl_slist_append(headers, line.data);
+	headers = memory_need(curl_slist_append(headers, line.data));
 	text_free(&line);
 	return headers;
 }
@@ -87,18 +89,18 @@ struct curl_slist *call_headers(const struct cli *cli)
 	return headers;
 }
 
-void call_prepare(CURL *curl, const char *url, struct curl_slist *headers)
+void call_prepare(struct curl_setup *setup, const char *url, struct curl_slist *headers)
 {
 	const char *authorities = getenv("SSL_CERT_FILE");
-	curl_easy_setopt(curl, CURLOPT_URL, url);
-	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	curl_easy_setopt(curl, CURLOPT_USERAGENT, "keyfob/" KEYFOB_VERSION);
-	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
+	CURL_SET(setup, CURLOPT_URL, url);
+	CURL_SET(setup, CURLOPT_HTTPHEADER, headers);
+	CURL_SET(setup, CURLOPT_PROTOCOLS_STR, "http,https");
+	CURL_SET(setup, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	CURL_SET(setup, CURLOPT_USERAGENT, "keyfob/" KEYFOB_VERSION);
+	CURL_SET(setup, CURLOPT_NOSIGNAL, 1L);
+	CURL_SET(setup, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
 	if (authorities)
-		curl_easy_setopt(curl, CURLOPT_CAINFO, authorities);
+		CURL_SET(setup, CURLOPT_CAINFO, authorities);
 }
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *data)
@@ -145,21 +147,24 @@ static void attempt_headers(struct attempt *a, const struct cli *cli, const stru
 		a->headers = header_add(a->headers, "Prefer", wait);
 }
 
-static void attempt_prepare(struct attempt *a, struct cli *cli, const struct call *call)
+/* Why it cannot be made; CURLE_OK: it can. */
+static CURLcode attempt_prepare(struct attempt *a, struct cli *cli, const struct call *call)
 {
+	struct curl_setup setup = { .easy = cli->curl };
 	struct text url = { 0 };
 	text_addf(&url, "%s%s", cli->url, call->path);
 	a->url = text_take(&url);
-	a->sent = call->body ? json_dumps(call->body, JSON_COMPACT) : NULL;
+	a->sent = call->body ? memory_need(json_dumps(call->body, JSON_COMPACT)) : NULL;
 	attempt_headers(a, cli, call);
 	curl_easy_reset(cli->curl);
-	call_prepare(cli->curl, a->url, a->headers);
-	curl_easy_setopt(cli->curl, CURLOPT_CUSTOMREQUEST, call->method);
-	curl_easy_setopt(cli->curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms(call));
-	curl_easy_setopt(cli->curl, CURLOPT_WRITEFUNCTION, on_body);
-	curl_easy_setopt(cli->curl, CURLOPT_WRITEDATA, a);
+	call_prepare(&setup, a->url, a->headers);
+	CURL_SET(&setup, CURLOPT_CUSTOMREQUEST, call->method);
+	CURL_SET(&setup, CURLOPT_TIMEOUT_MS, (long)timeout_ms(call));
+	CURL_SET(&setup, CURLOPT_WRITEFUNCTION, on_body);
+	CURL_SET(&setup, CURLOPT_WRITEDATA, a);
 	if (a->sent || strcmp(call->method, "POST") == 0)
-		curl_easy_setopt(cli->curl, CURLOPT_POSTFIELDS, a->sent ? a->sent : "");
+		CURL_SET(&setup, CURLOPT_POSTFIELDS, a->sent ? a->sent : "");
+	return setup.refused;
 }
 
 static void attempt_done(struct attempt *a)
@@ -215,13 +220,13 @@ static CURLcode attempt_make(struct cli *cli, const struct call *call, struct re
 {
 	struct attempt a = { 0 };
 	*ret = (struct reply){ 0 };
-	attempt_prepare(&a, cli, call);
-	CURLcode code = curl_easy_perform(cli->curl);
+	CURLcode refused = attempt_prepare(&a, cli, call);
+	CURLcode code = refused == CURLE_OK ? curl_easy_perform(cli->curl) : refused;
 	if (code == CURLE_OK) {
 		reply_read(ret, cli->curl, &a);
 	} else {
 		transfer_error_write(cli, (int)code, ret->error);
-		ret->may_have_executed = is_sent(cli->curl);
+		ret->may_have_executed = refused == CURLE_OK && is_sent(cli->curl);
 	}
 	attempt_done(&a);
 	return code;

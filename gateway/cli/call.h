@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 struct cli;
+struct curl_setup;
 struct curl_slist;
-typedef void CURL;
 
 struct call {
 	const char *
@@ -53,8 +53,10 @@ json_t *node_get(struct cli *, const char *path);
 char *node_path(const char *part, ...) __attribute__((sentinel));
 /* "Authorization: Bearer …", to be freed with curl_slist_free_all(). */
 struct curl_slist *call_headers(const struct cli *);
+/* The list with one more header. */
+struct curl_slist *header_add(struct curl_slist *, const char *name, const char *value);
 /* What every transfer is given: TLS, no signals, no surprises. */
-void call_prepare(CURL *, const char *url, struct curl_slist *headers);
+void call_prepare(struct curl_setup *, const char *url, struct curl_slist *headers);
 /* How libcurl failed (CURLcode), and what to do: "http://127.0.0.1:8080: Couldn't connect to server". */
 void transfer_error_write(const struct cli *, int code, char out[TRANSFER_ERROR_SIZE]);
 /* Milliseconds, never jumps. */

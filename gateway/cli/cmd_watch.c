@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/curl_setup.h"
 #include "base/json.h"
 #include "base/list.h"
 #include "base/memory.h"
@@ -26,7 +27,7 @@ struct stream {
 	struct watch *watch;
 	const char *vehicle;
 	enum stream_state state;
-	CURL *curl;
+	struct curl_setup transfer; /* none while it rests */
 	struct curl_slist *headers;
 	struct sse sse;
 	struct text problem;			 /* the body of an answer that is no stream */
@@ -54,7 +55,7 @@ static void stream_end(struct stream *);
 static long status_of(const struct stream *s)
 {
 	long status = 0;
-	curl_easy_getinfo(s->curl, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(s->transfer.easy, CURLINFO_RESPONSE_CODE, &status);
 	return status;
 }
 
@@ -73,13 +74,19 @@ static size_t on_bytes(char *bytes, size_t size, size_t count, void *data)
 static void stream_headers(struct stream *s)
 {
 	s->headers = call_headers(s->watch->cli);
-	s->headers = curl_slist_append(s->headers, "Accept: text/event-stream");
-	if (s->sse.last_id.len == 0)
-		return;
-	struct text line = { 0 };
-	text_addf(&line, "Last-Event-ID: %s", s->sse.last_id.data);
-	s->headers = curl_slist_append(s->headers, line.data);
-	text_free(&line);
+	s->headers = header_add(s->headers, "Accept", "text/event-stream");
+	if (s->sse.last_id.len > 0)
+		s->headers = header_add(s->headers, "Last-Event-ID", s->sse.last_id.data);
+}
+
+static void stream_begin(struct stream *s)
+{
+	CURLcode refused = s->transfer.refused;
+	if (refused == CURLE_OK && curl_multi_add_handle(s->watch->multi, s->transfer.easy) != CURLM_OK)
+		refused = CURLE_FAILED_INIT;
+	s->state = STREAM_OPEN;
+	if (refused != CURLE_OK)
+		stream_rest(s, curl_easy_strerror(refused));
 }
 
 static void stream_open(struct stream *s)
@@ -88,29 +95,28 @@ static void stream_open(struct stream *s)
 	char *path = node_path("vehicles", s->vehicle, "events", NULL);
 	text_addf(&url, "%s%s", s->watch->cli->url, path);
 	stream_headers(s);
-	s->curl = memory_need(curl_easy_init());
-	call_prepare(s->curl, url.data, s->headers);
-	curl_easy_setopt(s->curl, CURLOPT_WRITEFUNCTION, on_bytes);
-	curl_easy_setopt(s->curl, CURLOPT_WRITEDATA, s);
-	curl_easy_setopt(s->curl, CURLOPT_PRIVATE, s);
-	curl_easy_setopt(s->curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
-	curl_easy_setopt(s->curl, CURLOPT_LOW_SPEED_TIME, (long)SILENCE_S_MAX);
-	curl_multi_add_handle(s->watch->multi, s->curl);
-	s->state = STREAM_OPEN;
+	s->transfer = (struct curl_setup){ .easy = memory_need(curl_easy_init()) };
+	call_prepare(&s->transfer, url.data, s->headers);
+	CURL_SET(&s->transfer, CURLOPT_WRITEFUNCTION, on_bytes);
+	CURL_SET(&s->transfer, CURLOPT_WRITEDATA, s);
+	CURL_SET(&s->transfer, CURLOPT_PRIVATE, s);
+	CURL_SET(&s->transfer, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	CURL_SET(&s->transfer, CURLOPT_LOW_SPEED_TIME, (long)SILENCE_S_MAX);
 	free(path);
 	text_free(&url);
+	stream_begin(s);
 }
 
 static void stream_close(struct stream *s)
 {
-	if (s->curl) {
-		curl_multi_remove_handle(s->watch->multi, s->curl);
-		curl_easy_cleanup(s->curl);
+	if (s->transfer.easy) {
+		curl_multi_remove_handle(s->watch->multi, s->transfer.easy);
+		curl_easy_cleanup(s->transfer.easy);
 	}
 	curl_slist_free_all(s->headers);
 	text_free(&s->problem);
 	sse_restart(&s->sse);
-	s->curl = NULL;
+	s->transfer.easy = NULL;
 	s->headers = NULL;
 }
 

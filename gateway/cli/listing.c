@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "base/memory.h"
 #include "gateway/cli/call.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/print.h"
@@ -20,7 +21,7 @@ static char *page_path(const char *path, const char *filter, int64_t limit, cons
 	if (filter)
 		text_addf(&t, "&%s", filter);
 	if (cursor) {
-		char *encoded = curl_easy_escape(NULL, cursor, 0);
+		char *encoded = memory_need(curl_easy_escape(NULL, cursor, 0));
 		text_addf(&t, "&cursor=%s", encoded);
 		curl_free(encoded);
 	}
@@ -77,7 +78,7 @@ char *listing_filter(const char *key, const char *value)
 	if (!value)
 		return NULL;
 	struct text t = { 0 };
-	char *encoded = curl_easy_escape(NULL, value, 0);
+	char *encoded = memory_need(curl_easy_escape(NULL, value, 0));
 	text_addf(&t, "%s=%s", key, encoded);
 	curl_free(encoded);
 	return text_take(&t);

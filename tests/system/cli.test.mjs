@@ -11,8 +11,10 @@ import { after, test } from 'node:test';
 import { createLocalJWKSet, jwtVerify } from 'jose';
 import { makeAuthority } from './certificates.mjs';
 import { build, noteComplaint } from './children.mjs';
+import { Torture } from './torture.mjs';
 
 const program = join(build, 'bin/keyfob');
+const torture = new Torture();
 const scratch = mkdtempSync(join(tmpdir(), 'keyfob-cli-'));
 const nodes = [];
 after(() => {
@@ -20,6 +22,7 @@ after(() => {
 		server.close();
 		server.closeAllConnections();
 	}
+	torture.close();
 	rmSync(scratch, { recursive: true });
 });
 
@@ -321,6 +324,34 @@ test('watch follows several vehicles and takes up each thread where it was lost'
 	assert.match(err, /CAR1: .*; trying again\n/);
 	assert.match(err, /CAR1: connected again\n/);
 });
+
+// Without one of its options, or a header, it would be another call.
+for (const args of [['send', 'CAR1', 'doors.unlock', '--idempotency-key', 'k1'], ['watch', '--count', '1', 'CAR1']])
+	test(`${args[0]}: what goes out is what was meant, whatever libcurl refuses`, async () => {
+		const node = await scriptedNode((request, response) => {
+			if (request.method === 'POST') return json(response, 202, command('accepted'));
+			response.writeHead(200, { 'content-type': 'text/event-stream' });
+			response.end(frame('command.updated', 8, event('CAR1', 8)));
+		});
+		const run = () => keyfob(node, args, { env: torture.env });
+		const sent = () => node.requests.splice(0).map(({ method, url, headers, json }) => ({ method, url, headers, json }));
+		torture.arm('library');
+		assert.equal((await run()).code, 0);
+		const calls = torture.disarm();
+		const meant = sent();
+		assert.equal(meant.length, 1);
+		let refused = 0;
+		for (let n = 1; n <= calls; n++) {
+			torture.arm('library', n);
+			const { code, err } = await run();
+			const what = `call ${n} of ${calls}, ${torture.where}: ${err}`;
+			const requests = sent();
+			assert.ok(code === 0 || /out of memory/i.test(err), what);
+			assert.deepEqual(requests, code === 0 || requests.length > 0 ? meant : [], what);
+			refused += torture.where.startsWith('curl_');
+		}
+		assert.ok(refused > 10, `${refused} calls of libcurl's`);
+	});
 
 test('watch prints one event a line and says why a vehicle cannot be watched', async () => {
 	const node = await scriptedNode((request, response) => {
