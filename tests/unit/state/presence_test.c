@@ -408,7 +408,7 @@ static bool none_verifying(void)
 	return strcmp(ask("select count(*) from vehicle_heads where verifying"), "0") == 0 && batch_is_idle(w.batch);
 }
 
-/* Verifications are rows: a node that died began these, and whoever looks ends them, a thousand in one transaction. */
+/* Verifications are rows: a node that died began these, and whoever looks ends them, a thousand in a few transactions, each twice the last. */
 START_TEST(a_thousand_absences_are_verified_at_once_by_another)
 {
 	ask("insert into vehicles (vehicle_id) select 'A' || n from generate_series(1, 1000) n;"
@@ -420,7 +420,7 @@ START_TEST(a_thousand_absences_are_verified_at_once_by_another)
 	int64_t before = metric_value(METRIC_BATCHES);
 	reachability_start(w.reachability);
 	pump_until(none_verifying);
-	ck_assert_int_eq(metric_value(METRIC_BATCHES) - before, 1);
+	ck_assert_int_le(metric_value(METRIC_BATCHES) - before, 8);
 	ck_assert_str_eq(ask("select count(*) from events where data->>'state' = 'disconnected'"), "999");
 	ck_assert_str_eq(ask("select reachable from vehicle_heads where vehicle_id = 'A7'"), "t");
 	ck_assert_str_eq(ask("select count(*) from timers"), "0");
