@@ -23,7 +23,7 @@ COUNTER(ANSWERS_PUT_OFF, "answers_put_off", "responses of a vehicle that had too
 COUNTER(LIFECYCLE_EVENTS, "lifecycle_events", "lifecycle events read")
 COUNTER(LIFECYCLE_MALFORMED, "lifecycle_malformed", "lifecycle events that could not be read")
 COUNTER(STATE_REPORTS, "state_reports", "state reports read")
-COUNTER(STATE_MALFORMED, "state_malformed", "state reports that could not be read, or would have made too much of what is reported")
+COUNTER(STATE_MALFORMED, "state_malformed", "state reports that could not be read, that the database could not take, or that would have made too much of what is reported")
 COUNTER(EVENTS_DELIVERED, "events_delivered", "events handed to subscribers")
 COUNTER(EVENTS_FORWARDED, "events_forwarded", "events sent to other workers' inboxes")
 COUNTER(HUB_HOLES, "hub_holes", "holes in a vehicle's events filled from the table")

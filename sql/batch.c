@@ -7,7 +7,8 @@
  * into the next cut once more, since nothing of them was done. Likewise, once, after a deadlock or a serialization failure. A statement
  * that was refused for another reason is somebody's fault: by halves it is found whose.
  *
- *   refused, for what it says ─ by halves ─ alone: it cannot be done
+ *   refused, for what it says ─ by halves ─ alone ─┬─ it says several things: by halves
+ *                                                  └─ it cannot be done
  *   refused, in the server's trouble ─┬─ by halves ─ alone ─┬─ the first: it comes again, and then goes alone
  *                                     │                     ├─ another vehicle's, too, and nothing done between: everybody hears it
  *                                     │                     └─ again and again, while the same is done for others: set aside
@@ -87,6 +88,7 @@ static void on_refused(struct batch *batch, const struct db_unit *unit, bool is_
 static void note_done(struct batch *batch);
 static void retry(struct batch *batch, const char *lost);
 static void divide(struct batch *batch);
+static bool halve(struct batch *batch);
 
 struct batch *batch_new(struct loop *loop, struct db *db, const struct batch_options *options,
 	struct batch_stage *const *stages, size_t count)
@@ -525,10 +527,10 @@ static void on_refused(struct batch *batch, const struct db_unit *unit, bool is_
 		enter_trouble(batch);
 	else if (cut_count(batch->in_flight) > 1)
 		divide(batch);
-	else if (is_own)
-		tell_all(batch->in_flight, &FAULT_INTERNAL);
-	else
+	else if (!is_own)
 		on_refused_alone(batch, unit);
+	else if (!halve(batch))
+		tell_all(batch->in_flight, &FAULT_INTERNAL);
 }
 
 /* One of them cannot be done. */
@@ -544,4 +546,22 @@ static void divide(struct batch *batch)
 		go_again(batch, item, &again);
 	}
 	to_the_front(batch, &again);
+}
+
+/* False: the only one of them says no more than one thing. Else each half of it goes alone, before what its vehicle said later. */
+static bool halve(struct batch *batch)
+{
+	struct batch_item *item = cut_item(batch->in_flight, 0),
+			  *rest = item->stage->halve ? item->stage->halve(item) : NULL;
+	struct list again;
+
+	if (!rest)
+		return false;
+	list_init(&again);
+	rest->since_ms = item->since_ms;
+	rest->company = item->company = 1;
+	go_again(batch, item, &again);
+	go_again(batch, rest, &again);
+	to_the_front(batch, &again);
+	return true;
 }

@@ -11,7 +11,7 @@
  * few: who sends much waits, and is passed over by who sends little.
  *
  * A statement that the database refuses undoes them all. Then each half of them goes again by itself, and so on: one item that cannot be
- * done hears so in the end (FAULT_INTERNAL), and no other loses anything by it.
+ * done hears so in the end (FAULT_INTERNAL), and no other loses anything by it. Nor does what an item says besides.
  *
  * That may be the server's trouble. Then whoever is refused hears FAULT_STORAGE_UNAVAILABLE, and says it again later. Where the server
  * does nothing for anybody, the search ends, and the batch is *in trouble*: nothing is divided until something was done. Where
@@ -70,6 +70,9 @@ struct batch_stage {
 	/* NULL: its vehicles have their heads, or are none. Else whether one is made for the item's where there is none, before the heads are
 	 * locked; *ret_asker: who has to be a fleet's manager for that, or NULL, as it comes. */
 	bool (*may_be_new)(const struct batch_item *, const char **ret_asker);
+	/* NULL: each item says one thing. Else it takes the latter half of what one says off into an item of its own, as for batch_submit(), for
+	 * it cannot be done as a whole; NULL: that says one thing, too. */
+	struct batch_item *(*halve)(struct batch_item *);
 	/* Once for the cut, when the stage has items, before the first round and after the heads are locked: all of them. May be NULL. */
 	void (*begin)(
 		struct batch_stage *, struct batch_cut *, struct db_unit *, struct batch_item **items, size_t count);

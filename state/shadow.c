@@ -1,7 +1,7 @@
 /* shadow.c - reads state reports and brings them into the batch.
  *
  * What a vehicle says while its last report still waits for a transaction goes with it: however fast one reports, it takes no more of the
- * database's time than the merging, and those who share its feed wait for no more. */
+ * database's time than the merging, and those who share its feed wait for no more. Where the database refuses it, it goes by halves. */
 #include "state/shadow.h"
 
 #include <stdlib.h>
@@ -48,17 +48,20 @@ struct report {
 };
 
 static bool read_topic(const char *topic, char ret_vehicle_id[65]);
-static void add_line(struct report *r, const json_t *patch, int64_t version);
+static void add_line(struct report *r, struct line line);
 static void write_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count);
 static void read_round(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count, size_t first);
+static struct batch_item *halve(struct batch_item *item);
 static void on_item_done(struct batch_item *item, const struct fault *fault);
 
 struct shadow *shadow_new(void)
 {
 	struct shadow *s = memory_new(sizeof(*s));
-	s->stage = (struct batch_stage){ .name = "shadow", .owner = s, .write = write_round, .read = read_round };
+	s->stage = (struct batch_stage){
+		.name = "shadow", .owner = s, .write = write_round, .read = read_round, .halve = halve
+	};
 	return s;
 }
 
@@ -122,6 +125,11 @@ static bool may_go_along(const struct report *last, const char *vehicle_id, cons
 	       strcmp(last->vehicle_id, vehicle_id) == 0;
 }
 
+static struct line line_of(const json_t *patch, int64_t version)
+{
+	return (struct line){ json_canonical(patch), version };
+}
+
 bool shadow_receive(struct shadow *s, const struct batch_fence *fence, const struct mqtt_message *m,
 	struct receipt *receipt, char ret_vehicle_id[65])
 {
@@ -140,7 +148,7 @@ bool shadow_receive(struct shadow *s, const struct batch_fence *fence, const str
 	}
 	struct report *last = *last_of(s, ret_vehicle_id);
 	if (may_go_along(last, ret_vehicle_id, receipt)) {
-		add_line(last, patch, version);
+		add_line(last, line_of(patch, version));
 		return false;
 	}
 	shadow_report(s, fence,
@@ -148,30 +156,38 @@ bool shadow_receive(struct shadow *s, const struct batch_fence *fence, const str
 	return true;
 }
 
-static void add_line(struct report *r, const json_t *patch, int64_t version)
+static void add_line(struct report *r, struct line line)
 {
 	if ((r->count & (r->count - 1)) == 0) /* a power of two: full */
 		r->lines = memory_resize(r->lines, r->count ? 2 * r->count : 1, sizeof(*r->lines));
-	r->lines[r->count++] = (struct line){ json_canonical(patch), version };
+	r->lines[r->count++] = line;
 }
 
-void shadow_report(
-	struct shadow *s, const struct batch_fence *fence, const struct state_report *report, struct receipt *receipt)
+static struct report *report_new(
+	struct shadow *s, const char *vehicle_id, const struct batch_fence *fence, struct receipt *receipt)
 {
 	struct report *r = memory_new(sizeof(*r));
 
-	snprintf(r->vehicle_id, sizeof(r->vehicle_id), "%s", report->vehicle_id);
-	add_line(r, report->patch, report->version);
-	if (report->command_id) {
-		snprintf(r->command_id, sizeof(r->command_id), "%s", report->command_id);
-		r->answer = report->answer;
-	}
+	snprintf(r->vehicle_id, sizeof(r->vehicle_id), "%s", vehicle_id);
 	r->receipt = receipt;
 	r->item = (struct batch_item){
 		.stage = &s->stage, .vehicle_id = r->vehicle_id, .fence = fence, .on_done = on_item_done
 	};
 	list_init(&r->item.node);
 	receipt_open(receipt);
+	return r;
+}
+
+void shadow_report(
+	struct shadow *s, const struct batch_fence *fence, const struct state_report *report, struct receipt *receipt)
+{
+	struct report *r = report_new(s, report->vehicle_id, fence, receipt);
+
+	add_line(r, line_of(report->patch, report->version));
+	if (report->command_id) {
+		snprintf(r->command_id, sizeof(r->command_id), "%s", report->command_id);
+		r->answer = report->answer;
+	}
 	const struct fault *fault = batch_submit(s->batch, &r->item);
 	if (fault)
 		on_item_done(&r->item, fault);
@@ -184,13 +200,47 @@ static struct report *report_of(struct batch_item *item)
 	return container_of(item, struct report, item);
 }
 
-static void on_item_done(struct batch_item *item, const struct fault *fault)
+/* Nothing goes along with it any more. */
+static void close_report(struct report *r)
 {
-	struct report *r = report_of(item), **last = last_of(item->stage->owner, r->vehicle_id);
+	struct report **last = last_of(r->item.stage->owner, r->vehicle_id);
 
 	if (*last == r)
 		*last = NULL;
-	receipt_close(r->receipt, batch_has_given_up(fault) ? NULL : fault);
+}
+
+/* What came with an answer is one line. */
+static struct batch_item *halve(struct batch_item *item)
+{
+	struct report *r = report_of(item);
+	size_t kept = (r->count + 1) / 2;
+
+	if (kept == r->count)
+		return NULL;
+	struct report *rest = report_new(item->stage->owner, r->vehicle_id, item->fence, r->receipt);
+	for (size_t i = kept; i < r->count; i++)
+		add_line(rest, r->lines[i]);
+	r->count = kept;
+	close_report(r); /* what comes next comes after the rest */
+	return &rest->item;
+}
+
+static void note_given_up(const struct report *r)
+{
+	metric_add(METRIC_STATE_MALFORMED, (int64_t)r->count);
+	log_warn("state", "state reports were not taken: the database cannot do it",
+		LOG_TEXT("vehicle_id", r->vehicle_id), LOG_INT("count", r->count));
+}
+
+static void on_item_done(struct batch_item *item, const struct fault *fault)
+{
+	struct report *r = report_of(item);
+	bool is_over = !fault || batch_has_given_up(fault);
+
+	close_report(r);
+	if (fault && is_over)
+		note_given_up(r);
+	receipt_close(r->receipt, is_over ? NULL : fault);
 	for (size_t i = 0; i < r->count; i++)
 		free(r->lines[i].patch);
 	free(r->lines);
