@@ -26,11 +26,13 @@
 #include "sql/batch.h"
 #include "sql/cut.h"
 #include "sql/db.h"
+#include "sql/statements.h"
 #include "sql/suspects.h"
 
 #define CUT_MAX 512
-#define CUT_MIN 32  /* a transaction that is slow whatever is in it gets no faster by having less */
-#define PACE_MS 500 /* of a transaction: below the second of silence, far below the five of patience (sql/db.c) */
+#define CUT_MIN 32     /* a transaction that is slow whatever is in it gets no faster by having less */
+#define CUT_TELLING 16 /* of fewer items nobody can tell what one costs */
+#define PACE_US 500000 /* of a transaction: below the second of silence, far below the five of patience (sql/db.c) */
 #define LATE_MS 2000
 #define PATIENCE_MS 5000
 #define SUSPECT_MS 20000 /* somebody may have the vehicle locked, or mend it */
@@ -65,8 +67,10 @@ struct batch {
 	size_t quota_count;	   /* a power of two */
 	uint64_t cuts;		   /* so far, with the one that is being taken */
 	size_t cut_most;	   /* items of the next one; of cut_max at most */
-	size_t item_us;		   /* what one cost, lately */
+	size_t item_us;		   /* what one cost, lately, but for the commit */
+	size_t commit_us;	   /* what that took, and all else that does not depend on what is in a transaction */
 	struct batch_cut *in_flight;
+	size_t clock; /* of its statements the one that says how long all before it took; 0: none does */
 	struct suspects *suspects;
 	char refused_alone
 		[SUSPECT_NAME_MAX]; /* the vehicle over which the server was in trouble since it did anything; "": none */
@@ -281,6 +285,7 @@ static void send(struct batch *batch, struct batch_cut *cut)
 
 	batch->in_flight = cut;
 	cut_write(cut, unit, batch->options.holder);
+	batch->clock = cut_count(cut) >= CUT_TELLING ? db_unit_add(unit, &SQL_spent) : 0;
 	batch->sent_us = loop_monotonic_us(batch->loop);
 	db_unit_submit(unit);
 }
@@ -301,18 +306,30 @@ static size_t larger(size_t a, size_t b)
 	return a > b ? a : b;
 }
 
-/* As many as take PACE_MS, by what an item cost. Where each costs the database so much that a full cut would take longer than anybody waits
- * for it, nothing would ever be done otherwise: all of it would be unknown, and come again. Items are not alike, so the dear ones are
- * remembered over several cheap cuts; and a few say little of many, so it is at most twice of what was done lately. What a transaction
- * costs whatever is in it does no harm: below PACE_MS the next one has more. */
-static void fit_next_cut(struct batch *batch, size_t count)
+/* How long its items took the database, of `pace_us` in all. Of a transaction that is not over nobody knows: all of it. */
+static size_t spent_us(const struct batch *batch, const struct db_unit *unit, const struct fault *fault)
 {
-	size_t item_us = (size_t)batch->pace_us / larger(count, CUT_MIN);
+	size_t pace_us = (size_t)batch->pace_us, spent = fault ? pace_us : (size_t)db_int(unit, batch->clock, 0, 0);
+	return spent < pace_us ? spent : pace_us;
+}
+
+/* As many as take PACE_US, by what an item cost. Where each costs the database so much that a full cut would take longer than anybody waits
+ * for it, nothing would ever be done otherwise: all of it would be unknown, and come again. Items are not alike, so the dear ones are
+ * remembered over several cheap cuts; and a few say little of many, so it is at most twice of what was done lately. What the commit takes
+ * (a standby that is far away) it takes whatever is in the transaction: it leaves items less time, but half of it for certain, or
+ * the slower it is the less would be done besides. */
+static void fit_next_cut(struct batch *batch, size_t count, const struct db_unit *unit, const struct fault *fault)
+{
 	size_t most = larger(2 * larger(count, CUT_MIN), batch->cut_most - batch->cut_most / 8);
 
-	batch->item_us = larger(item_us, batch->item_us - batch->item_us / 8);
-	if (most > PACE_MS * 1000 / (batch->item_us + 1))
-		most = PACE_MS * 1000 / (batch->item_us + 1);
+	if (batch->clock) {
+		size_t spent = spent_us(batch, unit, fault);
+		batch->item_us = larger(spent / count, batch->item_us - batch->item_us / 8);
+		batch->commit_us = (size_t)batch->pace_us - spent;
+	}
+	size_t budget_us = batch->commit_us < PACE_US / 2 ? PACE_US - batch->commit_us : PACE_US / 2;
+	if (most > budget_us / (batch->item_us + 1))
+		most = budget_us / (batch->item_us + 1);
 	if (most > batch->options.cut_max)
 		most = batch->options.cut_max;
 	batch->cut_most = larger(most, CUT_MIN);
@@ -325,7 +342,7 @@ static void on_done(struct db_unit *unit, void *context, const struct fault *fau
 
 	batch->pace_us = loop_monotonic_us(batch->loop) - batch->sent_us;
 	if (!fault || fault == &FAULT_STORAGE_UNKNOWN) /* a refusal says nothing of how long it would have taken */
-		fit_next_cut(batch, cut_count(cut));
+		fit_next_cut(batch, cut_count(cut), unit, fault);
 	if (!fault) {
 		metric_add(METRIC_BATCHES, 1);
 		metric_add(METRIC_BATCH_ITEMS, (int64_t)cut_count(cut));

@@ -4,7 +4,7 @@
  * batch gathers items, and as soon as no transaction is in flight it cuts: it locks the heads of all
  * vehicles concerned, ascending, in a first statement of its own (see after you lock), then lets
  * each stage add its statements, in the order of the stages' table. Alone an item leaves at once, under
- * load hundreds share a commit: as many as the database does in half a second, by the last transaction, 512 at most. There is no timer in it.
+ * load hundreds share a commit: as many as the database does in half a second, by the last transactions, 512 at most. There is no timer in it.
  *
  * Within a stage a vehicle's items keep their order: they go in rounds, and a round has at most one
  * item of a vehicle. So every statement sees each vehicle at most once, and "the next seq" is head.seq + 1. The rounds of a cut are

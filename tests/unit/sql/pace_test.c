@@ -20,11 +20,13 @@ static struct batch_stage nap;
 static struct batch_item items[THRONG];
 static char ids[THRONG][8];
 
-static int64_t nap_ms, nap_item_us; /* what a transaction takes, and what it takes for each item besides */
+/* What a transaction takes, what it takes for each item besides, and what its commit takes. */
+static int64_t nap_ms, nap_item_us, nap_commit_ms;
 static size_t done, refused, transactions, most;
 
 static const struct db_statement SQL_test_nap = { "test_nap",
 	"select pg_sleep($1::bigint / 1e3 + $2::bigint * $3::bigint / 1e6)" };
+static const struct db_statement SQL_test_late_nap = { "test_late_nap", "insert into naps values ($1::bigint)" };
 
 static void write_nap(
 	struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **round, size_t count)
@@ -37,12 +39,17 @@ static void write_nap(
 	db_param_int(unit, nap_ms);
 	db_param_int(unit, nap_item_us);
 	db_param_int(unit, (int64_t)count);
+	if (nap_commit_ms == 0)
+		return;
+	db_unit_add(unit, &SQL_test_late_nap);
+	db_param_int(unit, nap_commit_ms);
 }
 
 static void setup(void)
 {
 	struct batch_stage *stages[] = { &nap };
 
+	nap_ms = nap_item_us = nap_commit_ms = 0;
 	nap = (struct batch_stage){ .name = "nap", .write = write_nap };
 	batch = batch_new(links.loop, links.of[0].writer,
 		&(struct batch_options){ .items_max = THRONG, .holder = "w1" }, stages, 1);
@@ -108,11 +115,32 @@ START_TEST(a_transaction_that_is_slow_with_anything_in_it_has_some)
 }
 END_TEST
 
+/* As with a standby that is far away: the slower it is, the more has to go along. */
+START_TEST(a_slow_commit_is_shared_by_many)
+{
+	nap_commit_ms = 700;
+	submit(THRONG);
+	ck_assert_uint_ge(most, 256);
+	ck_assert_uint_le(transactions, 10);
+}
+END_TEST
+
+/* It would have 35 without a word about the commit, or 1400 ms if the commit counted for nothing. */
+START_TEST(a_slow_commit_leaves_time_to_items_that_cost)
+{
+	nap_commit_ms = 700;
+	nap_item_us = 5000;
+	submit(300);
+	ck_assert_uint_le(most, 64);
+	ck_assert_uint_le(transactions, 8);
+}
+END_TEST
+
 START_TEST(what_was_slow_once_is_forgotten)
 {
 	nap_ms = 1000;
 	nap_item_us = 0;
-	submit(1);
+	submit(33);
 	nap_ms = 0;
 	for (size_t i = 0; i < 5; i++)
 		submit(THRONG);
@@ -152,6 +180,12 @@ END_TEST
 static void start_server(void)
 {
 	test_links_open(&links, &postgres, 1, 0);
+	test_postgres_ask(&postgres,
+		"create table naps (ms bigint);"
+		"create function nap() returns trigger language plpgsql as $$ begin perform pg_sleep(new.ms / 1e3); "
+		"return null; end $$;"
+		"create constraint trigger nap after insert on naps deferrable initially deferred for each row "
+		"execute function nap()");
 }
 
 static void end_server(void)
@@ -170,6 +204,8 @@ int main(void)
 	tcase_add_test(tc, where_each_item_costs_much_a_transaction_has_few);
 	tcase_add_test(tc, where_a_transaction_costs_much_it_has_many);
 	tcase_add_test(tc, a_transaction_that_is_slow_with_anything_in_it_has_some);
+	tcase_add_test(tc, a_slow_commit_is_shared_by_many);
+	tcase_add_test(tc, a_slow_commit_leaves_time_to_items_that_cost);
 	tcase_add_test(tc, what_was_slow_once_is_forgotten);
 	tcase_add_test(tc, what_was_quick_once_is_forgotten);
 	tcase_add_test(tc, what_costs_much_is_remembered_past_what_costs_nothing);
