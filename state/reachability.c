@@ -24,6 +24,7 @@
 #define RESYNC_MS 60000	      /* an end that takes longer is no answer to our question */
 #define RESYNC_REFUSALS_MAX 3 /* of the end, in a row: then the feed is not held up for it */
 #define RESYNC_AGAIN_MS 60000 /* and the broker is asked again: each time it names a whole fleet */
+#define RESYNC_PART 2000      /* vehicles at once: who comes next to the connection waits for no more of them */
 
 enum stage { EVENTS, DISPROOFS, PROOFS, VERIFICATIONS, QUIETS };
 
@@ -43,6 +44,8 @@ struct reachability {
 	int64_t resync_ending_us; /* the began_us of the one below */
 	const struct batch_fence *resync_fence;
 	struct receipt *resync_receipt; /* the end has come, and waits for the events before it */
+	char resync_after[65];		/* the last vehicle that was looked at since; "": none was */
+	int64_t resync_unnamed;		/* of those */
 	unsigned resync_refusals;	/* in a row */
 	struct loop_timer resync;	/* asks again */
 };
@@ -74,6 +77,7 @@ static void on_found(struct db_unit *unit, void *context, const struct fault *fa
 static void on_look_over(struct receipt *looking);
 static void on_begun(struct db_unit *unit, void *context, const struct fault *fault);
 static void end_resync(struct reachability *r);
+static void end_resync_part(struct reachability *r);
 static void on_resynced(struct db_unit *unit, void *context, const struct fault *fault);
 static void on_resync_again(struct loop_timer *timer);
 
@@ -404,6 +408,14 @@ void reachability_resync_end(
 
 static void end_resync(struct reachability *r)
 {
+	r->resync_after[0] = '\0';
+	r->resync_unnamed = 0;
+	r->events_under_way++; /* once */
+	end_resync_part(r);
+}
+
+static void end_resync_part(struct reachability *r)
+{
 	struct db_unit *unit = db_unit_new(r->options.writer, on_resynced, r);
 
 	db_unit_add(unit, &SQL_resync_end);
@@ -414,7 +426,8 @@ static void end_resync(struct reachability *r)
 	db_param_text(unit, r->resync_fence->lease);
 	db_param_text(unit, r->options.worker);
 	db_param_int(unit, r->resync_fence->epoch);
-	r->events_under_way++; /* once */
+	db_param_text(unit, r->resync_after);
+	db_param_int(unit, RESYNC_PART);
 	db_unit_submit(unit);
 }
 
@@ -425,14 +438,27 @@ static bool is_hopeless(struct reachability *r, const struct db_unit *unit, cons
 	return fault == &FAULT_STATEMENT || r->resync_refusals >= RESYNC_REFUSALS_MAX;
 }
 
+/* Whether there may be more of them. */
+static bool read_part(struct reachability *r, const struct db_unit *unit)
+{
+	if (db_int(unit, 0, 0, 0) > 0)
+		snprintf(r->resync_after, sizeof(r->resync_after), "%s", db_text(unit, 0, 0, 1));
+	r->resync_unnamed += db_int(unit, 0, 0, 2);
+	return db_int(unit, 0, 0, 0) == RESYNC_PART;
+}
+
 static void on_resynced(struct db_unit *unit, void *context, const struct fault *fault)
 {
 	struct reachability *r = context;
 	struct receipt *receipt = r->resync_receipt;
 	bool hopeless = is_hopeless(r, unit, fault);
 
+	if (!fault && read_part(r, unit)) {
+		end_resync_part(r);
+		return;
+	}
 	if (!fault)
-		log_info("state", "the broker has named who is there", LOG_INT("not_named", db_affected(unit, 0)));
+		log_info("state", "the broker has named who is there", LOG_INT("not_named", r->resync_unnamed));
 	if (hopeless && !r->stopped) {
 		log_error("state", "who was not named is not looked at; the broker is asked again",
 			LOG_TEXT("sqlstate", db_unit_sqlstate(unit)), LOG_TEXT("detail", db_unit_message(unit)));

@@ -183,7 +183,7 @@ async function resync(lives) {
 		const named = lives.filter((life) => names.get(life)[k]);
 		if (named.length > 0) await apply(named, (life) => names.get(life)[k]);
 	}
-	await run('resync_end', begun, 0, 'feed/lifecycle', 'test', 1);
+	await run('resync_end', begun, 0, 'feed/lifecycle', 'test', 1, '', 100_000);
 	await observe(lives, (life) => life.end, () => 'resynced');
 	await verify(lives, () => Infinity);
 }

@@ -545,6 +545,21 @@ static const struct fault *resync(void)
 	return resync_fault;
 }
 
+/* Whoever comes next to the connection waits for a part of the fleet, not for all of it. */
+START_TEST(a_fleet_that_was_not_named_is_looked_at_in_parts)
+{
+	ask("update leases set holder = 'w1', epoch = 1 where name = 'feed/lifecycle';"
+	    "insert into vehicle_heads (vehicle_id, reachable) select 'V' || n, true from generate_series(1, 4500) n");
+	ck_assert_ptr_null(resync());
+	ck_assert_str_eq(ask("select count(*) from vehicle_heads where verifying"), "4500");
+	ck_assert_str_eq(ask("select count(*) from timers where kind = 'verify'"), "4500");
+	ck_assert_str_eq(ask("select string_agg(n::text, ' ' order by n) from"
+			     " (select count(*) as n from timers group by xmin) as of_a_transaction"),
+		"500 2000 2000");
+	ask("update leases set holder = null, epoch = 0 where name = 'feed/lifecycle'");
+}
+END_TEST
+
 /* The feed is not held up for it for ever. */
 START_TEST(a_resync_that_is_refused_again_and_again_is_let_go)
 {
@@ -594,6 +609,7 @@ int main(void)
 	tcase_add_test(tc, a_late_message_brings_nobody_back);
 	tcase_add_test(tc, a_zombies_message_brings_nobody_back);
 	tcase_add_test(tc, nobody_subscribed_disproves_that_session_alone);
+	tcase_add_test(tc, a_fleet_that_was_not_named_is_looked_at_in_parts);
 	tcase_add_test(tc, a_resync_that_is_refused_again_and_again_is_let_go);
 	suite_add_tcase(suite, tc);
 	SRunner *runner = srunner_create(suite);
