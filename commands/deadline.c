@@ -19,6 +19,7 @@
 #define LOOK_MS 500
 #define LOOK_MAX 256  /* of each kind in one look */
 #define CLAIM_MS 2000 /* when a claim is due, from its making: command_due() */
+#define OFFER_MS 1000 /* likewise what could not be claimed: settle_claims() */
 
 struct deadline {
 	struct loop *loop;
@@ -32,6 +33,7 @@ struct deadline {
 	bool more, stopped;
 	bool has_died;	     /* somebody, since the last look began */
 	bool looks_for_dead; /* this look, for what they had claimed */
+	int64_t returned_ms; /* monotonic: when it could publish again; 0: it could all along */
 };
 
 /* One command or, with an empty id, one vehicle that is to be looked at. */
@@ -93,17 +95,38 @@ void deadline_start(struct deadline *d)
 	loop_timer_start(&d->timer, LOOK_MS);
 }
 
+static void look_at_once(struct deadline *d)
+{
+	if (loop_timer_is_started(&d->timer))
+		loop_timer_start(&d->timer, 0);
+	else
+		d->more = true; /* a look is under way: the next follows it */
+}
+
 void deadline_on_death(struct deadline *d)
 {
 	d->has_died = true;
-	if (loop_timer_is_started(&d->timer)) /* else a look is under way, and the next follows it at once */
-		loop_timer_start(&d->timer, 0);
+	look_at_once(d);
+}
+
+void deadline_on_return(struct deadline *d)
+{
+	d->returned_ms = loop_monotonic_ms(d->loop);
+	look_at_once(d);
 }
 
 void deadline_stop(struct deadline *d)
 {
 	d->stopped = true;
 	loop_timer_stop(&d->timer);
+}
+
+/* Within how many milliseconds that will be due which was put off before this worker returned. What is put off later is due later: a
+ * vehicle that has to wait whoever publishes is not looked at over and over. */
+static int64_t put_off_ms(const struct deadline *d)
+{
+	int64_t left_ms = d->returned_ms + OFFER_MS - loop_monotonic_ms(d->loop);
+	return d->returned_ms > 0 && left_ms > 0 ? left_ms : 0;
 }
 
 static void on_timer(struct loop_timer *timer)
@@ -122,6 +145,7 @@ static void on_timer(struct loop_timer *timer)
 	db_unit_add(unit, &SQL_due_timers);
 	db_param_text(unit, "offer");
 	db_param_int(unit, LOOK_MAX);
+	db_param_int(unit, put_off_ms(d));
 	db_unit_submit(unit);
 }
 

@@ -21,6 +21,8 @@ void deadline_attach(struct deadline *, struct batch *);
 void deadline_start(struct deadline *);
 /* A worker has died: what it had claimed is looked for at once, and not when it is due. */
 void deadline_on_death(struct deadline *);
+/* This worker can publish again: what was put off until then is offered at once. */
+void deadline_on_return(struct deadline *);
 /* No new look begins; what is under way ends by itself. */
 void deadline_stop(struct deadline *);
 

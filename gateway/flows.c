@@ -554,6 +554,14 @@ static void on_silence(void *owner)
 	f->options.on_neighbour(f->options.owner);
 }
 
+/* What was accepted meanwhile is claimed by nobody, and what dead workers had claimed may be due. */
+static void on_return(void *owner)
+{
+	struct flows *f = owner;
+	if (can_publish(f))
+		deadline_on_return(f->deadline);
+}
+
 static void on_sender_up(void *owner)
 {
 	struct flows *f = owner;
@@ -562,6 +570,7 @@ static void on_sender_up(void *owner)
 	f->options.on_neighbour(f->options.owner);
 	hub_resync(f->hub);
 	retained_on_link_up(f->retained);
+	on_return(f);
 	resync_on_link_up(f->resync);
 }
 
@@ -795,6 +804,7 @@ static void connect_broker(struct flows *f)
 			.on_taken = on_taken,
 			.on_dropped = on_dropped,
 			.on_lapsed = on_lapsed,
+			.on_alive = on_return,
 			.on_death = on_death,
 			.on_refused = on_lease_refused,
 		});

@@ -280,6 +280,7 @@ static void on_frozen_ended(struct db_unit *unit, void *context, const struct fa
 static void on_renewed(struct db_unit *unit, void *context, const struct fault *fault)
 {
 	struct leases *l = context;
+	bool was_alive = lease_is_alive(l);
 
 	l->under_way--;
 	l->is_renewing = false;
@@ -294,6 +295,8 @@ static void on_renewed(struct db_unit *unit, void *context, const struct fault *
 	}
 	loop_timer_start(&l->timer, l->is_hurried ? 0 : TICK_MS);
 	l->is_hurried = false;
+	if (!was_alive && lease_is_alive(l))
+		l->options.on_alive(l->options.owner);
 }
 
 /* What was not renewed is another's, or nobody's: lost. */

@@ -26,6 +26,8 @@ struct lease_options {
 	void (*on_dropped)(void *owner, const char *name);
 	/* The worker's own lease had lapsed: others believed it dead. */
 	void (*on_lapsed)(void *owner);
+	/* lease_is_alive() is true, and was not. */
+	void (*on_alive)(void *owner);
 	/* Another worker is dead: what it had begun is nobody's. */
 	void (*on_death)(void *owner);
 	/* lease_is_refused() has changed. */

@@ -336,6 +336,7 @@ static void on_look(struct loop_timer *timer)
 		db_unit_add(unit, &SQL_due_timers);
 		db_param_text(unit, looked_for[i].timer);
 		db_param_int(unit, LOOK_MAX);
+		db_param_int(unit, 0);
 	}
 	db_unit_submit(unit);
 }

@@ -1,2 +1,2 @@
--- Finds timers of a kind ($1) that are due, oldest first.
-select vehicle_id from timers where kind = $1::text and due_at <= now() order by due_at limit $2::int
+-- Finds timers of a kind ($1) that are due, or will be within $3 milliseconds, oldest first ($2: so many).
+select vehicle_id from timers where kind = $1::text and due_at <= now() + make_interval(secs => $3::int / 1000.0) order by due_at limit $2::int

@@ -1,10 +1,11 @@
 // journey.test.mjs - one command over REST, through the broker, to a vehicle and back, on real parts.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { adminToken, connectVehicle, grant, poll, registerVehicle, rest, startInstallation, token, vehicleIds } from './harness.mjs';
 
-const ids = vehicleIds(4);
-const { broker, node } = await startInstallation({ ids });
+const ids = vehicleIds(9);
+const { broker, database, node } = await startInstallation({ ids });
 const admin = await adminToken();
 const alice = await token({ sub: 'alice' });
 const path = (id, more = '') => `/v1/vehicles/${id}${more}`;
@@ -53,6 +54,39 @@ test('a command waits for a vehicle that is away, and leaves when it comes', { t
 		{ what: 'the waiting command succeeded' },
 	);
 	assert.equal(command.body.attempts, 1);
+});
+
+// While it has none of its own with the database a worker is not sure to be alive, and claims nothing; what it puts off is due a second later.
+test('a session that is lost for a moment holds up nothing for longer', { timeout: 60_000 }, async (t) => {
+	const between = ({ timeline }) => {
+		const [accepted, claimed] = ['accepted', 'claimed'].map((step) => Date.parse(timeline.find((item) => item.step === step).time));
+		return claimed - accepted;
+	};
+	const held = [];
+	for (const id of ids.slice(4)) {
+		await register(id);
+		await connect(id);
+		await database.sql("select pg_terminate_backend(session_pid) from leases where name like 'worker/%'");
+		const sent = await Promise.all(
+			Array.from({ length: 15 }, async (_, n) => {
+				await pause(10 * n);
+				return send(id, { name: 'doors.unlock' });
+			}),
+		);
+		for (const { status, body } of sent) {
+			assert.equal(status, 202);
+			const command = await poll(
+				() => rest(node, 'GET', path(id, `/commands/${body.id}`), { token: alice }),
+				(answer) => answer.body.status === 'succeeded',
+				{ what: 'the command succeeded' },
+			);
+			held.push(between(command.body));
+		}
+	}
+	held.sort((a, b) => b - a);
+	t.diagnostic(`a command was claimed ${held[0]} ms after it was accepted, at most`);
+	assert.ok(held[0] > 20, 'no command came while the session was lost');
+	assert.ok(held[0] < 900, `held up for ${held.slice(0, 10)} ms`);
 });
 
 test('twenty simultaneous sends with one key make one command', { timeout: 60_000 }, async () => {

@@ -236,6 +236,27 @@ START_TEST(dead_workers_claim_is_taken_up_at_once)
 }
 END_TEST
 
+/* A second before it is due, as soon as somebody can publish. */
+START_TEST(what_was_put_off_is_offered_on_return)
+{
+	struct accept a = draft();
+	char due_at[64], question[128];
+
+	w.broker_is_up = false;
+	accept_now(&a);
+	free(a.command);
+	snprintf(due_at, sizeof(due_at), "%s", ask("select due_at from timers where kind = 'offer'"));
+	deadline_start(w.deadline);
+	w.broker_is_up = true;
+	deadline_on_return(w.deadline);
+	pump_until(one_published);
+	snprintf(question, sizeof(question), "select clock_timestamp() < '%s'", due_at);
+	ck_assert_str_eq(ask(question), "t");
+	ck_assert_str_eq(ask("select count(*) from timers"), "0");
+	puback(0);
+}
+END_TEST
+
 START_TEST(dead_workers_claim_is_taken_up)
 {
 	struct accept a = draft();
@@ -318,6 +339,7 @@ void add_claims(Suite *suite)
 	tcase_add_test(tc, never_is_published_at_most_once);
 	tcase_add_test(tc, dead_workers_claim_is_taken_up);
 	tcase_add_test(tc, dead_workers_claim_is_taken_up_at_once);
+	tcase_add_test(tc, what_was_put_off_is_offered_on_return);
 	tcase_add_test(tc, offered_again_in_another_session);
 	tcase_add_test(tc, link_lost_in_another_session);
 	tcase_add_test(tc, refused_in_another_session);
