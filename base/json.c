@@ -10,7 +10,6 @@
 #define WHOLE_MAX 9007199254740992.0 /* 2^53: up to there a double is exact */
 
 static bool is_shallow(const char *text, size_t len);
-static json_t *whole_again(const json_t *value);
 static json_t *iterable(const json_t *value);
 static void put(json_t *object, const char *key, json_t *value);
 static void merge_target(json_t *result, const json_t *target, const json_t *patch);
@@ -37,13 +36,12 @@ json_t *json_read(const char *text, size_t len)
 	json_t *value = json_loadb(text, len, flags, &error);
 	if (!value && json_error_code(&error) == json_error_numeric_overflow) {
 		json_auto_t *reals = json_loadb(text, len, flags | JSON_DECODE_INT_AS_REAL, &error);
-		value = reals ? whole_again(reals) : NULL;
+		value = reals ? json_whole(reals) : NULL;
 	}
 	return value;
 }
 
-/* A copy whose reals are whole numbers where that says the same. */
-static json_t *whole_again(const json_t *value)
+json_t *json_whole(const json_t *value)
 {
 	const char *key;
 	json_t *item, *copy;
@@ -52,13 +50,13 @@ static json_t *whole_again(const json_t *value)
 	if (json_is_object(value)) {
 		copy = memory_need(json_object());
 		json_object_foreach (iterable(value), key, item)
-			put(copy, key, whole_again(item));
+			put(copy, key, json_whole(item));
 		return copy;
 	}
 	if (json_is_array(value)) {
 		copy = memory_need(json_array());
 		json_array_foreach (value, i, item)
-			json_array_append_new(copy, whole_again(item));
+			json_array_append_new(copy, json_whole(item));
 		return copy;
 	}
 	double real = json_real_value(value);

@@ -18,6 +18,8 @@ json_t *json_merge_diff(const json_t *from, const json_t *to);
 /* Compact, keys sorted, numbers as short as they read back equal: equal values give equal text (1 and 1.0 are two values).
  * The caller frees it. */
 char *json_canonical(const json_t *);
+/* The same value, its reals as whole numbers where that says the same: 1.0 is 1. The caller owns it. */
+json_t *json_whole(const json_t *);
 /* The first key of `object` that is not in `known` (NULL-terminated), or NULL. */
 const char *json_unknown_key(const json_t *object, const char *const *known);
 /* The string at `key`, or NULL when it is absent or no string. Borrowed. */

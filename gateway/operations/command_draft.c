@@ -126,10 +126,11 @@ static bool read_key(struct api_call *call, struct command_draft *d)
 	return true;
 }
 
-/* Of what makes a request this request: the vehicle or fleet, and the JSON value, not how it is sent or waited for. */
+/* Of what makes a request this request: the vehicle or fleet, and the JSON value, not how it is sent or waited for. Who writes it anew may
+ * write 21 as 21.0. */
 static void write_fingerprint(const struct api_call *call, struct command_draft *d)
 {
-	json_auto_t *value = memory_need(json_copy(call->params));
+	json_auto_t *value = json_whole(call->params);
 	unsigned char digest[EVP_MAX_MD_SIZE];
 	unsigned len = 0;
 

@@ -271,6 +271,18 @@ START_TEST(writes_any_number_so_that_it_reads_back_equal)
 }
 END_TEST
 
+START_TEST(takes_a_number_for_what_it_is)
+{
+	json_auto_t *value = read_text("{\"a\":[1.0,2e1,-0.0,1.5,1e300,9007199254740993,true,null],\"b\":{\"c\":3.0}}");
+	json_auto_t *whole = json_whole(value);
+	char *text = json_canonical(whole);
+
+	ck_assert_str_eq(text, "{\"a\":[1,20,0,1.5,1e300,9007199254740993,true,null],\"b\":{\"c\":3}}");
+	ck_assert(json_is_real(json_array_get(json_object_get(value, "a"), 0)));
+	free(text);
+}
+END_TEST
+
 START_TEST(finds_unknown_keys_and_texts)
 {
 	static const char *const known[] = { "name", "params", NULL };
@@ -416,6 +428,7 @@ int main(void)
 	tcase_add_test(tests, writes_equal_values_equally);
 	tcase_add_test(tests, writes_numbers_as_they_were_meant);
 	tcase_add_test(tests, writes_any_number_so_that_it_reads_back_equal);
+	tcase_add_test(tests, takes_a_number_for_what_it_is);
 	tcase_add_test(tests, finds_unknown_keys_and_texts);
 	tcase_add_loop_test(tests, peeks_at_a_text_of_an_object, 0, COUNT(peeked));
 	tcase_add_loop_test(tests, quotes, 0, COUNT(quoted));
