@@ -33,12 +33,14 @@ static const struct config *read_anew(
 static bool read_into(
 	struct snapshot *s, const char *file, char *const *environment, bool names_only, struct config_error *error);
 static const char *folder_of(struct document *doc, const char *file);
+static bool check_listen(struct check *c);
 static bool check_tls(struct check *c);
 static bool check_issuers(struct check *c);
 static bool check_console(struct check *c);
 static bool check_providers(struct check *c);
 
-static bool (*const checks[])(struct check *) = { check_tls, check_issuers, check_console, check_providers };
+static bool (*const checks[])(
+	struct check *) = { check_listen, check_tls, check_issuers, check_console, check_providers };
 
 const struct config *config_read(const char *file, char *const *environment, struct config_error *ret)
 {
@@ -105,6 +107,41 @@ static const struct value *place_of(const struct check *c, const char *path)
 	const struct value *v = value_at(c->root, path);
 
 	return v ? v : c->root;
+}
+
+/* A setting that says where to listen. */
+struct listened {
+	const char *path;
+	const struct addresses *addresses;
+};
+
+static size_t times_before(const struct listened *all, const struct listened *of, size_t n)
+{
+	const struct address *own = &of->addresses->items[n];
+	size_t times = 0;
+
+	for (const struct listened *l = all; l <= of; l++) {
+		size_t count = l == of ? n : l->addresses->count;
+		for (size_t i = 0; i < count; i++)
+			times += own->port && l->addresses->items[i].port == own->port &&
+				 strcmp(l->addresses->items[i].host, own->host) == 0;
+	}
+	return times;
+}
+
+/* The workers share their ports (SO_REUSEPORT): of two that are one it would be chance who hears a newcomer. */
+static bool check_listen(struct check *c)
+{
+	const struct config *config = c->config;
+	const struct listened all[] = { { "http.listen", &config->http.listen },
+		{ "websocket.listen", &config->websocket.listen }, { "admin.listen", &config->admin.listen } };
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		for (size_t n = 0; n < all[i].addresses->count; n++)
+			if (times_before(all, &all[i], n) > 0)
+				return setting_refuse(&c->reading, place_of(c, all[i].path), all[i].path,
+					"has %s, where the node listens already", all[i].addresses->items[n].text);
+	return true;
 }
 
 static bool check_pair(struct check *c, const char *certificate, const char *key, const char *section)
