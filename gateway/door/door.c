@@ -12,6 +12,8 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "base/fault.h"
+#include "base/ids.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/memory.h"
@@ -25,9 +27,6 @@
 #define AT_ONCE 64
 #define SHARED_AT_ONCE 1 /* of a socket that other loops wait for, too: so each gets its part */
 #define EXHAUSTED_MS 100 /* without descriptors nothing is accepted for so long */
-
-static const char FULL[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
-			   "Content-Length: 0\r\n\r\n";
 
 struct listener {
 	struct list node;
@@ -197,6 +196,25 @@ static void on_rested(struct loop_timer *timer)
 	uv_poll_start(&l->poll, UV_READABLE, on_newcomers);
 }
 
+/* RFC 9457, by hand: this room knows of no operations. */
+static void say_full(const struct door *door, int fd)
+{
+	const struct fault *f = &FAULT_OVERLOADED;
+	char id[UUID_TEXT_SIZE], body[512], answer[1024];
+
+	uuid7_make(loop_unix_us(door->loop), id);
+	int len = snprintf(body, sizeof(body),
+		"{\"type\":\"urn:keyfob:problem:%s\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\",\"instance\":\"%"
+		"s\","
+		"\"retriable\":true,\"may_have_executed\":false,\"user_message\":\"%s\"}",
+		f->name, f->title, f->http, f->title, id, f->user_message);
+	len = snprintf(answer, sizeof(answer),
+		"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
+		"Content-Type: application/problem+json\r\nX-Request-Id: %s\r\nContent-Length: %d\r\n\r\n%s",
+		id, len, body);
+	send(fd, answer, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 static void let_in(struct door *door, int fd, const union any_address *from)
 {
 	char peer[INET6_ADDRSTRLEN] = "";
@@ -210,7 +228,7 @@ static void let_in(struct door *door, int fd, const union any_address *from)
 		metric_add(METRIC_DOOR_REFUSED, 1);
 		if (!door->options
 				.tls) /* there it would be noise, and a handshake costs more than the newcomer is worth */
-			send(fd, FULL, sizeof(FULL) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+			say_full(door, fd);
 		close(fd);
 		return;
 	}

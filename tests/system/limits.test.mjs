@@ -186,6 +186,10 @@ for (const [limit, http] of [['max_connections', { max_connections: 3, per_addre
 		const apps = [];
 		for (let i = 0; i < 3; i++) apps.push(await openSocket(node, { token: alice }));
 		assert.equal(await openSocket(node, { token: alice }).then(() => 101, (error) => error.status), 503);
+		const { status: refused, headers, body } = await rest(node, 'GET', '/v1/me', { token: alice });
+		assert.deepEqual([refused, body.type, body.status, body.retriable, body.may_have_executed], [503, 'urn:keyfob:problem:overloaded', 503, true, false]);
+		assert.equal(headers.get('retry-after'), '1');
+		assert.equal(body.instance, headers.get('x-request-id'));
 		apps[0].close();
 		let status = 503;
 		while (status === 503) status = await openSocket(node, { token: alice }).then(() => 101, (error) => error.status);
