@@ -40,8 +40,8 @@ static struct signing_key *key_keep_or_make(const struct invocation *inv, const 
 {
 	if (!option_is_given(inv, "--force") && access(file, F_OK) == 0)
 		return signing_key_read(file, why, why_size);
-	struct signing_key *key = signing_key_make(option_text(inv, "--alg", "ES256"), why, why_size);
-	if (!key || signing_key_write(key, file, why, why_size))
+	struct signing_key *key = signing_key_make(option_text(inv, "--alg", "ES256"));
+	if (signing_key_write(key, file, why, why_size))
 		return key;
 	signing_key_free(key);
 	return NULL;
@@ -79,7 +79,11 @@ static int init_in(const struct invocation *inv, bool as_json, const char *key_f
 
 static int run_init(struct cli *cli, const struct invocation *inv)
 {
-	const char *folder = option_text(inv, "--dir", ".");
+	const char *folder = option_text(inv, "--dir", "."), *alg = option_text(inv, "--alg", "ES256");
+	if (!signing_alg_is_known(alg)) {
+		fprintf(stderr, "keyfob: --alg is ES256 or RS256, not %.32s\n", alg);
+		return CLI_USAGE;
+	}
 	if (!folder_make(folder)) {
 		fprintf(stderr, "keyfob: %s: %s\n", folder, strerror(errno));
 		return CLI_FAILED;
@@ -126,9 +130,13 @@ static json_t *claims_of(const struct invocation *inv)
 static int mint(const struct invocation *inv, const struct signing_key *key, bool as_json)
 {
 	json_auto_t *claims = claims_of(inv);
-	char *token = claims ? signing_key_sign(key, claims) : NULL;
+	if (!claims) {
+		fprintf(stderr, "keyfob: a value is no UTF-8, or --auth-time no time\n");
+		return CLI_USAGE;
+	}
+	char *token = signing_key_sign(key, claims);
 	if (!token)
-		return fail(claims ? "the token could not be signed" : "a value is no UTF-8, or --auth-time no time");
+		return fail("the token could not be signed");
 	json_auto_t *result = json_pack("{ss sO}", "token", token, "claims", claims);
 	if (as_json)
 		print_json(result);

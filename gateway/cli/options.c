@@ -76,6 +76,9 @@ static bool option_take(struct cursor *c)
 {
 	const char *word = *c->at++, *equals = strchr(word, '=');
 	const struct option *o = option_named(c->inv->options, word, equals ? (size_t)(equals - word) : strlen(word));
+	const struct option *letter = o ? NULL : option_named(c->inv->options, word, 2); /* -ojson */
+	if (letter)
+		return value_take(c, letter, word + 2);
 	if (!o)
 		return refuse(c, "there is no option %s", word);
 	if (equals)

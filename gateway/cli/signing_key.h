@@ -8,11 +8,11 @@
 
 struct signing_key;
 
-/* making; NULL or false: `ret_why` is one line for the user */
+/* making */
 
-/* `alg`: "ES256" or "RS256". */
-struct signing_key *signing_key_make(const char *alg, char *ret_why, size_t why_size);
-/* PKCS#8 PEM. */
+bool signing_alg_is_known(const char *alg); /* "ES256" or "RS256" */
+struct signing_key *signing_key_make(const char *known_alg);
+/* PKCS#8 PEM. NULL, and false below: `ret_why` is one line for the user. */
 struct signing_key *signing_key_read(const char *file, char *ret_why, size_t why_size);
 void signing_key_free(struct signing_key *);
 

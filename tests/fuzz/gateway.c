@@ -73,7 +73,7 @@ static bool forward(void *owner, const char *worker, const char *text, size_t le
 static void make_trust(struct gateway *g)
 {
 	char why[256];
-	struct signing_key *key = signing_key_make("ES256", why, sizeof(why));
+	struct signing_key *key = signing_key_make("ES256");
 	json_auto_t *set = signing_key_set(key);
 	json_auto_t *claims = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "iss", "https://idp.example", "aud", "keyfob",
 		"sub", "alice", "scope", "vehicles:read commands:write keyfob:admin", "exp", (json_int_t)FOR_EVER_S,

@@ -416,6 +416,20 @@ test('token mint without a key or scopes', async () => {
 	assert.equal(JSON.parse(out).claims.scope, 'vehicles:read commands:write');
 });
 
+test('what is said wrongly ends with 2, and -ojson is -o json', async () => {
+	const dir = join(scratch, 'wrongly');
+	const alg = await keyfob(null, ['token', 'init', '--dir', dir, '--alg', 'HS256']);
+	assert.deepEqual([alg.code, alg.err], [2, 'keyfob: --alg is ES256 or RS256, not HS256\n']);
+	const init = await keyfob(null, ['token', 'init', '--dir', dir, '-ojson']);
+	assert.equal(init.code, 0, init.err);
+	assert.equal(JSON.parse(init.out).alg, 'ES256');
+	const time = await keyfob(null, ['token', 'mint', '--dir', dir, '--subject', 'alice', '--auth-time', 'noon']);
+	assert.equal(time.code, 2);
+	assert.match(time.err, /--auth-time no time/);
+	assert.equal((await keyfob(null, ['-ojson', 'token', 'mint', '--dir', dir, '--subject', 'alice'])).code, 0);
+	assert.equal((await keyfob(null, ['token', 'init', '-oyaml'])).code, 2);
+});
+
 test('alerts and nodes: listed for those who run them', async () => {
 	const alert = { vehicle_id: 'CAR1', fleet_id: 'F1', time: at(0), seq: 7, kind: 'refusals', count: 30, window_seconds: 300, subject: 'mallory' };
 	const load = { connections: 12, websockets: 3, subscriptions: 4, commands_per_minute: 90, cpu_percent: 7, memory_bytes: 17_000_000 };
