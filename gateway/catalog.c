@@ -128,11 +128,14 @@ static bool read_command(struct catalog *c, const struct settings_reading *r, co
 
 static bool check_supersedes(const struct catalog *c, const struct settings_reading *r, const struct value *map)
 {
+	char name[96];
+
 	for (const struct value *v = map->first; v; v = v->next) {
 		const struct catalog_command *command = catalog_find(c, v->key);
+		snprintf(name, sizeof(name), "commands.%s", v->key);
 		for (size_t i = 0; i < command->supersedes.count; i++)
 			if (!catalog_find(c, command->supersedes.items[i]))
-				return setting_refuse(r, v, v->key, "supersedes %s, which the catalogue does not have",
+				return setting_refuse(r, v, name, "supersedes %s, which the catalogue does not have",
 					command->supersedes.items[i]);
 	}
 	return true;

@@ -96,7 +96,7 @@ static const struct mistake {
 		":2: commands.a.role: must be one of viewer, driver or owner, not \"king\"" },
 	{ "commands:\n  a: { redelivery: sometimes }\n",
 		":2: commands.a.redelivery: must be one of on_reconnect or never" },
-	{ "commands:\n  a: { supersedes: [b] }\n", ":2: a: supersedes b, which the catalogue does not have" },
+	{ "commands:\n  a: { supersedes: [b] }\n", ":2: commands.a: supersedes b, which the catalogue does not have" },
 	{ "commands:\n  a:\n    params: { p: {} }\n", ":3: commands.a.params.p.type: must be given" },
 	{ "commands:\n  a:\n    params: [p]\n", ":3: commands.a.params: must be a map of params, not a list" },
 	{ "commands:\n  a:\n    params: { p: { type: text } }\n",
