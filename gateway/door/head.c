@@ -53,6 +53,8 @@ const char *head_check(const char *text, size_t len, struct head *ret)
 
 	*ret = (struct head){ 0 };
 	while (!wrong && line_take(&at, end, &line, &bare)) {
+		if (!bare && line.len == 0 && at == text + 2)
+			continue; /* RFC 9112 §2.2: some send an empty line behind a body */
 		if (!bare && line.len == 0 && tally.lines > 0) {
 			*ret = (struct head){ .len = (size_t)(at - text), .is_chunked = tally.encodings > 0 };
 			return check_tally(&tally);

@@ -113,6 +113,7 @@ static void dress_refusal(struct http_request *r, h2o_ostream_t **slot)
 	dressed->body = h2o_strdup(&req->pool, body, SIZE_MAX);
 	free(body);
 	req->res.status = fault->http;
+	req->res.reason = http_reason_of(fault->http);
 	req->res.content_length = dressed->body.len;
 	h2o_set_header(
 		&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, H2O_STRLIT("application/problem+json"), 1);

@@ -86,6 +86,7 @@ void http_problem(struct http_request *, const struct fault *, const char *detai
 /* No-store, unless a Cache-Control was added before. */
 void http_reply(struct http_request *, int status, const char *type, const char *body, size_t len);
 void http_header(struct http_request *, const char *name, const char *value);
+const char *http_reason_of(int status); /* the phrase that stands behind it */
 
 /* admin.c, request.c, connection.c: what h2o calls. The last comes first, and passes on what it does not refuse. */
 int http_on_admin(h2o_handler_t *, h2o_req_t *);

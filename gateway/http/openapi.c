@@ -49,7 +49,7 @@ bool openapi_handle(struct http_request *r)
 	if (!h2o_memis(path.base, path.len, H2O_STRLIT(PATH)))
 		return false;
 	if (!is_get(r->req)) {
-		http_header(r, "allow", "GET");
+		http_header(r, "allow", "GET, HEAD");
 		http_problem(r, &FAULT_METHOD_NOT_ALLOWED, "", NULL);
 		return true;
 	}

@@ -35,7 +35,7 @@ void http_header(struct http_request *r, const char *name, const char *value)
 	h2o_add_header_by_str(&req->pool, &req->res.headers, n.base, n.len, 1, NULL, v.base, v.len);
 }
 
-static const char *reason_of(int status)
+const char *http_reason_of(int status)
 {
 	static const struct {
 		int status;
@@ -75,7 +75,7 @@ void http_reply(struct http_request *r, int status, const char *type, const char
 	metric_observe(METRIC_HTTP_REQUEST_SECONDS, loop_monotonic_us(r->http->loop) - r->began_us);
 	log_answer(r, status);
 	req->res.status = status;
-	req->res.reason = reason_of(status);
+	req->res.reason = http_reason_of(status);
 	req->res.content_length = status == 204 || status == 304 ? SIZE_MAX : len; /* RFC 9110 §8.6 */
 	if (len > 0)
 		http_header(r, "content-type", type);
@@ -96,13 +96,35 @@ void http_log_problem(const struct http_request *r, const struct fault *fault)
 		r->http->options.api, fault, r->request_id, route ? route->method : "", route ? route->path : "");
 }
 
+/* What stands behind "Bearer "; false: none was shown, but perhaps something of another kind. */
+static bool bearer_of(const struct http_request *r, h2o_iovec_t *ret)
+{
+	h2o_iovec_t given = http_field(r->req, "authorization");
+
+	if (given.len <= 7 || strncasecmp(given.base, "Bearer ", 7) != 0)
+		return false;
+	*ret = h2o_iovec_init(given.base + 7, given.len - 7);
+	while (ret->len > 0 && *ret->base == ' ') { /* RFC 6750 §2.1: one or more */
+		ret->base++;
+		ret->len--;
+	}
+	return true;
+}
+
+/* RFC 6750 §3.1: who has shown no token is told of no error in it. */
+static const char *challenge_of(const struct http_request *r)
+{
+	h2o_iovec_t token;
+	return bearer_of(r, &token) ? "Bearer realm=\"keyfob\", error=\"invalid_token\"" : "Bearer realm=\"keyfob\"";
+}
+
 void http_problem(struct http_request *r, const struct fault *fault, const char *detail, const struct api_call *call)
 {
 	json_auto_t *problem = api_problem(fault, detail, r->request_id, call && call->retriable_by_key);
 	char *body = memory_need(json_dumps(problem, JSON_COMPACT)), text[128];
 
 	if (fault == &FAULT_UNAUTHENTICATED)
-		http_header(r, "www-authenticate", "Bearer realm=\"keyfob\", error=\"invalid_token\"");
+		http_header(r, "www-authenticate", challenge_of(r));
 	if (fault == &FAULT_STEP_UP_REQUIRED) { /* RFC 9470 §3 */
 		snprintf(text, sizeof(text), "Bearer error=\"insufficient_user_authentication\", %.24s", detail);
 		http_header(r, "www-authenticate", text);
@@ -204,6 +226,13 @@ static json_t *value_of(const char *name, const char *text)
 	return json_string(text);
 }
 
+/* What makes queries of forms writes a space so (URL standard §5.1), and a plus as %2B, as everybody else does. */
+static void spaces_read(char *text)
+{
+	while ((text = strchr(text, '+')) != NULL)
+		*text = ' ';
+}
+
 /* One `name=value`; each may be there once. */
 static bool read_pair(const struct route *route, char *pair, json_t *params)
 {
@@ -214,10 +243,20 @@ static bool read_pair(const struct route *route, char *pair, json_t *params)
 	*equals = '\0';
 	if (!is_listed(route->query, pair) || json_object_get(params, pair))
 		return false;
+	spaces_read(equals + 1);
 	char *text = decode(equals + 1, strlen(equals + 1));
 	json_t *value = text ? value_of(pair, text) : NULL;
 	free(text);
 	return value && json_object_set_new(params, pair, value) == 0;
+}
+
+/* It has its name alone by now. */
+static void refuse_pair(struct http_request *r, const char *pair)
+{
+	char why[160];
+
+	snprintf(why, sizeof(why), "%.64s is not known here, stands twice, or has an impossible value", pair);
+	http_problem(r, &FAULT_INVALID_QUERY, why, NULL);
 }
 
 static bool read_query(struct http_request *r, json_t *params)
@@ -229,11 +268,12 @@ static bool read_query(struct http_request *r, json_t *params)
 	if (req->query_at == SIZE_MAX)
 		return true;
 	char *query = memory_need(strndup(req->path.base + req->query_at + 1, req->path.len - req->query_at - 1));
-	for (char *rest = query; fine && (pair = strsep(&rest, "&")) != NULL;)
+	for (char *rest = query; fine && (pair = strsep(&rest, "&")) != NULL;) {
 		fine = !*pair || read_pair(r->route, pair, params);
+		if (!fine)
+			refuse_pair(r, pair);
+	}
 	free(query);
-	if (!fine)
-		http_problem(r, &FAULT_INVALID_QUERY, "", NULL);
 	return fine;
 }
 
@@ -282,6 +322,14 @@ static bool read_payload(struct http_request *r, json_t *params)
 	return true;
 }
 
+static bool refuse_field(struct http_request *r, const char *name)
+{
+	char why[96];
+
+	snprintf(why, sizeof(why), "%.64s is not known here", name);
+	return refuse_body(r, &FAULT_UNKNOWN_FIELD, why);
+}
+
 /* A merge patch is a value for itself; the fields of any other object are parameters. */
 static bool take_object(struct http_request *r, json_t *params, json_t *object)
 {
@@ -294,11 +342,18 @@ static bool take_object(struct http_request *r, json_t *params, json_t *object)
 		const json_t *said = json_object_get(params, key);
 		bool repeats = said && r->route->flag == REPEATS;
 		if ((said && !repeats) || is_of_header(key))
-			return refuse_body(r, &FAULT_UNKNOWN_FIELD, key);
+			return refuse_field(r, key);
 		if (repeats && !json_equal(said, value))
 			return refuse_body(r, &FAULT_INVALID_VEHICLE, "the body's vehicle_id is not the path's");
 	}
 	return json_object_update(params, object) == 0;
+}
+
+/* RFC 9110 §8.4: what is compressed is something else than it says by its type. */
+static bool is_coded(const h2o_req_t *req)
+{
+	h2o_iovec_t coding = http_field(req, "content-encoding");
+	return coding.len > 0 && !h2o_lcstris(coding.base, coding.len, H2O_STRLIT("identity"));
 }
 
 static bool read_body(struct http_request *r, json_t *params)
@@ -309,6 +364,9 @@ static bool read_body(struct http_request *r, json_t *params)
 		return true;
 	if (body.len > BODY_MAX)
 		return refuse_body(r, &FAULT_TOO_LARGE, "");
+	if (is_coded(r->req))
+		return refuse_body(
+			r, &FAULT_UNSUPPORTED_MEDIA_TYPE, "the body has a Content-Encoding, and none is read here");
 	if (r->route->flag == CARRIES)
 		return read_payload(r, params);
 	if (!is_type(type, "application/json") &&
@@ -320,14 +378,15 @@ static bool read_body(struct http_request *r, json_t *params)
 	return take_object(r, params, object);
 }
 
-/* "wait=N", at most WAIT_MAX_S; -1: another preference, or one that cannot be read. */
+/* "wait=N" or "wait="N"", at most WAIT_MAX_S; -1: another preference, or one that cannot be read. */
 static int64_t wait_of(const char *preference, size_t len)
 {
 	int64_t seconds = -1;
 
 	if (len <= 5 || strncasecmp(preference, "wait=", 5) != 0)
 		return -1;
-	for (size_t i = 5; i < len && isdigit((unsigned char)preference[i]) && seconds <= WAIT_MAX_S; i++)
+	for (size_t i = preference[5] == '"' ? 6 : 5;
+		i < len && isdigit((unsigned char)preference[i]) && seconds <= WAIT_MAX_S; i++)
 		seconds = (seconds < 0 ? 0 : seconds * 10) + (preference[i] - '0');
 	return seconds < WAIT_MAX_S ? seconds : WAIT_MAX_S;
 }
@@ -521,7 +580,8 @@ static bool find_route(struct http_request *r, json_t *params)
 			return true;
 		}
 		snprintf(allowed + strlen(allowed), sizeof(allowed) - strlen(allowed), "%s%s", allowed[0] ? ", " : "",
-			routes[i].method);
+			is_method(h2o_iovec_init(H2O_STRLIT("HEAD")), routes[i].method) ? "GET, HEAD"
+											: routes[i].method);
 	}
 	if (allowed[0])
 		http_header(r, "allow", allowed);
@@ -591,20 +651,16 @@ int http_on_request(h2o_handler_t *handler, h2o_req_t *req)
 static bool authenticate(struct http_request *r)
 {
 	const struct fault *fault = &FAULT_UNAUTHENTICATED;
-	h2o_iovec_t given = http_field(r->req, "authorization");
+	h2o_iovec_t token;
 	char why[256] = "";
 
 	if (stands_twice(r->req, "authorization")) { /* a proxy in front may have looked at the other */
 		http_problem(r, &FAULT_MALFORMED_REQUEST, "Authorization stands twice", NULL);
 		return false;
 	}
-	if (given.len > 7 && strncasecmp(given.base, "Bearer ", 7) == 0) {
-		const char *token = given.base + 7, *end = given.base + given.len;
-		while (token < end && *token == ' ') /* RFC 6750 §2.1: one or more */
-			token++;
-		fault = api_authenticate(r->http->options.api, token, (size_t)(end - token), r->client, &r->keys,
-			&r->caller, why, sizeof(why));
-	}
+	if (bearer_of(r, &token))
+		fault = api_authenticate(
+			r->http->options.api, token.base, token.len, r->client, &r->keys, &r->caller, why, sizeof(why));
 	if (fault && fault != &FAULT_KEYS_AWAITED)
 		http_problem(r, fault, why, NULL);
 	return !fault;
@@ -615,15 +671,29 @@ static void on_keys(struct keys_wait *wait)
 	authenticate_and_run(container_of(wait, struct http_request, keys));
 }
 
+/* Among the media types, which may stand in several fields (RFC 9110 §12.5.1). */
+static bool accepts_stream(const h2o_req_t *req)
+{
+	const char *type;
+	size_t len;
+
+	for (ssize_t at = -1; (at = h2o_find_header_by_str(&req->headers, H2O_STRLIT("accept"), at)) >= 0;) {
+		h2o_iovec_t rest = req->headers.entries[at].value;
+		while ((type = h2o_next_token(&rest, ',', &len, NULL)) != NULL) {
+			if (is_type(h2o_iovec_init(type, len), "text/event-stream"))
+				return true;
+		}
+	}
+	return false;
+}
+
 static bool wants_stream(const struct http_request *r)
 {
-	h2o_iovec_t accept = http_field(r->req, "accept");
 	bool is_get = r->req->method.len == 3; /* a HEAD of a stream would not end */
 
 	if (r->route->flag == FOLLOWS)
 		return is_get;
-	return r->route->flag == STREAMS && is_get && accept.len >= 17 &&
-	       memmem(accept.base, accept.len, "text/event-stream", 17);
+	return r->route->flag == STREAMS && is_get && accepts_stream(r->req);
 }
 
 static void authenticate_and_run(struct http_request *r)

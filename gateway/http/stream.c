@@ -186,6 +186,7 @@ static void on_ready(struct hub_subscriber *s, const struct hub_snapshot *snapsh
 	http_header(r, "content-type", "text/event-stream");
 	http_header(r, "cache-control", "no-store");
 	http_header(r, "x-request-id", r->request_id);
+	http_add_rate(r);
 	h2o_start_response(r->req, &st->generator);
 	st->started = true;
 	loop_timer_start(&st->comment, COMMENT_MS);

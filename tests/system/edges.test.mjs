@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import { adminToken, grant, openSocket, openStream, registerVehicle, rest, sendCommand, startInstallation, token, vehicleIds } from './harness.mjs';
 
-const ids = vehicleIds(10);
+const ids = vehicleIds(20);
 const { node } = await startInstallation({ ids });
 const admin = await adminToken();
 const alice = await token({ sub: 'alice' });
@@ -52,6 +53,86 @@ test('between the scheme and the token there may be several spaces', options, as
 	assertProblem(await rest(node, 'GET', '/v1/me', { headers: { Authorization: 'Bearer    ' } }), 401, 'unauthenticated');
 });
 
+test('who shows no token is told of no error in it', options, async () => {
+	const challenge = async (headers) => (await rest(node, 'GET', '/v1/me', { headers })).headers.get('www-authenticate');
+	assert.equal(await challenge({}), 'Bearer realm="keyfob"');
+	assert.equal(await challenge({ Authorization: 'Bearer nonsense' }), 'Bearer realm="keyfob", error="invalid_token"');
+});
+
+test('a query may be written as forms write it', options, async () => {
+	const id = await ownVehicle();
+	await registerVehicle(node, admin, id, { display_name: 'Van +7', tags: ['a b'] });
+	const filter = `name:"Van +7" AND tag:"a b"`;
+	for (const query of [`filter=${encodeURIComponent(filter)}`, new URLSearchParams({ filter }).toString()]) {
+		const { status, body } = await rest(node, 'GET', `/v1/vehicles?${query}`, { token: admin });
+		assert.equal(status, 200, JSON.stringify(body));
+		assert.deepEqual(body.items.map(({ vehicle_id }) => vehicle_id), [id], query);
+	}
+	// The page after a subject with a space, by the cursor as such a client writes it.
+	for (const subject of ['a b', 'a b c', 'a+b']) await grant(node, admin, id, encodeURIComponent(subject), 'viewer');
+	const seen = [];
+	for (let cursor = ''; cursor !== null; ) {
+		const query = new URLSearchParams({ limit: '1', ...(cursor && { cursor }) });
+		const { body } = await rest(node, 'GET', path(id, `/grants?${query}`), { token: admin });
+		seen.push(...body.items.map(({ subject }) => subject));
+		cursor = body.next_cursor;
+	}
+	assert.deepEqual(seen, ['a b', 'a b c', 'a+b', 'alice']);
+});
+
+test('an event stream is asked for in whatever case, among other types, in several fields', options, async () => {
+	const id = await ownVehicle();
+	for (const accept of [['Text/Event-Stream'], ['application/json;q=0.5, text/event-stream; charset=utf-8'], ['*/*', 'text/event-stream']]) {
+		const fields = accept.map((value) => `Accept: ${value}\r\n`).join('');
+		const answer = await sayUntil(/event: snapshot/, `GET ${path(id, '/events')} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer ${alice}\r\n${fields}\r\n`);
+		assert.match(answer, /content-type: text\/event-stream/, fields);
+	}
+	const list = await rest(node, 'GET', path(id, '/events'), { token: alice, headers: { Accept: 'text/event-streams' } });
+	assert.ok(Array.isArray(list.body.items));
+});
+
+test('one number written in two ways is one request to an idempotency key', options, async () => {
+	const id = await ownVehicle();
+	const headers = { 'Idempotency-Key': 'numbers', 'Content-Type': 'application/json' };
+	const ids = new Set();
+	for (const [temperature, minutes] of [['21', '5'], ['21.0', '5.0'], ['2.1e1', '5']]) {
+		const raw = `{"name":"climate.start","params":{"temperature":${temperature},"minutes":${minutes}}}`;
+		const answer = await rest(node, 'POST', path(id, '/commands'), { token: alice, raw, headers });
+		assert.equal(answer.status, 202, JSON.stringify(answer.body));
+		ids.add(answer.body.id);
+	}
+	assert.equal(ids.size, 1);
+	const other = { name: 'climate.start', params: { temperature: 21.5, minutes: 5 } };
+	assertProblem(await sendCommand(node, alice, id, other, headers), 422, 'idempotency-key-reused');
+});
+
+test('a whole number is one however it is written', options, async () => {
+	const id = await ownVehicle();
+	const post = (raw) => rest(node, 'POST', path(id, '/commands'), { token: alice, raw, headers: { 'Content-Type': 'application/json' } });
+	const { status, body } = await post('{"name":"horn.honk","ttl_seconds":6e1,"timeout_seconds":30.0}');
+	assert.equal(status, 202, JSON.stringify(body));
+	assert.equal(body.timeout_seconds, 30);
+	assert.equal(Date.parse(body.expires_at) - Date.parse(body.created_at), 60_000);
+	assertProblem(await post('{"name":"horn.honk","ttl_seconds":1.5}'), 422, 'invalid-params');
+	assertProblem(await post('{"name":"horn.honk","ttl_seconds":1e300}'), 422, 'invalid-params');
+});
+
+test('what is refused in a query or a body is named', options, async () => {
+	const id = await ownVehicle();
+	const detail = async (...asked) => (await rest(node, ...asked)).body.detail;
+	for (const query of ['limit=0', 'colour=red', 'limit=1&limit=2', 'cursor=%ff'])
+		assert.match(await detail('GET', path(id, `/commands?${query}`), { token: alice }), new RegExp(`^${query.split('=')[0]} is not known here, stands twice, or has an impossible value$`));
+	for (const field of ['colour', 'idempotency_key', 'vehicle_id'])
+		assert.equal(await detail('POST', path(id, '/commands'), { token: alice, body: { name: 'horn.honk', [field]: 'x' } }), `${field} is not known here`);
+});
+
+test('a body that is compressed is refused as such', options, async () => {
+	const id = await ownVehicle();
+	const headers = { 'Content-Type': 'application/json', 'Content-Encoding': 'gzip' };
+	assertProblem(await rest(node, 'POST', path(id, '/commands'), { token: alice, raw: gzipSync('{"name":"horn.honk"}'), headers }), 415, 'unsupported-media-type');
+	assertProblem(await rest(node, 'PUT', path(id, '/notices/recall'), { token: alice, raw: gzipSync('recall'), headers }), 415, 'unsupported-media-type');
+});
+
 test('a Last-Event-ID that is none of ours resumes nothing', options, async () => {
 	const id = await ownVehicle();
 	await sendCommand(node, alice, id, { name: 'horn.honk' });
@@ -75,6 +156,16 @@ async function say(...pieces) {
 	socket.resume();
 	await once(socket, 'end');
 	socket.end();
+	return heard;
+}
+
+// The same, until what it hears matches.
+async function sayUntil(pattern, text) {
+	const socket = connect(node.port, '127.0.0.1');
+	let heard = '';
+	socket.setEncoding('latin1').write(text);
+	for await (const piece of socket) if (pattern.test((heard += piece)) || /^HTTP.1\.1 [45]/.test(heard)) break;
+	socket.destroy();
 	return heard;
 }
 

@@ -15,11 +15,16 @@ START_TEST(finds_what_a_path_names)
 		"GET /v1/vehicles/C%00/grants/%ff HTTP/1.1\r\n" LAST, "200", "{\"subject\":\"\",\"vehicle_id\":\"\"}");
 	ask_expect("GET /v1/vehicles//commands HTTP/1.1\r\n" LAST, "404", "problem:not-found");
 	ask_expect("GET /v2 HTTP/1.1\r\n" LAST, "404", "application/problem+json");
-	ask_expect("PATCH /v1/vehicles/CAR1 HTTP/1.1\r\n" LAST, "405", "allow: GET, PUT, DELETE");
+	ask_expect("PATCH /v1/vehicles/CAR1 HTTP/1.1\r\n" LAST, "405", "allow: GET, HEAD, PUT, DELETE");
 	const char *head = ask("HEAD /v1/me HTTP/1.1\r\n" LAST);
 	expect(head, "HTTP/1.1 200 ");
 	ck_assert_str_eq(strstr(head, "\r\n\r\n"), "\r\n\r\n");
-	ask_expect("GET /v1/me HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "401", "www-authenticate: Bearer");
+	ask_expect("GET /v1/me HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "401",
+		"www-authenticate: Bearer realm=\"keyfob\"\r\n");
+	ask_expect("GET /v1/me HTTP/1.1\r\nHost: h\r\nAuthorization: Basic YTpi\r\nConnection: close\r\n\r\n", "401",
+		"www-authenticate: Bearer realm=\"keyfob\"\r\n");
+	ask_expect("GET /v1/me HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer bad\r\nConnection: close\r\n\r\n", "401",
+		"www-authenticate: Bearer realm=\"keyfob\", error=\"invalid_token\"\r\n");
 }
 END_TEST
 
@@ -75,10 +80,12 @@ START_TEST(reads_queries)
 		"link: </v1/vehicles/C/commands?cursor=NEXT&limit=5&status=sent>; rel=\"next\"");
 	ask_expect("GET /v1/vehicles/C/commands?limit=0 HTTP/1.1\r\n" LAST, "400", "invalid-query");
 	ask_expect("GET /v1/vehicles/C/commands?limit=x HTTP/1.1\r\n" LAST, "400", "invalid-query");
-	ask_expect("GET /v1/vehicles/C/commands?color=red HTTP/1.1\r\n" LAST, "400", "invalid-query");
+	ask_expect("GET /v1/vehicles/C/commands?color=red HTTP/1.1\r\n" LAST, "400",
+		"\"detail\":\"color is not known here");
 	ask_expect("GET /v1/vehicles/C/commands?imit=1 HTTP/1.1\r\n" LAST, "400", "invalid-query");
 	ask_expect("GET /v1/vehicles/C/commands?limit=1&limit=2 HTTP/1.1\r\n" LAST, "400", "invalid-query");
 	ask_expect("GET /v1/vehicles/C/events?after=%2B1 HTTP/1.1\r\n" LAST, "400", "invalid-query");
+	ask_expect("GET /v1/vehicles?filter=a+b%20c%2Bd HTTP/1.1\r\n" LAST, "200", "{\"filter\":\"a b c+d\"}");
 	ask_expect("GET /v1/vehicles/C/events?after=99999999999999999999 HTTP/1.1\r\n" LAST, "400", "invalid-query");
 }
 END_TEST
@@ -112,11 +119,41 @@ START_TEST(reads_bodies_and_headers)
 	ask_expect(post(both, "{\"settle\":1}"), "200", "\"idempotency_key\":\"k\"");
 	snprintf(both, sizeof(both), "%sPrefer: wait=soon\r\nPrefer: return=minimal\r\nPrefer: wait=900\r\n", type);
 	ask_expect(post(both, "{}"), "202", "preference-applied: wait=60");
+	snprintf(both, sizeof(both), "%sPrefer: wait=\"8\"\r\n", type);
+	ask_expect(post(both, "{}"), "202", "preference-applied: wait=8");
 	memset(long_key, 'k', 256);
 	snprintf(both, sizeof(both), "%sIdempotency-Key: %.256s\r\n", type, long_key);
 	ask_expect(post(both, "{}"), "400", "Idempotency-Key");
 	snprintf(both, sizeof(both), "%sIdempotency-Key: a\r\nIdempotency-Key: b\r\n", type);
 	ask_expect(post(both, "{}"), "400", "Idempotency-Key");
+}
+END_TEST
+
+/* What is compressed is none of ours, whatever it says it is: JSON or a notice. */
+START_TEST(reads_bodies_as_they_are)
+{
+	const char *coded = "Content-Type: application/json\r\nContent-Encoding: gzip\r\n";
+
+	ask_expect(post(coded, "{}"), "415", "Content-Encoding");
+	ask_expect(post("Content-Type: application/json\r\nContent-Encoding: Identity\r\n", "{}"), "202", "location: ");
+	ask_expect("PUT /v1/notices/a HTTP/1.1\r\nContent-Encoding: br\r\nContent-Length: 1\r\n" LAST "x", "415",
+		"unsupported-media-type");
+}
+END_TEST
+
+/* RFC 9112 §2.2: some send one behind a body. Two are too many. */
+START_TEST(passes_over_an_empty_line)
+{
+	ask_expect("\r\nGET /v1/me HTTP/1.1\r\n" LAST, "200", "API_ME");
+	int fd = dial();
+	say(fd, "POST /v1/vehicles/C/commands HTTP/1.1\r\n" HEAD
+		"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}\r\n"
+		"GET /v1/me HTTP/1.1\r\n" LAST);
+	const char *answers = hear(fd);
+	expect(answers, "HTTP/1.1 202 ");
+	expect(answers, "\"API_ME\"");
+	ask_expect("\r\n\r\nGET /v1/me HTTP/1.1\r\n" LAST, "400", "malformed-request");
+	ask_expect("\r\n\nGET /v1/me HTTP/1.1\r\n" LAST, "400", "malformed-request");
 }
 END_TEST
 
@@ -196,6 +233,8 @@ void add_requests(TCase *tc)
 	tcase_add_test(tc, waits_so_long_for_keys);
 	tcase_add_test(tc, reads_queries);
 	tcase_add_test(tc, reads_bodies_and_headers);
+	tcase_add_test(tc, reads_bodies_as_they_are);
+	tcase_add_test(tc, passes_over_an_empty_line);
 	tcase_add_test(tc, reads_merge_patches);
 	tcase_add_test(tc, carries_payloads);
 	tcase_add_test(tc, an_answer_without_content_has_no_length);
