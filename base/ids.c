@@ -66,6 +66,16 @@ void uuid7_make(int64_t unix_us, char out[UUID_TEXT_SIZE])
 	write_uuid(bytes, out);
 }
 
+void uuid7_draw(int64_t unix_us, char out[UUID_TEXT_SIZE])
+{
+	unsigned char bytes[16];
+	take_random(bytes, sizeof bytes);
+	write_time(unix_us > 0 ? unix_us / 1000 : 0, bytes);
+	bytes[6] = (unsigned char)(0x70 | (bytes[6] & 0x0f));
+	bytes[8] = (unsigned char)(0x80 | (bytes[8] & 0x3f));
+	write_uuid(bytes, out);
+}
+
 void uuid7_floor(int64_t unix_us, char out[UUID_TEXT_SIZE])
 {
 	unsigned char bytes[16] = { [6] = 0x70, [8] = 0x80 };

@@ -11,6 +11,8 @@
 /* Time-ordered: milliseconds of `unix_us`, then a counter within the millisecond, then randomness.
  * Ids made by one thread rise strictly, also when `unix_us` does not. */
 void uuid7_make(int64_t unix_us, char out[UUID_TEXT_SIZE]);
+/* Of that millisecond, and random within it: by a clock that may be wrong, for what need not rise. Those of uuid7_make() stay as they are. */
+void uuid7_draw(int64_t unix_us, char out[UUID_TEXT_SIZE]);
 /* The smallest of those of that millisecond. */
 void uuid7_floor(int64_t unix_us, char out[UUID_TEXT_SIZE]);
 /* 8-4-4-4-12 hexadecimal digits, either case. */

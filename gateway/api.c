@@ -50,7 +50,7 @@ struct api_call *api_call_new(struct api *api, const struct api_operation *opera
 	if (request_id)
 		snprintf(call->request_id, sizeof(call->request_id), "%s", request_id);
 	else
-		uuid7_make(loop_unix_us(api->loop), call->request_id);
+		uuid7_draw(loop_unix_us(api->loop), call->request_id);
 	loop_soon_init(&t->soon, on_soon);
 	return call;
 }

@@ -595,7 +595,7 @@ struct http_request *http_request_new(struct http *http, h2o_req_t *req)
 
 	*r = (struct http_request){ .http = http, .req = req, .wait = -1, .began_us = loop_monotonic_us(http->loop) };
 	http->requests++;
-	uuid7_make(loop_unix_us(http->loop), r->request_id);
+	uuid7_draw(loop_unix_us(http->loop), r->request_id);
 	return r;
 }
 

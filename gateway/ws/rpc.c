@@ -143,7 +143,7 @@ static void tell_fault(struct socket *s, const json_t *id, const char *method, c
 {
 	char request_id[UUID_TEXT_SIZE];
 
-	uuid7_make(loop_unix_us(s->ws->loop), request_id);
+	uuid7_draw(loop_unix_us(s->ws->loop), request_id);
 	answer_problem(s, id, method, fault, api_problem(fault, detail, request_id, false), retry_after_s);
 }
 

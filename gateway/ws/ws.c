@@ -101,7 +101,7 @@ static void settle(struct newcomer *n, const struct fault *fault)
 		return;
 	list_remove(&n->node);
 	if (fault) {
-		uuid7_make(loop_unix_us(ws->loop), request_id);
+		uuid7_draw(loop_unix_us(ws->loop), request_id);
 		refusal_send(n->fd, fault, n->detail, request_id, &n->rate);
 		api_log_problem(ws->api, fault, request_id, "GET", WS_ROUTE);
 	}

@@ -43,6 +43,20 @@ START_TEST(rises_while_the_clock_stands_and_when_it_runs_back)
 }
 END_TEST
 
+START_TEST(what_is_drawn_moves_no_other)
+{
+	char drawn[UUID_TEXT_SIZE], again[UUID_TEXT_SIZE], id[UUID_TEXT_SIZE];
+	uuid7_draw(NOW_US + INT64_C(3600000000), drawn);
+	uuid7_draw(NOW_US + INT64_C(3600000000), again);
+	uuid7_make(NOW_US, id);
+	ck_assert(uuid_is_text(drawn));
+	ck_assert_int_eq(strncmp(drawn, "017f2319-6830-7", 15), 0);
+	ck_assert_ptr_nonnull(strchr("89ab", drawn[19]));
+	ck_assert_str_ne(drawn, again);
+	ck_assert_int_eq(strncmp(id, "017f22e2-79b0-7", 15), 0);
+}
+END_TEST
+
 START_TEST(takes_a_time_before_1970_as_1970)
 {
 	char id[UUID_TEXT_SIZE];
@@ -89,6 +103,7 @@ int main(void)
 	Suite *suite = suite_create("ids");
 	TCase *tests = tcase_create("ids");
 	tcase_add_test(tests, takes_a_time_before_1970_as_1970); /* first: a thread's ids only rise */
+	tcase_add_test(tests, what_is_drawn_moves_no_other);
 	tcase_add_test(tests, writes_time_version_and_variant);
 	tcase_add_test(tests, uuid7_floor_is_the_smallest);
 	tcase_add_test(tests, rises_while_the_clock_stands_and_when_it_runs_back);

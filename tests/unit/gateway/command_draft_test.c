@@ -1,4 +1,4 @@
-/* command_draft_test.c - how recent a login has to be for what demands one, to the microsecond. */
+/* command_draft_test.c - how recent a login has to be for what demands one, to the microsecond; and whose clock is in which id. */
 #include <check.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/fault.h"
+#include "base/ids.h"
 #include "base/loop.h"
 #include "gateway/api_internal.h"
 #include "gateway/catalog.h"
@@ -127,11 +128,28 @@ START_TEST(a_login_grows_old)
 }
 END_TEST
 
+/* The id of a request is by the node's clock, which may be wrong; that of a command by the database's, whatever was asked before. */
+START_TEST(a_wrong_clock_is_in_the_ids_of_requests_alone)
+{
+	char id[UUID_TEXT_SIZE], next[UUID_TEXT_SIZE];
+	struct caller caller = { .subject = "olga", .scopes = SCOPES_ALL };
+
+	loop_jump_wall_clock(loop, 3600 * SECOND_US);
+	api_call_free(api_call_new(&api, &operation, &caller, json_object(), NULL, NULL, on_done));
+	uuid7_make(NOW_US, id);
+	uuid7_floor(NOW_US + SECOND_US, next);
+	ck_assert_str_lt(id, next);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("command_draft");
-	TCase *tc = tcase_create("step_up");
+	TCase *ids = tcase_create("ids"), *tc = tcase_create("step_up");
 
+	tcase_add_checked_fixture(ids, setup, teardown);
+	tcase_add_test(ids, a_wrong_clock_is_in_the_ids_of_requests_alone);
+	suite_add_tcase(suite, ids);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, a_login_is_recent_to_the_last_moment, 0, sizeof(logins) / sizeof(logins[0]));
 	tcase_add_test(tc, a_login_grows_old);
