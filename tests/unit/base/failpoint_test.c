@@ -1,5 +1,6 @@
 /* failpoint_test.c - a place that is armed by a file; and nothing else does anything. */
 #include "base/failpoint.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <signal.h>
@@ -108,9 +109,5 @@ int main(void)
 	tcase_add_test(tests, a_pause_stands_still_and_goes_on);
 	tcase_add_test(tests, a_kill_leaves_no_time_for_anything);
 	suite_add_tcase(suite, tests);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -1,9 +1,9 @@
 /* fault_test.c - what must be true of every row of the fault table. */
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/fault.h"
+#include "tests/suite.h"
 
 static const struct fault *const faults[] = {
 #define FAULT(id, ...) &FAULT_##id,
@@ -47,9 +47,5 @@ int main(void)
 	tcase_add_loop_test(tests, has_one_status_a_name, 0, FAULT_COUNT);
 	tcase_add_loop_test(tests, is_temporary_when_its_status_says_so, 0, FAULT_COUNT);
 	suite_add_tcase(suite, tests);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

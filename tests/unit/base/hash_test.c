@@ -1,10 +1,10 @@
 /* hash_test.c - a table that has no memory to grow ends the process as everything else does: by one line and SIGABRT. */
 #include <check.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/resource.h>
 
 #include "base/hash.h"
+#include "tests/suite.h"
 
 #define ITEMS 500000
 
@@ -34,9 +34,5 @@ int main(void)
 	TCase *tests = tcase_create("hash");
 	tcase_add_test_raise_signal(tests, without_memory_it_aborts, SIGABRT);
 	suite_add_tcase(suite, tests);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -16,6 +16,7 @@
 #include "base/http_url.h"
 #include "base/loop.h"
 #include "tests/http_peer.h"
+#include "tests/suite.h"
 
 static struct loop *loop;
 static struct http_client *client;
@@ -578,9 +579,5 @@ int main(void)
 	tcase_add_test(tc, other_schemes_are_no_urls);
 	tcase_add_test(tc, closing_ends_what_is_under_way);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

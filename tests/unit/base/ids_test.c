@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/ids.h"
+#include "tests/suite.h"
 
 #define NOW_US INT64_C(1645557742000999) /* the example of RFC 9562, appendix A.6, and some microseconds */
 
@@ -111,9 +112,5 @@ int main(void)
 	tcase_add_test(tests, writes_random_bytes_as_hexadecimal);
 	tcase_add_test(tests, gives_the_check_value_of_crc32);
 	suite_add_tcase(suite, tests);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "tests/suite.h"
 
 static json_t *read_text(const char *text)
 {
@@ -436,9 +437,5 @@ int main(void)
 	tcase_add_test(tests, grows);
 	tcase_add_test(tests, writes_whole_numbers);
 	suite_add_tcase(suite, tests);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -1,8 +1,8 @@
 /* list_test.c - the intrusive ring. */
 #include <check.h>
-#include <stdlib.h>
 
 #include "base/list.h"
+#include "tests/suite.h"
 
 struct item {
 	char name;
@@ -96,9 +96,5 @@ int main(void)
 	tcase_add_test(tests, moves_all_to_the_end_of_another);
 	tcase_add_test(tests, may_be_emptied_while_it_is_walked);
 	suite_add_tcase(suite, tests);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -12,6 +11,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/rfc3339.h"
+#include "tests/suite.h"
 
 static int reader, real_stderr;
 static char line[2 * PIPE_BUF];
@@ -234,9 +234,5 @@ int main(void)
 	tcase_add_test(tests, never_waits_for_the_reader_of_a_pipe);
 	tcase_add_test(tests, never_waits_for_the_reader_of_a_socket);
 	suite_add_tcase(suite, tests);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

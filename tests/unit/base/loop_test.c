@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "base/loop.h"
+#include "tests/suite.h"
 
 #define BEGAN_US INT64_C(1769846950123456)
 
@@ -521,9 +522,5 @@ int main(void)
 	Suite *suite = suite_create("loop");
 	suite_add_tcase(suite, virtual_tests());
 	suite_add_tcase(suite, real_tests());
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/metrics.h"
+#include "tests/suite.h"
 
 static char *written_by(void (*write)(FILE *))
 {
@@ -132,9 +133,5 @@ int main(void)
 	tcase_add_test(tests, writes_a_row_a_metric_into_the_manual);
 	tcase_add_test(tests, loses_nothing_between_threads);
 	suite_add_tcase(suite, tests);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "base/public_address.h"
+#include "tests/suite.h"
 
 static bool is_public(const char *text)
 {
@@ -63,9 +64,5 @@ int main(void)
 	tcase_add_test(tc, others);
 	tcase_add_test(tc, no_address_at_all);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

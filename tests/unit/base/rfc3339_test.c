@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/rfc3339.h"
+#include "tests/suite.h"
 
 static const struct reading {
 	const char *text;
@@ -121,9 +122,5 @@ int main(void)
 	tcase_add_test(tests, writes_what_has_no_four_digit_year_as_the_nearest);
 	tcase_add_test(tests, agrees_with_the_c_library_and_comes_back);
 	suite_add_tcase(suite, tests);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

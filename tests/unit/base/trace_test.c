@@ -1,9 +1,9 @@
 /* trace_test.c - W3C Trace Context: what is one, what is carried on, and which traces are recorded. */
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/trace.h"
+#include "tests/suite.h"
 
 #define TRACE "0af7651916cd43dd8448eb211c80319c"
 #define SPAN "b7ad6b7169203331"
@@ -163,9 +163,5 @@ int main(void)
 	tcase_add_test(tests, a_ratio_is_of_the_trace_ids);
 	tcase_add_test(tests, a_trace_begins_with_the_commands_own_span);
 	suite_add_tcase(suite, tests);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

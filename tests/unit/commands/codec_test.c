@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/mqtt/link.h"
 #include "commands/codec.h"
+#include "tests/suite.h"
 
 #define ID "0192f3c8-0000-7000-8000-00000000abcd"
 #define UPPER_ID "0192F3C8-0000-7000-8000-00000000ABCD"
@@ -397,9 +398,5 @@ int main(void)
 	tcase_add_test(tc, a_verdict_goes_back);
 	tcase_add_test(tc, topics_have_room);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

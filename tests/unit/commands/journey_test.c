@@ -1,4 +1,5 @@
 /* journey_test.c - one command's journey through accept, claim, PUBACK, answer, cancel and time: a file of journey/ for each. */
+#include "tests/suite.h"
 #include "tests/unit/commands/journey/ground.h"
 
 int main(void)
@@ -11,11 +12,7 @@ int main(void)
 	add_pubacks(suite);
 	add_answers(suite);
 	add_deadlines(suite);
-	SRunner *runner = srunner_create(suite);
-	srunner_set_fork_status(runner, CK_NOFORK);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
+	int failed = suite_run_here(suite);
 	ground_close();
-	return failed != 0;
+	return failed;
 }

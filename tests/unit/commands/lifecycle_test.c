@@ -7,6 +7,7 @@
 #include "commands/lifecycle.h"
 #include "sql/migrate.h"
 #include "tests/servers.h"
+#include "tests/suite.h"
 
 #define PAIRS (STATUS_COUNT * FLIGHT_COUNT)
 
@@ -463,9 +464,5 @@ int main(void)
 	tcase_add_test(database, database_takes_the_edges_and_nothing_else);
 	tcase_add_test(database, database_begins_as_accepted);
 	suite_add_tcase(suite, database);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

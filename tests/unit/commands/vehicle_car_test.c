@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "commands/vehicle/car.h"
+#include "tests/suite.h"
 
 #define STARTED_US INT64_C(1769846950123456)
 
@@ -157,9 +158,5 @@ int main(void)
 	tcase_add_test(tests, the_state_does_not_grow_without_bound);
 	suite_add_tcase(suite, tests);
 
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

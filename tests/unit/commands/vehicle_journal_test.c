@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "commands/vehicle/journal.h"
+#include "tests/suite.h"
 
 static char path[] = "/tmp/keyfob-journal-XXXXXX";
 static struct loop *loop;
@@ -77,9 +78,5 @@ int main(void)
 	tcase_add_test(tests, without_a_journal_nothing_is_recorded);
 	suite_add_tcase(suite, tests);
 
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

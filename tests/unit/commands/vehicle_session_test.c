@@ -12,6 +12,7 @@
 #include "commands/vehicle/life.h"
 #include "commands/vehicle/vehicle.h"
 #include "commands/vehicle/work.h"
+#include "tests/suite.h"
 
 #define LINKS_MAX 16
 
@@ -484,9 +485,5 @@ int main(void)
 	tcase_add_test(tests, an_id_is_judged_as_the_contract_says);
 	suite_add_tcase(suite, tests);
 
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <uv.h>
@@ -14,6 +13,7 @@
 #include "base/smpp/pdu.h"
 #include "commands/vehicle/smsc.h"
 #include "notifier/wake/smpp/smpp.h"
+#include "tests/suite.h"
 
 #define PATIENCE_MS 15000
 #define run_until(condition)                                                                                           \
@@ -325,9 +325,5 @@ int main(void)
 	for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
 		tcase_add_test(tc, tests[i]);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

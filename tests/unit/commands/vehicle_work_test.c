@@ -1,7 +1,6 @@
 /* vehicle_work_test.c - one vehicle's requests: in order, each once, none after its expiry, told until accepted. */
 #include <check.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -10,6 +9,7 @@
 #include "base/rfc3339.h"
 #include "commands/vehicle/car.h"
 #include "commands/vehicle/work.h"
+#include "tests/suite.h"
 
 #define NOW_US INT64_C(1769846950123456)
 #define TOLD_MAX 64
@@ -418,9 +418,5 @@ int main(void)
 	tcase_add_test(tests, a_vehicle_that_knows_too_many_drops_the_newcomer);
 	suite_add_tcase(suite, tests);
 
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return suite_run(suite);
 }

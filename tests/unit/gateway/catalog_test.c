@@ -7,6 +7,7 @@
 
 #include "base/fault.h"
 #include "gateway/catalog.h"
+#include "tests/suite.h"
 
 static char file[64];
 
@@ -358,7 +359,6 @@ int main(void)
 {
 	Suite *suite = suite_create("catalog");
 	TCase *tests = tcase_create("catalog");
-	SRunner *runner = srunner_create(suite);
 
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_add_test(tests, the_example_is_a_catalogue);
@@ -372,8 +372,5 @@ int main(void)
 	tcase_add_test(tests, a_detail_is_cut_between_characters);
 	tcase_add_test(tests, the_catalogue_is_told_as_json_schema);
 	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

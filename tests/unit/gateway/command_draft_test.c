@@ -13,6 +13,7 @@
 #include "gateway/catalog.h"
 #include "gateway/config.h"
 #include "gateway/operations/command_draft.h"
+#include "tests/suite.h"
 
 #define NOW_US (INT64_C(1800000000) * 1000000)
 #define SECOND_US INT64_C(1000000)
@@ -154,9 +155,5 @@ int main(void)
 	tcase_add_loop_test(tc, a_login_is_recent_to_the_last_moment, 0, sizeof(logins) / sizeof(logins[0]));
 	tcase_add_test(tc, a_login_grows_old);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -8,6 +8,7 @@
 
 #include "gateway/config.h"
 #include "tests/certificate.h"
+#include "tests/suite.h"
 
 #define DATABASE "database: { url: \"postgresql://db/keyfob\" }\n"
 
@@ -574,7 +575,6 @@ int main(void)
 {
 	Suite *suite = suite_create("config");
 	TCase *tests = tcase_create("config");
-	SRunner *runner = srunner_create(suite);
 
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_add_test(tests, defaults_are_the_manuals);
@@ -592,8 +592,5 @@ int main(void)
 	tcase_add_test(tests, read_again_it_names_files_and_does_not_look);
 	tcase_add_test(tests, an_issuer_without_keys_is_told_with_its_line);
 	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -11,6 +11,7 @@
 #include "sql/batch.h"
 #include "sql/db.h"
 #include "state/lifecycle_event.h"
+#include "tests/suite.h"
 
 /* The link: as real ones are, up or down, and still from a batch to its acknowledgement. */
 
@@ -246,9 +247,5 @@ int main(void)
 	tcase_add_test(tests, a_row_that_is_not_marked_connects_anew);
 	tcase_add_test(tests, it_connects_anew_when_its_batch_is_settled);
 	suite_add_tcase(suite, tests);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -1,5 +1,6 @@
 /* http_test.c - the door and REST against raw sockets: a file of http/ for each subject, all of it twice, plain and through TLS that the
  * door ends. */
+#include "tests/suite.h"
 #include "tests/unit/gateway/http/ground.h"
 
 static void add_case(Suite *suite, const char *name, bool tls)
@@ -20,9 +21,5 @@ int main(void)
 
 	add_case(suite, "plain", false);
 	add_case(suite, "tls", true);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "gateway/access/jwks.h"
 #include "tests/http_peer.h"
+#include "tests/suite.h"
 
 #define KEY                                                                                                            \
 	"{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"%s\",\"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\","      \
@@ -307,9 +308,5 @@ int main(void)
 	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
 		tcase_add_test(fetching, tests[i]);
 	suite_add_tcase(suite, fetching);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

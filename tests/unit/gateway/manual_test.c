@@ -7,6 +7,7 @@
 #include "base/metrics.h"
 #include "gateway/cli/commands.h"
 #include "gateway/config.h"
+#include "tests/suite.h"
 
 static const struct page {
 	const char *file;
@@ -48,12 +49,8 @@ int main(void)
 {
 	Suite *suite = suite_create("manual");
 	TCase *tests = tcase_create("manual");
-	SRunner *runner = srunner_create(suite);
 
 	tcase_add_loop_test(tests, a_page_is_as_its_table_makes_it, 0, sizeof(pages) / sizeof(*pages));
 	suite_add_tcase(suite, tests);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

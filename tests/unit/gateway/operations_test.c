@@ -1,4 +1,5 @@
 /* operations_test.c - who may do what, what they then see, and what a change takes with it, on a real PostgreSQL. */
+#include "tests/suite.h"
 #include "tests/unit/gateway/operations/ground.h"
 
 int main(void)
@@ -15,11 +16,7 @@ int main(void)
 	add_waits(suite);
 	add_twin(suite);
 	add_failures(suite);
-	SRunner *runner = srunner_create(suite);
-	srunner_set_fork_status(runner, CK_NOFORK);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
+	int failed = suite_run_here(suite);
 	ground_close();
-	return failed ? 1 : 0;
+	return failed;
 }

@@ -8,6 +8,7 @@
 #include "gateway/access/rates.h"
 #include "gateway/config_lists.h"
 #include "gateway/network.h"
+#include "tests/suite.h"
 
 #define SECOND 1000000LL
 #define BEGIN (1000 * SECOND)
@@ -161,9 +162,5 @@ int main(void)
 	tcase_add_test(tests, threads_share_a_bucket);
 	tcase_add_loop_test(tests, a_trusted_proxy_names_the_client, 0, (int)(sizeof(chains) / sizeof(chains[0])));
 	suite_add_tcase(suite, tests);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

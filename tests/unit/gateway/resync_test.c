@@ -7,6 +7,7 @@
 #include "base/loop.h"
 #include "base/mqtt/link.h"
 #include "state/reachability.h"
+#include "tests/suite.h"
 
 static struct loop *loop;
 static struct resync *resync;
@@ -184,9 +185,5 @@ int main(void)
 	tcase_add_test(tc, who_reads_the_feed_no_more_asks_no_more);
 	tcase_add_test(tc, a_worker_that_ends_asks_no_more);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

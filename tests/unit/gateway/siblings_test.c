@@ -8,6 +8,7 @@
 #include "base/loop.h"
 #include "commands/dispatch.h"
 #include "gateway/siblings.h"
+#include "tests/suite.h"
 
 static struct {
 	struct loop *loop;
@@ -197,9 +198,5 @@ int main(void)
 	tcase_add_test(tc, what_was_handed_over_is_heard_at_once_when_asked);
 	tcase_add_test(tc, who_leaves_gets_what_came_and_nothing_more);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -2,10 +2,10 @@
 #include "gateway/cli/sse.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
+#include "tests/suite.h"
 
 static struct text seen;
 
@@ -79,9 +79,5 @@ int main(void)
 	tcase_add_test(cases, half_an_event_leaves_no_trace);
 	tcase_add_test(cases, an_event_without_end_is_refused);
 	suite_add_tcase(suite, cases);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

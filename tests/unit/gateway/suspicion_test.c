@@ -1,9 +1,9 @@
 /* suspicion_test.c - once in a window, for each alone, however many there are. */
 #include "gateway/access/suspicion.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #define WINDOW_MS 1000
 
@@ -126,9 +126,5 @@ int main(void)
 	tcase_add_test(tc, what_was_tried_is_remembered);
 	tcase_add_test(tc, what_is_new_is_so_once);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -18,6 +18,7 @@
 
 #include "base/fault.h"
 #include "base/json.h"
+#include "tests/suite.h"
 
 #define NOW_S 1800000000LL
 #define NOW_US (NOW_S * 1000000)
@@ -671,9 +672,5 @@ int main(void)
 	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
 		tcase_add_test(cases, tests[i]);
 	suite_add_tcase(suite, cases);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -14,6 +14,7 @@
 #include "gateway/tracing/exporter.h"
 #include "gateway/tracing/journey.h"
 #include "tests/http_peer.h"
+#include "tests/suite.h"
 
 #define ID "0192f3c8-5a0f-7b21-8c44-1d2e3f405162"
 #define TRACEPARENT "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -240,9 +241,5 @@ int main(void)
 	tcase_add_test(tests, a_claim_that_was_released);
 	tcase_add_test(tests, what_does_not_fit_is_counted_and_nothing_waits);
 	suite_add_tcase(suite, tests);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

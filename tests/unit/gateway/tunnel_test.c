@@ -25,6 +25,7 @@
 #include "gateway/door/guests.h"
 #include "gateway/door/tunnel.h"
 #include "tests/certificate.h"
+#include "tests/suite.h"
 #include "wire.h"
 
 #define MEGA (1024 * 1024)
@@ -751,9 +752,5 @@ int main(void)
 	tcase_add_test(tests, messages_are_no_control_frames);
 	tcase_add_loop_test(tests, a_frame_without_a_mask_is_seen, 0, 5);
 	suite_add_tcase(suite, tests);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

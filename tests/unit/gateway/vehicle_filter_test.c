@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "gateway/operations/vehicle_filter.h"
+#include "tests/suite.h"
 
 #define ANY(is, value) "{\"is\":\"" is "\",\"value\":" value "}"
 #define TEXT(value) ANY("=", "\"" value "\"")
@@ -190,9 +191,5 @@ int main(void)
 	tcase_add_test(tests, a_filter_has_an_end);
 	tcase_add_test(tests, a_long_term_is_cut_between_characters);
 	suite_add_tcase(suite, tests);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -1,6 +1,6 @@
 /* ws_test.c - the WebSocket room as an app meets it: a file of ws/ for each thing that an app does. */
-#include <stdlib.h>
 
+#include "tests/suite.h"
 #include "tests/unit/gateway/ws/ground.h"
 
 int main(void)
@@ -11,9 +11,5 @@ int main(void)
 	add_messages(suite);
 	add_watching(suite);
 	add_ending(suite);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

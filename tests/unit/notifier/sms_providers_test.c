@@ -9,6 +9,7 @@
 #include "notifier/wake/provider.h"
 #include "notifier/wake/sns.h"
 #include "tests/http_peer.h"
+#include "tests/suite.h"
 
 #define NO_PORT 1 /* of the system's own: nobody listens there */
 
@@ -318,9 +319,5 @@ int main(void)
 	tcase_add_test(tc, http_that_is_closed_amid_a_message_does_not_know);
 	tcase_add_loop_test(tc, sns_judges_answers, 0, sizeof(sns_answers) / sizeof(sns_answers[0]));
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -1,5 +1,6 @@
 /* wake_test.c - the policy of waking, on a real PostgreSQL: accepts, probes, slots, outcomes and receipts of one worker, a file of wake/
  * for each. */
+#include "tests/suite.h"
 #include "tests/unit/notifier/wake/ground.h"
 
 int main(void)
@@ -11,11 +12,7 @@ int main(void)
 	add_probing(suite);
 	add_trying(suite);
 	add_slots(suite);
-	SRunner *runner = srunner_create(suite);
-	srunner_set_fork_status(runner, CK_NOFORK);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
+	int failed = suite_run_here(suite);
 	ground_close();
-	return failed != 0;
+	return failed;
 }

@@ -8,6 +8,7 @@
 #include "notifier/wake/json_place.h"
 #include "notifier/wake/provider.h"
 #include "notifier/wake/template.h"
+#include "tests/suite.h"
 
 static const struct sms sms = { .msisdn = "+4915550000001",
 	.iccid = NULL,
@@ -130,9 +131,5 @@ int main(void)
 	tcase_add_loop_test(
 		tc, a_callback_is_read_wherever_its_fields_are, 0, sizeof(callbacks) / sizeof(callbacks[0]));
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int bad = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return bad != 0;
+	return suite_run(suite);
 }

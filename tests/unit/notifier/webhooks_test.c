@@ -12,6 +12,7 @@
 #include "sql/migrate.h"
 #include "sql/statements.h"
 #include "tests/servers.h"
+#include "tests/suite.h"
 
 #define HOOK "019a0000-0000-7000-8000-00000000aaaa"
 
@@ -493,9 +494,5 @@ int main(void)
 	tcase_add_test(tc, retention_takes_old_deliveries_and_what_was_removed);
 	tcase_add_test(tc, a_change_leaves_what_waits_to_the_next_looks);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

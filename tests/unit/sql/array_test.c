@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "sql/array.h"
+#include "tests/suite.h"
 
 static void expect(struct db_array *a, const char *text)
 {
@@ -80,9 +81,5 @@ int main(void)
 	tcase_add_test(tcase, rows);
 	tcase_add_test(tcase, freed_unused);
 	suite_add_tcase(suite, tcase);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return suite_run(suite);
 }

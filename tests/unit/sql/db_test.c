@@ -1,4 +1,5 @@
 /* db_test.c - the link against a real PostgreSQL: units, their verdicts, and every way to lose the way; a file of db/ for each. */
+#include "tests/suite.h"
 #include "tests/unit/sql/db/ground.h"
 
 int main(void)
@@ -10,11 +11,7 @@ int main(void)
 	add_refusals(suite);
 	add_waiting(suite);
 	add_ways(suite);
-	SRunner *runner = srunner_create(suite);
-	srunner_set_fork_status(runner, CK_NOFORK);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
+	int failed = suite_run_here(suite);
 	ground_close();
-	return failed ? 1 : 0;
+	return failed;
 }

@@ -9,6 +9,7 @@
 #include "sql/migrate.h"
 #include "sql/statements.h"
 #include "tests/servers.h"
+#include "tests/suite.h"
 
 #define OVERDUE "0" /* milliseconds: everybody is */
 #define PATIENT "4000"
@@ -299,10 +300,5 @@ int main(void)
 	tcase_add_test(tc, who_does_not_say_its_session_is_left_alone);
 	tcase_add_test(tc, a_lease_in_hand_is_not_waited_for);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_set_fork_status(runner, CK_NOFORK);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run_here(suite);
 }

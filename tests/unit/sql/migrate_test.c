@@ -11,6 +11,7 @@
 #include "sql/migration.h"
 #include "sql/statements.h"
 #include "tests/servers.h"
+#include "tests/suite.h"
 
 static struct test_postgres pg;
 static char url[128]; /* of a database of the test's own */
@@ -148,9 +149,5 @@ int main(void)
 	tcase_add_test(tcase, new_epoch);
 	tcase_add_test(tcase, password_is_not_told);
 	suite_add_tcase(suite, tcase);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return suite_run(suite);
 }

@@ -9,6 +9,7 @@
 #include "sql/db.h"
 #include "tests/links.h"
 #include "tests/servers.h"
+#include "tests/suite.h"
 
 #define THRONG 2000
 #define FULL 512
@@ -210,10 +211,5 @@ int main(void)
 	tcase_add_test(tc, what_was_quick_once_is_forgotten);
 	tcase_add_test(tc, what_costs_much_is_remembered_past_what_costs_nothing);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_set_fork_status(runner, CK_NOFORK);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run_here(suite);
 }

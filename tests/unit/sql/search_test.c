@@ -6,6 +6,7 @@
 
 #include "sql/migrate.h"
 #include "tests/servers.h"
+#include "tests/suite.h"
 
 static struct test_postgres postgres;
 
@@ -260,9 +261,5 @@ int main(void)
 	tcase_add_test(tests, it_is_much_faster_than_looking_at_all);
 	tcase_add_test(tests, pages_join_without_a_seam);
 	suite_add_tcase(suite, tests);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -8,6 +8,7 @@
 #include "sql/statements.h"
 #include "sql/unit.h"
 #include "tests/servers.h"
+#include "tests/suite.h"
 
 START_TEST(every_statement_prepares)
 {
@@ -125,9 +126,5 @@ int main(void)
 	tcase_add_test(tcase, every_statement_prepares);
 	tcase_add_test(tcase, a_fleet_that_goes_is_looked_up_by_key);
 	suite_add_tcase(suite, tcase);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return suite_run(suite);
 }

@@ -7,6 +7,7 @@
 #include "sql/migrate.h"
 #include "sql/statements.h"
 #include "tests/servers.h"
+#include "tests/suite.h"
 
 #define PART "1000"
 
@@ -123,9 +124,5 @@ int main(void)
 	tcase_add_test(tests, what_is_over_goes_in_parts);
 	tcase_add_test(tests, a_part_of_many_costs_no_more_than_one_of_few);
 	suite_add_tcase(suite, tests);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return suite_run(suite);
 }

@@ -1,11 +1,11 @@
 /* lifecycle_event_test.c - every form in which it is told that a vehicle comes or goes, and what is none of them. */
 #include <check.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/mqtt/link.h"
 #include "state/lifecycle_event.h"
+#include "tests/suite.h"
 
 #define NOW_MS 1700000000999
 
@@ -257,9 +257,5 @@ int main(void)
 	tcase_add_test(tc, filters_are_of_the_source);
 	tcase_add_test(tc, a_refused_connect_says_who_and_from_where);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

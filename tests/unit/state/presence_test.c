@@ -19,6 +19,7 @@
 #include "state/reachability.h"
 #include "tests/links.h"
 #include "tests/servers.h"
+#include "tests/suite.h"
 
 #define VEHICLE "WKF00000000000001"
 
@@ -612,10 +613,5 @@ int main(void)
 	tcase_add_test(tc, a_fleet_that_was_not_named_is_looked_at_in_parts);
 	tcase_add_test(tc, a_resync_that_is_refused_again_and_again_is_let_go);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_set_fork_status(runner, CK_NOFORK);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run_here(suite);
 }

@@ -13,6 +13,7 @@
 #include "state/shadow.h"
 #include "tests/links.h"
 #include "tests/servers.h"
+#include "tests/suite.h"
 
 #define VEHICLE "WKF00000000000001"
 #define TOPIC "vehicles/" VEHICLE "/state"
@@ -160,10 +161,5 @@ int main(void)
 	tcase_add_test(tc, of_nothing_but_bad_reports_each_is_refused);
 	tcase_add_test(tc, good_reports_go_together);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_set_fork_status(runner, CK_NOFORK);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run_here(suite);
 }

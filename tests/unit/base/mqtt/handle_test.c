@@ -4,12 +4,12 @@
 #include <check.h>
 #include <mosquitto.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/mqtt/link.h"
+#include "tests/suite.h"
 
 /* In the place of the library's, which copies the properties first. */
 int mosquitto_connect_bind_v5(struct mosquitto *handle, const char *host, int port, int keepalive, const char *address,
@@ -58,9 +58,5 @@ int main(void)
 	mosquitto_lib_init();
 	tcase_add_test(tests, without_memory_it_says_so);
 	suite_add_tcase(suite, tests);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

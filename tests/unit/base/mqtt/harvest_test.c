@@ -1,10 +1,10 @@
 /* harvest_test.c - a message of which libmosquitto had no memory for a part is not taken for one without it. */
 #include "base/mqtt/harvest.h"
+#include "tests/suite.h"
 
 #include <check.h>
 #include <mosquitto.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char *correlation; /* NULL: there is no memory for it */
@@ -56,9 +56,5 @@ int main(void)
 	tcase_add_test(tests, correlation_data_is_copied);
 	tcase_add_test_raise_signal(tests, without_memory_it_aborts, SIGABRT);
 	suite_add_tcase(suite, tests);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -9,6 +9,7 @@
 
 #include "peer.h"
 #include "tests/certificate.h"
+#include "tests/suite.h"
 
 #define SEND                                                                                                           \
 	(struct mqtt_link_options)                                                                                     \
@@ -514,9 +515,5 @@ int main(void)
 	tcase_add_test(tls, test_tls_unknown_ca);
 	tcase_add_test(tls, test_tls_missing_file);
 	tcase_add_test(tls, test_tls_to_a_plain_broker);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return suite_run(suite);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "peer.h"
+#include "tests/suite.h"
 
 #define FEED                                                                                                           \
 	(struct mqtt_link_options)                                                                                     \
@@ -457,9 +458,5 @@ int main(void)
 	tcase_add_loop_test(closes, test_close_in_callback, 0, sizeof places - 1);
 	tcase_add_loop_test(closes, test_close_at_any_time, 0, 12);
 	tcase_add_test(closes, test_close_before_start);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return suite_run(suite);
 }

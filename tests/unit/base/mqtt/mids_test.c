@@ -2,6 +2,7 @@
 #include <check.h>
 
 #include "base/mqtt/mids.h"
+#include "tests/suite.h"
 
 START_TEST(test_set)
 {
@@ -26,9 +27,5 @@ int main(void)
 	TCase *set = tcase_create("set");
 	tcase_add_test(set, test_set);
 	suite_add_tcase(suite, set);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return suite_run(suite);
 }

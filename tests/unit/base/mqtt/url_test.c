@@ -1,8 +1,8 @@
 /* url_test.c - the URL of a broker, taken apart. */
 #include <check.h>
-#include <stdlib.h>
 
 #include "base/mqtt/link.h"
+#include "tests/suite.h"
 
 static const struct {
 	const char *url, *host;
@@ -73,9 +73,5 @@ int main(void)
 	tcase_add_loop_test(urls, test_bad, 0, sizeof bad / sizeof *bad);
 	tcase_add_test(urls, test_several);
 	suite_add_tcase(suite, urls);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? 1 : 0;
+	return suite_run(suite);
 }

@@ -1,10 +1,10 @@
 /* alphabet_test.c - what fits one SMS, in which alphabet, and what comes back out of it. */
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
 #include "base/smpp/alphabet.h"
+#include "tests/suite.h"
 
 static uint8_t octets[SMS_SEPTETS_MAX], coding;
 static size_t len;
@@ -99,9 +99,5 @@ int main(void)
 	tcase_add_test(tc, test_not_utf8);
 	tcase_add_test(tc, test_decodes_what_strangers_send);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

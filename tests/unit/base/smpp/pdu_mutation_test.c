@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/smpp/alphabet.h"
 #include "base/smpp/pdu.h"
+#include "tests/suite.h"
 
 #define SIZE_MAX_HERE 2048
 
@@ -117,11 +118,8 @@ int main(void)
 	tcase_add_test(tc, test_mutations);
 	tcase_set_timeout(tc, getenv("KEYFOB_LONG") ? 3600 : 120);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
+	int failed = suite_run(suite);
 	if (failed)
 		printf("KEYFOB_SEED=%lu\n", seed);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return failed;
 }

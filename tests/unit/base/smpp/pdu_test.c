@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/smpp/pdu.h"
+#include "tests/suite.h"
 
 static uint8_t pdu[4096];
 static struct smpp_header header;
@@ -230,9 +231,5 @@ int main(void)
 	tcase_add_test(tc, test_cut_anywhere);
 	tcase_add_test(tc, test_ids);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

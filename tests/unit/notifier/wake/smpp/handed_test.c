@@ -1,10 +1,10 @@
 /* handed_test.c - ids that a centre writes in one way when it takes a message and in another in its receipt. */
 #include <check.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "notifier/wake/smpp/handed.h"
+#include "tests/suite.h"
 
 static struct handed handed;
 
@@ -89,9 +89,5 @@ int main(void)
 	tcase_add_test(tc, test_another_message);
 	tcase_add_test(tc, test_the_oldest_are_forgotten);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -1,9 +1,9 @@
 /* receipt_test.c - delivery receipts as centres write them. */
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "notifier/wake/smpp/receipt.h"
+#include "tests/suite.h"
 
 static struct smpp_receipt receipt;
 
@@ -132,9 +132,5 @@ int main(void)
 	tcase_add_test(tc, test_what_it_claims_to_be);
 	tcase_add_test(tc, test_ucs2);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

@@ -7,6 +7,7 @@
 #include "base/fault.h"
 #include "centre.h"
 #include "notifier/wake/smpp/status.h"
+#include "tests/suite.h"
 
 static struct asked asked[32];
 
@@ -621,9 +622,5 @@ int main(void)
 		tcase_add_test(tc, tests[i]);
 	tcase_add_loop_test(tc, test_receipt_that_is_not_on_record, 0, (int)(sizeof decisions / sizeof *decisions));
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

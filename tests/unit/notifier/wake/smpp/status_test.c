@@ -1,10 +1,10 @@
 /* status_test.c - the table of statuses, and that docs/smpp.md has every row of it. */
 #include <check.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "notifier/wake/smpp/status.h"
+#include "tests/suite.h"
 
 START_TEST(test_rows)
 {
@@ -46,9 +46,5 @@ int main(void)
 	tcase_add_test(tc, test_rows);
 	tcase_add_test(tc, test_manual);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }

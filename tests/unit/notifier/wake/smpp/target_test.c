@@ -4,6 +4,7 @@
 
 #include "notifier/wake/smpp/smpp.h"
 #include "notifier/wake/smpp/target.h"
+#include "tests/suite.h"
 
 START_TEST(test_parts)
 {
@@ -48,9 +49,5 @@ int main(void)
 	tcase_add_test(tc, test_parts);
 	tcase_add_test(tc, test_none);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_run(suite);
 }
