@@ -30,13 +30,11 @@ static void on_recorded(struct batch_item *item, const struct fault *fault);
 static void finish(struct wake_receipt *r, const struct fault *fault);
 static void write_receipts(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count);
-static void read_receipts(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
-	struct batch_item **items, size_t count, size_t first);
 
 void receipts_init(struct wake *w)
 {
 	w->stages[WAKE_RECEIPT] = (struct batch_stage){
-		.name = "wake receipt", .owner = w, .write = write_receipts, .read = read_receipts
+		.name = "wake receipt", .owner = w, .write = write_receipts, .read = wake_read_told
 	};
 	list_init(&w->receipts);
 }
@@ -176,16 +174,6 @@ static void write_receipts(
 	db_param_array(unit, &delivered);
 	db_param_array(unit, &reasons);
 	wake_add_policy(stage->owner, unit);
-}
-
-static void read_receipts(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
-	struct batch_item **items, size_t count, size_t first)
-{
-	(void)cut;
-	(void)items;
-	(void)count;
-	wake_count(unit, first, 0);
-	slots_look(stage->owner); /* the next provider's turn may have come */
 }
 
 static void on_recorded(struct batch_item *item, const struct fault *fault)

@@ -60,8 +60,6 @@ static void read_steps(struct batch_stage *stage, struct batch_cut *cut, struct 
 	struct batch_item **items, size_t count, size_t first);
 static void write_outcomes(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
 	struct batch_item **items, size_t count);
-static void read_outcomes(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
-	struct batch_item **items, size_t count, size_t first);
 static void slot_free(struct slot *s);
 
 void slots_init(struct wake *w)
@@ -69,7 +67,7 @@ void slots_init(struct wake *w)
 	w->stages[WAKE_STEP] =
 		(struct batch_stage){ .name = "wake step", .owner = w, .write = write_steps, .read = read_steps };
 	w->stages[WAKE_OUTCOME] = (struct batch_stage){
-		.name = "wake outcome", .owner = w, .write = write_outcomes, .read = read_outcomes
+		.name = "wake outcome", .owner = w, .write = write_outcomes, .read = wake_read_told
 	};
 	list_init(&w->slots);
 	list_init(&w->unrecorded);
@@ -341,16 +339,6 @@ static void write_outcomes(
 	db_param_array(unit, &messages);
 	db_param_array(unit, &reasons);
 	wake_add_policy(stage->owner, unit);
-}
-
-static void read_outcomes(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit,
-	struct batch_item **items, size_t count, size_t first)
-{
-	(void)cut;
-	(void)items;
-	(void)count;
-	wake_count(unit, first, 0);
-	slots_look(stage->owner); /* the next provider's turn may have come */
 }
 
 static void on_recorded(struct batch_item *item, const struct fault *fault)

@@ -105,6 +105,16 @@ void wake_count(const struct db_unit *unit, size_t statement, int column)
 				metric_add(counts[i].metric, 1);
 }
 
+void wake_read_told(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit, struct batch_item **items,
+	size_t count, size_t first)
+{
+	(void)cut;
+	(void)items;
+	(void)count;
+	wake_count(unit, first, 0);
+	slots_look(stage->owner); /* the next provider's turn may have come */
+}
+
 /* The end of every transaction. */
 
 static void write_settle(struct batch_stage *stage, struct batch_cut *cut, struct db_unit *unit)

@@ -40,6 +40,9 @@ struct wake {
 void wake_add_policy(const struct wake *, struct db_unit *);
 /* A row for each status that was told: counted. */
 void wake_count(const struct db_unit *, size_t statement, int column);
+/* Of a stage that records what providers told: its statement brings such rows, and says what is due. */
+void wake_read_told(
+	struct batch_stage *, struct batch_cut *, struct db_unit *, struct batch_item **, size_t count, size_t first);
 
 /* slot.c */
 void slots_init(struct wake *);
