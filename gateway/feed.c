@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/memory.h"
+#include "base/metrics.h"
 #include "base/mqtt/link.h"
 #include "base/receipt.h"
 #include "sql/batch.h"
@@ -24,6 +25,7 @@
 #define FILTERS_MAX (LIFECYCLE_FILTERS_MAX + 1)
 #define IDLE_MS 1000	/* what the broker kept comes without a pause as long as this */
 #define BEHIND_MS 10000 /* and is read by then, where there is no pause */
+#define UNHEARD_MS 5000 /* a connection that is lost is there again by then, mostly */
 
 struct feed {
 	struct loop *loop;
@@ -34,7 +36,9 @@ struct feed {
 	struct mqtt_link *link; /* NULL once it is closed */
 	struct receipt receipt; /* open while a batch is with the flows */
 	bool reading, closing, link_closed, session_present;
-	bool behind; /* what the broker kept of the session may not have been read yet */
+	bool behind;		   /* what the broker kept of the session may not have been read yet */
+	struct loop_timer unheard; /* since it does not read */
+	bool is_unheard;	   /* for so long that people should know */
 	int64_t subscribed_ms,
 		read_ms; /* monotonic: when it subscribed, 0: not yet; when all that had come was acknowledged */
 	unsigned units;	 /* database units whose answer is out */
@@ -50,6 +54,9 @@ static void on_down(void *owner, struct mqtt_link *link, const char *reason);
 static void on_batch(void *owner, struct mqtt_link *link, const struct mqtt_message *messages, size_t count);
 static void on_settled(struct receipt *receipt);
 static void start_anew(struct feed *f, const struct fault *fault);
+static void set_reading(struct feed *f, bool is_reading);
+static void set_unheard(struct feed *f, bool is_unheard);
+static void on_unheard(struct loop_timer *timer);
 static void on_link_closed(void *owner);
 static void finish_closing(struct feed *f);
 
@@ -87,6 +94,7 @@ struct feed *feed_new(struct loop *loop, const struct feed_options *options, con
 	snprintf(f->client_id, sizeof(f->client_id), "%s-feed-%s", options->namespace, which);
 	set_filters(f, which);
 	f->fence = (struct batch_fence){ .lease = f->name, .epoch = epoch };
+	loop_timer_init(loop, &f->unheard, on_unheard);
 	f->link = link_new(loop, options->broker,
 		&(struct mqtt_link_options){
 			.client_id = f->client_id,
@@ -104,6 +112,7 @@ struct feed *feed_new(struct loop *loop, const struct feed_options *options, con
 
 void feed_start(struct feed *f)
 {
+	loop_timer_start(&f->unheard, UNHEARD_MS);
 	link_start(f->link);
 }
 
@@ -181,7 +190,7 @@ static void on_marked(struct db_unit *unit, void *context, const struct fault *f
 	else if (fault)
 		start_anew(f, fault);
 	else
-		f->options.on_reading(f->options.owner, f, true);
+		set_reading(f, true);
 }
 
 static void on_down(void *owner, struct mqtt_link *link, const char *reason)
@@ -189,11 +198,37 @@ static void on_down(void *owner, struct mqtt_link *link, const char *reason)
 	struct feed *f = owner;
 
 	(void)link;
-	f->options.on_reading(f->options.owner, f, false);
+	set_reading(f, false);
 	log_debug("feed", "no connection to the broker", LOG_TEXT("feed", f->name), LOG_TEXT("reason", reason));
 }
 
 /* Reading. */
+
+static void set_reading(struct feed *f, bool is_reading)
+{
+	f->options.on_reading(f->options.owner, f, is_reading);
+	if (is_reading) {
+		loop_timer_stop(&f->unheard);
+		set_unheard(f, false);
+	} else if (!f->is_unheard && !loop_timer_is_started(&f->unheard)) {
+		loop_timer_start(&f->unheard, UNHEARD_MS);
+	}
+}
+
+static void set_unheard(struct feed *f, bool is_unheard)
+{
+	if (f->is_unheard != is_unheard)
+		metric_add(METRIC_FEEDS_UNHEARD, is_unheard ? 1 : -1);
+	f->is_unheard = is_unheard;
+}
+
+static void on_unheard(struct loop_timer *timer)
+{
+	struct feed *f = container_of(timer, struct feed, unheard);
+
+	set_unheard(f, true);
+	log_warn("feed", "it is held and not heard", LOG_TEXT("feed", f->name), LOG_INT("for_ms", UNHEARD_MS));
+}
 
 bool feed_is_behind(const struct batch_fence *fence)
 {
@@ -262,6 +297,8 @@ void feed_close(struct feed *f, void (*closed)(void *owner))
 {
 	f->closing = true;
 	f->options.on_reading(f->options.owner, f, false);
+	loop_timer_stop(&f->unheard);
+	set_unheard(f, false);
 	f->on_closed = closed;
 	link_close(f->link, on_link_closed);
 	f->link = NULL;

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/memory.h"
+#include "base/metrics.h"
 #include "gateway/access/token.h"
 #include "gateway/api_internal.h"
 #include "gateway/census.h"
@@ -76,11 +77,13 @@ static bool is_ready(void *owner, json_t **ret_details)
 	const struct worker *w = owner;
 	bool database = atomic_load(&w->options.readiness->databases) == w->options.workers;
 	bool broker = atomic_load(&w->options.readiness->brokers) == w->options.workers;
+	bool feeds =
+		metric_value(METRIC_FEEDS_UNHEARD) == 0; /* the node's, whoever asks: said, and no want of readiness */
 	bool issuers = token_trust_is_complete(w->options.trust);
 
-	*ret_details = memory_need(json_pack("{s:s, s:s, s:s, s:s}", "database", database ? "ok" : "unavailable",
-		"broker", broker ? "ok" : "unavailable", "issuers", issuers ? "ok" : "unavailable", "node",
-		w->draining ? "draining" : "ok"));
+	*ret_details = memory_need(json_pack("{s:s, s:s, s:s, s:s, s:s}", "database", database ? "ok" : "unavailable",
+		"broker", broker ? "ok" : "unavailable", "feeds", feeds ? "ok" : "unheard", "issuers",
+		issuers ? "ok" : "unavailable", "node", w->draining ? "draining" : "ok"));
 	return database && broker && issuers && !w->draining;
 }
 

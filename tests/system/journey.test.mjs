@@ -108,3 +108,19 @@ test('a foreign vehicle answers as one that does not exist', { timeout: 60_000 }
 	delete absent.body.instance;
 	assert.deepEqual(foreign.body, absent.body);
 });
+
+// No broker takes a filter with that name in it: whoever holds such a feed has no connection for it.
+test('a feed that is held and not heard for five seconds is told of, and the node is ready all the same', { timeout: 60_000 }, async () => {
+	const readiness = async () => {
+		const answer = await fetch(`${node.adminUrl}/readyz`);
+		return [answer.status, (await answer.json()).feeds];
+	};
+	const unheard = async () => /^keyfob_feeds_unheard (\d+)$/m.exec(await node.metrics())[1];
+	const becomes = (feeds) => poll(readiness, ([, are]) => are === feeds, { ms: 20_000, what: `the feeds are ${feeds}` });
+	assert.deepEqual([await readiness(), await unheard()], [[200, 'ok'], '0']);
+	await database.sql("insert into leases (name) values ('feed/a#')");
+	assert.deepEqual([await becomes('unheard'), await unheard()], [[200, 'unheard'], '1']);
+	assert.match(node.child.logText(), /it is held and not heard.*feed=feed\/a#/);
+	await database.sql("delete from leases where name = 'feed/a#'");
+	assert.deepEqual([await becomes('ok'), await unheard()], [[200, 'ok'], '0']);
+});

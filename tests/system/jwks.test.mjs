@@ -135,7 +135,7 @@ test('the first request after the start finds the keys, though they were slow to
 	assert.equal(firstStatus, 200);
 	assert.equal(rotating.asked.items.length, 1);
 	assert.deepEqual({ path: rotating.asked.items[0].path, method: rotating.asked.items[0].method }, { path: '/keys', method: 'GET' });
-	assert.deepEqual(await readiness(node), { code: 200, database: 'ok', broker: 'ok', issuers: 'ok', node: 'ok', status: 'ready' });
+	assert.deepEqual(await readiness(node), { code: 200, database: 'ok', broker: 'ok', feeds: 'ok', issuers: 'ok', node: 'ok', status: 'ready' });
 });
 
 test('a rotated key is found by the first token that has it, and tokens of the old one end, on every worker', options, async () => {
@@ -254,7 +254,7 @@ test('an issuer that was never there: the node starts without it, says so, and t
 	await late.stop();
 	const other = await startNode({ broker, database, isReady: false, config: { auth: { issuers: [fromFile, late.setting] } } });
 	await poll(() => readiness(other), (got) => got.database === 'ok' && got.broker === 'ok', { what: 'all other neighbours are there' });
-	assert.deepEqual(await readiness(other), { code: 503, database: 'ok', broker: 'ok', issuers: 'unavailable', node: 'ok', status: 'not ready' });
+	assert.deepEqual(await readiness(other), { code: 503, database: 'ok', broker: 'ok', feeds: 'ok', issuers: 'unavailable', node: 'ok', status: 'not ready' });
 	assert.equal(await status(other, await late.token()), 401);
 	assert.equal(await status(other, await adminToken()), 200); // the others' tokens count
 	assert.match(other.child.logText(), /starting without the keys of every issuer/);

@@ -6,6 +6,7 @@
 
 #include "base/loop.h"
 #include "base/memory.h"
+#include "base/metrics.h"
 #include "base/mqtt/link.h"
 #include "base/receipt.h"
 #include "sql/batch.h"
@@ -21,7 +22,7 @@ struct mqtt_link {
 	void (*on_closed)(void *owner); /* from the loop */
 };
 
-static struct loop *clock_loop; /* runs nothing: a feed asks it for the time */
+static struct loop *clock_loop; /* its time passes when the test says so */
 static struct mqtt_link line;
 
 struct mqtt_link *link_new(struct loop *loop, const struct mqtt_broker *broker, const struct mqtt_link_options *options)
@@ -168,7 +169,7 @@ static void set_up(void)
 		.on_reading = on_reading,
 		.on_fenced = on_fenced };
 
-	clock_loop = loop_new();
+	clock_loop = loop_new_virtual(0);
 	is_reading = is_closed = false;
 	feed = feed_new(clock_loop, &options, "feed/07", 1);
 	feed_start(feed);
@@ -180,6 +181,7 @@ static void tear_down(void)
 	feed_close(feed, on_closed);
 	line.on_closed(feed);
 	ck_assert(is_closed);
+	ck_assert_int_eq(metric_value(METRIC_FEEDS_UNHEARD), 0);
 	loop_free(clock_loop);
 }
 
@@ -236,6 +238,34 @@ START_TEST(it_connects_anew_when_its_batch_is_settled)
 }
 END_TEST
 
+/* Attempts that fail meanwhile do not begin the wait anew. */
+START_TEST(it_is_unheard_after_five_seconds_without_a_connection)
+{
+	answer(NULL);
+	loop_advance(clock_loop, 60000);
+	line.options.on_down(feed, &line, "the test says so");
+	loop_advance(clock_loop, 4000);
+	line.options.on_down(feed, &line, "again");
+	loop_advance(clock_loop, 999);
+	ck_assert_int_eq(metric_value(METRIC_FEEDS_UNHEARD), 0);
+	loop_advance(clock_loop, 1);
+	ck_assert_int_eq(metric_value(METRIC_FEEDS_UNHEARD), 1);
+	line.options.on_up(feed, &line, true);
+	ck_assert_int_eq(metric_value(METRIC_FEEDS_UNHEARD), 1);
+	answer(NULL);
+	ck_assert_int_eq(metric_value(METRIC_FEEDS_UNHEARD), 0);
+}
+END_TEST
+
+/* Whoever has it now says so. */
+START_TEST(a_feed_that_is_given_back_is_not_unheard)
+{
+	answer(&FAULT_STORAGE_UNAVAILABLE);
+	loop_advance(clock_loop, 5000);
+	ck_assert_int_eq(metric_value(METRIC_FEEDS_UNHEARD), 1);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("feed");
@@ -246,6 +276,8 @@ int main(void)
 	tcase_add_test(tests, what_is_not_committed_comes_again);
 	tcase_add_test(tests, a_row_that_is_not_marked_connects_anew);
 	tcase_add_test(tests, it_connects_anew_when_its_batch_is_settled);
+	tcase_add_test(tests, it_is_unheard_after_five_seconds_without_a_connection);
+	tcase_add_test(tests, a_feed_that_is_given_back_is_not_unheard);
 	suite_add_tcase(suite, tests);
 	return suite_run(suite);
 }
