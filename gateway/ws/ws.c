@@ -102,8 +102,8 @@ static void settle(struct newcomer *n, const struct fault *fault)
 	list_remove(&n->node);
 	if (fault) {
 		uuid7_draw(loop_unix_us(ws->loop), request_id);
+		api_log_problem(ws->api, fault, request_id, "GET", WS_ROUTE); /* first: who hears of it looks for it */
 		refusal_send(n->fd, fault, n->detail, request_id, &n->rate);
-		api_log_problem(ws->api, fault, request_id, "GET", WS_ROUTE);
 	}
 	if (fault || !socket_adopt(ws, n->fd, n->peer, n->client, n->upgrade.key, n->known ? &n->caller : NULL))
 		ws->options.on_gone(ws->options.owner, n->peer);
