@@ -115,18 +115,29 @@ struct listened {
 	const struct addresses *addresses;
 };
 
-static size_t times_before(const struct listened *all, const struct listened *of, size_t n)
+/* Whether who comes to `host` comes to `any` as well. */
+static bool covers(const char *any, const char *host)
 {
-	const struct address *own = &of->addresses->items[n];
-	size_t times = 0;
+	return strcmp(any, host) == 0 || strcmp(any, "::") == 0 || (strcmp(any, "0.0.0.0") == 0 && !strchr(host, ':'));
+}
 
+/* In one setting "[::]" may stand beside "0.0.0.0": who comes by either is served the same. */
+static bool meet(const struct address *a, const struct address *b, bool serve_the_same)
+{
+	if (!a->port || a->port != b->port)
+		return false;
+	return serve_the_same ? strcmp(a->host, b->host) == 0 : covers(a->host, b->host) || covers(b->host, a->host);
+}
+
+static bool is_taken(const struct listened *all, const struct listened *of, size_t n)
+{
 	for (const struct listened *l = all; l <= of; l++) {
 		size_t count = l == of ? n : l->addresses->count;
 		for (size_t i = 0; i < count; i++)
-			times += own->port && l->addresses->items[i].port == own->port &&
-				 strcmp(l->addresses->items[i].host, own->host) == 0;
+			if (meet(&l->addresses->items[i], &of->addresses->items[n], l == of))
+				return true;
 	}
-	return times;
+	return false;
 }
 
 /* The workers share their ports (SO_REUSEPORT): of two that are one it would be chance who hears a newcomer. */
@@ -138,7 +149,7 @@ static bool check_listen(struct check *c)
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		for (size_t n = 0; n < all[i].addresses->count; n++)
-			if (times_before(all, &all[i], n) > 0)
+			if (is_taken(all, &all[i], n))
 				return setting_refuse(&c->reading, place_of(c, all[i].path), all[i].path,
 					"has %s, where the node listens already", all[i].addresses->items[n].text);
 	return true;

@@ -26,7 +26,7 @@ struct document {
 /* One parse: libyaml's events become values. */
 struct reading {
 	struct document *doc;
-	const char *source;
+	const char *source, *text;
 	struct config_error *error;
 	yaml_parser_t parser;
 	yaml_event_t event; /* the one under the finger */
@@ -126,7 +126,9 @@ static char *read_whole(const char *file, size_t *ret_len, struct config_error *
 struct value *document_read_yaml(
 	struct document *doc, const char *source, const char *text, size_t len, struct config_error *error)
 {
-	struct reading r = { .doc = doc, .source = document_keep_text(doc, source, strlen(source)), .error = error };
+	struct reading r = {
+		.doc = doc, .source = document_keep_text(doc, source, strlen(source)), .text = text, .error = error
+	};
 
 	memory_need(yaml_parser_initialize(&r.parser) ? &r : NULL);
 	yaml_parser_set_input_string(&r.parser, (const yaml_char_t *)text, len);
@@ -157,15 +159,27 @@ static struct value *read_stream(struct reading *r)
 	return NULL;
 }
 
+/* What is no text has an offset and no line. */
+static size_t line_of_mistake(const struct reading *r)
+{
+	const yaml_parser_t *p = &r->parser;
+	size_t line = 0;
+
+	if (p->error != YAML_READER_ERROR)
+		return p->problem_mark.line ? p->problem_mark.line : p->context_mark.line;
+	for (size_t i = 0; i < p->problem_offset; i++)
+		line += r->text[i] == '\n';
+	return line;
+}
+
 static bool advance(struct reading *r)
 {
 	yaml_event_delete(&r->event);
 	if (yaml_parser_parse(&r->parser, &r->event))
 		return true;
 	const yaml_parser_t *p = &r->parser;
-	size_t line = p->problem_mark.line ? p->problem_mark.line : p->context_mark.line;
-	config_error_set(r->error, r->source, (int)line + 1, NULL, "is not YAML: %s%s%s", p->context ? p->context : "",
-		p->context ? ", " : "", p->problem ? p->problem : "unreadable");
+	config_error_set(r->error, r->source, (int)line_of_mistake(r) + 1, NULL, "is not YAML: %s%s%s",
+		p->context ? p->context : "", p->context ? ", " : "", p->problem ? p->problem : "unreadable");
 	return false;
 }
 

@@ -227,6 +227,11 @@ static const struct mistake {
 	{ DATABASE "http: { listen: [\":80\"] }\n", "keyfob.yaml:2: http.listen: must be" },
 	{ DATABASE "http: { listen: [\"127.0.0.1:80\"] }\nadmin: { listen: [\"[::1]:80\", \"127.0.0.1:80\"] }\n",
 		"keyfob.yaml:3: admin.listen: has 127.0.0.1:80, where the node listens already" },
+	{ DATABASE "http: { listen: [\"[::]:9090\", \"0.0.0.0:9090\"] }\n",
+		"keyfob.yaml:1: admin.listen: has 127.0.0.1:9090, where the node listens already" },
+	{ DATABASE "admin: { listen: [\"[::1]:80\"] }\nhttp: { listen: [\"0.0.0.0:80\"] }\nwebsocket: { listen: "
+		   "[\"127.0.0.1:80\"] }\n",
+		"keyfob.yaml:4: websocket.listen: has 127.0.0.1:80" },
 	{ DATABASE "websocket: { listen: [\"[::1]:81\", \"[::1]:0\", \"[::1]:0\", \"[::1]:81\"] }\n",
 		"keyfob.yaml:2: websocket.listen: has [::1]:81, where the node listens already" },
 	{ DATABASE "http: { tls: { certificate: cert.pem } }\n",
@@ -337,6 +342,8 @@ static const struct mistake {
 	{ DATABASE "\tb: 1\n", "keyfob.yaml:2: is not YAML" },
 	{ DATABASE "b: [[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]\n", "keyfob.yaml:2: is nested too deeply" },
 	{ DATABASE "namespace: \"a\\0b\"\n", "keyfob.yaml:2: has a NUL" },
+	{ DATABASE "namespace: k\nwake:\n  text: \"\xe9\"\n", "keyfob.yaml:4: is not YAML: invalid" },
+	{ DATABASE "namespace: k\x01\n", "keyfob.yaml:2: is not YAML: control characters" },
 };
 
 START_TEST(a_mistake_is_told_with_file_line_and_key)
