@@ -71,8 +71,8 @@ static bool may_run(struct api_call *call)
 		return false;
 	}
 	if (needed && !(call->caller.scopes & (needed | SCOPE_ADMIN))) {
-		api_call_refuse(call, "scope", &FAULT_FORBIDDEN, "the token lacks the scope %s",
-			token_scope_name(needed & -needed));
+		call->missing_scope = token_scope_name(needed & -needed);
+		api_call_refuse(call, "scope", &FAULT_FORBIDDEN, "the token lacks the scope %s", call->missing_scope);
 		return false;
 	}
 	const char *unknown = json_unknown_key(call->params, call->operation->params);

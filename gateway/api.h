@@ -41,6 +41,7 @@ struct api_call {
 	const struct fault *fault; /* NULL: `body` is the result */
 	char detail[256];	   /* of the fault: for the developer; empty: there is no more to say than its title */
 	int retry_after_s;	   /* of the fault; 0: none */
+	const char *missing_scope; /* when the fault is FORBIDDEN: of the token; NULL: it is no scope that is missing */
 	struct rate_verdict rate;  /* of the vehicle's bucket, when the fault is RATE_LIMITED */
 	bool retriable_by_key;	   /* an unknown outcome that an idempotency key makes safe to retry */
 	char *body;		   /* JSON text */

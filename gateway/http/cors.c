@@ -25,7 +25,7 @@ bool cors_allow(struct http_request *r)
 	http_header(r, "access-control-allow-origin", h2o_strdup(&r->req->pool, origin.base, origin.len).base);
 	http_header(r, "access-control-expose-headers",
 		"Location, Link, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, Idempotency-Replayed, "
-		"Preference-Applied, ETag");
+		"Preference-Applied, ETag, WWW-Authenticate");
 	return true;
 }
 

@@ -83,6 +83,8 @@ h2o_iovec_t http_field(const h2o_req_t *, const char *name); /* of the head; .ba
 void http_log_problem(const struct http_request *, const struct fault *);
 /* Answers with a problem (RFC 9457). `call` may be NULL. */
 void http_problem(struct http_request *, const struct fault *, const char *detail, const struct api_call *call);
+/* With the next answer: the token lacks this scope (RFC 6750 §3.1). */
+void http_challenge_scope(struct http_request *, const char *scope);
 /* No-store, unless a Cache-Control was added before. */
 void http_reply(struct http_request *, int status, const char *type, const char *body, size_t len);
 void http_header(struct http_request *, const char *name, const char *value);

@@ -96,6 +96,14 @@ void http_log_problem(const struct http_request *r, const struct fault *fault)
 		r->http->options.api, fault, r->request_id, route ? route->method : "", route ? route->path : "");
 }
 
+void http_challenge_scope(struct http_request *r, const char *scope)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "Bearer realm=\"keyfob\", error=\"insufficient_scope\", scope=\"%s\"", scope);
+	http_header(r, "www-authenticate", text);
+}
+
 /* What stands behind "Bearer "; false: none was shown, but perhaps something of another kind. */
 static bool bearer_of(const struct http_request *r, h2o_iovec_t *ret)
 {
@@ -374,7 +382,8 @@ static bool read_body(struct http_request *r, json_t *params)
 		return refuse_body(r, &FAULT_UNSUPPORTED_MEDIA_TYPE, "");
 	json_auto_t *object = json_read(body.base, body.len);
 	if (!json_is_object(object))
-		return refuse_body(r, &FAULT_MALFORMED_REQUEST, "the body is no JSON object");
+		return refuse_body(r, &FAULT_MALFORMED_REQUEST,
+			"the body is no JSON object, has a member twice, or nests deeper than 32");
 	return take_object(r, params, object);
 }
 
@@ -780,6 +789,8 @@ static void on_done(struct api_call *call)
 	if (call->fault) {
 		if (call->fault == &FAULT_RATE_LIMITED)
 			r->rate = call->rate;
+		if (call->missing_scope)
+			http_challenge_scope(r, call->missing_scope);
 		http_problem(r, call->fault, call->detail, call);
 	} else {
 		status = call->created ? 201 : r->wait >= 0 && call->settled ? 200 : status;

@@ -70,6 +70,12 @@ static void refuse(struct http_request *r, const struct fault *fault, const char
 	http_problem(r, fault, detail, NULL);
 }
 
+static void refuse_scope(struct http_request *r, const char *id)
+{
+	http_challenge_scope(r, "vehicles:read");
+	refuse(r, &FAULT_FORBIDDEN, "the token lacks the scope vehicles:read", id);
+}
+
 void stream_begin(struct http_request *r, json_t *params)
 {
 	bool is_fleet = follows_fleet(r);
@@ -78,7 +84,7 @@ void stream_begin(struct http_request *r, json_t *params)
 	if (api_is_draining(r->http->options.api))
 		http_problem(r, &FAULT_DRAINING, "the node is shutting down", NULL);
 	else if (!(r->caller.scopes & (SCOPE_VEHICLES_READ | SCOPE_ADMIN)))
-		refuse(r, &FAULT_FORBIDDEN, "the token lacks the scope vehicles:read", id);
+		refuse_scope(r, id);
 	else if (is_fleet)
 		follow_fleet(r, id);
 	else if (!topic_level_is_safe(id))

@@ -59,6 +59,26 @@ test('who shows no token is told of no error in it', options, async () => {
 	assert.equal(await challenge({ Authorization: 'Bearer nonsense' }), 'Bearer realm="keyfob", error="invalid_token"');
 });
 
+test('a token that lacks a scope is told which', options, async () => {
+	const id = await ownVehicle();
+	const [reader, writer] = [await token({ sub: 'alice', scope: 'vehicles:read' }), await token({ sub: 'alice', scope: 'commands:write' })];
+	for (const [who, scope, ...asked] of [
+		[reader, 'commands:write', 'POST', path(id, '/commands'), { body: { name: 'horn.honk' } }],
+		[writer, 'vehicles:read', 'GET', path(id)],
+		[writer, 'vehicles:read', 'GET', path(id, '/events'), { headers: { Accept: 'text/event-stream' } }],
+		[writer, 'keyfob:admin', 'GET', '/v1/nodes'],
+	]) {
+		const [method, target, more] = asked;
+		const answer = await rest(node, method, target, { token: who, ...more });
+		assertProblem(answer, 403, 'forbidden');
+		assert.equal(answer.headers.get('www-authenticate'), `Bearer realm="keyfob", error="insufficient_scope", scope="${scope}"`);
+	}
+	await grant(node, admin, id, 'vera', 'viewer');
+	const role = await sendCommand(node, await token({ sub: 'vera' }), id, { name: 'horn.honk' });
+	assertProblem(role, 403, 'forbidden');
+	assert.equal(role.headers.get('www-authenticate'), null);
+});
+
 test('a query may be written as forms write it', options, async () => {
 	const id = await ownVehicle();
 	await registerVehicle(node, admin, id, { display_name: 'Van +7', tags: ['a b'] });

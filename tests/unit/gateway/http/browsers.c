@@ -12,6 +12,7 @@ START_TEST(lets_listed_origins_in)
 	ask_expect("OPTIONS /v1/me HTTP/1.1\r\nOrigin: https://evil.example\r\nAccess-Control-Request-Method: "
 		   "GET\r\n" LAST,
 		"405", "vary: Origin");
+	ask_expect("GET /v1/me HTTP/1.1\r\nOrigin: https://app.example\r\n" LAST, "200", "WWW-Authenticate\r\n");
 	ck_assert_ptr_null(strstr(ask("GET /v1/me HTTP/1.1\r\nOrigin: https://evil.example\r\n" LAST), "allow-origin"));
 }
 END_TEST
