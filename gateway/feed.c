@@ -251,6 +251,13 @@ static void acknowledge(struct feed *f)
 	link_acknowledge(f->link);
 }
 
+/* What the broker keeps of a topic comes with each subscription (MQTT 5 §3.3.1.3): it was read when it was said, which may be long ago. */
+static void read_message(struct feed *f, const struct mqtt_message *m)
+{
+	if (!m->retained)
+		f->options.on_message(f->options.owner, &f->fence, m, &f->receipt);
+}
+
 static void on_batch(void *owner, struct mqtt_link *link, const struct mqtt_message *messages, size_t count)
 {
 	struct feed *f = owner;
@@ -265,7 +272,7 @@ static void on_batch(void *owner, struct mqtt_link *link, const struct mqtt_mess
 	f->reading = true;
 	receipt_init(&f->receipt, on_settled);
 	for (size_t i = 0; i < count; i++)
-		f->options.on_message(f->options.owner, &f->fence, &messages[i], &f->receipt);
+		read_message(f, &messages[i]);
 	receipt_close(&f->receipt, NULL);
 }
 

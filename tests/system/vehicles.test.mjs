@@ -1,9 +1,12 @@
 // vehicles.test.mjs - the contract with vehicles: MQTT 5 and 3.1.1, sleeping and coming back, and answers of every kind.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import mqtt from 'mqtt';
+import { atEnd } from './children.mjs';
 import {
 	adminToken,
 	connectVehicle,
+	gatewayPassword,
 	openSocket,
 	poll,
 	registerVehicle,
@@ -271,6 +274,32 @@ test('ten megabytes from a vehicle are refused, counted and acknowledged, whatev
 	assert.deepEqual(await counts(), wanted.with(3, wanted[3] + 1), 'none came again');
 	assert.doesNotMatch(broker.child.logText(), /Dropping too large/);
 	assert.deepEqual((await get(id)).body.state.reported, {});
+});
+
+// The plugin lets no vehicle have anything kept, another broker may: here the gateway's account does it for the vehicle.
+test('what the broker keeps of a topic was read when it was said, and is not read again', options, async () => {
+	const { id, vehicle } = await presentVehicle();
+	const asGateway = (clientId) => mqtt.connectAsync(broker.url.split(',')[0], { clientId, username: 'keyfob', password: gatewayPassword, protocolVersion: 5 });
+	const untilReported = (of, doors) => poll(() => get(of), ({ body }) => body.state.reported.doors === doors, { what: `the doors of ${of} are ${doors}` });
+	const keeper = await asGateway('keyfob-keeper');
+	atEnd(() => keeper.endAsync(true));
+	await keeper.publishAsync(`vehicles/${id}/state`, '{"doors":"open"}', { qos: 1, retain: true });
+	await untilReported(id, 'open');
+	await vehicle.publish(`vehicles/${id}/state`, { doors: 'shut' });
+	await untilReported(id, 'shut');
+	await vehicle.disconnect();
+	await untilState(id, 'disconnected');
+	const other = await presentVehicle();
+	await node.stop();
+	await (await asGateway('keyfob-feed-state')).endAsync(); // with its clean start the broker forgets the feed's session
+	await node.start();
+	// What comes behind what the broker keeps; a report from before the feed was there again is lost.
+	const report = () => other.vehicle.publish(`vehicles/${other.id}/state`, { doors: 'shut' });
+	await poll(() => report().then(() => get(other.id)), (answer) => answer.body.state.reported.doors === 'shut', { every: 200, ms: 20_000, what: 'the feed is there again' });
+	const { body } = await get(id);
+	assert.equal(body.state.reported.doors, 'shut');
+	assert.equal(body.connectivity.state, 'disconnected', 'nor does it say that the vehicle is there');
+	await keeper.publishAsync(`vehicles/${id}/state`, '', { retain: true });
 });
 
 test('an answer survives the node: the vehicle resends until it is accepted', options, async () => {
