@@ -10,7 +10,8 @@
 
 static const struct refusal STATUS = { "MALFORMED", "InvalidRequest",
 	"status must be in_progress, succeeded, failed or rejected" };
-static const struct refusal REASON = { "MALFORMED", "InvalidRequest", "reason must be an object with a text code" };
+static const struct refusal REASON = { "MALFORMED", "InvalidRequest",
+	"reason must be an object with a text code; its description and by are texts, too" };
 static const struct refusal IDS = { "MALFORMED", "InvalidRequest", "Correlation Data and request_id disagree" };
 static const struct refusal NO_ID = { "MALFORMED", "InvalidRequest",
 	"neither Correlation Data nor request_id names the request" };
@@ -79,13 +80,57 @@ static const struct refusal *read_id(struct codec_response *r, const struct mqtt
 	return &REFUSAL_UNKNOWN_REQUEST;
 }
 
+static bool is_text(const json_t *value)
+{
+	return json_is_string(value);
+}
+
+static bool is_object(const json_t *value)
+{
+	return json_is_object(value);
+}
+
+static bool is_whole(const json_t *value)
+{
+	return json_is_integer(value);
+}
+
+/* Null is as good as absent. */
+static bool is_absent_or(const json_t *object, const char *key, bool (*is)(const json_t *))
+{
+	const json_t *value = json_object_get(object, key);
+	return !value || json_is_null(value) || is(value);
+}
+
+/* What a response may have besides status, reason and result, which may be anything. */
+static const struct member {
+	const char *name;
+	bool (*is)(const json_t *);
+	struct refusal refusal;
+} members[] = {
+	{ "request_id", is_text, { "MALFORMED", "InvalidRequest", "request_id must be a text" } },
+	{ "sealed_result", is_text, { "MALFORMED", "InvalidRequest", "sealed_result must be a text" } },
+	{ "state", is_object, { "MALFORMED", "InvalidRequest", "state must be an object" } },
+	{ "state_version", is_whole, { "MALFORMED", "InvalidRequest", "state_version must be a whole number" } },
+};
+
+static const struct refusal *check_members(const json_t *body)
+{
+	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+		if (!is_absent_or(body, members[i].name, members[i].is))
+			return &members[i].refusal;
+	}
+	return NULL;
+}
+
 static const struct refusal *read_reason(struct codec_response *r, const json_t *body)
 {
 	const json_t *reason = json_object_get(body, "reason");
 
 	if (!reason || json_is_null(reason))
 		return NULL;
-	if (!json_is_object(reason) || !json_text_at(reason, "code"))
+	if (!json_is_object(reason) || !json_text_at(reason, "code") || !is_absent_or(reason, "description", is_text) ||
+		!is_absent_or(reason, "by", is_text))
 		return &REASON;
 	r->reason = json_canonical(reason);
 	return NULL;
@@ -130,6 +175,8 @@ static const struct refusal *read_body(const struct mqtt_message *m, struct code
 	const struct refusal *refusal = read_id(r, m, body);
 	if (!json_is_object(body))
 		return &REFUSAL_MALFORMED;
+	if (!refusal)
+		refusal = check_members(body);
 	if (refusal)
 		return refusal;
 	read_state(r, body);

@@ -214,6 +214,8 @@ test('an answer for nothing, for another vehicle, or that is none, is rejected a
 	const result = (text) => `{"request_id":"${unknown}","status":"succeeded","result":${text}}`;
 	malformed.push(result('NaN'), result('1e999'), result('{"a":1,"a":2}'), result('"\\u0000"'), result('['.repeat(20_000) + ']'.repeat(20_000)));
 	malformed.push(Buffer.from(result('"\xc3("'), 'latin1'));
+	for (const wrong of [{ state: [] }, { state: 'shut' }, { state: {}, state_version: '8' }, { state: {}, state_version: 8.5 }, { sealed_result: 7 }, { reason: { code: 7 } }, { reason: { code: 'X', description: 7 } }])
+		malformed.push(JSON.stringify({ request_id: unknown, status: 'succeeded', ...wrong }));
 	for (const payload of malformed) assert.equal((await rejected(payload)).code, 'MALFORMED', String(payload));
 	const disagree = await rejected({ request_id: unknown, status: 'succeeded' }, { correlationData: Buffer.from(foreign) });
 	assert.equal(disagree.code, 'MALFORMED');

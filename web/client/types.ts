@@ -31,8 +31,8 @@ export interface Vehicle {
 
 export interface Reason {
 	code?: string;
-	description?: string;
-	by?: string;
+	description?: string | null;
+	by?: string | null;
 }
 
 export interface TimelineItem {

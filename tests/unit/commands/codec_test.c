@@ -148,6 +148,10 @@ static const struct {
 		"succeeded", NULL, "[1]", "s", false, -1 },
 	{ FEED, "{\"request_id\":\"" ID "\",\"status\":\"rejected\",\"reason\":null}", "rejected", NULL, NULL, NULL,
 		false, -1 },
+	{ FEED,
+		"{\"request_id\":\"" ID "\",\"status\":\"succeeded\",\"result\":null,\"sealed_result\":null,"
+		"\"state\":null,\"state_version\":null}",
+		"succeeded", NULL, NULL, NULL, false, -1 },
 
 	{ RESPONSE, "{\"status\":\"IN_PROGRESS\"}", "in_progress", NULL, NULL, NULL, false, -1 },
 	{ RESPONSE, "{\"status\":\"SUCCEEDED\",\"statusReason\":null,\"result\":null}", "succeeded", NULL, NULL, NULL,
@@ -211,6 +215,14 @@ static const struct {
 	{ FEED, ID, "{\"request_id\":\"x\",\"status\":\"succeeded\"}", "\"code\":\"MALFORMED\"" },
 	{ FEED, ID, "{\"status\":\"SUCCEEDED\"}", "\"code\":\"MALFORMED\"" },
 	{ FEED, ID, "{\"status\":\"failed\",\"reason\":\"x\"}", "\"code\":\"MALFORMED\"" },
+	{ FEED, ID, "{\"status\":\"failed\",\"reason\":{\"code\":\"X\",\"description\":7}}", "\"code\":\"MALFORMED\"" },
+	{ FEED, ID, "{\"status\":\"failed\",\"reason\":{\"code\":\"X\",\"by\":[]}}", "\"code\":\"MALFORMED\"" },
+	{ FEED, ID, "{\"request_id\":7,\"status\":\"succeeded\"}",
+		"{\"request_id\":\"" ID "\",\"code\":\"MALFORMED\"" },
+	{ FEED, ID, "{\"status\":\"succeeded\",\"sealed_result\":{}}", "\"code\":\"MALFORMED\"" },
+	{ FEED, ID, "{\"status\":\"succeeded\",\"state\":[]}", "\"code\":\"MALFORMED\"" },
+	{ FEED, ID, "{\"status\":\"succeeded\",\"state\":{},\"state_version\":\"8\"}", "\"code\":\"MALFORMED\"" },
+	{ FEED, ID, "{\"status\":\"succeeded\",\"state\":{},\"state_version\":8.5}", "\"code\":\"MALFORMED\"" },
 
 	{ RESPONSE, NULL, "", "\"error\":\"InvalidJson\"" },
 	{ RESPONSE, NULL, "{\"status\":\"SUCCEEDED\"", "\"error\":\"InvalidJson\"" },
