@@ -260,6 +260,15 @@ test('attempts end, and so does the budget', options, async () => {
 	}
 	await untilAbsence(id, 'ready idle');
 	assert.equal(smsTo(msisdn).length, 3);
+	// Whoever waited, and whoever comes later, is told why there is none for them.
+	const later = await send(two, id);
+	for (const { id: one } of [sent, later]) {
+		const wakes = ({ body }) => body.timeline.filter(({ step }) => step === 'wakeup').map(({ detail: { status, attempt, reason } }) => [status, attempt, reason].filter((word) => word !== null).join(' '));
+		const { body } = await poll(() => command(id, one), (answer) => wakes(answer).at(-1) === 'refused 4 ATTEMPTS', { what: 'that attempts are over is in the timeline' });
+		assert.equal(wakes({ body }).filter((word) => word === 'submitted 3').length, one === sent.id ? 1 : 0, JSON.stringify(body.timeline));
+	}
+	await untilAbsence(id, 'ready idle');
+	assert.equal(smsTo(msisdn).length, 3);
 
 	const { id: poor, msisdn: number } = await sleeper();
 	await database.sql(`insert into wakeups (vehicle_id, id, status, provider, attempt, created_at)
