@@ -36,12 +36,12 @@ json_t *json_read(const char *text, size_t len)
 	json_t *value = json_loadb(text, len, flags, &error);
 	if (!value && json_error_code(&error) == json_error_numeric_overflow) {
 		json_auto_t *reals = json_loadb(text, len, flags | JSON_DECODE_INT_AS_REAL, &error);
-		value = reals ? json_whole(reals) : NULL;
+		value = reals ? json_as_whole(reals) : NULL;
 	}
 	return value;
 }
 
-json_t *json_whole(const json_t *value)
+json_t *json_as_whole(const json_t *value)
 {
 	const char *key;
 	json_t *item, *copy;
@@ -50,19 +50,30 @@ json_t *json_whole(const json_t *value)
 	if (json_is_object(value)) {
 		copy = memory_need(json_object());
 		json_object_foreach (iterable(value), key, item)
-			put(copy, key, json_whole(item));
+			put(copy, key, json_as_whole(item));
 		return copy;
 	}
 	if (json_is_array(value)) {
 		copy = memory_need(json_array());
 		json_array_foreach (value, i, item)
-			json_array_append_new(copy, json_whole(item));
+			json_array_append_new(copy, json_as_whole(item));
 		return copy;
 	}
+	int64_t whole;
+	return json_whole(value, &whole) ? memory_need(json_integer(whole)) : json_incref(iterable(value));
+}
+
+bool json_whole(const json_t *value, int64_t *ret)
+{
 	double real = json_real_value(value);
-	if (json_is_real(value) && real > -WHOLE_MAX && real < WHOLE_MAX && real == (double)(json_int_t)real)
-		return memory_need(json_integer((json_int_t)real));
-	return json_incref(iterable(value));
+
+	if (json_is_integer(value))
+		*ret = json_integer_value(value);
+	else if (json_is_real(value) && real > -WHOLE_MAX && real < WHOLE_MAX && real == (double)(int64_t)real)
+		*ret = (int64_t)real;
+	else
+		return false;
+	return true;
 }
 
 static bool is_shallow(const char *text, size_t len)

@@ -19,7 +19,9 @@ json_t *json_merge_diff(const json_t *from, const json_t *to);
  * The caller frees it. */
 char *json_canonical(const json_t *);
 /* The same value, its reals as whole numbers where that says the same: 1.0 is 1. The caller owns it. */
-json_t *json_whole(const json_t *);
+json_t *json_as_whole(const json_t *);
+/* Whether it is a whole number; 21.0 is one, too (JSON Schema 2020-12, validation §6.1.1), but past 2^53 a real is not exact. */
+bool json_whole(const json_t *, int64_t *ret);
 /* The first key of `object` that is not in `known` (NULL-terminated), or NULL. */
 const char *json_unknown_key(const json_t *object, const char *const *known);
 /* The string at `key`, or NULL when it is absent or no string. Borrowed. */

@@ -92,7 +92,8 @@ static bool is_object(const json_t *value)
 
 static bool is_whole(const json_t *value)
 {
-	return json_is_integer(value);
+	int64_t whole;
+	return json_whole(value, &whole);
 }
 
 /* Null is as good as absent. */
@@ -158,11 +159,11 @@ static const struct refusal *read_status(struct codec_response *r, const json_t 
 static void read_state(struct codec_response *r, const json_t *body)
 {
 	json_t *state = json_object_get(body, "state");
-	const json_t *version = json_object_get(body, "state_version");
 
 	if (json_is_object(state))
 		r->state = json_incref(state);
-	r->state_version = json_is_integer(version) ? json_integer_value(version) : -1;
+	if (!json_whole(json_object_get(body, "state_version"), &r->state_version))
+		r->state_version = -1;
 }
 
 static const struct refusal *read_body(const struct mqtt_message *m, struct codec_response *r)

@@ -280,9 +280,7 @@ bool api_param_int(struct api_call *call, const char *name, int64_t absent, int6
 	*ret = absent;
 	if (!value || json_is_null(value))
 		return true;
-	json_auto_t *whole = json_whole(value);
-	*ret = json_integer_value(whole);
-	if (json_is_integer(whole) && *ret >= min && *ret <= max)
+	if (json_whole(value, ret) && *ret >= min && *ret <= max)
 		return true;
 	api_call_fail(call, &FAULT_INVALID_PARAMS, "%s must be an integer from %lld to %lld", name, (long long)min,
 		(long long)max);

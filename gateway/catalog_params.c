@@ -246,9 +246,8 @@ static const struct fault *check_given(
 /* A whole number may come as 21.0; the vehicle gets 21. */
 static json_t *normalised(const struct catalog_param *p, json_t *value)
 {
-	if (p->type == PARAM_INTEGER && json_is_real(value))
-		return json_integer((json_int_t)json_real_value(value));
-	return json_incref(value);
+	int64_t whole;
+	return p->type == PARAM_INTEGER && json_whole(value, &whole) ? json_integer(whole) : json_incref(value);
 }
 
 const struct fault *catalog_check_params(
@@ -331,14 +330,10 @@ static bool fits_number(const struct catalog_param *p, const json_t *value)
 	return json_is_number(value) && n >= p->min && n <= p->max;
 }
 
-/* JSON Schema 2020-12 (validation §6.1.1) counts 21.0 as an integer; past 2^53 a real is not exact. */
 static bool fits_integer(const struct catalog_param *p, const json_t *value)
 {
-	double n = json_number_value(value);
-
-	if (json_is_real(value) && (n != trunc(n) || fabs(n) > 9007199254740992.0))
-		return false;
-	return fits_number(p, value);
+	int64_t whole;
+	return json_whole(value, &whole) && fits_number(p, value);
 }
 
 static bool fits_boolean(const struct catalog_param *p, const json_t *value)

@@ -165,10 +165,7 @@ static bool take_id(const json_t *body, const char *key, struct lifecycle_event 
 
 static bool take_integer(const json_t *body, const char *key, int64_t *ret)
 {
-	const json_t *value = json_object_get(body, key);
-	if (json_is_integer(value))
-		*ret = json_integer_value(value);
-	return json_is_integer(value);
+	return json_whole(json_object_get(body, key), ret);
 }
 
 /* A longer one is cut. */

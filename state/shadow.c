@@ -106,10 +106,11 @@ static bool read_topic(const char *topic, char ret_vehicle_id[65])
 static bool read_report(const json_t *body, const json_t **ret_patch, int64_t *ret_version)
 {
 	const json_t *state = json_object_get(body, "state"), *version = json_object_get(body, "version");
-	bool wrapped = json_is_object(state) && (!version || json_is_integer(version));
+	int64_t whole = -1;
+	bool wrapped = json_is_object(state) && (!version || json_whole(version, &whole));
 
 	*ret_patch = wrapped ? state : body;
-	*ret_version = wrapped && version ? json_integer_value(version) : -1;
+	*ret_version = wrapped ? whole : -1;
 	return json_is_object(body) && (wrapped || !state || !version);
 }
 

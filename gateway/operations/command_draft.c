@@ -130,7 +130,7 @@ static bool read_key(struct api_call *call, struct command_draft *d)
  * write 21 as 21.0. */
 static void write_fingerprint(const struct api_call *call, struct command_draft *d)
 {
-	json_auto_t *value = json_whole(call->params);
+	json_auto_t *value = json_as_whole(call->params);
 	unsigned char digest[EVP_MAX_MD_SIZE];
 	unsigned len = 0;
 

@@ -72,7 +72,8 @@ static bool is_text(const json_t *value)
 
 static bool is_count(const json_t *value)
 {
-	return json_is_integer(value) && json_integer_value(value) >= 0;
+	int64_t count;
+	return json_whole(value, &count) && count >= 0;
 }
 
 static bool is_flag(const json_t *value)

@@ -130,15 +130,15 @@ static struct subscription *subscription_new(struct socket *s, const char *name,
 static void watch(struct subscription *sub, const json_t *params)
 {
 	const char *epoch = json_text_at(params, "epoch");
-	const json_t *after = json_object_get(params, "after");
 	struct socket *s = sub->socket;
+	int64_t after;
 
 	if (epoch)
 		sub->epoch = memory_need(strdup(epoch));
 	sub->subscriber = (struct hub_subscriber){ .subject = s->caller.subject,
 		.admin = s->caller.scopes & SCOPE_ADMIN,
 		.epoch = sub->epoch,
-		.after = json_is_integer(after) ? json_integer_value(after) : -1,
+		.after = json_whole(json_object_get(params, "after"), &after) ? after : -1,
 		.on_ready = on_ready,
 		.on_event = on_event,
 		.has_room = has_room,

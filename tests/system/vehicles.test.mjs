@@ -245,7 +245,7 @@ test('a state report that is neither a patch nor holds one changes nothing, and 
 	const before = await malformed();
 	const wrong = ['[]', '7', '{', { version: 7, state: [] }, { version: 7, state: null }, { version: 'x', state: { a: 1 } }, { version: 7.5, state: { a: 1 } }];
 	for (const report of wrong) await vehicle.publish(`vehicles/${id}/state`, report);
-	for (const report of [{ version: 3, state: { doors: 'shut' } }, { odometer: 5, state: 'parked' }]) await vehicle.publish(`vehicles/${id}/state`, report);
+	for (const report of [{ version: 3, state: { doors: 'ajar' } }, '{"version":4.0,"state":{"doors":"shut"}}', { version: 4, state: { doors: 'open' } }, { odometer: 5, state: 'parked' }]) await vehicle.publish(`vehicles/${id}/state`, report);
 	await poll(() => get(id), ({ body }) => body.state.reported.odometer === 5, { what: 'the last report' });
 	assert.deepEqual((await get(id)).body.state.reported, { doors: 'shut', odometer: 5, state: 'parked' });
 	assert.equal(await malformed(), before + wrong.length);

@@ -275,7 +275,7 @@ END_TEST
 START_TEST(takes_a_number_for_what_it_is)
 {
 	json_auto_t *value = read_text("{\"a\":[1.0,2e1,-0.0,1.5,1e300,9007199254740993,true,null],\"b\":{\"c\":3.0}}");
-	json_auto_t *whole = json_whole(value);
+	json_auto_t *whole = json_as_whole(value);
 	char *text = json_canonical(whole);
 
 	ck_assert_str_eq(text, "{\"a\":[1,20,0,1.5,1e300,9007199254740993,true,null],\"b\":{\"c\":3}}");
@@ -398,6 +398,26 @@ START_TEST(peeks_at_a_text_of_an_object)
 }
 END_TEST
 
+static const struct {
+	const char *text;
+	bool is_whole;
+	int64_t expected;
+} wholes[] = { { "0", true, 0 }, { "-7", true, -7 }, { "30.0", true, 30 }, { "-1e3", true, -1000 }, { "-0.0", true, 0 },
+	{ "9223372036854775807", true, INT64_MAX }, { "9007199254740991.0", true, 9007199254740991 },
+	{ "9007199254740992.0", false, 0 }, { "30.5", false, 0 }, { "1e300", false, 0 },
+	{ "18446744073709551615", false, 0 }, { "\"30\"", false, 0 }, { "true", false, 0 }, { "null", false, 0 },
+	{ "[30]", false, 0 } };
+
+START_TEST(tells_whole_numbers)
+{
+	json_auto_t *value = read_text(wholes[_i].text);
+	int64_t whole = 5;
+	ck_assert_int_eq(json_whole(value, &whole), wholes[_i].is_whole);
+	ck_assert_int_eq(whole, wholes[_i].is_whole ? wholes[_i].expected : 5);
+	ck_assert(!json_whole(NULL, &whole));
+}
+END_TEST
+
 START_TEST(writes_whole_numbers)
 {
 	static const int64_t numbers[] = { 0, 1, -1, 9, 10, -10, 1234567890, INT64_MAX, INT64_MIN };
@@ -435,6 +455,7 @@ int main(void)
 	tcase_add_loop_test(tests, quotes, 0, COUNT(quoted));
 	tcase_add_test(tests, quotes_every_byte_so_that_it_can_be_read);
 	tcase_add_test(tests, grows);
+	tcase_add_loop_test(tests, tells_whole_numbers, 0, COUNT(wholes));
 	tcase_add_test(tests, writes_whole_numbers);
 	suite_add_tcase(suite, tests);
 	return suite_run(suite);

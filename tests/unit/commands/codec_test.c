@@ -152,6 +152,8 @@ static const struct {
 		"{\"request_id\":\"" ID "\",\"status\":\"succeeded\",\"result\":null,\"sealed_result\":null,"
 		"\"state\":null,\"state_version\":null}",
 		"succeeded", NULL, NULL, NULL, false, -1 },
+	{ FEED, "{\"request_id\":\"" ID "\",\"status\":\"succeeded\",\"state\":{},\"state_version\":8.0}", "succeeded",
+		NULL, NULL, NULL, true, 8 },
 
 	{ RESPONSE, "{\"status\":\"IN_PROGRESS\"}", "in_progress", NULL, NULL, NULL, false, -1 },
 	{ RESPONSE, "{\"status\":\"SUCCEEDED\",\"statusReason\":null,\"result\":null}", "succeeded", NULL, NULL, NULL,
