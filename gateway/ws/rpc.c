@@ -13,6 +13,7 @@
 #define NONSENSE_MAX 10
 #define CALLS_MAX 128 /* of one app at once */
 #define PARAMS_MAX 10
+#define ID_REAL_MAX 9007199254740992.0 /* 2^53 */
 
 /* JSON-RPC 2.0 §5.1 */
 enum rpc_code {
@@ -164,9 +165,12 @@ static void refuse_nonsense(struct socket *s, const json_t *id, enum rpc_code co
 		socket_close(s, CLOSE_MALFORMED, "ten messages in a row were none");
 }
 
+/* It is to be repeated as it came (JSON-RPC 2.0 §5), which a number past what a double has exactly would not be. */
 static bool is_id(const json_t *id)
 {
-	return !id || json_is_string(id) || json_is_number(id) || json_is_null(id);
+	double real = json_real_value(id);
+	return !id || json_is_string(id) || json_is_integer(id) || json_is_null(id) ||
+	       (json_is_real(id) && real > -ID_REAL_MAX && real < ID_REAL_MAX);
 }
 
 static const char *method_name(const json_t *message)

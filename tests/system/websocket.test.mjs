@@ -143,6 +143,28 @@ test('what is no request is said to be none, and the connection stays', options,
 	assert.ok((await app.call('vehicle.list', {})).items);
 });
 
+test('an id comes back as it came, or is none; 30.0 is a whole number', options, async () => {
+	const id = await ownVehicle();
+	const app = await openSocket(node, { token: alice });
+	const answerTo = async (text) => {
+		const from = app.frames.items.length;
+		app.send(text);
+		return app.frames.until(() => true, { from });
+	};
+	for (const [text, back] of [['"tap"', 'tap'], ['0', 0], ['-1.5', -1.5], ['9007199254740991', 9007199254740991], ['null', null]])
+		assert.deepEqual((await answerTo(`{"jsonrpc":"2.0","id":${text},"method":"vehicle.unsubscribe","params":{"vehicle_id":"${id}"}}`)), { jsonrpc: '2.0', id: back, result: {} });
+	for (const text of ['18446744073709551615', '1e300', 'true', '[]', '{}']) {
+		const { id: back, error } = await answerTo(`{"jsonrpc":"2.0","id":${text},"method":"vehicle.list"}`);
+		assert.deepEqual([back, error?.code], [null, -32600], text);
+	}
+	const { result } = await answerTo(`{"jsonrpc":"2.0","id":1,"method":"command.send","params":{"vehicle_id":"${id}","name":"horn.honk","ttl_seconds":30.0,"timeout_seconds":20.0}}`);
+	assert.equal(Date.parse(result.expires_at) - Date.parse(result.created_at), 30_000);
+	assert.equal(result.timeout_seconds, 20);
+	const { error } = await answerTo(`{"jsonrpc":"2.0","id":1,"method":"vehicle.subscribe","params":{"vehicle_id":"${id}","after":0.5}}`);
+	assert.equal(error.code, -32602);
+	assert.equal((await answerTo(`{"jsonrpc":"2.0","id":1,"method":"vehicle.subscribe","params":{"vehicle_id":"${id}","after":0.0}}`)).result.recovered, true);
+});
+
 test('ten in a row close it with 4400; a request between them starts the count anew', options, async () => {
 	const app = await openSocket(node, { token: alice });
 	for (let i = 0; i < 9; i++) app.send('nonsense');
