@@ -1,7 +1,7 @@
 /* access.c - one change of a grant at a time, asked until it is known to be done.
  *
  *   given ─ asked to take ─ taken ─ asked to give ─ given
- *            └ or to end in a while ┘ */
+ *            └ or to end ─ runs out ┘ */
 #include "tests/sim/access.h"
 
 #include <inttypes.h>
@@ -26,7 +26,7 @@
 #define LOOK_MS 500
 #define PROMPT_US INT64_C(2000000) /* S8 */
 
-enum standing { GIVEN, TAKING, ENDING, TAKEN, GIVING };
+enum standing { GIVEN, TAKING, ENDING, RUNNING_OUT, TAKEN, GIVING };
 
 struct right {
 	char subject[16], vehicle_id[16];
@@ -158,6 +158,12 @@ static void take(struct right *r, int64_t at_us)
 	loop_timer_start(&r->timer, is_calm ? 0 : world_slow(chance_between(4000, 30000)));
 }
 
+static void run_out(struct right *r, int64_t until_us)
+{
+	r->standing = RUNNING_OUT;
+	loop_timer_start(&r->timer, until_us > world_us() ? (until_us - world_us()) / 1000 + 1 : 1);
+}
+
 static void give(struct right *r)
 {
 	world_note("%s has a grant for %s", r->subject, r->vehicle_id);
@@ -186,8 +192,7 @@ static void on_arrival(struct loop_timer *timer)
 		else if (r->standing == GIVING)
 			give(r);
 		else
-			loop_timer_start(
-				&r->timer, t->until_us > world_us() ? (t->until_us - world_us()) / 1000 + 1 : 1);
+			run_out(r, t->until_us);
 	} else if (r) {
 		bool is_over =
 			r->standing == ENDING && t->until_us <= world_us(); /* the node stood still for so long */
@@ -218,7 +223,7 @@ static void on_timer(struct loop_timer *timer)
 		r->turn->right = NULL;
 		r->turn = NULL;
 		r->standing = r->standing == ENDING ? TAKING : r->standing;
-	} else if (r->standing == ENDING) {
+	} else if (r->standing == RUNNING_OUT) {
 		take(r, world_us());
 		return;
 	} else if (r->standing == GIVEN) {
