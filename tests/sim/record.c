@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "base/loop.h"
 #include "base/memory.h"
+#include "base/metrics.h"
 #include "base/rfc3339.h"
 #include "tests/sim/postgres.h"
 #include "tests/sim/world.h"
@@ -25,6 +26,7 @@
 #define RECOVERY_MS 10000	      /* L4 */
 #define TOLD_MS 1000		      /* L3; two units that go a statement at a time fit into it */
 #define LEAVE_MS 1000		      /* L2 */
+#define CLOCK_US 100000		      /* S5: a step has the node's notion of the database's clock */
 #define TRAVEL_MS 2000		      /* the longest way from the broker to a vehicle */
 #define EVENTS_MAX 40000
 #define PRESENCES_MAX 4000
@@ -38,6 +40,8 @@ struct seen {
 	unsigned published, disproved, received, received_qos0, executed;
 	int64_t first_published_ms, held_ms;
 	int64_t acknowledged_us[PARTS_MAX + 1]; /* when the broker was rid of this part; 0: never */
+	int64_t word_us,
+		heard_us; /* when the broker had the vehicle's first word of it, and was rid of one; 0: never */
 	/* from the log, in the end */
 	char status[16];
 	int64_t accepted_seq, at_us;
@@ -87,7 +91,7 @@ static struct {
 	unsigned fault_depth;
 	int64_t slow_ms;
 	unsigned events, published, received, repeated, executed, rejected, sms, final, timed_out, expired, canceled,
-		returns;
+		overdue, returns;
 } all;
 
 void record_begin(int64_t slow_ms)
@@ -188,11 +192,27 @@ static void check_claim(const char *id, int attempt)
 	PQclear(rows);
 }
 
+static bool is_response(const char *topic)
+{
+	return strstr(topic, "/commands/response/") != NULL;
+}
+
+static void note_word(const char *payload, size_t len)
+{
+	json_auto_t *body = json_loadb(payload, len, 0, NULL);
+	struct seen *s = seen_of(json_text_at(body, "request_id"));
+
+	if (s->word_us == 0)
+		s->word_us = world_us();
+}
+
 void record_published(const char *topic, const char *payload, size_t len, bool disproved, int64_t held_ms)
 {
 	char vehicle_id[16];
 	int end = 0;
 
+	if (is_response(topic))
+		note_word(payload, len);
 	if (sscanf(topic, "vehicles/%15[^/]/commands/request%n", vehicle_id, &end) != 1 || topic[end])
 		return;
 	json_auto_t *body = json_loadb(payload, len, 0, NULL);
@@ -279,12 +299,15 @@ static int64_t part_of(const json_t *result)
 
 void record_acknowledged(const char *topic, const char *payload, size_t len)
 {
-	if (!strstr(topic, "/commands/response/"))
+	if (!is_response(topic))
 		return;
 	json_auto_t *body = json_loadb(payload, len, 0, NULL);
+	struct seen *s = seen_of(json_text_at(body, "request_id"));
 	int64_t part = part_of(json_object_get(body, "result"));
 	if (part > 0)
-		seen_of(json_text_at(body, "request_id"))->acknowledged_us[part] = world_us();
+		s->acknowledged_us[part] = world_us();
+	if (s->heard_us == 0)
+		s->heard_us = world_us();
 }
 
 /* Vehicles. */
@@ -568,6 +591,32 @@ static void judge_events(void)
 	PQclear(rows);
 }
 
+/* S5: a result that came after the command's expiry is flagged, if the vehicle had said nothing before it. What was on its way from the
+ * broker into the database at that moment may be either. */
+static void judge_overdue(const struct seen *s, bool is_flagged, int64_t expires_us, bool was_timed_out)
+{
+	bool is_result = is_among(s->status, " succeeded failed ");
+	bool was_in_time = s->heard_us > 0 && s->heard_us < expires_us - CLOCK_US && !was_timed_out;
+
+	all.overdue += is_flagged;
+	if (is_result && s->word_us > expires_us + CLOCK_US && !is_flagged)
+		world_fail("S5", "%s was answered first %" PRId64 " ms after its end, and is not flagged", s->id,
+			(s->word_us - expires_us) / 1000);
+	if (is_flagged && (!is_result || was_in_time))
+		world_fail("S5", "%s is flagged as overdue, and was answered %" PRId64 " ms before its end", s->id,
+			(expires_us - s->heard_us) / 1000);
+}
+
+/* It is counted by who told the vehicle: a node that dies before has not. */
+static void judge_count(void)
+{
+	int64_t counted = metric_value(METRIC_ANSWERS_AFTER_EXPIRY);
+
+	if (counted > all.overdue || (counted < all.overdue && all.fault_count == 0))
+		world_fail(
+			"S5", "%u results are flagged as overdue, and %" PRId64 " are counted", all.overdue, counted);
+}
+
 static void judge_command(struct seen *s, const PGresult *rows, int row)
 {
 	const char *status = PQgetvalue(rows, row, 2), *redelivery = PQgetvalue(rows, row, 3);
@@ -589,6 +638,8 @@ static void judge_command(struct seen *s, const PGresult *rows, int row)
 			s->received);
 	if ((int64_t)left > attempts)
 		world_fail("claim", "%s was published %u times in %" PRId64 " attempts", s->id, left, attempts);
+	judge_overdue(
+		s, PQgetvalue(rows, row, 5)[0] == 't', number_at(rows, row, 6), PQgetvalue(rows, row, 7)[0] == 't');
 	all.final += is_final(status);
 	all.timed_out += strcmp(status, "timed_out") == 0;
 	all.expired += strcmp(status, "expired") == 0;
@@ -624,8 +675,9 @@ static void judge_order(const struct seen *s, const struct seen **last)
 
 static void judge_commands(void)
 {
-	PGresult *rows = ask("select id, vehicle_id, status::text, redelivery, attempts from commands order "
-			     "by vehicle_id, accepted_seq");
+	PGresult *rows = ask("select id, vehicle_id, status::text, redelivery, attempts, timeline @> "
+			     "'[{\"step\": \"answer\", \"detail\": {\"after_expiry\": true}}]', (extract(epoch from "
+			     "expires_at) * 1000000)::bigint, late from commands order by vehicle_id, accepted_seq");
 	const struct seen *last = NULL, *s, *next;
 
 	for (int row = 0; row < PQntuples(rows); row++) {
@@ -700,6 +752,7 @@ void record_judge(void)
 {
 	judge_events();
 	judge_commands();
+	judge_count();
 	judge_reports();
 	record_look(true);
 }
@@ -715,8 +768,9 @@ int64_t record_head(const char *vehicle_id)
 void record_write(FILE *out)
 {
 	fprintf(out,
-		"%u commands (%u timed out, %u expired, %u canceled), %u publishes, %u received (%u again), %u done, "
+		"%u commands (%u timed out, %u expired, %u canceled, %u overdue), %u publishes, %u received (%u "
+		"again), %u done, "
 		"%u events, %u SMS, %u returns, %zu faults",
-		HASH_COUNT(all.commands), all.timed_out, all.expired, all.canceled, all.published, all.received,
-		all.repeated, all.executed, all.events, all.sms, all.returns, all.fault_count);
+		HASH_COUNT(all.commands), all.timed_out, all.expired, all.canceled, all.overdue, all.published,
+		all.received, all.repeated, all.executed, all.events, all.sms, all.returns, all.fault_count);
 }
