@@ -2,4 +2,4 @@
 select r.vehicle_id, r.kind, r.name, case when r.expires_at <= clock_timestamp() then '' else r.payload end, r.content_type, r.version,
 	ceil(extract(epoch from r.expires_at - clock_timestamp()))::bigint
 from retained r where r.published < r.version
-order by r.changed_at limit $1::int
+order by r.changed_at, r.vehicle_id, r.kind, r.name limit $1::int

@@ -18,6 +18,7 @@
 #include "tests/sim/line.h"
 #include "tests/sim/node.h"
 #include "tests/sim/record.h"
+#include "tests/sim/twin.h"
 #include "tests/sim/world.h"
 
 #define PREFIX "$aws/events"
@@ -56,6 +57,7 @@ struct delivery {
 struct retained {
 	struct list node;
 	struct letter *letter;
+	int64_t at_ms;
 };
 
 /* A lifecycle event on its way to the broker's own topics. */
@@ -67,6 +69,7 @@ struct rumour {
 static struct {
 	struct broker_habits habits;
 	struct list sessions, retained;
+	struct list diary; /* of struct retained: all that was ever to be kept, and what ended it, in their order */
 	bool is_away;
 	int64_t version;
 } broker;
@@ -81,6 +84,7 @@ void broker_begin(const struct broker_habits *habits)
 	broker.habits = *habits;
 	list_init(&broker.sessions);
 	list_init(&broker.retained);
+	list_init(&broker.diary);
 }
 
 /* Sessions. */
@@ -173,6 +177,24 @@ static const struct filter *match(const struct session *s, const char *topic)
 	return NULL;
 }
 
+static void note_retained(struct list *list, struct letter *letter)
+{
+	struct retained *r = memory_new(sizeof(*r));
+
+	r->letter = letter_ref(letter);
+	r->at_ms = world_ms();
+	list_append(list, &r->node);
+}
+
+static void free_retained(struct list *list)
+{
+	while (!list_is_empty(list)) {
+		struct retained *r = container_of(list_take_first(list), struct retained, node);
+		letter_unref(r->letter);
+		free(r);
+	}
+}
+
 static void retain_letter(struct letter *letter)
 {
 	list_for_each_safe (node, &broker.retained) {
@@ -183,19 +205,19 @@ static void retain_letter(struct letter *letter)
 		letter_unref(r->letter);
 		free(r);
 	}
-	if (letter->len == 0)
-		return;
-	struct retained *r = memory_new(sizeof(*r));
-	r->letter = letter_ref(letter);
-	list_append(&broker.retained, &r->node);
+	if (letter->len > 0)
+		note_retained(&broker.retained, letter);
 }
 
 static void route(struct letter *letter, bool retain, int *ret_reason)
 {
 	bool is_heard = false;
 
-	if (retain)
+	if (retain) {
+		note_retained(&broker.diary, letter);
 		retain_letter(letter);
+		twin_see_publish(letter->topic, letter->payload, letter->len);
+	}
 	list_for_each (node, &broker.sessions) {
 		struct session *s = container_of(node, struct session, node);
 		const struct filter *f = match(s, letter->topic);
@@ -441,7 +463,17 @@ static void retell(const struct letter *question)
 	letter_unref(end);
 }
 
-/* What lines ask. */
+/* What others ask. */
+
+const char *broker_keeps(const char *topic)
+{
+	list_for_each (node, &broker.retained) {
+		const struct letter *letter = container_of(node, struct retained, node)->letter;
+		if (strcmp(letter->topic, topic) == 0)
+			return letter_is_expired(letter) ? NULL : letter->payload;
+	}
+	return NULL;
+}
 
 bool broker_is_away(void)
 {
@@ -495,8 +527,24 @@ void broker_leave(bool forgets)
 			s->is_kept = false;
 	}
 	world_note("the broker is gone%s", forgets ? ", with all that it knew" : "");
-	while (forgets && !list_is_empty(&broker.retained)) {
-		struct retained *r = container_of(list_take_first(&broker.retained), struct retained, node);
+	if (forgets) {
+		free_retained(&broker.retained);
+		free_retained(&broker.diary);
+	}
+}
+
+/* It has stored them in their order. */
+void broker_lose_last(int64_t ms)
+{
+	world_note("of the retained messages of the last %" PRId64 " ms nothing is left", ms);
+	free_retained(&broker.retained);
+	list_for_each_safe (node, &broker.diary) {
+		struct retained *r = container_of(node, struct retained, node);
+		if (r->at_ms <= world_ms() - ms) {
+			retain_letter(r->letter);
+			continue;
+		}
+		list_remove(&r->node);
 		letter_unref(r->letter);
 		free(r);
 	}

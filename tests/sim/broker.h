@@ -22,8 +22,13 @@ struct broker_habits {
 
 void broker_begin(const struct broker_habits *);
 
+/* What it keeps on a topic; NULL: nothing. */
+const char *broker_keeps(const char *topic);
+
 /* faults */
 void broker_leave(bool forgets); /* every line breaks; `forgets`: sessions and retained messages, too */
+/* While it is away: of the retained messages it has lost what came in the last so many milliseconds, as one that was killed. */
+void broker_lose_last(int64_t ms);
 void broker_return(void);
 /* The lines of a node break: it hears of it, unless it is dead. */
 void broker_lose(struct node *, bool is_dead);

@@ -204,6 +204,11 @@ int64_t db_now_us(const struct db *db)
 
 /* Connecting. */
 
+bool database_is_away_for(const struct node *node)
+{
+	return server.is_away || node_is_cut_from_database(node);
+}
+
 static void start_pause(struct db *db)
 {
 	int64_t longest = 2 * db->pause_ms;
@@ -222,7 +227,7 @@ static void on_connect(struct loop_timer *timer)
 {
 	struct db *db = container_of(timer, struct db, connect);
 
-	if (server.is_away || node_is_cut_from_database(db->node)) {
+	if (database_is_away_for(db->node)) {
 		start_pause(db);
 		return;
 	}
@@ -244,6 +249,11 @@ static struct trip *trip_new(struct db_unit *unit)
 	return trip;
 }
 
+static int64_t patience_ms(const struct db *db)
+{
+	return db->options.commit_timeout_ms ? db->options.commit_timeout_ms : COMMIT_TIMEOUT_MS;
+}
+
 void db_unit_submit(struct db_unit *unit)
 {
 	struct db *db = unit->db;
@@ -253,7 +263,7 @@ void db_unit_submit(struct db_unit *unit)
 			: db->untold >= db->options.queue_max ? &FAULT_OVERLOADED
 							      : NULL;
 	unit->state = unit->refusal ? UNIT_REFUSED : UNIT_WAITING;
-	unit->deadline_ms = loop_monotonic_ms(db->loop) + COMMIT_TIMEOUT_MS;
+	unit->deadline_ms = loop_monotonic_ms(db->loop) + patience_ms(db);
 	db->untold++;
 	if (unit->refusal) {
 		list_append(&db->refused, &trip->node);
@@ -265,7 +275,7 @@ void db_unit_submit(struct db_unit *unit)
 	if (!loop_timer_is_started(&db->going))
 		loop_timer_start(&db->going, trip->due_ms - world_ms());
 	if (!loop_timer_is_started(&db->patience))
-		loop_timer_start(&db->patience, COMMIT_TIMEOUT_MS);
+		loop_timer_start(&db->patience, patience_ms(db));
 }
 
 static void tell(struct trip *trip, const struct fault *fault)

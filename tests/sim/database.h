@@ -14,6 +14,9 @@ struct node;
 /* So many units are run a statement at a time. */
 void database_begin(uint64_t seed, unsigned stepwise_permille);
 
+/* No connection of this node can be made. */
+bool database_is_away_for(const struct node *);
+
 /* faults */
 /* Every connection ends, and none can be made until database_return(). `crashed`: what is not logged is gone. */
 void database_leave(bool crashed);

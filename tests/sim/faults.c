@@ -12,6 +12,7 @@
 #include "tests/sim/database.h"
 #include "tests/sim/node.h"
 #include "tests/sim/record.h"
+#include "tests/sim/twin.h"
 #include "tests/sim/vehicle.h"
 #include "tests/sim/world.h"
 
@@ -119,7 +120,11 @@ static void hang_database(struct node *n)
 static void stop_broker(struct node *n)
 {
 	(void)n;
-	broker_leave(chance_of(500));
+	bool forgets = chance_of(500);
+
+	broker_leave(forgets);
+	if (!forgets && twin_is_on() && chance_of(500))
+		broker_lose_last(chance_between(1000, 20000));
 }
 
 static void start_broker(struct node *n)

@@ -33,8 +33,11 @@
 #include "tests/sim/faults.h"
 #include "tests/sim/memo.h"
 #include "tests/sim/node.h"
+#include "tests/sim/platform.h"
 #include "tests/sim/postgres.h"
+#include "tests/sim/ready.h"
 #include "tests/sim/record.h"
+#include "tests/sim/twin.h"
 #include "tests/sim/vehicle.h"
 #include "tests/sim/world.h"
 
@@ -104,9 +107,11 @@ static void live(const struct shape *shape, int64_t minutes)
 	for (size_t i = 0; i < nodes_count(); i++)
 		node_start(node_at(i));
 	faults_begin(shape->fault_pace_ms, shape->broker.retells);
+	ready_begin();
 	for (int64_t ms = 0; ms < minutes * 60000; ms += LOOK_MS) {
 		world_run(world_slow(LOOK_MS));
 		record_look(false);
+		twin_look();
 		memo_look();
 	}
 	world_note("calm");
@@ -114,16 +119,31 @@ static void live(const struct shape *shape, int64_t minutes)
 	apps_calm();
 	vehicles_calm();
 	access_calm();
+	platforms_calm();
+	twin_calm();
 	world_run(world_slow(CALM_MS));
 	apps_judge();
 	access_judge();
+	platforms_judge();
+	twin_judge();
 	record_judge();
 }
 
-/* In every third run. */
-static bool has_grants_that_go(uint64_t seed)
+/* What not every run has is decided by what its seed can be divided by. */
+static void begin_features(uint64_t seed)
 {
-	return seed % 3 == 0;
+	if (seed % 3 == 0) {
+		access_begin();
+		memo_expect(MEMO_GRANTS);
+	}
+	if (seed % 4 == 1) {
+		platforms_begin();
+		memo_expect(MEMO_WEBHOOKS);
+	}
+	if (seed % 5 == 2) {
+		twin_begin();
+		memo_expect(MEMO_TWIN);
+	}
 }
 
 static int64_t slowness(uint64_t seed, bool is_slow)
@@ -150,10 +170,7 @@ static int run(uint64_t seed, bool is_slow, const struct order *order, FILE *tra
 	broker_begin(&shape.broker);
 	nodes_begin(shape.nodes, postgres_url());
 	vehicles_begin(shape.vehicles);
-	if (has_grants_that_go(seed)) {
-		access_begin();
-		memo_expect_grants();
-	}
+	begin_features(seed);
 	apps_begin(shape.apps, shape.app_pace_ms);
 	make_vehicles();
 	live(&shape, order->minutes);

@@ -15,40 +15,58 @@
 #include "tests/sim/renewals.h"
 #include "tests/sim/world.h"
 
-/* What is due is found by its time: such a look is remembered only while it finds nothing. What is `absent` is nothing that a run makes
- * (memo_look() sees to it), so no write changes the answer; `of_grants`: it is, where grants come and go. */
+enum { NEVER = 8 }; /* beside the features: nothing that a run makes */
+
+static bool has_made_some(const PGresult *result);
+static bool is_true(const PGresult *result);
+static bool has_taken_some(const PGresult *result);
+
+/* What is due is found by its time: such a look is remembered only while it finds nothing. What only a feature brings (`of`) that is not in
+ * the run is absent (memo_look() sees to it), so no write changes the answer. `has_written`: some looks do at once what they find, and say so. */
 static const struct {
 	const struct db_statement *statement;
-	bool by_time, absent, of_grants;
+	bool by_time;
+	unsigned of;
+	bool (*has_written)(const PGresult *result);
 } looks[] = {
-	{ &SQL_heads, false, false, false },
-	{ &SQL_retained_due, true, true, false },
-	{ &SQL_due_absences, true, false, false },
-	{ &SQL_due_commands, true, false, false },
-	{ &SQL_due_timers, true, false, false },
-	{ &SQL_revocations_look, true, true, true },
-	{ &SQL_grants_expired, true, true, true },
-	{ &SQL_erasures_step, false, true, false },
-	{ &SQL_batch_renew, true, true, false },
-	{ &SQL_batch_take, true, true, false },
-	{ &SQL_notices_expire, true, true, false },
-	{ &SQL_notices_expired, true, true, false },
-	{ &SQL_notice_spreads_look, true, true, false },
-	{ &SQL_webhooks_follow, false, true, false },
-	{ &SQL_webhooks_untold, false, true, false },
-	{ &SQL_webhooks_sweep, false, true, false },
-	{ &SQL_frozen_end, false, true, false },
+	{ &SQL_heads, false, 0, NULL },
+	{ &SQL_retained_due, true, MEMO_TWIN, NULL },
+	{ &SQL_due_absences, true, 0, NULL },
+	{ &SQL_due_commands, true, 0, NULL },
+	{ &SQL_due_timers, true, 0, NULL },
+	{ &SQL_revocations_look, true, MEMO_GRANTS, NULL },
+	{ &SQL_grants_expired, true, MEMO_GRANTS, NULL },
+	{ &SQL_erasures_step, false, NEVER, NULL },
+	{ &SQL_batch_renew, true, NEVER, NULL },
+	{ &SQL_batch_take, true, NEVER, NULL },
+	{ &SQL_notices_expire, true, MEMO_TWIN, NULL },
+	{ &SQL_notices_expired, true, MEMO_TWIN, NULL },
+	{ &SQL_notice_spreads_look, true, NEVER, NULL },
+	{ &SQL_webhooks_follow, false, MEMO_WEBHOOKS, has_made_some },
+	{ &SQL_webhooks_untold, false, MEMO_WEBHOOKS, NULL },
+	{ &SQL_webhooks_sweep, false, MEMO_WEBHOOKS, is_true },
+	{ &SQL_webhooks_resume, false, MEMO_WEBHOOKS, is_true },
+	{ &SQL_webhooks_take, true, MEMO_WEBHOOKS, has_taken_some },
+	{ &SQL_frozen_end, false, NEVER, NULL },
 };
 
 /* A row is one that a look above would find, or one day. */
-static const char *const ABSENT =
-	"select name from (select 'retained' from retained union all select 'revocation' "
-	"from revocations union all select "
-	"'grant' from grants where expires_at is not null union all select 'erasure' from "
-	"erasures union all select 'batch' "
-	"from batches union all select 'notice' from notices union all select 'spread' from "
-	"notice_spreads union all select "
-	"'webhook' from webhooks) as made (name) where not ($1::boolean and name in ('revocation', 'grant')) limit 1";
+static const char *const ABSENT = "select name from (select 'retained' from retained union all select 'revocation' "
+				  "from revocations union all select "
+				  "'grant' from grants where expires_at is not null union all select 'erasure' from "
+				  "erasures union all select 'batch' "
+				  "from batches union all select 'notice' from notices union all select 'spread' from "
+				  "notice_spreads union all select "
+				  "'webhook' from webhooks) as made (name) where name <> all ($1::text[]) limit 1";
+
+static const struct {
+	enum memo_feature feature;
+	const char *names;
+} made_by[] = {
+	{ MEMO_GRANTS, "grant,revocation," },
+	{ MEMO_WEBHOOKS, "webhook," },
+	{ MEMO_TWIN, "retained,notice," },
+};
 
 /* These write nothing, or what no look above reads: leases (a look that has found nothing depends on none), interest, and what is swept
  * long after it was over. `of_leases`: they read or change who holds what. */
@@ -75,9 +93,13 @@ static const struct {
 };
 
 /* When the next of what is looked for is due, microseconds since 1970. */
-static const char *const HORIZON = "select (extract(epoch from least((select min(due_at) from absences), (select "
-				   "min(due_at) from commands), (select min(due_at) from timers), (select min(at) from "
-				   "revocations), (select min(expires_at) from grants))) * 1000000)::bigint";
+static const char *const HORIZON =
+	"select (extract(epoch from least((select min(due_at) from absences), (select min(due_at) from commands), "
+	"(select "
+	"min(due_at) from timers), (select min(at) from revocations), (select min(expires_at) from grants), (select "
+	"min(expires_at) from retained where payload <> ''), (select min(expires_at) from notices), (select "
+	"min(greatest(l.due_at, w.held_until)) from webhook_lines l join webhooks w on w.id = l.webhook_id where "
+	"l.due_at is not null and w.disabled_at is null))) * 1000000)::bigint";
 
 struct memory {
 	char *key;
@@ -88,12 +110,13 @@ struct memory {
 };
 
 static struct memory *memories;
-static bool is_off, expects_grants;
+static bool is_off;
+static unsigned expected;  /* features */
 static int64_t horizon_us; /* 0: not known */
 
-void memo_expect_grants(void)
+void memo_expect(enum memo_feature feature)
 {
-	expects_grants = true;
+	expected |= feature;
 }
 
 void memo_use(bool yes)
@@ -117,9 +140,35 @@ static int quiet_of(const struct db_statement *statement)
 	return -1;
 }
 
-static bool is_quiet(const struct db_statement *statement)
+static bool is_absent(int look)
 {
-	return quiet_of(statement) >= 0 || look_of(statement) >= 0;
+	return looks[look].of != 0 && !(looks[look].of & expected);
+}
+
+/* What a look says of itself. */
+
+static bool has_made_some(const PGresult *result)
+{
+	return strtoll(PQgetvalue(result, 0, 0), NULL, 10) > 0;
+}
+
+static bool is_true(const PGresult *result)
+{
+	return PQgetvalue(result, 0, 0)[0] == 't';
+}
+
+static bool has_taken_some(const PGresult *result)
+{
+	return PQntuples(result) > 0;
+}
+
+static bool has_written(const struct unit_step *step)
+{
+	int look = look_of(step->statement);
+
+	if (look < 0)
+		return quiet_of(step->statement) < 0;
+	return looks[look].has_written && looks[look].has_written(step->result);
 }
 
 bool memo_is_look(const struct db_unit *unit)
@@ -235,7 +284,7 @@ static void keep(const struct db_unit *unit)
 		if (looks[look].by_time && PQntuples(unit->steps[i].result) > 0)
 			return;
 		by_time = by_time || looks[look].by_time;
-		absent = absent && looks[look].absent && !(expects_grants && looks[look].of_grants);
+		absent = absent && is_absent(look);
 	}
 	if (find(unit) || (by_time && !absent && !is_nothing_due()))
 		return;
@@ -270,7 +319,7 @@ void memo_note(const struct db_unit *unit, bool is_whole)
 	if (unit->sqlstate[0])
 		return;
 	for (size_t i = 0; i < unit->step_count; i++)
-		wrote = wrote || !is_quiet(unit->steps[i].statement);
+		wrote = wrote || has_written(&unit->steps[i]);
 	if (wrote)
 		forget();
 	else if (memo_is_look(unit))
@@ -279,7 +328,13 @@ void memo_note(const struct db_unit *unit, bool is_whole)
 
 void memo_look(void)
 {
-	PGresult *rows = postgres_ask(ABSENT, 1, (const char *const[]){ expects_grants ? "true" : "false" });
+	char names[96] = "{";
+
+	for (size_t i = 0; i < sizeof(made_by) / sizeof(*made_by); i++)
+		if (made_by[i].feature & expected)
+			strcat(names, made_by[i].names);
+	strcpy(names + strlen(names) - (names[1] != '\0'), "}");
+	PGresult *rows = postgres_ask(ABSENT, 1, (const char *const[]){ names });
 	if (PQntuples(rows) > 0)
 		world_fail("memo", "a %s has come about, and tests/sim/memo.c takes it that there is none",
 			PQgetvalue(rows, 0, 0));

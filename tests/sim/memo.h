@@ -11,8 +11,10 @@
 
 struct db_unit;
 
-/* In this run grants come and go. */
-void memo_expect_grants(void);
+/* What not every run has. */
+enum memo_feature { MEMO_GRANTS = 1, MEMO_WEBHOOKS = 2, MEMO_TWIN = 4 };
+
+void memo_expect(enum memo_feature);
 /* `yes` is the default. */
 void memo_use(bool yes);
 /* Whether the unit only looks. */

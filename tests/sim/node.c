@@ -30,6 +30,7 @@ struct node {
 	unsigned life;
 	enum node_state state;
 	bool is_frozen, has_no_database, has_no_broker;
+	bool says_database, says_broker; /* as of the last that it was told of its neighbours */
 	int64_t stood_still_ms, clock_jump_us;
 	struct loop *loop;
 	struct api *api;
@@ -63,6 +64,7 @@ static const char *const CONFIG =
 	"limits: { per_subject: \"0\", per_vehicle: \"0\", per_address: \"0\", per_socket: \"0\" }\n"
 	"detection: { refusals: 0, forged_answers: 0, commands: 0, subject_commands: 0, refused_connects: 0 }\n"
 	"lifecycle: { verify_delay: 2s, return_delay: 5s }\n"
+	"webhooks: { per_subject: 1000, retry_max: 1m, retry_for: 10m }\n"
 	"wake: { providers: [smpp], min_interval: 10s, smpp: { url: \"smpp://keyfob@127.0.0.1:2775\" } }\n";
 
 static void read_config(const char *url)
@@ -172,6 +174,21 @@ bool node_is_up(const struct node *n)
 	return n->state == UP;
 }
 
+bool node_is_frozen(const struct node *n)
+{
+	return n->is_frozen;
+}
+
+bool node_says_database(const struct node *n)
+{
+	return n->state == DOWN || n->says_database;
+}
+
+bool node_says_broker(const struct node *n)
+{
+	return n->state == DOWN || n->says_broker;
+}
+
 bool node_is_draining(const struct node *n)
 {
 	return n->state == DRAINING;
@@ -202,7 +219,12 @@ static void on_fatal(void *owner)
 
 static void on_neighbour(void *owner)
 {
-	(void)owner;
+	struct node *n = owner;
+
+	if (!n->flows)
+		return;
+	n->says_database = flows_has_database(n->flows);
+	n->says_broker = flows_has_broker(n->flows);
 }
 
 void node_start(struct node *n)
@@ -212,6 +234,8 @@ void node_start(struct node *n)
 	n->life++;
 	n->is_frozen = false;
 	n->stood_still_ms = 0;
+	n->flows = NULL;
+	n->says_database = n->says_broker = false;
 	n->loop = loop_new_virtual(world_us() + n->clock_jump_us);
 	n->api = memory_new(sizeof(*n->api));
 	list_init(&n->api->waiting);

@@ -31,6 +31,10 @@ struct loop *node_loop(struct node *);
 struct api *node_api(struct node *);
 bool node_is_up(const struct node *); /* it takes calls; it may be frozen */
 bool node_is_draining(const struct node *);
+bool node_is_frozen(const struct node *);
+/* As /readyz says; true of a node that is down. */
+bool node_says_database(const struct node *);
+bool node_says_broker(const struct node *);
 unsigned node_life(const struct node *); /* raised with each start: who came before is gone */
 bool node_is_cut_from_database(const struct node *);
 bool node_is_cut_from_broker(const struct node *);

@@ -17,6 +17,7 @@
 #include "tests/sim/broker.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/record.h"
+#include "tests/sim/twin.h"
 #include "tests/sim/world.h"
 
 #define VEHICLES_MAX 32
@@ -31,6 +32,7 @@ struct vehicle {
 	struct loop_timer life; /* when it does something else */
 	struct list jobs;
 	int64_t state_version;
+	int64_t desired_version, limit, up_since_ms;
 };
 
 struct job {
@@ -79,6 +81,16 @@ const char *vehicle_id(size_t index)
 	return vehicles[index].id;
 }
 
+int64_t vehicle_limit(size_t index)
+{
+	return vehicles[index].limit;
+}
+
+int64_t vehicle_up_since_ms(size_t index)
+{
+	return vehicles[index].is_up ? vehicles[index].up_since_ms : INT64_MAX;
+}
+
 /* Its days. */
 
 static void publish(struct vehicle *v, const char *topic, json_t *body)
@@ -97,9 +109,10 @@ static void report_state(struct vehicle *v)
 	snprintf(topic, sizeof(topic), "vehicles/%s/state/%s", v->id, v->feed);
 	v->state_version++;
 	record_report(v->id, v->state_version);
-	publish(v, topic,
-		json_pack("{s:I, s:{s:I}}", "version", (json_int_t)v->state_version, "state", "trip",
-			(json_int_t)v->state_version));
+	json_t *state = json_pack("{s:I}", "trip", (json_int_t)v->state_version);
+	if (v->limit > 0)
+		json_object_set_new(state, "limit", json_integer((json_int_t)v->limit));
+	publish(v, topic, json_pack("{s:I, s:o}", "version", (json_int_t)v->state_version, "state", state));
 }
 
 static void fall_asleep(struct vehicle *v)
@@ -130,18 +143,33 @@ static void on_life(struct loop_timer *timer)
 	}
 }
 
+/* What is kept comes with each subscription; what was taken down while there was no session does not come. */
+static void subscribe_twin(struct vehicle *v, struct mqtt_link *link, bool session_present)
+{
+	char desired[TOPIC_SIZE], notices[TOPIC_SIZE];
+	const char *topics[] = { desired, notices };
+
+	snprintf(desired, sizeof(desired), "vehicles/%s/state/desired", v->id);
+	snprintf(notices, sizeof(notices), "vehicles/%s/notices/+", v->id);
+	link_subscribe(link, topics, 2, 1);
+	v->up_since_ms = world_ms();
+	if (!session_present)
+		twin_see_notice((size_t)(v - vehicles), NULL, "");
+}
+
 static void on_up(void *owner, struct mqtt_link *link, bool session_present)
 {
 	struct vehicle *v = owner;
 	char request[TOPIC_SIZE], accepted[TOPIC_SIZE], rejected[TOPIC_SIZE];
 	const char *verdicts[] = { accepted, rejected }, *requests[] = { request };
 
-	(void)session_present;
 	topic_request(v->id, request);
 	topic_verdict(v->id, true, accepted);
 	topic_verdict(v->id, false, rejected);
 	v->is_up = true;
 	link_subscribe(link, verdicts, 2, 1);
+	if (twin_is_on())
+		subscribe_twin(v, link, session_present);
 	link_subscribe(link, requests, 1, v->is_forgetful ? 0 : 1);
 }
 
@@ -291,15 +319,39 @@ static void on_verdict(struct vehicle *v, const json_t *body, bool is_accepted)
 	loop_timer_stop(&j->timer);
 }
 
+/* An older one than it knows it does not take; what it has taken it reports. */
+static void on_desired(struct vehicle *v, const json_t *body)
+{
+	int64_t version = json_integer_value(json_object_get(body, "version"));
+
+	if (version <= v->desired_version)
+		return;
+	v->desired_version = version;
+	v->limit = json_integer_value(json_object_get(json_object_get(body, "state"), "limit"));
+	world_note("%s: is to have the limit %lld", v->id, (long long)v->limit);
+	if (v->is_up)
+		report_state(v);
+}
+
 static void on_message(void *owner, struct mqtt_link *link, const struct mqtt_message *m)
 {
 	struct vehicle *v = owner;
 	json_auto_t *body = json_loadb(m->payload, m->len, 0, NULL);
+	const char *notice = strstr(m->topic, "/notices/");
+	char text[64];
 
-	if (!v->link || v->link != link || !body)
+	if (!v->link || v->link != link)
 		return;
-	if (strstr(m->topic, "/commands/request"))
+	if (notice) {
+		snprintf(text, sizeof(text), "%.*s", (int)m->len, (const char *)m->payload);
+		twin_see_notice((size_t)(v - vehicles), notice + strlen("/notices/"), text);
+	} else if (!body) {
+		/* nothing is wanted any more */
+	} else if (strstr(m->topic, "/state/desired")) {
+		on_desired(v, body);
+	} else if (strstr(m->topic, "/commands/request")) {
 		on_request(v, body);
-	else
+	} else {
 		on_verdict(v, body, strstr(m->topic, "/accepted") != NULL);
+	}
 }

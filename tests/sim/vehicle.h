@@ -5,12 +5,16 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct vehicle;
 
 void vehicles_begin(size_t count);
 size_t vehicles_count(void);
 const char *vehicle_id(size_t index);
+/* Where things are wanted of it (tests/sim/twin.h): the limit that it was told last; INT64_MAX, or since when it listens. */
+int64_t vehicle_limit(size_t index);
+int64_t vehicle_up_since_ms(size_t index);
 /* Its SMS has come. */
 void vehicle_wake(const char *vehicle_id);
 /* The line breaks, or the vehicle loses its memory of what it has done and accepted. */
