@@ -27,9 +27,9 @@ static json_t *failures_of(const char *text)
 	return end > text && !*end ? json_integer(number) : json_string(text);
 }
 
-static json_t *body_read(const struct invocation *inv, char *why, size_t why_size)
+static json_t *body_read(struct cli *cli, const struct invocation *inv, int64_t until_ms, char *why, size_t why_size)
 {
-	json_t *body = command_body_read(inv, why, why_size);
+	json_t *body = command_body_read(cli, inv, until_ms, why, why_size);
 	const char *filter = option_text(inv, "--filter", NULL), *failures = option_text(inv, "--max-failures", NULL);
 
 	if (body && filter)
@@ -112,9 +112,9 @@ static json_t *follow(struct cli *cli, json_t *batch, int64_t until_ms)
 static int run(struct cli *cli, const struct invocation *inv)
 {
 	char why[160] = "";
-	json_auto_t *body = body_read(inv, why, sizeof(why));
 	int64_t wait_s = option_number(inv, "--wait", 0);
 	int64_t until_ms = wait_s ? monotonic_ms() + wait_s * 1000 : INT64_MAX / 2;
+	json_auto_t *body = body_read(cli, inv, until_ms, why, sizeof(why));
 	bool waits = option_is_given(inv, "--wait");
 
 	if (!body) {

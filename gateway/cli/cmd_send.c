@@ -93,7 +93,7 @@ static int post(struct sending *s, const json_t *body)
 static int send_begin(struct sending *s)
 {
 	char why[160] = "";
-	json_auto_t *body = command_body_read(s->inv, why, sizeof(why));
+	json_auto_t *body = command_body_read(s->cli, s->inv, s->until_ms, why, sizeof(why));
 	if (!body) {
 		fprintf(stderr, "keyfob: %s\n", why);
 		return CLI_USAGE;
@@ -178,7 +178,7 @@ const struct cli_command CMD_SEND = {
 	.arguments = "VEHICLE NAME [key=value…]",
 	.summary = "send a command to a vehicle",
 	.help = "Parameters are read as JSON where they are true, false, a number or a quoted string "
-		"('pin=\"1234\"'), else as text:\n"
+		"('pin=\"1234\"'), else as text.\nWhat the catalogue calls a string is one without quotes, too:\n"
 		"  keyfob send WKF00000000000001 doors.unlock door=driver --wait\n"
 		"  keyfob send WKF00000000000001 climate.start temperature=21.5 minutes=10\n"
 		"  keyfob send WKF00000000000001 lights.flash times=5 --ttl 10s --no-wake\n"

@@ -4,7 +4,9 @@
 
 #include <jansson.h>
 #include <stddef.h>
+#include <stdint.h>
 
+struct cli;
 struct invocation;
 
 /* Rows of a table of options that command_body_read() reads. */
@@ -15,7 +17,8 @@ struct invocation;
 		"--no-wake", OPTION_FLAG, NULL, "do not wake a sleeping vehicle for it"                                \
 	}
 
-/* Of the words from the second on (the first is whom it is for). NULL: `ret_why` is one line for the user. The caller owns it. */
-json_t *command_body_read(const struct invocation *, char *ret_why, size_t why_size);
+/* Of the words from the second on (the first is whom it is for). What may be a text or something else the node's catalogue is asked
+ * about, until `until_ms` (monotonic; 0: for as long as a call takes). NULL: `ret_why` is one line for the user. The caller owns it. */
+json_t *command_body_read(struct cli *, const struct invocation *, int64_t until_ms, char *ret_why, size_t why_size);
 
 #endif

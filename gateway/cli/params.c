@@ -1,11 +1,12 @@
 /* params.c - key=value words to JSON. */
 #include "gateway/cli/params.h"
 
-#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/memory.h"
 
 /* null, arrays and objects stay text: nobody means them who did not say so, and the catalogue knows none. */
@@ -44,4 +45,32 @@ json_t *params_read(const char *const *words, char *ret_why, size_t why_size)
 		return NULL;
 	}
 	return params;
+}
+
+bool params_have_values(const json_t *params)
+{
+	const char *key;
+	json_t *value;
+	json_object_foreach ((json_t *)(uintptr_t)params, key, value) {
+		if (!json_is_string(value))
+			return true;
+	}
+	return false;
+}
+
+static bool is_string_in(const json_t *schema, const char *key)
+{
+	const char *type = json_text_at(json_object_get(json_object_get(schema, "properties"), key), "type");
+	return type && strcmp(type, "string") == 0;
+}
+
+void params_take_texts(json_t *params, const char *const *words, const json_t *schema)
+{
+	for (; *words; words++) {
+		const char *equals = strchr(*words, '=');
+		char *key = memory_need(strndup(*words, (size_t)(equals - *words)));
+		if (!json_is_string(json_object_get(params, key)) && is_string_in(schema, key))
+			json_object_set_new(params, key, json_string(equals + 1));
+		free(key);
+	}
 }

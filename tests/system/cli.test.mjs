@@ -98,7 +98,7 @@ test('send puts what was typed into the request', async () => {
 	const { code, out } = await keyfob(node, args);
 	assert.equal(code, 0);
 	assert.equal(JSON.parse(out).status, 'accepted');
-	const [post] = node.requests;
+	const post = node.requests.at(-1);
 	assert.equal(post.url, '/v1/vehicles/A%20B%2FC/commands');
 	assert.equal(post.headers['idempotency-key'], 'k1');
 	assert.equal(post.headers.prefer, undefined);
@@ -106,6 +106,25 @@ test('send puts what was typed into the request', async () => {
 		name: 'climate.start', ttl_seconds: 300, timeout_seconds: 20, wake: false,
 		params: { a: true, b: 21.5, c: -3, d: '0420', e: '007', f: 'x=y', g: '', h: 'null', i: '[1]' },
 	});
+});
+
+test('send takes for a text what the catalogue calls one', async () => {
+	const types = { pin: 'string', code: 'string', times: 'integer', on: 'boolean', quoted: 'string' };
+	const properties = Object.fromEntries(Object.entries(types).map(([name, type]) => [name, { type }]));
+	const catalog = { commands: { 'owner.pair': { params: { type: 'object', properties } } } };
+	const node = await scriptedNode((request, response) => (request.method === 'GET' ? json(response, 200, catalog) : json(response, 202, command('accepted'))));
+	const sent = async (...words) => {
+		assert.equal((await keyfob(node, ['send', 'CAR1', ...words])).code, 0);
+		return node.requests.at(-1).json.params;
+	};
+	assert.deepEqual(await sent('owner.pair', 'pin=0042', 'code=1e5', 'times=3', 'on=true', 'quoted="7"', 'other=8'), {
+		pin: '0042', code: '1e5', times: 3, on: true, quoted: '7', other: 8,
+	});
+	assert.deepEqual(await sent('owner.pair', 'pin=true'), { pin: 'true' });
+	assert.deepEqual(await sent('other.command', 'pin=7'), { pin: 7 });
+	const asked = node.requests.filter(({ url }) => url === '/v1/catalog').length;
+	assert.deepEqual(await sent('owner.pair', 'pin=abc', 'quoted="7"'), { pin: 'abc', quoted: '7' });
+	assert.equal(node.requests.filter(({ url }) => url === '/v1/catalog').length, asked, 'who typed texts alone asks for nothing');
 });
 
 for (const [status, wanted] of [['failed', 1], ['rejected', 1], ['expired', 1], ['canceled', 1], ['timed_out', 3]])
