@@ -364,22 +364,41 @@ static bool is_coded(const h2o_req_t *req)
 	return coding.len > 0 && !h2o_lcstris(coding.base, coding.len, H2O_STRLIT("identity"));
 }
 
+static bool refuse_coding(struct http_request *r)
+{
+	http_header(r, "accept-encoding", "identity"); /* RFC 9110 §12.5.3 */
+	return refuse_body(r, &FAULT_UNSUPPORTED_MEDIA_TYPE, "the body has a Content-Encoding, and none is read here");
+}
+
+static bool is_type_of_route(const struct http_request *r)
+{
+	h2o_iovec_t type = http_field(r->req, "content-type");
+	return is_type(type, "application/json") ||
+	       (r->route->flag == MERGES && is_type(type, "application/merge-patch+json"));
+}
+
+static bool refuse_type(struct http_request *r)
+{
+	if (r->route->flag != MERGES)
+		return refuse_body(r, &FAULT_UNSUPPORTED_MEDIA_TYPE, "");
+	http_header(r, "accept-patch", "application/merge-patch+json, application/json"); /* RFC 5789 §2.2 */
+	return refuse_body(r, &FAULT_UNSUPPORTED_MEDIA_TYPE, "the body must be application/merge-patch+json");
+}
+
 static bool read_body(struct http_request *r, json_t *params)
 {
-	h2o_iovec_t body = r->req->entity, type = http_field(r->req, "content-type");
+	h2o_iovec_t body = r->req->entity;
 
 	if (body.len == 0)
 		return true;
 	if (body.len > BODY_MAX)
 		return refuse_body(r, &FAULT_TOO_LARGE, "");
 	if (is_coded(r->req))
-		return refuse_body(
-			r, &FAULT_UNSUPPORTED_MEDIA_TYPE, "the body has a Content-Encoding, and none is read here");
+		return refuse_coding(r);
 	if (r->route->flag == CARRIES)
 		return read_payload(r, params);
-	if (!is_type(type, "application/json") &&
-		!(r->route->flag == MERGES && is_type(type, "application/merge-patch+json")))
-		return refuse_body(r, &FAULT_UNSUPPORTED_MEDIA_TYPE, "");
+	if (!is_type_of_route(r))
+		return refuse_type(r);
 	json_auto_t *object = json_read(body.base, body.len);
 	if (!json_is_object(object))
 		return refuse_body(r, &FAULT_MALFORMED_REQUEST,

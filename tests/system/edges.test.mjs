@@ -150,7 +150,12 @@ test('a body that is compressed is refused as such', options, async () => {
 	const id = await ownVehicle();
 	const headers = { 'Content-Type': 'application/json', 'Content-Encoding': 'gzip' };
 	assertProblem(await rest(node, 'POST', path(id, '/commands'), { token: alice, raw: gzipSync('{"name":"horn.honk"}'), headers }), 415, 'unsupported-media-type');
-	assertProblem(await rest(node, 'PUT', path(id, '/notices/recall'), { token: alice, raw: gzipSync('recall'), headers }), 415, 'unsupported-media-type');
+	const notice = await rest(node, 'PUT', path(id, '/notices/recall'), { token: alice, raw: gzipSync('recall'), headers });
+	assertProblem(notice, 415, 'unsupported-media-type');
+	assert.equal(notice.headers.get('accept-encoding'), 'identity');
+	const patch = await rest(node, 'PATCH', path(id, '/state'), { token: alice, raw: '{}', headers: { 'Content-Type': 'application/json-patch+json' } });
+	assertProblem(patch, 415, 'unsupported-media-type');
+	assert.equal(patch.headers.get('accept-patch'), 'application/merge-patch+json, application/json');
 });
 
 test('a Last-Event-ID that is none of ours resumes nothing', options, async () => {
