@@ -227,7 +227,7 @@ static void on_unheard(struct loop_timer *timer)
 	struct feed *f = container_of(timer, struct feed, unheard);
 
 	set_unheard(f, true);
-	log_warn("feed", "it is held and not heard", LOG_TEXT("feed", f->name), LOG_INT("for_ms", UNHEARD_MS));
+	f->options.on_unheard(f->options.owner, f);
 }
 
 bool feed_is_behind(const struct batch_fence *fence)

@@ -26,6 +26,8 @@ struct feed_options {
 	void (*on_subscribed)(void *owner, const struct batch_fence *, bool session_present);
 	/* Whether requests may name it. */
 	void (*on_reading)(void *owner, const struct feed *, bool is_reading);
+	/* It has not been read for five seconds, as keyfob_feeds_unheard counts until it is. */
+	void (*on_unheard)(void *owner, const struct feed *);
 	/* The lease is another's: close it. */
 	void (*on_fenced)(void *owner, struct feed *);
 };

@@ -686,6 +686,15 @@ static void on_feed_reading(void *owner, const struct feed *feed, bool is_readin
 		sibling_reads(f->sibling, number, is_reading);
 }
 
+/* Where it is not the feed's alone, it is said already what the node lacks. */
+static void on_feed_unheard(void *owner, const struct feed *feed)
+{
+	const struct flows *f = owner;
+
+	if (flows_has_broker(f) && flows_has_database(f))
+		log_warn("feed", "it is held and not heard", LOG_TEXT("feed", feed_name(feed)));
+}
+
 static void on_feed_closed(void *owner)
 {
 	struct flows *f = owner;
@@ -739,6 +748,7 @@ static void on_taken(void *owner, const char *name, int64_t epoch)
 		.on_message = on_message,
 		.on_subscribed = on_feed_subscribed,
 		.on_reading = on_feed_reading,
+		.on_unheard = on_feed_unheard,
 		.on_fenced = on_fenced,
 	};
 

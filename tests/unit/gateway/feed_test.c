@@ -146,6 +146,14 @@ static void on_reading(void *owner, const struct feed *f, bool yes)
 	is_reading = yes;
 }
 
+static size_t times_unheard;
+
+static void on_unheard(void *owner, const struct feed *f)
+{
+	(void)owner, (void)f;
+	times_unheard++;
+}
+
 static void on_fenced(void *owner, struct feed *f)
 {
 	(void)owner, (void)f;
@@ -167,10 +175,12 @@ static void set_up(void)
 		.on_message = on_message,
 		.on_subscribed = on_subscribed,
 		.on_reading = on_reading,
+		.on_unheard = on_unheard,
 		.on_fenced = on_fenced };
 
 	clock_loop = loop_new_virtual(0);
 	is_reading = is_closed = false;
+	times_unheard = 0;
 	feed = feed_new(clock_loop, &options, "feed/07", 1);
 	feed_start(feed);
 	answer(NULL); /* the lease is held */
@@ -251,7 +261,9 @@ START_TEST(it_is_unheard_after_five_seconds_without_a_connection)
 	loop_advance(clock_loop, 1);
 	ck_assert_int_eq(metric_value(METRIC_FEEDS_UNHEARD), 1);
 	line.options.on_up(feed, &line, true);
+	loop_advance(clock_loop, 60000);
 	ck_assert_int_eq(metric_value(METRIC_FEEDS_UNHEARD), 1);
+	ck_assert_uint_eq(times_unheard, 1);
 	answer(NULL);
 	ck_assert_int_eq(metric_value(METRIC_FEEDS_UNHEARD), 0);
 }
