@@ -50,7 +50,7 @@ export const texts = {
 		reachability: 'Reachability',
 		since: 'Since',
 		group: 'Fleet',
-		last: 'Last command',
+		last: 'Last command seen',
 		partly: (n: number) => `More than ${count(n)} vehicles are yours one by one: those past them are not followed live.`,
 	},
 
