@@ -67,7 +67,7 @@ struct line {
 struct wish;
 
 struct platform {
-	char name[16], url[64], id[40];
+	char name[32], url[64], id[40];
 	struct caller caller;
 	bool is_admin, is_steady; /* steady: it pauses nothing, and never says that it is gone */
 	bool watches[VEHICLES_MAX];
