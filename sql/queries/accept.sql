@@ -3,7 +3,7 @@
 -- the outcome, and the command; a key finds no command that a grant does not show, but is taken ($5: the ids of all of this statement, where there
 -- are keys); who had no right to it when keys were taken comes again. A batch's target that had its turn gets no other. Where the vehicle
 -- is there and nothing earlier of it may go out, the new command is claimed as it is inserted, as settle_claims() would, for a worker
--- that can publish: then the row has what is to be published. Where the vehicle is away, it is inserted as waiting, and knows of the wake-up
+-- that can publish, and has not stood still for longer than its lease: then the row has what is to be published. Where the vehicle is away, it is inserted as waiting, and knows of the wake-up
 -- that is under way or was refused. $3, $4: ids of the last eight days and the next, so that no partition but those between them is set up.
 with judged as materialized (
 	select t.*, case when t.outcome = 'created' and t.may_go then 'claimed' else 'none' end::command_flight as flight,
@@ -42,7 +42,8 @@ with judged as materialized (
 				q.queued, q.open, q.offers,
 				case when (i.d).publisher is not null and h.reachable and h.claim_id is null
 					and (h.subscribed or coalesce(h.taken_at < clock_timestamp() - interval '1 second', true))
-					then (select f.subscribed from leases f where f.name = 'feed/' || case v.protocol when 'keyfob' then (i.d).feed else v.protocol end) end as hears
+					then (select f.subscribed from leases f where f.name = 'feed/' || case v.protocol when 'keyfob' then (i.d).feed else v.protocol end)
+						and (select w.expires_at > clock_timestamp() from leases w where w.name = 'worker/' || (i.d).publisher) end as hears
 			from (select u.d, (u.d).vehicle_id, clock_timestamp() as at from (select unnest($1::accept_draft[]) as d) u offset 0) i
 			left join vehicles v on v.vehicle_id = i.vehicle_id and v.retired_at is null
 			left join vehicle_heads h on h.vehicle_id = i.vehicle_id

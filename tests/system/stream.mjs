@@ -104,7 +104,8 @@ export class Follower {
 	async assertWhole(node, ms = 20_000) {
 		for (const [id, seen] of this.seen) {
 			const { body } = await rest(node, 'GET', `/v1/vehicles/${id}`, { token: this.token });
-			await poll(() => seen.after, (after) => after >= body.seq, { ms, what: `${id} was seen up to ${body.seq}` });
+			const isWhole = poll(() => seen.after, (after) => after >= body.seq, { ms, what: `${id} was seen up to ${body.seq}` });
+			await Promise.race([isWhole, this.following.then(() => isWhole)]); // what ended its following is the reason
 			assertNoHole(seen.events, seen.begun);
 			assertTransitions(seen.events);
 		}

@@ -35,6 +35,7 @@ static void have_sibling(bool has_left)
 	sibling.has_left = has_left;
 	w.ports.publisher = publisher;
 	w.ports.hand_over = hand_over;
+	ask("insert into leases (name, holder, epoch, expires_at) values ('worker/w2', 'w2', 1, now() + interval '1 hour')");
 }
 
 START_TEST(claim_goes_to_who_hears_the_answer)
@@ -50,6 +51,23 @@ START_TEST(claim_goes_to_who_hears_the_answer)
 	ck_assert_uint_eq(dispatch_in_hand(w.dispatch), 0);
 	ck_assert_str_eq(statuses(), "accepted/claimed");
 	ck_assert_str_eq(ask("select claim_worker from vehicle_heads"), "w2");
+}
+END_TEST
+
+/* A thread of this node stands still; its feeds are others' by now. */
+START_TEST(nothing_is_claimed_for_a_reader_whose_lease_has_lapsed)
+{
+	struct accept a = draft();
+
+	have_sibling(false);
+	ask("update leases set expires_at = clock_timestamp() where name = 'worker/w2'");
+	ck_assert_ptr_null(accept_now(&a));
+	free(a.command);
+	pump_until(one_published);
+	ck_assert_uint_eq(sibling.handed_over, 0);
+	ck_assert_str_eq(ask("select claim_worker from vehicle_heads"), "w1");
+	puback(0);
+	ck_assert_str_eq(statuses(), "sent/out");
 }
 END_TEST
 
@@ -328,6 +346,7 @@ void add_claims(Suite *suite)
 	TCase *tc = case_new(suite, "claims", begin);
 
 	tcase_add_test(tc, claim_goes_to_who_hears_the_answer);
+	tcase_add_test(tc, nothing_is_claimed_for_a_reader_whose_lease_has_lapsed);
 	tcase_add_test(tc, who_claimed_publishes_when_the_reader_has_left);
 	tcase_add_test(tc, a_new_command_is_claimed_at_once_only_when_nothing_is_before_it);
 	tcase_add_test(tc, waits_for_a_vehicle_that_is_away);
