@@ -136,11 +136,11 @@ static void begin_features(uint64_t seed)
 		access_begin();
 		memo_expect(MEMO_GRANTS);
 	}
-	if (seed % 4 == 1) {
+	if (seed % 8 == 1) {
 		platforms_begin();
 		memo_expect(MEMO_WEBHOOKS);
 	}
-	if (seed % 5 == 2) {
+	if (seed % 10 == 7) {
 		twin_begin();
 		memo_expect(MEMO_TWIN);
 	}

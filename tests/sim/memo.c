@@ -15,7 +15,7 @@
 #include "tests/sim/renewals.h"
 #include "tests/sim/world.h"
 
-enum { NEVER = 8 }; /* beside the features: nothing that a run makes */
+enum { NEVER = 8, EVERY = 15 }; /* beside the features: nothing that a run makes, and all */
 
 static bool has_made_some(const PGresult *result);
 static bool is_true(const PGresult *result);
@@ -69,27 +69,31 @@ static const struct {
 };
 
 /* These write nothing, or what no look above reads: leases (a look that has found nothing depends on none), interest, and what is swept
- * long after it was over. `of_leases`: they read or change who holds what. */
+ * long after it was over. `of_leases`: they read or change who holds what; `but`: what they write only this feature's looks read. */
 static const struct {
 	const struct db_statement *statement;
 	bool of_leases;
+	unsigned but;
 } quiet[] = {
-	{ &SQL_lease_renew, true },
-	{ &SQL_lease_workers, true },
-	{ &SQL_lease_check, true },
-	{ &SQL_lease_subscribed, true },
-	{ &SQL_lease_take, true },
-	{ &SQL_lease_release, true },
-	{ &SQL_lease_sole, true },
-	{ &SQL_worker_end, true },
-	{ &SQL_sweep, true },
-	{ &SQL_partitions, false },
-	{ &SQL_partitions_drop, false },
-	{ &SQL_interest_drop, false },
-	{ &SQL_read_command, false },
-	{ &SQL_subscribe, false },
-	{ &SQL_events_resume, false },
-	{ &SQL_events_after, false },
+	{ &SQL_lease_renew, true, 0 },
+	{ &SQL_lease_workers, true, 0 },
+	{ &SQL_lease_check, true, 0 },
+	{ &SQL_lease_subscribed, true, 0 },
+	{ &SQL_lease_take, true, 0 },
+	{ &SQL_lease_release, true, 0 },
+	{ &SQL_lease_sole, true, 0 },
+	{ &SQL_worker_end, true, 0 },
+	{ &SQL_sweep, true, 0 },
+	{ &SQL_partitions, false, 0 },
+	{ &SQL_partitions_drop, false, 0 },
+	{ &SQL_interest_drop, false, 0 },
+	{ &SQL_read_command, false, 0 },
+	{ &SQL_subscribe, false, 0 },
+	{ &SQL_events_resume, false, 0 },
+	{ &SQL_events_after, false, 0 },
+	{ &SQL_webhooks_settle, false, MEMO_WEBHOOKS },
+	{ &SQL_retained_published, false, MEMO_TWIN },
+	{ &SQL_retained_mark, false, MEMO_TWIN },
 };
 
 /* When the next of what is looked for is due, microseconds since 1970. */
@@ -97,22 +101,31 @@ static const char *const HORIZON =
 	"select (extract(epoch from least((select min(due_at) from absences), (select min(due_at) from commands), "
 	"(select "
 	"min(due_at) from timers), (select min(at) from revocations), (select min(expires_at) from grants), (select "
-	"min(expires_at) from retained where payload <> ''), (select min(expires_at) from notices), (select "
-	"min(greatest(l.due_at, w.held_until)) from webhook_lines l join webhooks w on w.id = l.webhook_id where "
-	"l.due_at is not null and w.disabled_at is null))) * 1000000)::bigint";
+	"min(expires_at) from retained where payload <> ''), (select min(expires_at) from notices))) * "
+	"1000000)::bigint";
+static const char *const HORIZON_OF_WEBHOOKS =
+	"select (extract(epoch from min(greatest(l.due_at, w.held_until))) * 1000000)::bigint from webhook_lines l "
+	"join "
+	"webhooks w on w.id = l.webhook_id where l.due_at is not null and w.disabled_at is null";
 
 struct memory {
 	char *key;
 	PGresult **results; /* a step's each */
 	size_t count;
+	unsigned of; /* features */
 	bool by_time, absent;
 	UT_hash_handle hh;
 };
 
+struct horizon {
+	const char *sql;
+	int64_t us; /* 0: not known */
+};
+
 static struct memory *memories;
 static bool is_off;
-static unsigned expected;  /* features */
-static int64_t horizon_us; /* 0: not known */
+static unsigned expected; /* features */
+static struct horizon of_webhooks = { HORIZON_OF_WEBHOOKS, 0 }, of_all_else = { HORIZON, 0 };
 
 void memo_expect(enum memo_feature feature)
 {
@@ -162,13 +175,14 @@ static bool has_taken_some(const PGresult *result)
 	return PQntuples(result) > 0;
 }
 
-static bool has_written(const struct unit_step *step)
+/* The features whose looks may find another answer by it; EVERY: any look may. */
+static unsigned written_of(const struct unit_step *step)
 {
-	int look = look_of(step->statement);
+	int look = look_of(step->statement), still = quiet_of(step->statement);
 
-	if (look < 0)
-		return quiet_of(step->statement) < 0;
-	return looks[look].has_written && looks[look].has_written(step->result);
+	if (look >= 0)
+		return looks[look].has_written && looks[look].has_written(step->result) ? looks[look].of : 0;
+	return still >= 0 ? quiet[still].but : EVERY;
 }
 
 bool memo_is_look(const struct db_unit *unit)
@@ -196,11 +210,11 @@ static char *key_of(const struct db_unit *unit)
 }
 
 /* A transaction has written. */
-static void forget(void)
+static void forget(unsigned of)
 {
 	for (struct memory *m = memories, *next; m; m = next) {
 		next = m->hh.next;
-		if (m->absent)
+		if (m->absent || (of != EVERY && !(m->of & of)))
 			continue;
 		HASH_DEL(memories, m);
 		for (size_t i = 0; i < m->count; i++)
@@ -209,17 +223,21 @@ static void forget(void)
 		free(m->key);
 		free(m);
 	}
-	horizon_us = 0;
+	of_webhooks.us = 0;
+	if (of != MEMO_WEBHOOKS)
+		of_all_else.us = 0;
 }
 
-static int64_t horizon(void)
+static int64_t horizon(unsigned of)
 {
-	if (horizon_us == 0) {
-		PGresult *rows = postgres_ask(HORIZON, 0, NULL);
-		horizon_us = PQgetisnull(rows, 0, 0) ? INT64_MAX : strtoll(PQgetvalue(rows, 0, 0), NULL, 10);
+	struct horizon *h = of & MEMO_WEBHOOKS ? &of_webhooks : &of_all_else;
+
+	if (h->us == 0) {
+		PGresult *rows = postgres_ask(h->sql, 0, NULL);
+		h->us = PQgetisnull(rows, 0, 0) ? INT64_MAX : strtoll(PQgetvalue(rows, 0, 0), NULL, 10);
 		PQclear(rows);
 	}
-	return horizon_us;
+	return h->us;
 }
 
 static struct memory *find(const struct db_unit *unit)
@@ -233,9 +251,9 @@ static struct memory *find(const struct db_unit *unit)
 }
 
 /* A microsecond's margin for each transaction of this instant. */
-static bool is_nothing_due(void)
+static bool is_nothing_due(unsigned of)
 {
-	return horizon() > world_us() + 1000;
+	return horizon(of) > world_us() + 1000;
 }
 
 /* What is due is a living worker's or not. */
@@ -245,7 +263,7 @@ static bool is_of_leases(const struct db_statement *statement)
 
 	if (i >= 0)
 		return quiet[i].of_leases;
-	return look_of(statement) < 0 || (statement == &SQL_due_commands && !is_nothing_due());
+	return look_of(statement) < 0 || (statement == &SQL_due_commands && !is_nothing_due(0));
 }
 
 /* Sessions that stand still are told by the server's own time: on a busy machine one that waits for its next step would be among them. So
@@ -267,7 +285,7 @@ bool memo_answer(struct db_unit *unit, int64_t at_us)
 
 	const struct memory *m = is_asked_anew(unit) || !memo_is_look(unit) ? NULL : find(unit);
 
-	if (!m || (m->by_time && !m->absent && !is_nothing_due()))
+	if (!m || (m->by_time && !m->absent && !is_nothing_due(m->of)))
 		return false;
 	for (size_t i = 0; i < m->count; i++)
 		unit_take_result(unit, PQcopyResult(m->results[i], PG_COPYRES_TUPLES));
@@ -278,6 +296,7 @@ static void keep(const struct db_unit *unit)
 {
 	struct memory *m;
 	bool by_time = false, absent = true;
+	unsigned of = 0;
 
 	for (size_t i = 0; i < unit->step_count; i++) {
 		int look = look_of(unit->steps[i].statement);
@@ -285,11 +304,13 @@ static void keep(const struct db_unit *unit)
 			return;
 		by_time = by_time || looks[look].by_time;
 		absent = absent && is_absent(look);
+		of |= looks[look].of;
 	}
-	if (find(unit) || (by_time && !absent && !is_nothing_due()))
+	if (find(unit) || (by_time && !absent && !is_nothing_due(of)))
 		return;
 	m = memory_new(sizeof(*m));
 	m->key = key_of(unit);
+	m->of = of;
 	m->by_time = by_time;
 	m->absent = absent;
 	m->count = unit->step_count;
@@ -311,7 +332,7 @@ void memo_before_run(const struct db_unit *unit)
 
 void memo_note(const struct db_unit *unit, bool is_whole)
 {
-	bool wrote = false;
+	unsigned written = 0;
 
 	if (is_asked_anew(unit))
 		return;
@@ -319,9 +340,9 @@ void memo_note(const struct db_unit *unit, bool is_whole)
 	if (unit->sqlstate[0])
 		return;
 	for (size_t i = 0; i < unit->step_count; i++)
-		wrote = wrote || has_written(&unit->steps[i]);
-	if (wrote)
-		forget();
+		written |= written_of(&unit->steps[i]);
+	if (written)
+		forget(written);
 	else if (memo_is_look(unit))
 		keep(unit);
 }
