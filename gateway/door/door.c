@@ -202,11 +202,10 @@ static void say_full(const struct door *door, int fd)
 	const struct fault *f = &FAULT_OVERLOADED;
 	char id[UUID_TEXT_SIZE], body[512], answer[1024];
 
-	uuid7_make(loop_unix_us(door->loop), id);
+	uuid7_draw(loop_unix_us(door->loop), id);
 	int len = snprintf(body, sizeof(body),
-		"{\"type\":\"urn:keyfob:problem:%s\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\",\"instance\":\"%"
-		"s\","
-		"\"retriable\":true,\"may_have_executed\":false,\"user_message\":\"%s\"}",
+		"{\"type\":\"urn:keyfob:problem:%s\",\"title\":\"%s\",\"status\":%d,\"detail\":\"%s\","
+		"\"instance\":\"%s\",\"retriable\":true,\"may_have_executed\":false,\"user_message\":\"%s\"}",
 		f->name, f->title, f->http, f->title, id, f->user_message);
 	len = snprintf(answer, sizeof(answer),
 		"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
