@@ -189,7 +189,7 @@ static void on_marked(struct db_unit *unit, void *context, const struct fault *f
 		finish_closing(f);
 	else if (fault)
 		start_anew(f, fault);
-	else
+	else if (f->subscribed_ms > 0) /* it is still connected */
 		set_reading(f, true);
 }
 
@@ -198,6 +198,7 @@ static void on_down(void *owner, struct mqtt_link *link, const char *reason)
 	struct feed *f = owner;
 
 	(void)link;
+	f->subscribed_ms = 0;
 	set_reading(f, false);
 	log_debug("feed", "no connection to the broker", LOG_TEXT("feed", f->name), LOG_TEXT("reason", reason));
 }

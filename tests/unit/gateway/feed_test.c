@@ -179,6 +179,7 @@ static void set_up(void)
 		.on_fenced = on_fenced };
 
 	clock_loop = loop_new_virtual(0);
+	loop_advance(clock_loop, 1000);
 	is_reading = is_closed = false;
 	times_unheard = 0;
 	feed = feed_new(clock_loop, &options, "feed/07", 1);
@@ -269,6 +270,21 @@ START_TEST(it_is_unheard_after_five_seconds_without_a_connection)
 }
 END_TEST
 
+/* That the row is marked says nothing of a connection that is lost meanwhile. */
+START_TEST(it_reads_no_more_when_its_connection_is_lost_before_its_row_is_marked)
+{
+	line.options.on_down(feed, &line, "the test says so");
+	answer(NULL);
+	ck_assert(!is_reading);
+	loop_advance(clock_loop, 5000);
+	ck_assert_int_eq(metric_value(METRIC_FEEDS_UNHEARD), 1);
+	line.options.on_up(feed, &line, true);
+	answer(NULL);
+	ck_assert(is_reading);
+	ck_assert_int_eq(metric_value(METRIC_FEEDS_UNHEARD), 0);
+}
+END_TEST
+
 /* Whoever has it now says so. */
 START_TEST(a_feed_that_is_given_back_is_not_unheard)
 {
@@ -289,6 +305,7 @@ int main(void)
 	tcase_add_test(tests, a_row_that_is_not_marked_connects_anew);
 	tcase_add_test(tests, it_connects_anew_when_its_batch_is_settled);
 	tcase_add_test(tests, it_is_unheard_after_five_seconds_without_a_connection);
+	tcase_add_test(tests, it_reads_no_more_when_its_connection_is_lost_before_its_row_is_marked);
 	tcase_add_test(tests, a_feed_that_is_given_back_is_not_unheard);
 	suite_add_tcase(suite, tests);
 	return suite_run(suite);
