@@ -46,6 +46,15 @@ static bool is_address(const char *text)
 	return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
 }
 
+/* As RFC 5952 spells it: one address is one text. */
+static bool respell(char host[INET6_ADDRSTRLEN])
+{
+	unsigned char bytes[sizeof(struct in6_addr)];
+	int family = strchr(host, ':') ? AF_INET6 : AF_INET;
+
+	return inet_pton(family, host, bytes) == 1 && inet_ntop(family, bytes, host, INET6_ADDRSTRLEN);
+}
+
 bool syntax_split_listen(const char *text, char host[INET6_ADDRSTRLEN], uint16_t *ret_port)
 {
 	const char *colon = strrchr(text, ':');
@@ -57,7 +66,7 @@ bool syntax_split_listen(const char *text, char host[INET6_ADDRSTRLEN], uint16_t
 	size_t len = (size_t)(colon - from) - brackets;
 	memcpy(host, from, len);
 	host[len] = '\0';
-	return is_address(host) && (strchr(host, ':') != NULL) == brackets && read_port(colon + 1, true, ret_port);
+	return (strchr(host, ':') != NULL) == brackets && respell(host) && read_port(colon + 1, true, ret_port);
 }
 
 static bool is_listen(const char *text)

@@ -28,7 +28,7 @@ extern const struct setting_rule RULE_SEALING_KEY;
 extern const struct setting_rule RULE_PRICE;
 extern const struct setting_rule RULE_CURRENCY;
 
-/* "127.0.0.1:8080" or "[::1]:8080"; the host comes without brackets. */
+/* "127.0.0.1:8080" or "[::1]:8080"; the host comes without brackets, and in one spelling. */
 bool syntax_split_listen(const char *text, char host[INET6_ADDRSTRLEN], uint16_t *ret_port);
 
 #endif
