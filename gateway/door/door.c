@@ -21,6 +21,7 @@
 #include "gateway/config_lists.h"
 #include "gateway/door/door_internal.h"
 #include "gateway/door/guests.h"
+#include "gateway/door/head.h"
 
 #define BACKLOG 1024
 #define UNREAD_MS 30000 /* a peer that takes nothing in for so long is gone */
@@ -196,6 +197,14 @@ static void on_rested(struct loop_timer *timer)
 	uv_poll_start(&l->poll, UV_READABLE, on_newcomers);
 }
 
+void door_say(int fd, const char *answer, size_t len)
+{
+	char head[HEAD_MAX];
+
+	(void)recv(fd, head, sizeof(head), MSG_DONTWAIT);
+	(void)send(fd, answer, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 /* RFC 9457, by hand: this room knows of no operations. */
 static void say_full(const struct door *door, int fd)
 {
@@ -211,7 +220,7 @@ static void say_full(const struct door *door, int fd)
 		"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
 		"Content-Type: application/problem+json\r\nX-Request-Id: %s\r\nContent-Length: %d\r\n\r\n%s",
 		id, len, body);
-	send(fd, answer, (size_t)len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	door_say(fd, answer, (size_t)len);
 }
 
 static void let_in(struct door *door, int fd, const union any_address *from)

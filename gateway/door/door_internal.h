@@ -11,6 +11,9 @@ struct door {
 	struct list listeners, visitors, arrivals; /* the last: tunnels that lead nowhere yet */
 };
 
+/* door.c: the last word to a newcomer. What it has said is read first: left unread it would make the kernel take the answer away. */
+void door_say(int fd, const char *answer, size_t len);
+
 enum belonging { BELONGS_TO_NOBODY_YET, BELONGS_TO_HTTP, BELONGS_TO_WEBSOCKET };
 
 /* visitor.c: takes `fd`, looks at its head and sends it on. */

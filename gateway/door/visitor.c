@@ -112,15 +112,6 @@ static void on_poll_closed(uv_handle_t *handle)
 	free(container_of(handle, struct visitor, poll));
 }
 
-/* What it said is read first: left unread it would make the kernel take the answer away. */
-static void say_only_websockets(struct visitor *v)
-{
-	char head[HEAD_MAX];
-
-	(void)recv(v->fd, head, sizeof(head), MSG_DONTWAIT);
-	(void)send(v->fd, ONLY_WEBSOCKETS, sizeof(ONLY_WEBSOCKETS) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
 /* The poll handle lets go of the descriptor at once; the visitor is freed a turn later. */
 static void let_go(struct visitor *v)
 {
@@ -135,7 +126,7 @@ static void send_to(struct visitor *v, enum belonging belonging)
 	int one = 1;
 
 	if (!room) {
-		say_only_websockets(v);
+		door_say(v->fd, ONLY_WEBSOCKETS, sizeof(ONLY_WEBSOCKETS) - 1);
 		refuse(v);
 		return;
 	}
