@@ -168,6 +168,11 @@ static const char *const smuggled[] = {
 	"hello\r\n",
 	"\x16\x03\x01\x02", /* a TLS record begins so */
 	"GET /v1/me HTTP/1.1\r\n" HEAD FIELDS_100 "\r\n",
+	/* before it one empty line is passed over, and no more */
+	"\r\n\r\nGET /v1/me HTTP/1.1\r\n" HEAD "\r\n",
+	"\nGET /v1/me HTTP/1.1\r\n" HEAD "\r\n",
+	"\r\n GET /v1/me HTTP/1.1\r\n" HEAD "\r\n",
+	"\r\nGET /v1/me HTTP/1.1\r\nHost: other\r\n" HEAD "\r\n",
 };
 static const char good[] = "GET /v1/me HTTP/1.1\r\n" HEAD "\r\n";
 
@@ -255,21 +260,23 @@ START_TEST(takes_targets_in_absolute_form)
 }
 END_TEST
 
-/* A head in pieces behind a body in pieces, and what follows in the same piece. */
+/* A head in pieces behind a body in pieces, and what follows in the same piece; an empty line may stand before it. */
 START_TEST(hears_requests_in_any_pieces)
 {
-	static const char two[] = "POST /v1/vehicles/C/commands HTTP/1.1\r\nContent-Type: application/json\r\n"
-				  "Transfer-Encoding: chunked\r\n" HEAD "\r\n2\r\n{}\r\n0\r\n\r\n"
-				  "GET /v1/me HTTP/1.1\r\n" LAST;
+	static const char three[] = "POST /v1/vehicles/C/commands HTTP/1.1\r\nContent-Type: application/json\r\n"
+				    "Transfer-Encoding: chunked\r\n" HEAD "\r\n2\r\n{}\r\n0\r\n\r\n"
+				    "\r\nGET http://h/v1/vehicles/C HTTP/1.1\r\n" HEAD "\r\n"
+				    "GET /v1/me HTTP/1.1\r\n" LAST;
 
-	for (size_t size = 1; size < sizeof(two); size += size < 8 ? 1 : 29) {
+	for (size_t size = 1; size < sizeof(three); size += size < 8 ? 1 : 29) {
 		int fd = dial();
-		for (size_t at = 0; at < sizeof(two) - 1; at += size) {
-			size_t left = sizeof(two) - 1 - at;
-			ck_assert_int_gt(wire_send(fd, two + at, left < size ? left : size), 0);
+		for (size_t at = 0; at < sizeof(three) - 1; at += size) {
+			size_t left = sizeof(three) - 1 - at;
+			ck_assert_int_gt(wire_send(fd, three + at, left < size ? left : size), 0);
 		}
 		const char *answer = hear(fd);
 		expect(answer, "\"API_COMMAND_SEND\"");
+		expect(answer, "\"API_VEHICLE_GET\"");
 		expect(answer, "\"API_ME\"");
 	}
 }
