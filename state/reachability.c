@@ -452,13 +452,14 @@ static void on_resynced(struct db_unit *unit, void *context, const struct fault 
 {
 	struct reachability *r = context;
 	struct receipt *receipt = r->resync_receipt;
-	bool hopeless = is_hopeless(r, unit, fault);
+	bool has_more = !fault && read_part(r, unit);
 
-	if (!fault && read_part(r, unit)) {
+	if (has_more && !r->stopped) { /* who reads the feed next asks for itself */
 		end_resync_part(r);
 		return;
 	}
-	if (!fault)
+	bool hopeless = is_hopeless(r, unit, fault);
+	if (!fault && !has_more)
 		log_info("state", "the broker has named who is there", LOG_INT("not_named", r->resync_unnamed));
 	if (hopeless && !r->stopped) {
 		log_error("state", "who was not named is not looked at; the broker is asked again",

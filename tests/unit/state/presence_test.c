@@ -529,19 +529,30 @@ static void on_resync_settled(struct receipt *r)
 	done = true;
 }
 
-static const struct fault *resync(void)
+static void begin_resync(void)
 {
-	static const struct batch_fence fence = { "feed/lifecycle", 1 };
-	struct receipt receipt;
-
 	done = false;
 	reachability_resync_begin(w.reachability, on_question, NULL);
 	pump_until(is_done);
+}
+
+/* Until it is done. */
+static void end_resync(void)
+{
+	static const struct batch_fence fence = { "feed/lifecycle", 1 };
+	static struct receipt receipt;
+
 	done = false;
 	receipt_init(&receipt, on_resync_settled);
 	reachability_resync_end(w.reachability, &fence,
 		&(struct mqtt_message){ .topic = "resynced", .payload = question, .len = strlen(question) }, &receipt);
 	receipt_close(&receipt, NULL);
+}
+
+static const struct fault *resync(void)
+{
+	begin_resync();
+	end_resync();
 	pump_until(is_done);
 	return resync_fault;
 }
@@ -581,6 +592,49 @@ START_TEST(a_resync_that_is_refused_again_and_again_is_let_go)
 }
 END_TEST
 
+/* Where others are looked at before that each time, too. */
+START_TEST(a_part_of_a_resync_that_is_refused_again_and_again_is_let_go)
+{
+	const struct fault *faults[3];
+
+	ask("update leases set holder = 'w1', epoch = 1 where name = 'feed/lifecycle';"
+	    "create function trouble() returns trigger language plpgsql as $$ begin raise 'trouble' using errcode = "
+	    "'57014'; end $$;"
+	    "create trigger trouble before update on vehicle_heads for each row when (new.vehicle_id > 'Y') execute "
+	    "function "
+	    "trouble();"
+	    "insert into vehicle_heads (vehicle_id, reachable) values ('Z', true)");
+	for (size_t i = 0; i < 3; i++) {
+		char more[160];
+		snprintf(more, sizeof(more),
+			"insert into vehicle_heads (vehicle_id, reachable) select 'V%zu.' || n, true from "
+			"generate_series(1, 2100) n",
+			i);
+		ask(more);
+		faults[i] = resync();
+	}
+	ask("drop trigger trouble on vehicle_heads; drop function trouble");
+	ck_assert_ptr_eq(faults[0], &FAULT_STORAGE_UNAVAILABLE);
+	ck_assert_ptr_eq(faults[1], &FAULT_STORAGE_UNAVAILABLE);
+	ck_assert_ptr_null(faults[2]);
+	ask("update leases set holder = null, epoch = 0 where name = 'feed/lifecycle'");
+}
+END_TEST
+
+/* Who reads the feed next asks for itself. */
+START_TEST(a_worker_that_ends_begins_no_other_part)
+{
+	ask("update leases set holder = 'w1', epoch = 1 where name = 'feed/lifecycle';"
+	    "insert into vehicle_heads (vehicle_id, reachable) select 'V' || n, true from generate_series(1, 4500) n");
+	begin_resync();
+	end_resync();
+	reachability_stop(w.reachability);
+	pump_until(is_done);
+	ck_assert_str_eq(ask("select count(*) from vehicle_heads where verifying"), "2000");
+	ask("update leases set holder = null, epoch = 0 where name = 'feed/lifecycle'");
+}
+END_TEST
+
 static void start_server(void)
 {
 	test_links_open(&links, &postgres, 1, 0);
@@ -612,6 +666,8 @@ int main(void)
 	tcase_add_test(tc, nobody_subscribed_disproves_that_session_alone);
 	tcase_add_test(tc, a_fleet_that_was_not_named_is_looked_at_in_parts);
 	tcase_add_test(tc, a_resync_that_is_refused_again_and_again_is_let_go);
+	tcase_add_test(tc, a_part_of_a_resync_that_is_refused_again_and_again_is_let_go);
+	tcase_add_test(tc, a_worker_that_ends_begins_no_other_part);
 	suite_add_tcase(suite, tc);
 	return suite_run_here(suite);
 }
