@@ -1,6 +1,18 @@
 -- A command whose vehicle was woken as often as one absence allows waits without an SMS, and its timeline did not say why: what joined
 -- later was shown the last SMS of before, as if it had gone out for it.
 
+-- As before, but what a centre says late of an SMS goes to who waited for it alone: who joins once another is refused is told of that.
+create or replace function wake_note(vehicle text, detail jsonb) returns void language sql as $$
+	with noted as (
+		update commands c set timeline = c.timeline || step('wakeup', detail)
+		from wake_wanted n
+		where n.vehicle_id = vehicle and n.status = 'waiting' and c.vehicle_id = n.vehicle_id and c.id = n.id
+		returning c.accepted_seq
+	)
+	update absences a set step = case when a.refused is null or detail->>'status' = 'refused' then detail else a.step end,
+		seen_seq = greatest(a.seen_seq, (select max(accepted_seq) from noted))
+	where a.vehicle_id = vehicle $$;
+
 -- As before, and the end of the attempts is a refusal like that of a vehicle without a number: told by timelines alone.
 create or replace function wake_step(vehicles text[], ids uuid[], policy json)
 returns table (vehicle_id text, id uuid, refused text, provider integer, attempt integer, msisdn text, iccid text, validity_seconds integer, expires_us bigint)

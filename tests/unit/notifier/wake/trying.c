@@ -174,12 +174,41 @@ START_TEST(all_fail_and_it_is_tried_again_later_as_the_same_attempt)
 }
 END_TEST
 
+/* The last SMS's centre gives it up long after the attempts are over: whoever is sent after that is told of them, and not of that SMS. */
+START_TEST(a_late_receipt_hides_no_refusal)
+{
+	w.options.max_attempts = 1;
+	begin();
+	send_as(3600, true, "on_reconnect");
+	until_submitted(1, 0);
+	tell(&w.first, SMS_TAKEN, "m1", NULL);
+	until_answer("select phase from absences", "receipt");
+	pass("20 seconds");
+	until_submitted(1, 1);
+	tell(&w.second, SMS_TAKEN, NULL, NULL);
+	until_answer("select phase from absences", "ready");
+	pass("30 seconds");
+	until_answer("select refused from absences", "ATTEMPTS");
+	ck_assert_ptr_null(receive("m1", false, "EXPIRED"));
+	send_command();
+	ck_assert_str_eq(
+		ask("select string_agg(s->'detail'->>'reason', ' ') from commands, jsonb_array_elements(timeline) s "
+		    "where s->>'step' = 'wakeup' and accepted_seq = (select max(accepted_seq) from commands)"),
+		"ATTEMPTS");
+	ck_assert_str_eq(ask("select s->'detail'->>'reason' from commands, jsonb_array_elements(timeline) with "
+			     "ordinality as t(s, n) "
+			     "where s->>'step' = 'wakeup' order by accepted_seq, n desc limit 1"),
+		"EXPIRED"); /* who waited for that SMS hears of it */
+}
+END_TEST
+
 void add_trying(Suite *suite)
 {
 	TCase *tc = case_new(suite, "trying");
 
 	tcase_add_test(tc, gaps_grow_and_attempts_end);
 	tcase_add_test(tc, another_absence_is_another_count_but_not_another_interval);
+	tcase_add_test(tc, a_late_receipt_hides_no_refusal);
 	tcase_add_test(tc, the_budget_refuses_and_frees);
 	tcase_add_test(tc, a_failover_counts_in_the_budget_alone);
 	tcase_add_test(tc, the_next_provider_when_one_fails);
