@@ -35,7 +35,8 @@ static void have_sibling(bool has_left)
 	sibling.has_left = has_left;
 	w.ports.publisher = publisher;
 	w.ports.hand_over = hand_over;
-	ask("insert into leases (name, holder, epoch, expires_at) values ('worker/w2', 'w2', 1, now() + interval '1 hour')");
+	ask("insert into leases (name, holder, epoch, expires_at) values ('worker/w2', 'w2', 1, now() + interval '1 "
+	    "hour')");
 }
 
 START_TEST(claim_goes_to_who_hears_the_answer)
