@@ -118,6 +118,17 @@ START_TEST(a_fleet_that_goes_is_looked_up_by_key)
 }
 END_TEST
 
+static void assert_plan_lacks(PGconn *conn, const char *call, const char *words)
+{
+	char sql[200];
+	snprintf(sql, sizeof(sql), "explain (analyze, timing off, summary off) execute %s", call);
+	PGresult *r = PQexec(conn, sql);
+	ck_assert_msg(PQresultStatus(r) == PGRES_TUPLES_OK, "%s", PQresultErrorMessage(r));
+	for (int row = 0; row < PQntuples(r); row++)
+		ck_assert_msg(!strstr(PQgetvalue(r, row, 0), words), "%s: %s", call, PQgetvalue(r, row, 0));
+	PQclear(r);
+}
+
 /* All that a broker has lost is published again, some at a time: each look must read no more than it takes, and the plan may be of a time when
  * hardly anything was kept. */
 START_TEST(what_the_broker_lost_is_read_in_parts)
@@ -136,11 +147,26 @@ START_TEST(what_the_broker_lost_is_read_in_parts)
 	run(conn, "insert into retained (vehicle_id, kind, name, payload, version) select vehicle_id, 'notice', 'n', "
 		  "'{}', 1 "
 		  "from vehicles");
-	PGresult *r = PQexec(conn, "explain (analyze, timing off, summary off) execute retained_due(128)");
-	ck_assert_msg(PQresultStatus(r) == PGRES_TUPLES_OK, "%s", PQresultErrorMessage(r));
-	for (int row = 0; row < PQntuples(r); row++)
-		ck_assert_msg(!strstr(PQgetvalue(r, row, 0), "(actual rows=3001"), "%s", PQgetvalue(r, row, 0));
-	PQclear(r);
+	assert_plan_lacks(conn, "retained_due(128)", "(actual rows=3001");
+	PQfinish(conn);
+	test_postgres_end(&pg);
+}
+END_TEST
+
+/* Each worker looks twice a second, also while a whole fleet has timers that are not due for minutes. */
+START_TEST(timers_that_are_not_due_are_not_read)
+{
+	struct test_postgres pg;
+	test_postgres_start(&pg);
+	ck_assert_int_eq(migrate_run(pg.url), 0);
+	PGconn *conn = PQconnectdb(pg.url);
+	run(conn, UNIT_SETTINGS.text);
+	PQclear(PQprepare(conn, SQL_due_timers.name, SQL_due_timers.text, 0, NULL));
+	PQclear(PQexec(conn, "execute due_timers('verify', 256, 0)"));
+	run(conn, "insert into timers (kind, vehicle_id, due_at) select 'verify', 'V' || n, now() + interval '1 hour' "
+		  "from "
+		  "generate_series(1, 3000) n");
+	assert_plan_lacks(conn, "due_timers('verify', 256, 0)", "Rows Removed by Filter");
 	PQfinish(conn);
 	test_postgres_end(&pg);
 }
@@ -154,6 +180,7 @@ int main(void)
 	tcase_add_test(tcase, every_statement_prepares);
 	tcase_add_test(tcase, a_fleet_that_goes_is_looked_up_by_key);
 	tcase_add_test(tcase, what_the_broker_lost_is_read_in_parts);
+	tcase_add_test(tcase, timers_that_are_not_due_are_not_read);
 	suite_add_tcase(suite, tcase);
 	return suite_run(suite);
 }
