@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { atEnd } from './children.mjs';
-import { connectVehicle, isLong, isSanitized, openSocket, poll, registerVehicle, rest, startInstallation, token, vehicle, vehicleIds } from './harness.mjs';
+import { adminToken, connectVehicle, isLong, isSanitized, openSocket, poll, registerVehicle, rest, startInstallation, token, vehicle, vehicleIds } from './harness.mjs';
 import { randomFrom } from './histories.mjs';
 import { assertConnectivity, Promises } from './oracle.mjs';
 import { startReceiver } from './receiver.mjs';
