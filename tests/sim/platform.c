@@ -32,11 +32,12 @@
 #define PLATFORMS_MAX 3
 #define VEHICLES_MAX 32
 #define LOOK_MS 500
-#define PROMPT_US INT64_C(2000000) /* S8; and how soon something is sent, or sent no more */
-#define PAUSE_US INT64_C(4000000)  /* webhooks.retry_first, a fifth less */
-#define STAMP_US INT64_C(5000000)  /* how old a signature may be when it comes */
-#define REST_US INT64_C(75000000)  /* webhooks.retry_max, a fifth more */
-#define HOLD_US INT64_C(20000000)  /* what a node had taken when it died another one sends by then */
+#define PROMPT_US INT64_C(2000000)     /* S8; and how soon something is sent, or sent no more */
+#define PAUSE_US INT64_C(4000000)      /* webhooks.retry_first, a fifth less */
+#define STAMP_US INT64_C(5000000)      /* how old a signature may be when it comes */
+#define SCHEDULE_US INT64_C(600000000) /* webhooks.retry_for */
+#define REST_US INT64_C(75000000)      /* webhooks.retry_max, a fifth more */
+#define HOLD_US INT64_C(20000000)      /* what a node had taken when it died another one sends by then */
 #define SECRET_SIZE 80
 
 enum weather { WELL, TROUBLED, OVERLOADED, AWAY, GONE };
@@ -46,7 +47,7 @@ struct post {
 	char key[40]; /* "VEHICLE SEQ" */
 	struct platform *platform;
 	struct line *line;
-	int64_t seq, at_us;
+	int64_t seq, at_us, first_us; /* first_us: when it was sent first */
 	char id[40];
 	unsigned begun, came;
 	bool is_taken;	 /* the server said so */
@@ -531,8 +532,10 @@ static void judge_early(const struct platform *p, const struct post *post)
 	if (now_us > p->held_us + PROMPT_US && now_us < p->held_until_us - 1000000 && excused_ms(p->held_us) == 0)
 		world_fail("webhook", "%s is sent %s, and asked to be left alone for %" PRId64 " ms more", p->name,
 			post->key, (p->held_until_us - now_us) / 1000);
-	if (post->line->is_failing && since_us < PAUSE_US && p->changed_us + PROMPT_US < post->line->answered_us &&
-		excused_ms(post->line->answered_us) == 0)
+	bool is_last = post->begun > 0 &&
+		       now_us >= post->first_us + SCHEDULE_US - PROMPT_US; /* comes when the schedule ends */
+	if (post->line->is_failing && !is_last && since_us < PAUSE_US &&
+		p->changed_us + PROMPT_US < post->line->answered_us && excused_ms(post->line->answered_us) == 0)
 		world_fail("webhook", "%s is sent %s only %" PRId64 " ms after it failed", p->name, post->key,
 			since_us / 1000);
 }
@@ -550,7 +553,8 @@ void platforms_see_call(const struct http_call *call, struct platform_reply *ret
 		access_saw_event(p->caller.subject, post->line->vehicle_id);
 	judge_prompt(p, post);
 	judge_early(p, post);
-	post->begun++;
+	if (post->begun++ == 0)
+		post->first_us = world_us();
 	post->line->is_open = true;
 }
 
