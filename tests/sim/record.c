@@ -700,7 +700,10 @@ static const struct {
 	const char *rule, *sql;
 	bool in_the_end;
 } always[] = {
-	{ "S2", "select c.id from commands c where not exists (select from idempotency k where k.command_id = c.id)",
+	/* keys are kept for a day; a lease is of now */
+	{ "S2",
+		"select c.id from commands c where not exists (select from idempotency k where k.command_id = c.id)"
+		" and c.created_at > (select max(expires_at) from leases) - interval '23 hours'",
 		false },
 	{ "claim",
 		"select c.id from commands c join vehicle_heads h using (vehicle_id) where c.flight in ('claimed', "
