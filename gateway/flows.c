@@ -345,7 +345,8 @@ static void make_webhooks(struct flows *f)
 					    });
 }
 
-static void make_flows(struct flows *f)
+/* What a command goes through, from the app to the vehicle and back. */
+static void make_command_flows(struct flows *f)
 {
 	const struct config *config = f->options.config;
 
@@ -371,6 +372,32 @@ static void make_flows(struct flows *f)
 	f->cancel = cancel_new();
 	f->answer = answer_new(f->loop, f->writer, &f->ports, f->dispatch);
 	f->deadline = deadline_new(f->loop, f->reader, f->worker, f->dispatch);
+}
+
+static void make_waking(struct flows *f)
+{
+	f->wake_ports = (struct wake_ports){
+		.owner = f,
+		.can_publish = can_publish,
+		.hears_nobody = hears_nobody,
+		.was_lost = was_lost,
+	};
+	f->waking = waking_new(f->loop, &(struct waking_options){
+						.config = f->options.config,
+						.writer = f->writer,
+						.reader = f->reader,
+						.ports = &f->wake_ports,
+						.enabled = f->options.wake_enabled,
+						.worker = f->worker,
+						.node = f->options.node,
+					});
+}
+
+static void make_flows(struct flows *f)
+{
+	const struct config *config = f->options.config;
+
+	make_command_flows(f);
 	f->reachability = reachability_new(f->loop, &(struct reachability_options){
 							    .writer = f->writer,
 							    .reader = f->reader,
@@ -390,21 +417,7 @@ static void make_flows(struct flows *f)
 					  .forward = forward,
 					  .given = f->traces ? given : NULL,
 				  });
-	f->wake_ports = (struct wake_ports){
-		.owner = f,
-		.can_publish = can_publish,
-		.hears_nobody = hears_nobody,
-		.was_lost = was_lost,
-	};
-	f->waking = waking_new(f->loop, &(struct waking_options){
-						.config = config,
-						.writer = f->writer,
-						.reader = f->reader,
-						.ports = &f->wake_ports,
-						.enabled = f->options.wake_enabled,
-						.worker = f->worker,
-						.node = f->options.node,
-					});
+	make_waking(f);
 	if (f->options.keeps_house) {
 		f->batches = fleet_batches_new(f->loop, &(struct fleet_batch_options){ .db = f->reader,
 								.accept = f->accept,
