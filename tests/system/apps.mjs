@@ -155,6 +155,10 @@ class Socket {
 		else call?.resolve(message.result);
 	}
 
+	get unanswered() {
+		return [...this.#calls.values()].map(({ request }) => request);
+	}
+
 	// The result; an RpcError where the node answered with one.
 	call(method, params) {
 		const id = ++this.#lastId;

@@ -75,6 +75,7 @@ export class Follower {
 				this.socket.close();
 				if (this.isDone) return;
 				if (error instanceof assert.AssertionError) throw error;
+				this.trouble = error.message;
 				await pause(50); // the node is not back yet: an app's own pace
 			});
 		}
@@ -92,6 +93,13 @@ export class Follower {
 		socket.closed.then(() => clearInterval(timer));
 	}
 
+	// How it stands with its connection, for a test that asks in vain.
+	#condition() {
+		const { ws, unanswered, frames } = this.socket;
+		const states = ['opening', 'open', 'closing', 'closed'];
+		return `its socket at ${this.nodes[(this.turn - 1) % this.nodes.length].name} is ${states[ws.readyState]}, ${frames.items.length} frames came, unanswered: ${JSON.stringify(unanswered)}; before: ${this.trouble ?? 'nothing'}`;
+	}
+
 	#onMessage({ method, params }) {
 		if (method !== 'event') return;
 		const seen = this.seen.get(params.vehicle_id) ?? this.former.get(params.vehicle_id);
@@ -105,7 +113,9 @@ export class Follower {
 		for (const [id, seen] of this.seen) {
 			const { body } = await rest(node, 'GET', `/v1/vehicles/${id}`, { token: this.token });
 			const isWhole = poll(() => seen.after, (after) => after >= body.seq, { ms, what: `${id} was seen up to ${body.seq}` });
-			await Promise.race([isWhole, this.following.then(() => isWhole)]); // what ended its following is the reason
+			await Promise.race([isWhole, this.following.then(() => isWhole)]).catch((error) => {
+				throw new assert.AssertionError({ message: `${error.message}; ${this.#condition()}` });
+			});
 			assertNoHole(seen.events, seen.begun);
 			assertTransitions(seen.events);
 		}
