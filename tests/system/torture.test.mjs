@@ -18,10 +18,10 @@ import { assertBoundedWakeups } from './truth.mjs';
 const seed = Number(process.env.KEYFOB_SEED ?? Date.now() % 1_000_000);
 const random = randomFrom(seed);
 const admin = await token({ sub: 'admin', scope: 'vehicles:read commands:write keyfob:admin', expiresIn: 36_000 }); // all of them take hours
-const all = vehicleIds(15);
+const all = vehicleIds(43);
 const own = all.slice(0, 2); // they are there
-const asleep = all.slice(2, 14); // they come for an SMS, and sleep again when they have answered: many, for who comes and goes too often is woken no more
-const absent = all[14]; // it never comes
+const asleep = all.slice(2, -1); // they come for an SMS, and sleep again when they have answered: as many as a fast machine needs, for who changes more than 15 times in a minute is woken no more
+const absent = all.at(-1); // it never comes
 const torture = new Torture();
 const promises = new Promises();
 const patience = 30_000; // for one thing of a turn, a new start and all
