@@ -27,6 +27,7 @@
 #include "base/memory.h"
 #include "base/metrics.h"
 #include "sql/connector.h"
+#include "sql/server_clock.h"
 #include "sql/unit.h"
 #include "sql/witness.h"
 
@@ -39,8 +40,8 @@
 #define PAUSE_MS_MAX 5000
 #define SILENCE_MS 1000 /* every worker renews its lease each second, so within two it is known */
 #define WITNESS_INTERVAL_MS 2000
-#define CLOCK_INTERVAL_MS 60000
-#define CLOCK_QUESTIONS 5     /* of a new connection */
+#define CLOCK_INTERVAL_MS 10000
+#define CLOCK_ANSWERS 5	      /* of a new connection */
 #define COMPLAINT_GAP_MS 1000 /* a server in trouble refuses everything */
 
 #define OUT_OF_STEP "the results are out of step with the statements"
@@ -114,9 +115,7 @@ struct db {
 	PGconn *successor; /* the witness's, where writes go now; NULL */
 	struct loop_soon work;
 
-	int64_t clock_offset_us; /* the server's clock minus our monotonic one: a wall clock that jumps moves nothing */
-	int64_t clock_asked_us, clock_trip_us; /* monotonic; how long the question took that the offset comes from */
-	unsigned clock_asked;		       /* questions since the connection was made */
+	struct server_clock server_clock;
 	struct loop_timer clock;
 };
 
@@ -126,7 +125,8 @@ static void on_connected(void *owner, PGconn *conn);
 static void on_connect_failed(void *owner);
 static void set_up(struct db *db);
 static void on_set_up(struct db_unit *unit, void *context, const struct fault *fault);
-static void ask_clock(struct db *db, void (*send)(struct db_unit *));
+static void ask_clock(struct db *db, void (*send)(struct db_unit *), db_done *on_done);
+static void on_first_clock(struct db_unit *unit, void *context, const struct fault *fault);
 static void on_clock(struct db_unit *unit, void *context, const struct fault *fault);
 static void on_clock_due(struct loop_timer *timer);
 static void become_up(struct db *db);
@@ -232,7 +232,7 @@ size_t db_in_flight(const struct db *db)
 
 int64_t db_now_us(const struct db *db)
 {
-	return loop_monotonic_us(db->loop) + db->clock_offset_us;
+	return loop_monotonic_us(db->loop) + db->server_clock.offset_us;
 }
 
 /* Connecting. */
@@ -289,8 +289,8 @@ static void on_set_up(struct db_unit *unit, void *context, const struct fault *f
 	bool has_schema = !fault && (!db->options.schema || db_int(unit, SCHEMA_STEP, 0, 0) >= db->options.schema);
 	if (has_schema) {
 		snprintf(db->begun, sizeof db->begun, "%s", db_text(unit, SESSION_STEP, 0, 0));
-		db->clock_asked = 0;
-		ask_clock(db, send_own);
+		db->server_clock.answers = 0;
+		ask_clock(db, send_own, on_first_clock);
 		return;
 	}
 	if (!fault)
@@ -303,35 +303,33 @@ static void on_set_up(struct db_unit *unit, void *context, const struct fault *f
 	lose(db, fault == &FAULT_STORAGE_UNKNOWN ? "it was not set up in time" : NULL);
 }
 
-/* The server's clock, as it was half way of the question's trip. A new connection asks several times and believes the
- * quickest answer: ids are made by this clock, and those of two workers are to rise together. */
-static void ask_clock(struct db *db, void (*send)(struct db_unit *))
+struct clock_question {
+	struct db *db;
+	int64_t asked_us; /* monotonic */
+};
+
+static void ask_clock(struct db *db, void (*send)(struct db_unit *), db_done *on_done)
 {
-	struct db_unit *unit = db_unit_new(db, on_clock, db);
+	struct clock_question *q = memory_new(sizeof(*q));
+	struct db_unit *unit = db_unit_new(db, on_done, q);
+
+	*q = (struct clock_question){ .db = db, .asked_us = loop_monotonic_us(db->loop) };
 	db_unit_add(unit, &CLOCK);
-	db->clock_asked++;
-	db->clock_asked_us = loop_monotonic_us(db->loop);
 	send(unit);
 }
 
-static void on_clock(struct db_unit *unit, void *context, const struct fault *fault)
+static void on_first_clock(struct db_unit *unit, void *context, const struct fault *fault)
 {
-	struct db *db = context;
-	bool is_new = db->state == DB_SETTING_UP;
-	if (fault && is_new)
-		lose(db, "the clock was not told in time");
+	struct clock_question *q = context;
+	struct db *db = q->db;
+
+	if (!fault)
+		server_clock_begin(&db->server_clock, q->asked_us, loop_monotonic_us(db->loop), db_int(unit, 0, 0, 0));
+	free(q);
 	if (fault)
-		return;
-	int64_t trip_us = loop_monotonic_us(db->loop) - db->clock_asked_us;
-	/* What stood in a queue for long says less than the older answer, unless that one is old enough to have drifted. */
-	if (db->clock_asked == 1 || trip_us <= (is_new ? db->clock_trip_us : 2 * db->clock_trip_us + 1000)) {
-		db->clock_trip_us = trip_us;
-		db->clock_offset_us = db_int(unit, 0, 0, 0) - (db->clock_asked_us + trip_us / 2);
-	}
-	if (!is_new)
-		return;
-	if (db->clock_asked < CLOCK_QUESTIONS)
-		ask_clock(db, send_own);
+		lose(db, "the clock was not told in time");
+	else if (db->server_clock.answers < CLOCK_ANSWERS)
+		ask_clock(db, send_own, on_first_clock);
 	else
 		become_up(db);
 }
@@ -339,8 +337,19 @@ static void on_clock(struct db_unit *unit, void *context, const struct fault *fa
 static void on_clock_due(struct loop_timer *timer)
 {
 	struct db *db = container_of(timer, struct db, clock);
-	ask_clock(db, db_unit_submit);
+
+	ask_clock(db, db_unit_submit, on_clock);
 	loop_timer_start(&db->clock, CLOCK_INTERVAL_MS);
+}
+
+static void on_clock(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct clock_question *q = context;
+
+	if (!fault)
+		server_clock_hear(
+			&q->db->server_clock, q->asked_us, loop_monotonic_us(q->db->loop), db_int(unit, 0, 0, 0));
+	free(q);
 }
 
 static void become_up(struct db *db)
