@@ -22,9 +22,26 @@
 #define LOOK_MS 500
 #define LOOK_MAX 1000
 #define RESYNC_MS 60000	      /* an end that takes longer is no answer to our question */
-#define RESYNC_REFUSALS_MAX 3 /* of the end, in a row: then the feed is not held up for it */
-#define RESYNC_AGAIN_MS 60000 /* and the broker is asked again: each time it names a whole fleet */
+#define RESYNC_REFUSALS_MAX 3 /* of a part, in a row: then that is given up … */
+#define RESYNC_AGAIN_MS 60000 /* … and the broker is asked again: each time it names a whole fleet */
 #define RESYNC_PART 2000      /* vehicles at once: who comes next to the connection waits for no more of them */
+#define PART_AGAIN_MS 1000    /* after one that failed */
+
+/* The broker has named all: who was not named is looked at, in parts. The feed waits for the first of them alone, so that whoever returns
+ * meanwhile is heard between them. */
+struct unnamed {
+	struct receipt *receipt; /* of the end, until the first part is done */
+	bool is_waiting;	 /* for the events before the end */
+	bool is_asked;		 /* a part is with the database, … */
+	bool is_outdated;	 /* … and a later end has come since: its answer counts no more */
+	bool is_tried_again;	 /* a part has failed, and its time comes */
+	int64_t began_us;	 /* when the question was asked, by the database's clock */
+	char lease[24];
+	int64_t epoch;
+	char after[65];	   /* the last vehicle that was looked at; "": none was */
+	int64_t count;	   /* of those that were not named */
+	unsigned refusals; /* in a row */
+};
 
 enum stage { EVENTS, DISPROOFS, PROOFS, VERIFICATIONS, QUIETS };
 
@@ -41,13 +58,8 @@ struct reachability {
 	void *question_owner;
 	int64_t resync_began_us, resync_began_ms; /* database clock; monotonic, 0: none is under way */
 	char resync_question[96];
-	int64_t resync_ending_us; /* the began_us of the one below */
-	const struct batch_fence *resync_fence;
-	struct receipt *resync_receipt; /* the end has come, and waits for the events before it */
-	char resync_after[65];		/* the last vehicle that was looked at since; "": none was */
-	int64_t resync_unnamed;		/* of those */
-	unsigned resync_refusals;	/* in a row */
-	struct loop_timer resync;	/* asks again */
+	struct unnamed unnamed;
+	struct loop_timer resync; /* asks again, or for the next part */
 };
 
 /* One thing heard of one vehicle. */
@@ -76,10 +88,10 @@ static void on_look(struct loop_timer *timer);
 static void on_found(struct db_unit *unit, void *context, const struct fault *fault);
 static void on_look_over(struct receipt *looking);
 static void on_begun(struct db_unit *unit, void *context, const struct fault *fault);
-static void end_resync(struct reachability *r);
-static void end_resync_part(struct reachability *r);
-static void on_resynced(struct db_unit *unit, void *context, const struct fault *fault);
-static void on_resync_again(struct loop_timer *timer);
+static void look_for_unnamed(struct reachability *r);
+static void ask_part(struct reachability *r);
+static void on_part(struct db_unit *unit, void *context, const struct fault *fault);
+static void on_resync_due(struct loop_timer *timer);
 
 struct reachability *reachability_new(struct loop *loop, const struct reachability_options *options)
 {
@@ -95,7 +107,7 @@ struct reachability *reachability_new(struct loop *loop, const struct reachabili
 	r->stages[VERIFICATIONS] = (struct batch_stage){ .name = "verify", .owner = r, .write = write_verifications };
 	r->stages[QUIETS] = (struct batch_stage){ .name = "quiet", .owner = r, .write = write_quiets };
 	loop_timer_init(loop, &r->look, on_look);
-	loop_timer_init(loop, &r->resync, on_resync_again);
+	loop_timer_init(loop, &r->resync, on_resync_due);
 	return r;
 }
 
@@ -163,8 +175,8 @@ static void on_item_done(struct batch_item *item, const struct fault *fault)
 	if (h->receipt)
 		receipt_close(h->receipt, batch_has_given_up(fault) ? NULL : fault);
 	free(h);
-	if (r->resync_receipt && r->events_under_way == 0)
-		end_resync(r);
+	if (r->unnamed.is_waiting && r->events_under_way == 0)
+		look_for_unnamed(r);
 }
 
 void reachability_receive(
@@ -368,6 +380,7 @@ void reachability_resync_begin(struct reachability *r, void (*on_question)(void 
 	struct db_unit *unit = db_unit_new(r->options.writer, on_begun, r);
 
 	loop_timer_stop(&r->resync);
+	r->unnamed.is_tried_again = false;
 	r->on_question = on_question;
 	r->question_owner = owner;
 	db_unit_add(unit, &SQL_resync_begin);
@@ -396,83 +409,118 @@ static bool is_answer(const struct reachability *r, const struct mqtt_message *m
 void reachability_resync_end(
 	struct reachability *r, const struct batch_fence *fence, const struct mqtt_message *m, struct receipt *receipt)
 {
-	if (!is_answer(r, m) || r->resync_receipt)
+	struct unnamed *u = &r->unnamed;
+
+	if (!is_answer(r, m) || u->receipt)
 		return;
 	receipt_open(receipt);
-	r->resync_fence = fence;
-	r->resync_receipt = receipt;
-	r->resync_ending_us = r->resync_began_us;
+	u->receipt = receipt;
+	u->is_waiting = true;
+	u->is_outdated = u->is_asked;
+	u->began_us = r->resync_began_us;
+	snprintf(u->lease, sizeof(u->lease), "%s", fence->lease);
+	u->epoch = fence->epoch;
+	u->after[0] = '\0';
+	u->count = 0;
 	r->resync_began_ms = 0;
 	if (r->events_under_way == 0)
-		end_resync(r);
+		look_for_unnamed(r);
 }
 
-static void end_resync(struct reachability *r)
+static void look_for_unnamed(struct reachability *r)
 {
-	r->resync_after[0] = '\0';
-	r->resync_unnamed = 0;
-	r->events_under_way++; /* once */
-	end_resync_part(r);
+	r->unnamed.is_waiting = false;
+	if (!r->unnamed.is_asked)
+		ask_part(r);
 }
 
-static void end_resync_part(struct reachability *r)
+static void ask_part(struct reachability *r)
 {
-	struct db_unit *unit = db_unit_new(r->options.writer, on_resynced, r);
+	struct unnamed *u = &r->unnamed;
+	struct db_unit *unit = db_unit_new(r->options.writer, on_part, r);
 
+	u->is_asked = true;
+	u->is_tried_again = false;
+	loop_timer_stop(&r->resync);
 	db_unit_add(unit, &SQL_resync_end);
-	db_param_int(unit, r->resync_ending_us);
+	db_param_int(unit, u->began_us);
 	/* the broker may have been restarted, and the whole fleet be on its way back */
 	db_param_int(unit, r->options.return_delay_ms > r->options.verify_delay_ms ? r->options.return_delay_ms
 										   : r->options.verify_delay_ms);
-	db_param_text(unit, r->resync_fence->lease);
+	db_param_text(unit, u->lease);
 	db_param_text(unit, r->options.worker);
-	db_param_int(unit, r->resync_fence->epoch);
-	db_param_text(unit, r->resync_after);
+	db_param_int(unit, u->epoch);
+	db_param_text(unit, u->after);
 	db_param_int(unit, RESYNC_PART);
 	db_unit_submit(unit);
 }
 
-/* Whether to hear it once more is of no use: it cannot be done, or the server has refused it too often. */
-static bool is_hopeless(struct reachability *r, const struct db_unit *unit, const struct fault *fault)
-{
-	r->resync_refusals = fault && db_unit_sqlstate(unit)[0] ? r->resync_refusals + 1 : 0;
-	return fault == &FAULT_STATEMENT || r->resync_refusals >= RESYNC_REFUSALS_MAX;
-}
-
 /* Whether there may be more of them. */
-static bool read_part(struct reachability *r, const struct db_unit *unit)
+static bool read_part(struct unnamed *u, const struct db_unit *unit)
 {
 	if (db_int(unit, 0, 0, 0) > 0)
-		snprintf(r->resync_after, sizeof(r->resync_after), "%s", db_text(unit, 0, 0, 1));
-	r->resync_unnamed += db_int(unit, 0, 0, 2);
+		snprintf(u->after, sizeof(u->after), "%s", db_text(unit, 0, 0, 1));
+	u->count += db_int(unit, 0, 0, 2);
 	return db_int(unit, 0, 0, 0) == RESYNC_PART;
 }
 
-static void on_resynced(struct db_unit *unit, void *context, const struct fault *fault)
+/* Whether to try it once more is of no use: it cannot be done, or the server has refused it too often. */
+static bool is_hopeless(struct unnamed *u, const struct db_unit *unit, const struct fault *fault)
 {
-	struct reachability *r = context;
-	struct receipt *receipt = r->resync_receipt;
-	bool has_more = !fault && read_part(r, unit);
-
-	if (has_more && !r->stopped) { /* who reads the feed next asks for itself */
-		end_resync_part(r);
-		return;
-	}
-	bool hopeless = is_hopeless(r, unit, fault);
-	if (!fault && !has_more)
-		log_info("state", "the broker has named who is there", LOG_INT("not_named", r->resync_unnamed));
-	if (hopeless && !r->stopped) {
-		log_error("state", "who was not named is not looked at; the broker is asked again",
-			LOG_TEXT("sqlstate", db_unit_sqlstate(unit)), LOG_TEXT("detail", db_unit_message(unit)));
-		loop_timer_start(&r->resync, RESYNC_AGAIN_MS);
-	}
-	r->events_under_way--;
-	r->resync_receipt = NULL;
-	receipt_close(receipt, hopeless ? NULL : fault);
+	u->refusals = fault && db_unit_sqlstate(unit)[0] ? u->refusals + 1 : 0;
+	return fault == &FAULT_STATEMENT || u->refusals >= RESYNC_REFUSALS_MAX;
 }
 
-static void on_resync_again(struct loop_timer *timer)
+static void say_end(const struct unnamed *u, const struct db_unit *unit, bool hopeless)
+{
+	if (hopeless)
+		log_error("state", "who was not named is not looked at; the broker is asked again",
+			LOG_TEXT("sqlstate", db_unit_sqlstate(unit)), LOG_TEXT("detail", db_unit_message(unit)));
+	else
+		log_info("state", "the broker has named who is there", LOG_INT("not_named", u->count));
+}
+
+static void go_on_in(struct reachability *r, int64_t ms, bool with_part)
+{
+	r->unnamed.is_tried_again = with_part;
+	loop_timer_start(&r->resync, ms);
+}
+
+/* A first part that fails comes again with the feed, which connects anew and has the broker asked; any other is tried again here. */
+static void on_part(struct db_unit *unit, void *context, const struct fault *fault)
+{
+	struct reachability *r = context;
+	struct unnamed *u = &r->unnamed;
+
+	u->is_asked = false;
+	if (u->is_outdated) {
+		u->is_outdated = false;
+		if (!u->is_waiting)
+			ask_part(r);
+		return;
+	}
+	struct receipt *receipt = u->receipt;
+	bool has_more = !fault && read_part(u, unit);
+	bool hopeless = !has_more && is_hopeless(u, unit, fault);
+	u->receipt = NULL;
+	if (hopeless || (!fault && !has_more))
+		say_end(u, unit, hopeless);
+	if (!r->stopped && has_more) /* who reads the feed next asks for itself */
+		ask_part(r);
+	else if (!r->stopped && hopeless)
+		go_on_in(r, RESYNC_AGAIN_MS, false);
+	else if (!r->stopped && fault && !receipt)
+		go_on_in(r, PART_AGAIN_MS, true);
+	if (receipt)
+		receipt_close(receipt, hopeless ? NULL : fault);
+}
+
+static void on_resync_due(struct loop_timer *timer)
 {
 	struct reachability *r = container_of(timer, struct reachability, resync);
-	reachability_resync_begin(r, r->on_question, r->question_owner);
+
+	if (r->unnamed.is_tried_again)
+		ask_part(r);
+	else
+		reachability_resync_begin(r, r->on_question, r->question_owner);
 }

@@ -3,6 +3,7 @@
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "base/loop.h"
@@ -147,6 +148,15 @@ static void worker_teardown(void)
 static const char *ask(const char *sql)
 {
 	return test_postgres_ask(&postgres, sql);
+}
+
+static void pump_for_ms(int ms)
+{
+	uint64_t until = uv_hrtime() + (uint64_t)ms * 1000000;
+	while (uv_hrtime() < until) {
+		uv_run(loop_uv(w.loop), UV_RUN_NOWAIT);
+		usleep(1000);
+	}
 }
 
 static bool is_done(void)
@@ -557,18 +567,61 @@ static const struct fault *resync(void)
 	return resync_fault;
 }
 
-/* Whoever comes next to the connection waits for a part of the fleet, not for all of it. */
+static bool are_all_verifying(void)
+{
+	return strcmp(ask("select count(*) from vehicle_heads where reachable and not verifying"), "0") == 0;
+}
+
+static void insert_unnamed(int count)
+{
+	char heads[160];
+	snprintf(heads, sizeof(heads),
+		"insert into vehicle_heads (vehicle_id, reachable) select 'V' || n, true from generate_series(1, %d) n",
+		count);
+	ask("update leases set holder = 'w1', epoch = 1 where name = 'feed/lifecycle'");
+	ask(heads);
+}
+
+static void let_lease_go(void)
+{
+	ask("update leases set holder = null, epoch = 0 where name = 'feed/lifecycle'");
+}
+
+/* Whoever comes next, to the connection or by the feed, waits for a part of the fleet, not for all of it. */
 START_TEST(a_fleet_that_was_not_named_is_looked_at_in_parts)
 {
-	ask("update leases set holder = 'w1', epoch = 1 where name = 'feed/lifecycle';"
-	    "insert into vehicle_heads (vehicle_id, reachable) select 'V' || n, true from generate_series(1, 4500) n");
+	insert_unnamed(4500);
+	ask("create table gate (is_open boolean not null); grant select on gate to public; insert into gate values "
+	    "(false);"
+	    "create function wait_for_gate() returns trigger language plpgsql as $$ begin "
+	    "while not (select is_open from gate) loop perform pg_sleep(0.01); end loop; return new; end $$;"
+	    "create trigger gate before update on vehicle_heads for each row when (new.vehicle_id = 'V999') execute "
+	    "function wait_for_gate()");
 	ck_assert_ptr_null(resync());
-	ck_assert_str_eq(ask("select count(*) from vehicle_heads where verifying"), "4500");
+	ck_assert_str_eq(ask("select count(*) from vehicle_heads where verifying"), "2000");
+	ask("update gate set is_open = true");
+	pump_until(are_all_verifying);
+	ask("drop trigger gate on vehicle_heads; drop function wait_for_gate; drop table gate");
 	ck_assert_str_eq(ask("select count(*) from timers where kind = 'verify'"), "4500");
 	ck_assert_str_eq(ask("select string_agg(n::text, ' ' order by n) from"
 			     " (select count(*) as n from timers group by xmin) as of_a_transaction"),
 		"500 2000 2000");
-	ask("update leases set holder = null, epoch = 0 where name = 'feed/lifecycle'");
+	let_lease_go();
+}
+END_TEST
+
+/* The later answer is the newer one, and is taken from its beginning. */
+START_TEST(an_end_that_comes_amid_the_parts_of_another_counts)
+{
+	insert_unnamed(9000);
+	ck_assert_ptr_null(resync());
+	begin_resync();
+	ask("update vehicle_heads set verifying = false where vehicle_id < 'V2'");
+	end_resync();
+	pump_until(is_done);
+	ck_assert_ptr_null(resync_fault);
+	pump_until(are_all_verifying);
+	let_lease_go();
 }
 END_TEST
 
@@ -588,50 +641,65 @@ START_TEST(a_resync_that_is_refused_again_and_again_is_let_go)
 	ck_assert_ptr_null(fourth);
 	ck_assert_ptr_null(resync());
 	ck_assert_str_eq(ask("select count(*) from timers where kind = 'verify'"), "1");
-	ask("update leases set holder = null, epoch = 0 where name = 'feed/lifecycle'");
+	let_lease_go();
 }
 END_TEST
 
-/* Where others are looked at before that each time, too. */
-START_TEST(a_part_of_a_resync_that_is_refused_again_and_again_is_let_go)
+static bool was_tried_thrice(void)
 {
-	const struct fault *faults[3];
+	return strcmp(ask("select last_value from tries"), "3") == 0;
+}
 
-	ask("update leases set holder = 'w1', epoch = 1 where name = 'feed/lifecycle';"
-	    "create function trouble() returns trigger language plpgsql as $$ begin raise 'trouble' using errcode = "
+/* It is tried again by itself, the feed goes on. */
+START_TEST(a_later_part_that_is_refused_again_and_again_is_let_go)
+{
+	insert_unnamed(2100);
+	ask("create sequence tries; grant usage on sequence tries to public;"
+	    "create function trouble() returns trigger language plpgsql as $$ begin perform nextval('tries'); raise "
+	    "'trouble' using errcode = "
 	    "'57014'; end $$;"
 	    "create trigger trouble before update on vehicle_heads for each row when (new.vehicle_id > 'Y') execute "
-	    "function "
-	    "trouble();"
+	    "function trouble();"
 	    "insert into vehicle_heads (vehicle_id, reachable) values ('Z', true)");
-	for (size_t i = 0; i < 3; i++) {
-		char more[160];
-		snprintf(more, sizeof(more),
-			"insert into vehicle_heads (vehicle_id, reachable) select 'V%zu.' || n, true from "
-			"generate_series(1, 2100) n",
-			i);
-		ask(more);
-		faults[i] = resync();
-	}
+	ck_assert_ptr_null(resync());
+	pump_until(was_tried_thrice);
+	pump_for_ms(1500);
+	ck_assert_str_eq(ask("select last_value from tries"), "3");
+	ck_assert_str_eq(
+		ask("select string_agg(vehicle_id, ' ') from vehicle_heads where verifying and vehicle_id > 'Y'"), "");
+	ck_assert_str_eq(ask("select count(*) from vehicle_heads where verifying"), "2000");
+	ask("drop trigger trouble on vehicle_heads; drop function trouble; drop sequence tries");
+	let_lease_go();
+}
+END_TEST
+
+/* The server's trouble is over before that: what is left is looked at. */
+START_TEST(a_later_part_that_failed_is_tried_again)
+{
+	insert_unnamed(2100);
+	ask("create function trouble() returns trigger language plpgsql as $$ begin raise 'trouble' using errcode = "
+	    "'57014'; end $$;"
+	    "create trigger trouble before update on vehicle_heads for each row when (new.vehicle_id = 'V999') execute "
+	    "function trouble()");
+	ck_assert_ptr_null(resync());
+	pump_for_ms(200);
 	ask("drop trigger trouble on vehicle_heads; drop function trouble");
-	ck_assert_ptr_eq(faults[0], &FAULT_STORAGE_UNAVAILABLE);
-	ck_assert_ptr_eq(faults[1], &FAULT_STORAGE_UNAVAILABLE);
-	ck_assert_ptr_null(faults[2]);
-	ask("update leases set holder = null, epoch = 0 where name = 'feed/lifecycle'");
+	ck_assert_str_ne(ask("select count(*) from vehicle_heads where reachable and not verifying"), "0");
+	pump_until(are_all_verifying);
+	let_lease_go();
 }
 END_TEST
 
 /* Who reads the feed next asks for itself. */
 START_TEST(a_worker_that_ends_begins_no_other_part)
 {
-	ask("update leases set holder = 'w1', epoch = 1 where name = 'feed/lifecycle';"
-	    "insert into vehicle_heads (vehicle_id, reachable) select 'V' || n, true from generate_series(1, 4500) n");
+	insert_unnamed(4500);
 	begin_resync();
 	end_resync();
 	reachability_stop(w.reachability);
 	pump_until(is_done);
 	ck_assert_str_eq(ask("select count(*) from vehicle_heads where verifying"), "2000");
-	ask("update leases set holder = null, epoch = 0 where name = 'feed/lifecycle'");
+	let_lease_go();
 }
 END_TEST
 
@@ -665,8 +733,10 @@ int main(void)
 	tcase_add_test(tc, a_zombies_message_brings_nobody_back);
 	tcase_add_test(tc, nobody_subscribed_disproves_that_session_alone);
 	tcase_add_test(tc, a_fleet_that_was_not_named_is_looked_at_in_parts);
+	tcase_add_test(tc, an_end_that_comes_amid_the_parts_of_another_counts);
 	tcase_add_test(tc, a_resync_that_is_refused_again_and_again_is_let_go);
-	tcase_add_test(tc, a_part_of_a_resync_that_is_refused_again_and_again_is_let_go);
+	tcase_add_test(tc, a_later_part_that_is_refused_again_and_again_is_let_go);
+	tcase_add_test(tc, a_later_part_that_failed_is_tried_again);
 	tcase_add_test(tc, a_worker_that_ends_begins_no_other_part);
 	suite_add_tcase(suite, tc);
 	return suite_run_here(suite);
