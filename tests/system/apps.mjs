@@ -159,8 +159,9 @@ class Socket {
 		return [...this.#calls.values()].map(({ request }) => request);
 	}
 
-	// The result; an RpcError where the node answered with one.
-	call(method, params) {
+	// The result; an RpcError where the node answered with one. On a connection that is over by now nobody would.
+	async call(method, params) {
+		if (this.ws.readyState === WebSocket.CLOSED) throw new Error('closed before it was asked');
 		const id = ++this.#lastId;
 		const request = { jsonrpc: '2.0', id, method, ...(params && { params }) };
 		return new Promise((resolve, reject) => {
