@@ -69,9 +69,26 @@ static void close_when_quiet(struct http_client *client);
 
 /* Making. */
 
+static void *resize(void *old, size_t size)
+{
+	return memory_resize(old, size, 1);
+}
+
+static char *copy(const char *text)
+{
+	return memory_need(strdup(text));
+}
+
+static void *zeroed(size_t count, size_t size)
+{
+	return memory_need(calloc(count, size));
+}
+
+/* Its own ways out of a want of memory are not all well trodden: 7.88 goes on with a socket whose table of transfers is gone, and divides by
+ * zero. */
 static void init_curl(void)
 {
-	curl_global_init(CURL_GLOBAL_DEFAULT);
+	curl_global_init_mem(CURL_GLOBAL_DEFAULT, memory_raw, free, resize, copy, zeroed);
 }
 
 struct http_client *http_client_new(struct loop *loop)
