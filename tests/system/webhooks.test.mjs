@@ -332,9 +332,13 @@ test('a URL that is none, or that is not to be called, is refused', options, asy
 });
 
 // Once every worker of the node has the database: without a broker it is never ready, and is not waited for.
-async function registerAtLast(node) {
+async function untilItStores(node) {
 	const says = () => fetch(`${node.adminUrl}/readyz`).then((answer) => answer.json());
 	await poll(says, ({ database }) => database === 'ok', { ms: 30_000, what: 'it has its database' });
+}
+
+async function registerAtLast(node) {
+	await untilItStores(node);
 	await registerVehicle(node, admin, ids[0]);
 }
 
@@ -413,6 +417,7 @@ test('secrets lie sealed once there is a key, also those from before, and under 
 	const begin = (more) => startNode({ broker, database: own, config: { mqtt: { url: 'mqtt://127.0.0.1:1' }, webhooks: { ...webhooks, anywhere: true, ...more } }, isReady: false });
 	const stored = () => own.sql('select secret || coalesce(old_secret, secret) from webhooks');
 	const heard = async (node) => {
+		await untilItStores(node); // what sealed it is another of its connections
 		const n = await wish(ids[0], node);
 		return receiver.until('/sealed', wished(n));
 	};
