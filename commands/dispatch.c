@@ -325,15 +325,19 @@ static void publish(struct flight *f, const struct claim *claim)
 	char topic[TOPIC_SIZE], response_topic[TOPIC_SIZE], own[TRACEPARENT_SIZE];
 	const char *traceparent = context_of(f, claim, own);
 	struct text payload = { 0 };
-	int64_t left_us = claim->expires_us - db_now_us(d->db);
 
-	if (left_us < LEFT_MIN_US || !can_publish(d) || FAILPOINT("dispatch.publish")) {
-		conclude(f, "release", -1);
-		return;
-	}
 	assert(codec); /* a vehicle has one of those that there are */
 	codec->write_topics(&request, topic, response_topic);
 	codec->write_request(&request, &payload);
+	bool fails = FAILPOINT("dispatch.publish");
+	/* The last look before it leaves: the worker may have stood still, for longer than its leases or the command last. */
+	f->published_us = db_now_us(d->db);
+	int64_t left_us = claim->expires_us - f->published_us;
+	if (fails || left_us < LEFT_MIN_US || !can_publish(d)) {
+		text_free(&payload);
+		conclude(f, "release", -1);
+		return;
+	}
 	f->expiry_s = left_us < 1000000 ? 1 : (uint32_t)(left_us / 1000000);
 	struct mqtt_publish message = {
 		.topic = topic,
@@ -347,7 +351,6 @@ static void publish(struct flight *f, const struct claim *claim)
 		.user = { { "name", claim->name }, { "traceparent", traceparent },
 			{ claim->tracestate ? "tracestate" : NULL, claim->tracestate } },
 	};
-	f->published_us = db_now_us(d->db);
 	int mid = d->ports->publish(d->ports->owner, &message);
 	text_free(&payload);
 	FAILPOINT("dispatch.published");

@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { adminToken, isBrokerGiven, isSanitized, poll, registerVehicle, rest, sendCommand, startInstallation, vehicle, vehicleIds } from './harness.mjs';
 import { Failpoints } from './failpoints.mjs';
@@ -160,24 +161,67 @@ async function dieVerifying(walk, { name }) {
 	await untilSettled(alive, admin, [told], { every, is: 'succeeded' });
 }
 
-// A worker stands still with a vehicle's answer in its hands, for longer than its leases; then it goes on, and is nobody.
-async function thawAsZombie(walk, { name, action = 'pause 8000', ms }) {
-	let thawed;
-	const before = new Map(walk.nodes.map((node) => [node, node.child.logText().length])); // earlier places have made it nobody, too
-	const onMilestone = async () => {
-		walk.failpoints.arm(name, action);
-		await walk.failpoints.untilHit(name);
-		thawed = Date.now() + Number(action.split(' ')[1]);
-	};
-	const told = await walk.stream({ milestone: 10, onMilestone });
-	const pid = walk.failpoints.hitBy(name);
+const leaseMs = 5000; // LEASE_MS in gateway/lease.h
+const isNobody = /a feed was taken over|another worker holds it|this worker's own lease had lapsed/;
+
+// { frozen, other, thawed (when), untilNobody() } of the worker that stands still at the place, for as long as `action` says.
+async function untilFrozen(walk, name, action) {
+	const logged = new Map(walk.nodes.map((node) => [node, node.child.logText().length])); // earlier places have made it nobody, too
+	const pid = await walk.failpoints.untilHit(name);
+	const thawed = Date.now() + Number(action.split(' ')[1]);
 	const frozen = walk.nodes.find((node) => node.child.pid === pid);
 	const other = walk.nodes.find((node) => node !== frozen);
-	await untilSettled(other, admin, told.filter(({ name: command }) => command === 'horn.honk'), { every, is: 'succeeded', ms });
-	const isNobody = /a feed was taken over|another worker holds it|this worker's own lease had lapsed/;
-	await poll(() => frozen.child.logText().slice(before.get(frozen)), (text) => isNobody.test(text), { ms: thawed + 20_000 - Date.now(), every, what: 'it has learned, when it goes on, that it is nobody' });
+	const said = () => frozen.child.logText().slice(logged.get(frozen));
+	const untilNobody = () => poll(said, (text) => isNobody.test(text), { ms: thawed + 20_000 - Date.now(), every, what: 'it has learned, when it goes on, that it is nobody' });
+	return { frozen, other, thawed, untilNobody };
+}
+
+// What is sent to whoever stood still is done.
+async function untilAtWork(walk, frozen, other) {
 	const again = await walk.stream({ nodes: [frozen], total: 10 });
 	await untilSettled(other, admin, again, { every, is: 'succeeded' });
+}
+
+// A worker stands still with a vehicle's answer in its hands, for longer than its leases; then it goes on, and is nobody.
+async function thawAsZombie(walk, { name, action = 'pause 8000', ms }) {
+	let gone;
+	const onMilestone = async () => {
+		walk.failpoints.arm(name, action);
+		gone = await untilFrozen(walk, name, action);
+	};
+	const told = await walk.stream({ milestone: 10, onMilestone });
+	const { frozen, other, untilNobody } = gone;
+	await untilSettled(other, admin, told.filter(({ name: command }) => command === 'horn.honk'), { every, is: 'succeeded', ms });
+	await untilNobody();
+	await untilAtWork(walk, frozen, other);
+}
+
+// Nobody will publish anything but what is sent from now on.
+const untilAllIsOut = ({ database }) =>
+	poll(() => database.sql(`select count(*) from commands where status in ('accepted', 'waiting', 'sent') and flight <> 'out'`), (count) => count === '0', { ms: 20_000, every, what: 'nothing is to be published' });
+
+// A worker stands still with a command that it has claimed and not yet published, for longer than its leases or the command last. It
+// publishes it no more: the vehicle receives it `times` times, from the other.
+async function standStillWithClaim(walk, { name, action, body, times, ends }) {
+	const [one] = walk.vehicles;
+	const key = `claimed-${body.name}-${action}`;
+	await untilAllIsOut(walk);
+	walk.failpoints.arm(name, action);
+	const sending = walk.send(one.id, key, body);
+	sending.catch(() => {});
+	const { frozen, other, thawed, untilNobody } = await untilFrozen(walk, name, action);
+	const next = await walk.send(one.id, `${key}-next`, { name: 'horn.honk' }, [other]);
+	const told = await sending;
+	await untilSettled(other, admin, [next], { every, is: 'succeeded' });
+	await untilSettled(other, admin, [told], { every });
+	if (Number(action.split(' ')[1]) > leaseMs) await untilNobody();
+	await pause(thawed - Date.now());
+	await untilAtWork(walk, frozen, other);
+	const { body: end } = await rest(other, 'GET', `/v1/vehicles/${one.id}/commands/${told.id}`, { token: admin });
+	assert.ok(ends.includes(end.status), JSON.stringify(end));
+	const received = one.requests.items.filter(({ request_id }) => request_id === told.id);
+	assert.equal(received.length, times, JSON.stringify({ received, end }));
+	assert.ok(received.every(({ attempt }) => attempt > 1), 'it is the other who has published it');
 }
 
 // Not handed over, and known so: offered again, and counted once.
@@ -198,6 +242,9 @@ const places = [
 	{ what: 'during a verification', name: 'verify_apply', walk: dieVerifying, isQuick: true },
 	{ what: 'a zombie, with a response that it has read', name: 'answer.received', walk: thawAsZombie },
 	{ what: 'a node that stands still with half a transaction sent', name: 'answer', action: 'pause 30000', ms: 15_000, walk: thawAsZombie },
+	{ what: 'a zombie, with a command that it has not published', name: 'dispatch.publish', action: 'pause 10000', walk: standStillWithClaim, body: { name: 'horn.honk' }, times: 1, ends: ['succeeded'] },
+	{ what: 'a zombie, with a command that it has not published, that may never be repeated and has expired', name: 'dispatch.publish', action: 'pause 10000', walk: standStillWithClaim, body: { name: 'engine.start', ttl_seconds: 5 }, times: 0, ends: ['timed_out'] },
+	{ what: 'a worker that stands still before the publish for longer than the command lives', name: 'dispatch.publish', action: 'pause 2500', walk: standStillWithClaim, body: { name: 'horn.honk', ttl_seconds: 2 }, times: 0, ends: ['expired', 'timed_out'] },
 	{ what: 'after the answer, before the publish', name: 'dispatch.publish', walk: dieAfterAnswer },
 	{ what: "between the SMS provider's acceptance and the row", name: 'wake.submitted', walk: dieAfterSms },
 	{ what: 'before the insert', name: 'accept.begun' },
