@@ -240,11 +240,13 @@ static void on_stepped(struct batch_item *item, const struct fault *fault)
 
 /* The SMS. */
 
+/* The last look before it leaves: the worker may have stood still since the commit. */
 static void submit(struct slot *s)
 {
 	struct wake *w = s->wake;
-	int64_t left_us = s->expires_us - (db_now_us(w->options.writer));
 
+	FAILPOINT("wake.spent");
+	int64_t left_us = s->expires_us - db_now_us(w->options.writer);
 	if (!w->submits) {
 		conclude(s, SMS_FAILED, NULL, "DRAINING");
 	} else if (loop_monotonic_ms(w->loop) - s->looked_ms > STALE_MS) {

@@ -18,6 +18,7 @@ import { assertConnectivity, Promises } from './oracle.mjs';
 const admin = await adminToken();
 const options = { timeout: 300_000 };
 const never = { ttl_seconds: 10 }; // what died with its publisher is settled by its end alone
+const smsApart = 30; // seconds: wake.min_interval, where nobody says otherwise
 const every = 100; // how often a state is asked for
 const ids = vehicleIds(10);
 const fleet = ids.slice(0, 5);
@@ -124,25 +125,66 @@ async function dieAfterAnswer(walk, { name }) {
 	await untilSettled(alive, admin, [told], { every, is: 'succeeded' });
 }
 
-// The SMS is out, and the node that sent it has not written so: it counts as sent, and nobody sends another.
-async function dieAfterSms(walk, { name }) {
-	const msisdn = `+49155591${walk.node.port}`;
-	const asked = () => sms.requests.items.filter(({ body }) => body.includes(msisdn)).length;
+// A vehicle that sleeps, a command that wakes it, and what is seen of its SMS.
+async function wakeOne(walk, { name, action = 'kill' }) {
+	const msisdn = `+49155591${walk.node.port}${walk.away.length}`;
+	const asked = () => sms.requests.items.filter(({ body }) => JSON.parse(body).to === msisdn).length;
 	const sleeper = await walk.takeSpare({ msisdn });
-	walk.failpoints.arm(name, 'kill');
+	walk.failpoints.arm(name, action);
 	const told = await walk.send(sleeper.id, `asleep-${sleeper.id}`, { name: 'doors.unlock', wake: true });
-	const { dead, alive } = await walk.untilDead(name);
+	const wakeups = async (node) => {
+		const { body } = await rest(node, 'GET', `/v1/vehicles/${sleeper.id}/wakeups`, { token: admin });
+		return body.items.map(({ status, reason }) => `${status} ${reason ?? ''}`.trim());
+	};
+	const untilWakeups = (node, what, ms) => poll(() => wakeups(node), (found) => found.join() === what, { ms, every, what: `the wake-ups are: ${what}` });
+	const wake = async (node) => {
+		await sleeper.connect();
+		await untilSettled(node, admin, [told], { every, is: 'succeeded' });
+	};
+	return { id: sleeper.id, asked, wakeups, untilWakeups, wake };
+}
+
+// The SMS is out, and the node that sent it has not written so: it counts as sent, and nobody sends another.
+async function dieAfterSms(walk, place) {
+	const { asked, wakeups, wake } = await wakeOne(walk, place);
+	const { dead, alive } = await walk.untilDead(place.name);
 	// The other takes up the absence: that is when it would send.
 	await poll(
 		() => walk.database.sql(`select count(*) from leases where name like 'feed/%' and (node = '${dead.name}' or expires_at <= now())`),
 		(count) => Number(count) === 0,
 		{ ms: 20_000, every, what: 'the other has all feeds' },
 	);
-	await sleeper.connect();
-	await untilSettled(alive, admin, [told], { every, is: 'succeeded' });
-	const { body } = await rest(alive, 'GET', `/v1/vehicles/${sleeper.id}/wakeups`, { token: admin });
-	assert.equal(body.items.length, 1);
+	await wake(alive);
+	assert.equal((await wakeups(alive)).length, 1);
 	assert.equal(asked(), 1);
+}
+
+// The slot is spent, and no SMS is out: it counts as sent all the same, and the next one waits for the next gap. What is waited for is moved into the past.
+async function dieBeforeSms(walk, place) {
+	const { id, asked, untilWakeups, wake } = await wakeOne(walk, place);
+	const { alive } = await walk.untilDead(place.name);
+	await untilWakeups(alive, 'submitted');
+	await walk.database.sql(`update absences set due_at = now() where vehicle_id = '${id}'`); // the dead node's time is over
+	await untilWakeups(alive, 'submitted UNKNOWN');
+	const left = await walk.database.sql(`select extract(epoch from due_at - now()) from absences where vehicle_id = '${id}'`);
+	assert.ok(left > 0 && left < smsApart, `the next one goes in ${left} s`);
+	assert.equal(asked(), 0);
+	await walk.database.sql(`update absences set due_at = due_at - interval '${smsApart} s', spent_at = spent_at - interval '${smsApart} s' where vehicle_id = '${id}';
+		update wakeups set created_at = created_at - interval '${smsApart} s' where vehicle_id = '${id}'`);
+	await poll(asked, (count) => count === 1, { ms: 20_000, every, what: 'the next SMS' });
+	await wake(alive);
+	assert.equal(asked(), 1);
+}
+
+// The slot is spent, and whoever is to submit stands still: others may have gone on by then, and it does not submit any more.
+async function thawBeforeSms(walk, place) {
+	const { asked, untilWakeups, wake } = await wakeOne(walk, place);
+	const { frozen, other, thawed } = await untilFrozen(walk, place.name, place.action);
+	await untilWakeups(other, 'failed LATE', thawed + 20_000 - Date.now());
+	await untilAtWork(walk, frozen, other);
+	await wake(other);
+	assert.equal(asked(), 0);
+	await untilWakeups(other, 'failed LATE');
 }
 
 // A vehicle goes, and the node that verifies it dies: the other says so, once, and the vehicle gets what waited when it is back.
@@ -246,6 +288,8 @@ const places = [
 	{ what: 'a zombie, with a command that it has not published, that may never be repeated and has expired', name: 'dispatch.publish', action: 'pause 10000', walk: standStillWithClaim, body: { name: 'engine.start', ttl_seconds: 5 }, times: 0, ends: ['timed_out'] },
 	{ what: 'a worker that stands still before the publish for longer than the command lives', name: 'dispatch.publish', action: 'pause 2500', walk: standStillWithClaim, body: { name: 'horn.honk', ttl_seconds: 2 }, times: 0, ends: ['expired', 'timed_out'] },
 	{ what: 'after the answer, before the publish', name: 'dispatch.publish', walk: dieAfterAnswer },
+	{ what: 'after the commit of a slot, before the SMS', name: 'wake.spent', walk: dieBeforeSms },
+	{ what: 'a zombie, with an SMS to submit', name: 'wake.spent', action: 'pause 8000', walk: thawBeforeSms },
 	{ what: "between the SMS provider's acceptance and the row", name: 'wake.submitted', walk: dieAfterSms },
 	{ what: 'before the insert', name: 'accept.begun' },
 	{ what: 'after the insert, before its commit', name: 'accept', action: 'pause 60000', kill: untilUncommitted },
