@@ -1,7 +1,7 @@
 // failpoints.test.mjs - a node dies at every place where its death could lose something or do it twice: amid commands, one of
-// two nodes that share the work. The other takes over; what must hold is judged from outside.
+// two nodes that share the work, and the only one. The other takes over, or it is started again; what must hold is judged from outside.
 //
-// Whichever node comes to the place first is the one. Several installations walk the places side by side, and each is judged over
+// Whichever node of two comes to the place first is the one. Several installations walk the places side by side, and each is judged over
 // all of its deaths at the end.
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
@@ -25,16 +25,17 @@ const fleet = ids.slice(0, 5);
 const spares = ids.slice(5); // away, each until its place
 const sms = await startSmsServer('the SMS provider', () => ({ status: 200, body: '{}' }));
 
-// ---- one walk: two nodes, a fleet, an app that follows it, and the places one after the other
+// ---- one walk: two nodes, or one, a fleet, an app that follows it, and the places one after the other
 
 class Walk {
 	promises = new Promises();
+	awayMs = []; // of the only node, at each of its deaths
 
-	async begin() {
+	async begin(count) {
 		this.failpoints = new Failpoints();
 		const config = { wake: { providers: ['http'], http: { url: `${sms.url}/{vehicle_id}`, body: '{"to":"{msisdn}"}' } } };
-		Object.assign(this, await startInstallation({ ids, nodes: 2, config, failpoints: this.failpoints }));
-		this.vehicles = await connectFleet(this.broker, this.nodes[1], admin, fleet);
+		Object.assign(this, await startInstallation({ ids, nodes: count, config, failpoints: this.failpoints }));
+		this.vehicles = await connectFleet(this.broker, this.nodes.at(-1), admin, fleet);
 		this.away = [...spares];
 		this.app = new Follower(this.nodes, admin);
 		await this.app.follow(fleet);
@@ -50,18 +51,27 @@ class Walk {
 		return made;
 	}
 
-	// { dead, alive }, when the one that came to the place is gone. Where it stands still there: `kill` says when to end it.
+	// { alive, former }, when the one that came to the place is gone: who goes on, the other or itself, started again, and the workers that it had, for SQL. Where
+	// it stands still there: `kill` says when to end it.
 	async untilDead(name, kill) {
 		const pid = await this.failpoints.untilHit(name);
 		const dead = this.nodes.find((node) => node.child.pid === pid);
-		const alive = this.nodes.find((node) => node !== dead);
+		const other = this.nodes.find((node) => node !== dead);
 		dead.child.isExpectedToEnd = true; // it alone: who else ends fails the walk, or the file
 		if (kill) {
 			await kill(this);
 			await dead.kill();
 		}
 		assert.equal((await dead.child.exited).signal, 'SIGKILL');
-		return { dead, alive };
+		const former = await this.database.sql(`select string_agg(quote_literal(holder), ',') from leases where name like 'worker/%' and node = '${dead.name}'`);
+		if (!other) await this.#startAgain(dead);
+		return { alive: other ?? dead, former };
+	}
+
+	async #startAgain(node) {
+		const since = Date.now();
+		await node.start();
+		this.awayMs.push(Date.now() - since);
 	}
 
 	send(id, key, body, nodes = this.nodes) {
@@ -84,7 +94,7 @@ class Walk {
 
 	async end() {
 		await judge(this.node, admin, this.promises, this.vehicles);
-		await this.app.assertWhole(this.nodes[1]);
+		await this.app.assertWhole(this.nodes.at(-1));
 		for (const { events } of this.app.seen.values()) assertConnectivity(events);
 		assert.equal(await this.database.sql('select deadlocks from pg_stat_database where datname = current_database()'), '0');
 	}
@@ -147,12 +157,12 @@ async function wakeOne(walk, { name, action = 'kill' }) {
 // The SMS is out, and the node that sent it has not written so: it counts as sent, and nobody sends another.
 async function dieAfterSms(walk, place) {
 	const { asked, wakeups, wake } = await wakeOne(walk, place);
-	const { dead, alive } = await walk.untilDead(place.name);
-	// The other takes up the absence: that is when it would send.
+	const { alive, former } = await walk.untilDead(place.name);
+	// Who goes on takes up the absence: that is when it would send.
 	await poll(
-		() => walk.database.sql(`select count(*) from leases where name like 'feed/%' and (node = '${dead.name}' or expires_at <= now())`),
+		() => walk.database.sql(`select count(*) from leases where name like 'feed/%' and (holder is null or holder in (${former}))`),
 		(count) => Number(count) === 0,
-		{ ms: 20_000, every, what: 'the other has all feeds' },
+		{ ms: 20_000, every, what: 'who goes on has all feeds' },
 	);
 	await wake(alive);
 	assert.equal((await wakeups(alive)).length, 1);
@@ -282,14 +292,14 @@ const places = [
 	{ what: 'after the publish, before the PUBACK', name: 'dispatch.published', isQuick: true },
 	{ what: 'after the commit of a response, before PUBACK and `accepted`', name: 'answer.committed', isQuick: true },
 	{ what: 'during a verification', name: 'verify_apply', walk: dieVerifying, isQuick: true },
-	{ what: 'a zombie, with a response that it has read', name: 'answer.received', walk: thawAsZombie },
-	{ what: 'a node that stands still with half a transaction sent', name: 'answer', action: 'pause 30000', ms: 15_000, walk: thawAsZombie },
-	{ what: 'a zombie, with a command that it has not published', name: 'dispatch.publish', action: 'pause 10000', walk: standStillWithClaim, body: { name: 'horn.honk' }, times: 1, ends: ['succeeded'] },
-	{ what: 'a zombie, with a command that it has not published, that may never be repeated and has expired', name: 'dispatch.publish', action: 'pause 10000', walk: standStillWithClaim, body: { name: 'engine.start', ttl_seconds: 5 }, times: 0, ends: ['timed_out'] },
-	{ what: 'a worker that stands still before the publish for longer than the command lives', name: 'dispatch.publish', action: 'pause 2500', walk: standStillWithClaim, body: { name: 'horn.honk', ttl_seconds: 2 }, times: 0, ends: ['expired', 'timed_out'] },
+	{ what: 'a zombie, with a response that it has read', name: 'answer.received', walk: thawAsZombie, takesTwo: true },
+	{ what: 'a node that stands still with half a transaction sent', name: 'answer', action: 'pause 30000', ms: 15_000, walk: thawAsZombie, takesTwo: true },
+	{ what: 'a zombie, with a command that it has not published', name: 'dispatch.publish', action: 'pause 10000', walk: standStillWithClaim, takesTwo: true, body: { name: 'horn.honk' }, times: 1, ends: ['succeeded'] },
+	{ what: 'a zombie, with a command that it has not published, that may never be repeated and has expired', name: 'dispatch.publish', action: 'pause 10000', walk: standStillWithClaim, takesTwo: true, body: { name: 'engine.start', ttl_seconds: 5 }, times: 0, ends: ['timed_out'] },
+	{ what: 'a worker that stands still before the publish for longer than the command lives', name: 'dispatch.publish', action: 'pause 2500', walk: standStillWithClaim, takesTwo: true, body: { name: 'horn.honk', ttl_seconds: 2 }, times: 0, ends: ['expired', 'timed_out'] },
 	{ what: 'after the answer, before the publish', name: 'dispatch.publish', walk: dieAfterAnswer },
 	{ what: 'after the commit of a slot, before the SMS', name: 'wake.spent', walk: dieBeforeSms },
-	{ what: 'a zombie, with an SMS to submit', name: 'wake.spent', action: 'pause 8000', walk: thawBeforeSms },
+	{ what: 'a zombie, with an SMS to submit', name: 'wake.spent', action: 'pause 8000', walk: thawBeforeSms, takesTwo: true },
 	{ what: "between the SMS provider's acceptance and the row", name: 'wake.submitted', walk: dieAfterSms },
 	{ what: 'before the insert', name: 'accept.begun' },
 	{ what: 'after the insert, before its commit', name: 'accept', action: 'pause 60000', kill: untilUncommitted },
@@ -301,19 +311,26 @@ const places = [
 	{ what: 'after the commit of a lifecycle batch, before its PUBACK', name: 'lifecycle.committed', disturb: cutAll },
 	{ what: 'a publish that fails', name: 'dispatch.publish', walk: failToPublish, isQuick: true },
 ];
-const left = places.filter(({ isQuick }) => isQuick || !isSanitized);
+const wanted = places.filter(({ isQuick }) => isQuick || !isSanitized);
 const side = isBrokerGiven ? 1 : isSanitized ? 2 : 4; // by side
 
-test('one of two nodes dies at each place; the other takes over, and nothing is lost or done twice', { ...options, concurrency: side }, async (t) => {
-	const walkOn = async (_, number) => {
-		const walk = await new Walk().begin();
-		for (let place = left.shift(); place; place = left.shift()) {
-			await t.test(`${place.what} (${place.name})`, options, () => (place.walk ?? dieAmidStream)(walk, place));
-			await walk.mend();
-		}
-		await t.test(`what must hold over all that died, ${number + 1}`, options, () => walk.end());
-	};
-	await Promise.all(Array.from({ length: side }, walkOn));
+// `left`: the places that are still to be walked, by whoever is next there.
+async function walkOn(t, left, count, name) {
+	const walk = await new Walk().begin(count);
+	for (let place = left.shift(); place; place = left.shift()) {
+		await t.test(`${place.what} (${place.name}${count === 1 ? ', the only node' : ''})`, options, () => (place.walk ?? dieAmidStream)(walk, place));
+		await walk.mend();
+	}
+	await t.test(`what must hold over all that died, ${name}`, options, () => walk.end());
+	if (walk.awayMs.length > 0) t.diagnostic(`the only node was ready again ${walk.awayMs.join(', ')} ms after its deaths`);
+}
+
+// The only one goes on by itself, while two go on side by side.
+test('a node dies at each place; the other takes over, or it is started again, and nothing is lost or done twice', { ...options, concurrency: side + 1 }, async (t) => {
+	const all = [...wanted];
+	const walks = Array.from({ length: side }, (_, i) => walkOn(t, all, 2, i + 1));
+	if (!isBrokerGiven) walks.push(walkOn(t, wanted.filter(({ takesTwo }) => !takesTwo), 1, 'the only node'));
+	await Promise.all(walks);
 });
 
 test('a migration is whole or not there, wherever it is cut off', { ...options, skip: (isSanitized && 'SQL is the same') || (isBrokerGiven && 'no broker is in it') }, async () => {
