@@ -26,7 +26,7 @@ struct test_links {
 void test_links_open(struct test_links *, struct test_postgres *, size_t count, int commit_timeout_ms);
 bool test_links_are_up(const struct test_links *);
 bool test_links_are_idle(const struct test_links *); /* nothing was asked that has no answer */
-/* Ends the server, too. That two of its transactions have waited for each other in a circle ends the process. */
+/* Ends the server, too. */
 void test_links_close(struct test_links *, struct test_postgres *);
 
 #endif

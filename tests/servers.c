@@ -292,12 +292,35 @@ void test_postgres_halt(struct test_postgres *pg, int signal)
 	pg->pid = 0;
 }
 
+/* Locks are taken in one order everywhere: what a node would repeat, and nobody notice, is a mistake. By the log, since what a server has
+ * counted is gone when it is killed. */
+static bool show_deadlock(const struct test_postgres *pg)
+{
+	char path[64], line[512];
+	int shown = 0; /* with what PostgreSQL says of it */
+
+	snprintf(path, sizeof path, "%s/log", pg->dir);
+	FILE *file = fopen(path, "re");
+	while (file && shown < 8 && fgets(line, sizeof line, file)) {
+		if (shown == 0 && !strstr(line, "deadlock detected"))
+			continue;
+		fputs(line, stderr);
+		shown++;
+	}
+	if (file)
+		fclose(file);
+	return shown > 0;
+}
+
 void test_postgres_end(struct test_postgres *pg)
 {
 	if (pg->pid)
 		test_postgres_halt(pg, SIGQUIT);
+	bool has_failed = show_deadlock(pg);
 	nftw(pg->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	close(pg->lock);
+	if (has_failed)
+		give_up("two transactions waited for each other in a circle");
 }
 
 static void ignore_notice(void *context, const char *message)

@@ -28,7 +28,7 @@ void test_postgres_halt(struct test_postgres *, int signal);
 void test_postgres_keep(const struct test_postgres *, const char *folder);
 /* On the same port, with the same data. */
 void test_postgres_resume(struct test_postgres *);
-/* Halts it if need be, and removes the data. */
+/* Halts it if need be, and removes the data. That two of its transactions have waited for each other in a circle ends the process. */
 void test_postgres_end(struct test_postgres *);
 /* Runs SQL on a connection that the process keeps for it. The first value of the last statement, "" when there is none; valid until the next call. */
 const char *test_postgres_ask(const struct test_postgres *, const char *sql);
