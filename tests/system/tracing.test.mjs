@@ -32,7 +32,7 @@ let used = 0;
 
 async function newVehicle() {
 	const id = ids[used++];
-	await registerVehicle(node, admin, id);
+	await registerVehicle(node, admin, id, { msisdn: `+49155577${id.slice(-5)}` });
 	await grant(node, admin, id, 'alice', 'owner');
 	return id;
 }
@@ -128,7 +128,7 @@ describe('a journey', { concurrency: true }, () => {
 
 	test('a command without a trace begins one, also where what was given is none', options, async () => {
 		const id = await newVehicle();
-		const car = await connectVehicle(broker, { id, handler: () => ({ status: 'failed', reason: { code: 'DOOR_OPEN', description: 'a door is open' } }) });
+		const car = await connectVehicle(broker, { id, handler: () => ({ status: 'failed', reason: { code: 'DOOR_OPEN', description: 'canary-reason' }, result: { door: 'canary-result' } }) }); // which no span may hold
 		const zero = '00-00000000000000000000000000000000-b7ad6b7169203331-01';
 		const given = [{}, { traceparent: 'nonsense', tracestate: 'a=1' }, { traceparent: zero }];
 		const sent = await Promise.all(given.map((headers) => sendCommand(node, alice, id, { name: 'doors.unlock' }, headers)));
@@ -148,7 +148,7 @@ describe('a journey', { concurrency: true }, () => {
 		const car = await connectVehicle(broker, { id });
 		const socket = await openSocket(node, { token: alice });
 		const [quiet, loud] = [startSpan({ traceFlags: TraceFlags.NONE }), startSpan()];
-		const send = ({ headers }) => socket.call('command.send', { vehicle_id: id, name: 'horn.honk', ...headers });
+		const send = ({ headers }) => socket.call('command.send', { vehicle_id: id, name: 'horn.honk', params: { note: 'canary-note' }, ...headers });
 		const sent = await send(quiet);
 		const request = await car.requests.until(({ request_id }) => request_id === sent.id);
 		assert.deepEqual({ ...request.properties.userProperties }, { name: 'horn.honk', ...quiet.headers });
