@@ -47,7 +47,11 @@ const wake = (more = {}) => ({
 	sns: { region: aws.region, endpoint: sns.url, access_key_id: aws.accessKeyId, secret_access_key: aws.secretAccessKey, session_token: aws.sessionToken },
 	...more,
 });
-const { broker, database, nodes } = await startInstallation({ ids: [...ids, ...herd], nodes: 2, config: { wake: wake() } });
+const { broker, database, nodes } = await startInstallation({
+	ids: [...ids, ...herd],
+	nodes: 2,
+	config: { lifecycle: { return_delay: '500ms' }, wake: wake() }, // a broker on a busy machine may drop a link: nobody who goes then is woken for so long
+});
 const [one, two] = nodes;
 const admin = await adminToken();
 
