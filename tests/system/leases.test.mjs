@@ -25,7 +25,7 @@ const promises = new Promises(); // every command of the file
 const ids = oneOfEachFeed();
 const admin = await adminToken();
 const [broker, database] = await Promise.all([startBroker({ ids }), createMigratedDatabase()]);
-const relay = await startRelay(new URL(broker.url.split(',')[0]).port);
+const relay = await startRelay(new URL((broker.config?.mqtt?.url ?? broker.url).split(',')[0]).port); // to where nodes go
 const lines = { broker: await startLine(relay), database: await startLine({ port: new URL(database.url).port }) };
 const nodes = [await start(4), await start(3)];
 const cars = await connectFleet(broker, nodes[0], admin, ids);
@@ -58,9 +58,9 @@ async function startRelay(to) {
 // By the lines.
 async function startLast() {
 	const node = await startNode({
-		broker: { ...broker, url: `mqtt://127.0.0.1:${lines.broker.port}` },
+		broker,
 		database: { url: Object.assign(new URL(database.url), { port: lines.database.port }).href },
-		config: { node: { workers: 1 } },
+		config: { node: { workers: 1 }, mqtt: { url: `mqtt://127.0.0.1:${lines.broker.port}` } },
 	});
 	return Object.assign(node, { workers: 1 });
 }
@@ -178,7 +178,8 @@ test('`/metrics`, `keyfob nodes` and the table agree, and each feed has one hold
 		for (const node of nodes) byMetrics[node.name] = Number(/^keyfob_leases_held (\d+)$/m.exec(await node.metrics())[1]);
 		return { byTable, byCli, byMetrics, listed };
 	};
-	const { byTable, byCli, byMetrics, listed } = await look();
+	const areReady = ({ listed }) => listed.items.every(({ state }) => state === 'ready'); // a node says how it is every five seconds
+	const { byTable, byCli, byMetrics, listed } = await poll(look, areReady, { what: 'each has said that it is ready' });
 	assert.deepEqual(byCli, byTable);
 	assert.deepEqual(byMetrics, Object.fromEntries(nodes.map(({ name }) => [name, byTable[name].length])));
 	assert.deepEqual(Object.values(byCli).flat().sort(), all.flat());
