@@ -151,6 +151,7 @@ class Cluster {
 			url: this.url(first),
 			servers: order.map(({ port }) => ({ host: '127.0.0.1', port, protocol: 'mqtt' })),
 			tellsNothing: true,
+			inFlight: 1, // to a client, whatever its Receive Maximum
 			config: { lifecycle: { source: 'vehicles' }, ...config },
 			ids,
 			password,

@@ -253,7 +253,7 @@ test('a state report that is neither a patch nor holds one changes nothing, and 
 
 // Each is refused once, counted, acknowledged and forgotten, and nobody behind it is held up. What the broker would drop before a feed would
 // take a place of that feed's with it, each time.
-test('ten megabytes from a vehicle are refused, counted and acknowledged, whatever they are', { ...options, skip: broker.tellsNothing && 'what it does with them is its own' }, async (t) => {
+test('ten megabytes from a vehicle are refused, counted and acknowledged, whatever they are', options, async (t) => {
 	const { id, vehicle } = await presentVehicle();
 	const count = async (name) => Number(new RegExp(`^keyfob_${name}_total (\\d+)`, 'm').exec(await node.metrics())?.[1] ?? 0);
 	const counts = () => Promise.all(['answers_rejected', 'state_malformed', 'lifecycle_malformed', 'answers'].map(count));
@@ -266,15 +266,16 @@ test('ten megabytes from a vehicle are refused, counted and acknowledged, whatev
 	await vehicle.publish(`vehicles/${id}/state`, { version: 1, state: { filler } });
 	await vehicle.publish(`vehicles/${id}/state/${vehicle.feed}`, { filler });
 	await vehicle.publish(`vehicles/${id}/lifecycle`, { type: 'birth', session: filler, version: 1 });
-	await vehicle.publish(`$aws/commands/things/${id}/executions/7/response/json`, { status: 'SUCCEEDED', result: filler });
+	if (!broker.tellsNothing) await vehicle.publish(`$aws/commands/things/${id}/executions/7/response/json`, { status: 'SUCCEEDED', result: filler }); // else nobody may
 	t.diagnostic(`sent in ${Date.now() - said} ms`);
-	const wanted = [answers.length + 1, 2, 1, answers.length + 1].map((more, i) => before[i] + more);
+	const all = answers.length + (broker.tellsNothing ? 0 : 1);
+	const wanted = [all, 2, 1, all].map((more, i) => before[i] + more);
 	await poll(counts, (now) => now.every((value, i) => value >= wanted[i]), { ms: 20_000, what: `they are counted: ${wanted}` });
 	const verdicts = vehicle.verdicts.items.filter(({ code }) => code === 'TOO_LARGE').map(({ request_id }) => request_id);
 	assert.deepEqual(verdicts, Array(answers.length).fill(unknown), 'and the vehicle hears so of each');
 	assert.equal((await sendAndWait(id, 'horn.honk')).status, 'succeeded', 'and the feed goes on');
 	assert.deepEqual(await counts(), wanted.with(3, wanted[3] + 1), 'none came again');
-	assert.doesNotMatch(broker.child.logText(), /Dropping too large/);
+	if (broker.child) assert.doesNotMatch(broker.child.logText(), /Dropping too large/);
 	assert.deepEqual((await get(id)).body.state.reported, {});
 });
 
