@@ -71,7 +71,7 @@ static struct {
 	struct list sessions, retained;
 	struct list diary; /* of struct retained: all that was ever to be kept, and what ended it, in their order */
 	bool is_away;
-	int64_t version;
+	int64_t version, lost_kept_ms;
 } broker;
 
 static void route(struct letter *letter, bool retain, int *ret_reason);
@@ -480,6 +480,11 @@ bool broker_is_away(void)
 	return broker.is_away;
 }
 
+int64_t broker_lost_kept_ms(void)
+{
+	return broker.lost_kept_ms;
+}
+
 unsigned broker_receive_maximum(void)
 {
 	return broker.habits.receive_maximum;
@@ -528,6 +533,7 @@ void broker_leave(bool forgets)
 	}
 	world_note("the broker is gone%s", forgets ? ", with all that it knew" : "");
 	if (forgets) {
+		broker.lost_kept_ms = world_ms();
 		free_retained(&broker.retained);
 		free_retained(&broker.diary);
 	}
@@ -537,6 +543,7 @@ void broker_leave(bool forgets)
 void broker_lose_last(int64_t ms)
 {
 	world_note("of the retained messages of the last %" PRId64 " ms nothing is left", ms);
+	broker.lost_kept_ms = world_ms();
 	free_retained(&broker.retained);
 	list_for_each_safe (node, &broker.diary) {
 		struct retained *r = container_of(node, struct retained, node);

@@ -24,6 +24,8 @@ void broker_begin(const struct broker_habits *);
 
 /* What it keeps on a topic; NULL: nothing. */
 const char *broker_keeps(const char *topic);
+/* When it last lost something of that; 0: never. */
+int64_t broker_lost_kept_ms(void);
 
 /* faults */
 void broker_leave(bool forgets); /* every line breaks; `forgets`: sessions and retained messages, too */

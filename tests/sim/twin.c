@@ -282,9 +282,10 @@ static int64_t later(int64_t a, int64_t b)
 	return a > b ? a : b;
 }
 
+/* What the broker has lost it keeps again when the nodes have come back to it, as after a fault. */
 static bool had_time(int64_t since_ms)
 {
-	int64_t from_ms = later(since_ms, BEGIN_MS);
+	int64_t from_ms = later(later(since_ms, broker_lost_kept_ms()), BEGIN_MS);
 	return world_ms() - from_ms > GRACE_MS + record_excused_ms(from_ms, world_ms());
 }
 
