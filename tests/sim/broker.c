@@ -16,6 +16,7 @@
 #include "tests/sim/chance.h"
 #include "tests/sim/letter.h"
 #include "tests/sim/line.h"
+#include "tests/sim/news.h"
 #include "tests/sim/node.h"
 #include "tests/sim/record.h"
 #include "tests/sim/twin.h"
@@ -25,6 +26,8 @@
 #define NAMESPACE "keyfob"
 #define NO_MATCHING_SUBSCRIBERS 0x10
 #define FILTERS_MAX 12
+#define BEHIND_MS 11000 /* by when a feed has read what the broker had kept, and has been told so */
+#define RESYNC_MS 5000	/* an answer that takes longer may have come to somebody whose lease had run out */
 
 struct filter {
 	char *text;
@@ -41,9 +44,9 @@ struct session {
 	struct list queue;	/* of struct delivery: QoS 1, not yet acknowledged */
 	struct mqtt_link *link; /* NULL: not connected */
 	int next_delivery;
+	int64_t connected_ms; /* when its line was made */
 	/* of vehicles */
 	bool is_vehicle, is_subscribed;
-	bool told_connected, told_subscribed; /* of this session, by a lifecycle event that has come */
 	char uuid[UUID_TEXT_SIZE];
 	int64_t version, told_ms;
 };
@@ -66,12 +69,22 @@ struct rumour {
 	struct letter *letter;
 };
 
+/* The last that was asked, and the line of who is to be answered. */
+struct resync_question {
+	char text[128];
+	int64_t asked_ms;
+	const struct mqtt_link *link;
+	unsigned line;
+};
+
 static struct {
 	struct broker_habits habits;
 	struct list sessions, retained;
 	struct list diary; /* of struct retained: all that was ever to be kept, and what ended it, in their order */
 	bool is_away;
 	int64_t version, lost_kept_ms;
+	unsigned lost_permille;
+	struct resync_question question;
 } broker;
 
 static void route(struct letter *letter, bool retain, int *ret_reason);
@@ -103,6 +116,7 @@ static void note_presence(const struct session *s, bool is_there)
 {
 	world_note("%s: %s", s->client_id, is_there ? "subscribed" : "gone");
 	record_presence(s->client_id, is_there);
+	news_presence(s->client_id, is_there);
 }
 
 static void forget_state(struct session *s)
@@ -265,6 +279,7 @@ static void on_connect(struct mqtt_link *l)
 		forget_state(s);
 	s->is_kept = keeps;
 	s->link = l;
+	s->connected_ms = world_ms();
 	l->session = s;
 	struct parcel *p = line_post(l, CONNACK);
 	p->number = keeps && was_there;
@@ -283,9 +298,9 @@ static void on_connect(struct mqtt_link *l)
 	if (!s->is_vehicle)
 		return;
 	uuid7_make(world_us(), s->uuid);
-	s->told_connected = s->told_subscribed = false;
 	s->version = broker.version = world_us() > broker.version ? world_us() : broker.version + 1;
 	world_note("%s: connected", s->client_id);
+	news_session(s->client_id);
 	tell_presence(s, true, NULL);
 	if (s->is_subscribed) {
 		note_presence(s, true);
@@ -322,6 +337,26 @@ static void on_subscribe(struct session *s, const struct parcel *p)
 		line_post(s->link, SUBACK);
 }
 
+/* Not what the broker had kept of a feed: the vehicle may have gone since. */
+static void note_message(const struct session *s, const struct letter *letter)
+{
+	char vehicle_id[16];
+
+	if (!s->is_vehicle && world_ms() - s->connected_ms > BEHIND_MS &&
+		sscanf(letter->topic, "vehicles/%15[^/]/", vehicle_id) == 1)
+		news_message(vehicle_id);
+}
+
+/* By who asked, on the line that he had when he did: it is no other's, and none that he heard before. */
+static void note_end_of_resync(const struct session *s, const struct letter *letter)
+{
+	const struct resync_question *q = &broker.question;
+
+	if (strcmp(letter->topic, PREFIX "/" NAMESPACE "/resynced") == 0 && strcmp(letter->payload, q->text) == 0 &&
+		s->link == q->link && s->link->line == q->line && world_ms() - q->asked_ms < RESYNC_MS)
+		news_resynced(q->asked_ms);
+}
+
 static void on_ack(struct session *s, int number)
 {
 	list_for_each_safe (node, &s->queue) {
@@ -330,6 +365,8 @@ static void on_ack(struct session *s, int number)
 			continue;
 		list_remove(&d->node);
 		record_acknowledged(d->letter->topic, d->letter->payload, d->letter->len);
+		note_message(s, d->letter);
+		note_end_of_resync(s, d->letter);
 		letter_unref(d->letter);
 		free(d);
 		return;
@@ -372,20 +409,35 @@ void broker_read(struct mqtt_link *l, struct parcel *p)
 		on_publish(l, p);
 }
 
-/* Lifecycle events, as the plugin tells them; on their way they are late, doubled and out of order. */
+/* Lifecycle events, as the plugin tells them; on their way they are late, doubled and out of order, or get lost. */
 
-/* What is told of a session that is over says nothing of the one that there is. */
-static void note_told(const struct letter *letter)
+static enum news_kind kind_of(const struct letter *letter)
 {
-	struct session *s = session_of(strrchr(letter->topic, '/') + 1);
+	return strstr(letter->topic, "/subscriptions/")	 ? NEWS_TOPICS
+	       : strstr(letter->topic, "/disconnected/") ? NEWS_END
+							 : NEWS_CONNECT;
+}
 
-	if (!s || !s->is_vehicle || !s->link || !strstr(letter->payload, s->uuid))
+/* What is told of a session that is over says nothing of the one that there is. Where nobody names who is there when asked, what came
+ * before the first feed had subscribed is lost. */
+static void note_told(const struct letter *letter, bool is_heard)
+{
+	const struct session *s = session_of(strrchr(letter->topic, '/') + 1);
+
+	if (!s || !strstr(letter->payload, s->uuid))
 		return;
-	bool knew = s->told_connected && s->told_subscribed;
-	s->told_connected = s->told_connected || strstr(letter->topic, "/presence/connected/");
-	s->told_subscribed = s->told_subscribed || strstr(letter->topic, "/subscriptions/subscribed/");
-	if (!knew && s->told_connected && s->told_subscribed)
-		record_return(s->client_id);
+	if (is_heard && s->link)
+		news_told(s->client_id, kind_of(letter));
+	else if (!is_heard && !broker.habits.retells)
+		news_telling(s->client_id, kind_of(letter), true);
+}
+
+static bool is_anybody_there(const char *topic)
+{
+	list_for_each (node, &broker.sessions)
+		if (match(container_of(node, struct session, node), topic))
+			return true;
+	return false;
 }
 
 static void on_rumour(struct loop_timer *timer)
@@ -395,7 +447,7 @@ static void on_rumour(struct loop_timer *timer)
 
 	if (!broker.is_away) {
 		route(r->letter, false, &ignored);
-		note_told(r->letter);
+		note_told(r->letter, is_anybody_there(r->letter->topic));
 	}
 	letter_unref(r->letter);
 	free(r);
@@ -420,7 +472,14 @@ static void tell_event(struct session *s, const char *kind, const char *type, co
 		"{\"clientId\":\"%s\",\"timestamp\":%" PRId64 ",\"eventType\":\"%s\",\"sessionIdentifier\":\"%s\","
 		"\"principalIdentifier\":\"%s\"%s}",
 		s->client_id, s->told_ms, type, s->uuid, s->client_id, rest);
+	bool is_lost = broker.lost_permille > 0 && chance_of(broker.lost_permille);
 	struct letter *letter = letter_new(topic, body, strlen(body), NULL, 1);
+	news_telling(s->client_id, kind_of(letter), is_lost);
+	if (is_lost) {
+		world_note("%s: that it is %s gets lost", s->client_id, type);
+		letter_unref(letter);
+		return;
+	}
 	spread(letter, chance_delay_ms(broker.habits.late_ms / 40, broker.habits.late_ms));
 	if (chance_of(broker.habits.doubled_permille))
 		spread(letter, chance_delay_ms(500, broker.habits.late_ms));
@@ -445,6 +504,18 @@ static void tell_subscription(struct session *s)
 	tell_event(s, "subscriptions", "subscribed", rest);
 }
 
+static void note_question(const struct letter *question)
+{
+	const struct session *reader = session_of(NAMESPACE "-feed-lifecycle");
+
+	broker.question = (struct resync_question){ .asked_ms = world_ms() };
+	if (!reader || !reader->link)
+		return;
+	snprintf(broker.question.text, sizeof(broker.question.text), "%s", question->payload);
+	broker.question.link = reader->link;
+	broker.question.line = reader->link->line;
+}
+
 /* Who is there, and then the end. */
 static void retell(const struct letter *question)
 {
@@ -458,6 +529,7 @@ static void retell(const struct letter *question)
 		if (s->is_subscribed)
 			tell_subscription(s);
 	}
+	note_question(question);
 	struct letter *end = letter_new(PREFIX "/" NAMESPACE "/resynced", question->payload, question->len, NULL, 1);
 	spread(end, 0);
 	letter_unref(end);
@@ -491,6 +563,11 @@ unsigned broker_receive_maximum(void)
 }
 
 /* Faults. */
+
+void broker_lose_events(unsigned permille)
+{
+	broker.lost_permille = permille;
+}
 
 void broker_break(struct mqtt_link *l)
 {

@@ -28,6 +28,8 @@ const char *broker_keeps(const char *topic);
 int64_t broker_lost_kept_ms(void);
 
 /* faults */
+/* So many of a thousand lifecycle events get lost from now on. */
+void broker_lose_events(unsigned permille);
 void broker_leave(bool forgets); /* every line breaks; `forgets`: sessions and retained messages, too */
 /* While it is away: of the retained messages it has lost what came in the last so many milliseconds, as one that was killed. */
 void broker_lose_last(int64_t ms);

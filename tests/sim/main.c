@@ -32,6 +32,7 @@
 #include "tests/sim/database.h"
 #include "tests/sim/faults.h"
 #include "tests/sim/memo.h"
+#include "tests/sim/news.h"
 #include "tests/sim/node.h"
 #include "tests/sim/platform.h"
 #include "tests/sim/postgres.h"
@@ -44,7 +45,8 @@
 #define SEEDS_MAX 64
 #define JOBS_MAX 16
 #define LOOK_MS 5000
-#define CALM_MS 110000 /* the longest life of a command, its time-out, and the recovery from what was last */
+#define CALM_MS 110000	/* the longest life of a command, its time-out, and the recovery from what was last */
+#define RESYNC_MS 45000 /* the lines made anew, a resync asked for, and lifecycle.return_delay waited out */
 #define RUN_SECONDS_MAX 1800
 
 struct order {
@@ -63,6 +65,7 @@ struct shape {
 	int64_t app_pace_ms, fault_pace_ms;
 	unsigned stepwise_permille;
 	struct broker_habits broker;
+	unsigned lost_permille; /* lifecycle events, where they get lost */
 };
 
 static struct shape shape_of(void)
@@ -83,6 +86,7 @@ static struct shape shape_of(void)
 			.doubled_permille = is_aws ? 100 : 0,
 			.late_ms = is_aws ? 4000 : 0,
 		},
+		.lost_permille = 0,
 	};
 }
 
@@ -102,26 +106,59 @@ static void make_vehicles(void)
 	}
 }
 
+static void run_and_look(int64_t ms)
+{
+	for (; ms > 0; ms -= LOOK_MS) {
+		world_run(LOOK_MS);
+		news_look();
+	}
+}
+
+/* A resync reveals all that was lost; where there is none, a further session of each vehicle, which cannot be taken for one before. */
+static void end_losses(const struct shape *shape)
+{
+	world_note("nothing is lost any more");
+	broker_lose_events(0);
+	if (shape->broker.retells) {
+		record_fault(true);
+		for (size_t i = 0; i < nodes_count(); i++)
+			broker_lose(node_at(i), false);
+		record_fault(false);
+		run_and_look(RESYNC_MS);
+	} else {
+		vehicles_calm();
+		run_and_look(NEWS_SKEW_MS);
+		vehicles_rest();
+		run_and_look(VEHICLES_REST_MS);
+	}
+	news_judge();
+}
+
 static void live(const struct shape *shape, int64_t minutes)
 {
 	for (size_t i = 0; i < nodes_count(); i++)
 		node_start(node_at(i));
 	faults_begin(shape->fault_pace_ms, shape->broker.retells);
+	broker_lose_events(shape->lost_permille);
 	ready_begin();
 	for (int64_t ms = 0; ms < minutes * 60000; ms += LOOK_MS) {
 		world_run(world_slow(LOOK_MS));
 		record_look(false);
 		twin_look();
+		news_look();
 		memo_look();
 	}
 	world_note("calm");
 	faults_end();
 	apps_calm();
+	if (shape->lost_permille > 0)
+		end_losses(shape);
 	vehicles_calm();
 	access_calm();
 	platforms_calm();
 	twin_calm();
 	world_run(world_slow(CALM_MS));
+	news_judge();
 	apps_judge();
 	access_judge();
 	platforms_judge();
@@ -160,6 +197,7 @@ static int run(uint64_t seed, bool is_slow, const struct order *order, FILE *tra
 	json_object_seed(1);
 	chance_seed(seed);
 	struct shape shape = shape_of();
+	shape.lost_permille = seed % 4 == 3 ? (unsigned)chance_between(10, 200) : 0;
 	log_configure(order->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR, LOG_FORMAT_LOGFMT);
 	world_begin(trace, slowness(seed, is_slow));
 	world_note(
@@ -167,6 +205,7 @@ static int run(uint64_t seed, bool is_slow, const struct order *order, FILE *tra
 	postgres_begin(&postgres, name, seed);
 	database_begin(seed, shape.stepwise_permille);
 	record_begin(shape.broker.late_ms + 1500);
+	news_begin(shape.broker.late_ms + 1500);
 	broker_begin(&shape.broker);
 	nodes_begin(shape.nodes, postgres_url());
 	vehicles_begin(shape.vehicles);
@@ -179,6 +218,7 @@ static int run(uint64_t seed, bool is_slow, const struct order *order, FILE *tra
 	printf("  seed %-12" PRIu64 " %016" PRIx64 "  %zu nodes, %zu vehicles, %zu apps, %" PRId64 " min; ", seed,
 		world_digest(), shape.nodes, shape.vehicles, shape.apps, world_ms() / 60000);
 	record_write(stdout);
+	news_write(stdout);
 	printf("\n");
 	fflush(stdout);
 	postgres_end();

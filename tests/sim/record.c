@@ -15,6 +15,7 @@
 #include "base/memory.h"
 #include "base/metrics.h"
 #include "base/rfc3339.h"
+#include "tests/sim/news.h"
 #include "tests/sim/postgres.h"
 #include "tests/sim/world.h"
 
@@ -225,8 +226,10 @@ void record_published(const char *topic, const char *payload, size_t len, bool d
 	check_claim(id, attempt);
 	if (s->published++ == 0)
 		s->first_published_ms = world_ms();
-	if (disproved)
+	if (disproved) {
 		s->disproved++;
+		news_disproved(vehicle_id, id);
+	}
 	if (s->held_ms < held_ms)
 		s->held_ms = held_ms;
 	all.published++;
@@ -263,7 +266,7 @@ static void on_waited(struct loop_timer *timer)
 	int64_t now_ms = world_ms();
 
 	if (seen_of(w->id)->published == w->published && record_excused_ms(w->since_ms, now_ms) == 0 &&
-		was_there(history_of(w->vehicle_id), w->since_ms + 1, now_ms)) {
+		news_is_known(w->vehicle_id) && was_there(history_of(w->vehicle_id), w->since_ms + 1, now_ms)) {
 		PGresult *rows =
 			ask_of("select from commands where id = $1::uuid and status in ('accepted', 'waiting')", w->id);
 		if (PQntuples(rows) > 0)
@@ -275,8 +278,9 @@ static void on_waited(struct loop_timer *timer)
 
 void record_return(const char *vehicle_id)
 {
-	if (world_ms() < RECOVERY_MS || record_excused_ms(world_ms() - 1, world_ms() + LEAVE_MS) > 0)
-		return; /* nodes are at their beginning, or something is wrong */
+	if (world_ms() < RECOVERY_MS || record_excused_ms(world_ms() - 1, world_ms() + LEAVE_MS) > 0 ||
+		!news_is_known(vehicle_id))
+		return; /* nodes are at their beginning, something is wrong, or was lost */
 	PGresult *rows = ask_next(vehicle_id);
 	if (PQntuples(rows) > 0 && strcmp(PQgetvalue(rows, 0, 1), "sent") != 0) {
 		struct wait *w = memory_new(sizeof(*w));
@@ -537,7 +541,7 @@ static void judge_connectivity(const struct history *h, const char *state, const
 	int64_t at_ms = ms_of(at_us), from_ms = at_ms - VERIFY_MS - all.slow_ms;
 
 	if (strcmp(state, "disconnected") == 0 && record_excused_ms(from_ms, at_ms) == 0 &&
-		was_there(h, from_ms, at_ms))
+		was_there(h, from_ms, at_ms) && !news_was_unknown(h->vehicle_id, from_ms, at_ms))
 		world_fail("S10", "%s is said to be away at %.3f s (%s), and was there", h->vehicle_id,
 			(double)at_ms / 1000, reason);
 }

@@ -20,7 +20,7 @@ void record_begin(int64_t slow_ms);
 /* `held_ms`: by a line that carried nothing for a while. */
 void record_published(const char *topic, const char *payload, size_t len, bool disproved, int64_t held_ms);
 void record_presence(const char *vehicle_id, bool is_there);
-/* The nodes have been told that it is there and subscribed. */
+/* The nodes have been told that it is there and subscribed, or know it all the same. */
 void record_return(const char *vehicle_id);
 /* Whoever reads it has acknowledged it. */
 void record_acknowledged(const char *topic, const char *payload, size_t len);

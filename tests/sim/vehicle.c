@@ -22,6 +22,7 @@
 
 #define VEHICLES_MAX 32
 #define RESEND_MS 2000
+#define REST_MS 25000
 
 struct vehicle {
 	char id[32], feed[FEED_NAME_SIZE];
@@ -33,6 +34,7 @@ struct vehicle {
 	struct list jobs;
 	int64_t state_version;
 	int64_t desired_version, limit, up_since_ms;
+	unsigned rests; /* so often it sleeps before it stays */
 };
 
 struct job {
@@ -121,7 +123,7 @@ static void fall_asleep(struct vehicle *v)
 	link_close(v->link, NULL);
 	v->link = NULL;
 	v->is_up = false;
-	loop_timer_start(&v->life, world_slow(chance_between(20000, 180000)));
+	loop_timer_start(&v->life, is_calm ? REST_MS : world_slow(chance_between(20000, 180000)));
 }
 
 static void on_life(struct loop_timer *timer)
@@ -130,6 +132,11 @@ static void on_life(struct loop_timer *timer)
 
 	if (!v->link) {
 		connect_vehicle(v);
+		return;
+	}
+	if (v->rests > 0) {
+		v->rests--;
+		fall_asleep(v);
 		return;
 	}
 	loop_timer_start(&v->life, world_slow(chance_between(3000, 40000)));
@@ -195,7 +202,7 @@ static void connect_vehicle(struct vehicle *v)
 			.on_message = on_message,
 		});
 	link_start(v->link);
-	loop_timer_start(&v->life, world_slow(chance_between(5000, 60000)));
+	loop_timer_start(&v->life, v->rests > 0 ? REST_MS : world_slow(chance_between(5000, 60000)));
 }
 
 void vehicle_wake(const char *id)
@@ -220,6 +227,14 @@ void vehicles_calm(void)
 	is_calm = true;
 	for (size_t i = 0; i < count; i++)
 		loop_timer_start(&vehicles[i].life, chance_below(5000));
+}
+
+void vehicles_rest(void)
+{
+	for (size_t i = 0; i < count; i++) {
+		vehicles[i].rests = 2;
+		loop_timer_start(&vehicles[i].life, chance_below(5000));
+	}
 }
 
 /* Its jobs. */

@@ -21,5 +21,8 @@ void vehicle_wake(const char *vehicle_id);
 void vehicle_break(size_t index);
 /* From now on every vehicle stays connected, answers at once and sleeps no more: the run ends. */
 void vehicles_calm(void);
+/* Then each ends its session, has one more, and stays in the next: after VEHICLES_REST_MS. */
+#define VEHICLES_REST_MS 100000
+void vehicles_rest(void);
 
 #endif
