@@ -1,7 +1,8 @@
 /* sender.c - one send link with its inbox.
  *
- * A broker that is frozen or cut off says so by nothing: TCP and MQTT's own ping need seconds. So one that has said nothing for a while is
- * asked to confirm a message, where nobody hears it; and one that does not is silent, until it says anything. */
+ * A broker that is frozen or cut off says so by nothing: TCP and MQTT's own ping need seconds. So one that has confirmed nothing for a while is
+ * asked to confirm a message, where nobody hears it; and one that does not is silent, until it confirms something. What others say by
+ * it is no word of its own: where it does not hear us, that goes on. */
 #include "gateway/sender.h"
 
 #include <stdio.h>
@@ -19,7 +20,7 @@
 #define INBOX_EXPIRY_S 10	   /* older events are found in the table */
 #define TOPIC_MAX 256
 #define LOOK_MS 250
-#define ASK_LOOKS 3    /* without a word, and it is asked for one … */
+#define ASK_LOOKS 3    /* without a confirmation, and it is asked for one … */
 #define SILENT_LOOKS 7 /* … and is silent. Looks are counted, not time: a loop that stood still has not listened */
 #define REASON_NO_MATCHING_SUBSCRIBERS 0x10 /* MQTT 5 §3.4.2.1 */
 
@@ -28,7 +29,7 @@ struct sender {
 	struct sender_options options;
 	struct mqtt_link *link;
 	struct loop_timer claim, look;
-	unsigned quiet; /* looks since the broker said anything */
+	unsigned quiet; /* looks since the broker confirmed anything */
 	bool is_silent;
 	char client_id[128], inbox[TOPIC_MAX], gone[TOPIC_MAX], gone_filter[TOPIC_MAX], installation[TOPIC_MAX],
 		mark[TOPIC_MAX];
@@ -258,7 +259,6 @@ static void on_message(void *owner, struct mqtt_link *link, const struct mqtt_me
 	struct sender *s = owner;
 
 	(void)link;
-	note_word(s);
 	if (strcmp(m->topic, s->inbox) == 0)
 		s->options.on_inbox(s->options.owner, m->payload, m->len);
 	else if (strcmp(m->topic, s->installation) == 0)

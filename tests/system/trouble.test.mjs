@@ -110,6 +110,19 @@ test('a broker whose words do not arrive', options, (t) =>
 
 test('a broker that hears nothing', options, (t) => assertSays(t, 'broker', { lose: () => parts.line.deafen(), mend: () => parts.line.flow(), within: 2000 }));
 
+// As long as others have something to tell: it shows that the node hears the broker, and not that the broker hears the node.
+test('a broker that hears nothing, and goes on telling what others say', options, async (t) => {
+	const other = await mqtt.connectAsync(parts.broker.url, { clientId: 'keyfob-other', username: 'keyfob', password: gatewayPassword, protocolVersion: 5 });
+	const workers = (await parts.sql(`select substr(name, 8) from leases where name like 'worker/%'`)).split('\n');
+	const telling = setInterval(() => workers.forEach((worker) => other.publish(`keyfob/inbox/${worker}`, '')), 200);
+	try {
+		await assertSays(t, 'broker', { lose: () => parts.line.deafen(), mend: () => parts.line.flow(), within: 2000 });
+	} finally {
+		clearInterval(telling);
+		await other.endAsync();
+	}
+});
+
 test('a broker that is killed', options, (t) => assertSays(t, 'broker', { lose: () => parts.broker.kill(), mend: () => parts.broker.start(), within: 10_000 }));
 
 test('a database that is frozen', options, (t) => assertSays(t, 'database', { lose: () => parts.server.freeze(), mend: () => parts.server.thaw(), within: 2000 }));
