@@ -10,10 +10,10 @@ import { connectVehicle, grant, isLong, isSanitized, poll, Reference, registerVe
 import { randomFrom } from './histories.mjs';
 import { startLine } from './line.mjs';
 import { breakThings, names } from './nemeses.mjs';
-import { assertConnectivity, Promises } from './oracle.mjs';
+import { assertConnectivity, assertTakenBack, Promises } from './oracle.mjs';
 import { createMigratedDatabase } from './servers.mjs';
 import { startSmsServer } from './sms.mjs';
-import { Follower, judge, patience, sendSurely, untilConnected } from './stream.mjs';
+import { cancelSurely, Follower, judge, patience, sendSurely, untilConnected } from './stream.mjs';
 import { assertAuthentic, assertBoundedWakeups, assertDoneInTime, assertEndsInTime, assertLogs, assertOwnTopics, assertRevoked, assertSeenIsLogged, assertSentInTime, assertTruthful, readLogs } from './truth.mjs';
 
 const storm = isLong ? 600_000 : 180_000;
@@ -32,6 +32,7 @@ const admin = await token({ scope: 'vehicles:read commands:write keyfob:admin', 
 const promises = new Promises();
 const world = { random };
 const revoked = []; // { app, id, at }
+const takenBack = []; // what cancelSurely() was told
 const samples = []; // of /readyz
 const isRevoked = (app, id) => revoked.some((one) => one.app === app && one.id === id);
 
@@ -127,17 +128,31 @@ test('three nodes, 200 vehicles, 100 apps', options, async () => {
 // An app's commands to what it may send to, each until it is told: when it began, and when it had its 202.
 async function send(number, end) {
 	const waits = [];
+	const cancels = [];
 	for (let i = 0; Date.now() < end; i++) {
 		const app = random.pick(world.apps);
 		const id = random.pick([...app.seen.keys()]);
 		const began = Date.now();
-		await sendSurely(random.chance(0.5) ? world.nodes : [...world.nodes].reverse(), app.token, promises, id, `fault-${number}-${i}`, wishOf(id)).catch((error) => {
+		const at = random.chance(0.5) ? world.nodes : [...world.nodes].reverse();
+		let turn = 0;
+		const command = await sendSurely(at, app.token, promises, id, `fault-${number}-${i}`, wishOf(id), { onTrouble: () => turn++ }).catch((error) => {
 			if (!isRevoked(app, id)) throw error;
 		});
 		waits.push({ from: began, to: Date.now() });
+		// Who sleeps has not had it yet, if nobody woke it.
+		if (command && random.chance(ids.sleepers.includes(id) ? 0.2 : 0.05)) cancels.push(takeBack(app, command, at, turn + 1));
 		await pause(random.between(50, 300));
 	}
+	await Promise.all(cancels);
 	return waits;
+}
+
+// At once or a little later, at the node after the one that took it.
+async function takeBack(app, command, at, first) {
+	if (random.chance(0.5)) await pause(random.between(1, 1500));
+	const answer = await cancelSurely(at, app.token, command, { first });
+	if (answer.is === 'vehicle-not-found') assert.ok(isRevoked(app, command.vehicle_id), `${app.subject} may not take back ${command.id}`);
+	takenBack.push(answer);
 }
 
 // What may be delivered once is for vehicles that write down each time that they receive it. Some of all is of use for a moment alone, which
@@ -310,6 +325,7 @@ test('and what must hold, held', options, async (t) => {
 	// What the broker does not hear at once it hears later, where the connection lives on; so does a vehicle that is frozen.
 	const held = faults.filter(({ name }) => name === 'the broker frozen' || name === 'vehicles frozen' || name.endsWith('the broker does not hear'));
 	const commands = await judge(nodes[0], admin, promises, () => [...cars, ...sleepers, ...herd.vehicles(ids.herd)], { held }); // S1 to S4
+	assertTakenBack(commands, takenBack); // S4
 	const published = await assertSentInTime(database); // S4
 	const settledMs = Date.now() - world.mended;
 	for (const app of apps) {
@@ -329,8 +345,11 @@ test('and what must hold, held', options, async (t) => {
 	const sampled = assertTruthful(samples, faults, world.lag); // L5
 	// Of each so much that what is asked of it above means something.
 	const expired = commands.filter(({ status, created_at }) => status === 'expired' && Date.parse(created_at) < world.mended).length;
+	const told = (is) => takenBack.filter((one) => one.is.startsWith(is)).length;
 	const enough = [
 		['expired meanwhile', expired, 5],
+		['canceled', told('canceled'), 3],
+		['taken back too late', told('command-already'), 10],
 	];
 	for (const [what, count, least] of [...enough, ['revoked', revoked.length, 3], ['SMS', woken, 5], ['published', published, storm / 100], ['done by the herd', done, 200], ['asked while the database was away', sampled, 1], ['ended with nothing in the way', unhindered, 2], ['seen', seen, 1000]])
 		assert.ok(count >= least, `${count} ${what}`);

@@ -100,6 +100,22 @@ export function assertNothingStale(vehicles, commands, held = []) {
 	}
 }
 
+// What apps were told when they took a command back, `answers` of cancelSurely(), is how it ended: canceled for good, and never published
+// (assertNothingStale() asks the vehicles); done, or at its end, already; or on its way, when it may yet have expired, but was not canceled by
+// them, unless by a request that they heard nothing of. And nobody's command was canceled who did not ask for it.
+export function assertTakenBack(commands, answers) {
+	const known = new Map(commands.map((command) => [command.id, command]));
+	for (const { id, is, isSure } of answers) {
+		const { status, reason, attempts, issued_by } = known.get(id);
+		const ended = `${id} was said to be ${is} to who took it back, and is ${status} (${reason?.code}) after ${attempts} attempts`;
+		if (is === 'canceled') assert.ok(status === 'canceled' && reason.code === 'CANCELED' && reason.by === issued_by && attempts === 0, ended);
+		else if (is === 'command-already-final') assert.ok(final.has(status) && status !== 'canceled', ended);
+		else assert.ok(['command-already-sent', 'vehicle-not-found'].includes(is) && !(isSure && reason?.code === 'CANCELED'), ended);
+	}
+	const asked = new Set(answers.map(({ id }) => id));
+	for (const { id, reason } of commands) assert.ok(reason?.code !== 'CANCELED' || asked.has(id), `${id} was canceled, and nobody took it back`);
+}
+
 // An app's record of one vehicle has no hole and no repetition: 1 more each time, from where it began.
 export function assertNoHole(events, after) {
 	events.forEach(({ seq }, i) => assert.equal(seq, after + 1 + i, `seq ${seq} follows ${i ? events[i - 1].seq : after}`));
