@@ -52,9 +52,15 @@ class Server {
 		await poll(() => this.ask(`show ${name}`), (now) => now === value, { what: `${name} is ${value}` });
 	}
 
-	// All of its processes, as when its machine ends or stands still.
+	// It ends its connections and itself at once, with a checkpoint.
+	stop() {
+		return this.child.stop();
+	}
+
+	// All of its processes, as when its machine ends or stands still. What it would make meanwhile would outlive it, and keep its memory.
 	async kill() {
 		this.child.isExpectedToEnd = true;
+		this.child.signal('SIGSTOP');
 		killAll(this.child.pid);
 		await this.child.exited;
 	}

@@ -46,6 +46,15 @@ const faults = [
 			await broker.start();
 		},
 	},
+	{
+		name: 'the broker restarted',
+		of: ({ broker }) => [broker],
+		breaks: async (broker, { random }) => {
+			await broker.stop();
+			await pause(random.between(0, 1500));
+			await broker.start();
+		},
+	},
 	{ name: 'the broker frozen', of: ({ broker }) => [broker], breaks: (broker, { random }) => freeze(broker.child, random.between(1000, 4000)) },
 	{
 		name: 'the database away',
@@ -56,6 +65,26 @@ const faults = [
 			const mending = Date.now();
 			await database.resume();
 			return mending;
+		},
+	},
+	{
+		name: 'the database killed',
+		of: ({ database }) => [database],
+		breaks: async ({ server }, { random }) => {
+			await server.kill();
+			await pause(random.between(0, 4000));
+			const mending = Date.now();
+			await server.start();
+			return mending;
+		},
+	},
+	{
+		name: 'the database restarted',
+		of: ({ database }) => [database],
+		breaks: async ({ server }, { random }) => {
+			await server.stop();
+			await pause(random.between(0, 2000));
+			await server.start();
 		},
 	},
 	{

@@ -50,8 +50,13 @@ export async function createDatabase(template = 'template1') {
 	const server = cluster();
 	const name = `kf_${process.pid}_${++databases}`;
 	await sql(`${server}/postgres`, `create database ${name} owner ${role.name} template ${template} strategy file_copy`);
+	return databaseAt(server, name, urlOf(name));
+}
+
+// One that is there: by its server's superuser (`server`, without its name), and by the service's own role.
+export function databaseAt(server, name, url) {
 	return {
-		url: urlOf(name),
+		url,
 		sql: (statement) => sql(`${server}/${name}`, statement),
 		// Away, for everybody: nobody gets a new connection, then those that are end.
 		halt: async () => {

@@ -121,7 +121,7 @@ export async function assertEndsInTime(database, broken, lag) {
 
 // L5: `samples` are { node, at, answered, is } of /readyz. Whoever has been without its database for two seconds says so.
 export function assertTruthful(samples, broken, lag) {
-	const away = broken.filter(({ name }) => name === 'the database away');
+	const away = broken.filter(({ name }) => name === 'the database away' || name === 'the database killed');
 	let judged = 0;
 	for (const { node, at, answered, is } of samples) {
 		if (!away.some(({ from, mending }) => at > from + 2000 + lag && answered < mending)) continue;
