@@ -10,7 +10,7 @@ import { startServer } from './cluster.mjs';
 import { connectVehicle, grant, isLong, isSanitized, poll, Reference, registerVehicle, rest, startBroker, startNode, token, vehicle, vehicleIds } from './harness.mjs';
 import { randomFrom } from './histories.mjs';
 import { startLine } from './line.mjs';
-import { breakThings, names } from './nemeses.mjs';
+import { breakThings, names, startTeller } from './nemeses.mjs';
 import { assertConnectivity, assertTakenBack, Promises } from './oracle.mjs';
 import { databaseAt, migrate } from './servers.mjs';
 import { startSmsServer } from './sms.mjs';
@@ -40,7 +40,8 @@ const isRevoked = (app, id) => revoked.some((one) => one.app === app && one.id =
 // ---- the parts
 
 async function startNodes() {
-	world.broker = await startBroker({ ids: everybody });
+	world.broker = await startBroker({ ids: everybody, bridge: { from: 'again/', to: '$aws/events/' } });
+	world.teller = await startTeller(world.broker, 'again');
 	world.database = await startDatabase(world.broker);
 	world.sms = await startSmsServer('the SMS provider', takeSms);
 	world.nodes = await Promise.all([1, 2, 3].map(startOne));
@@ -266,7 +267,7 @@ async function recover() {
 }
 
 function untilAwakeAre(state, ms) {
-	const known = `select count(*) from vehicle_heads where vehicle_id in (${awake.map((id) => `'${id}'`).join()}) and reachable = ${state === 'connected'} and subscribed`;
+	const known = `select count(*) from vehicle_heads where vehicle_id in (${listed(awake)}) and reachable = ${state === 'connected'} and subscribed`;
 	return poll(() => world.database.sql(known), (count) => count === String(awake.length), { ms, what: `all that are awake are ${state}` });
 }
 
@@ -303,6 +304,19 @@ async function assertPrompt(t) {
 	t.diagnostic(`beside an app and a vehicle that read nothing ${delays.length} events were seen, in ${delays[delays.length >> 1]} ms by half, ${delays.at(-1)} ms by all, and commands were done in ${times[times.length >> 1]} ms by half, ${times.at(-1)} ms by all`);
 }
 
+// S10: what was told of comings and goings takes nobody away when it is told again, in whatever order.
+async function assertToldAgainInVain() {
+	const begun = await world.database.sql('select clock_timestamp()');
+	const told = await world.teller.tellAgain(random);
+	assert.ok(told > 50, `${told} events were told again`);
+	await pause(1500); // the verification, and what is slow
+	const gone = await world.database.sql(`select vehicle_id, data from events where type = 'connectivity.changed' and data->>'state' = 'disconnected' and at > '${begun}' and vehicle_id in (${listed(awake)})`);
+	assert.equal(gone, '', 'who is there was said to be away when old events came again');
+	assert.equal(await world.database.sql(`select vehicle_id from vehicle_heads where vehicle_id in (${listed(awake)}) and (verifying or not linked)`), '', 'who is there is believed to have gone');
+}
+
+const listed = (some) => some.map((id) => `'${id}'`).join();
+
 test('in the calm afterwards everything comes in its time', options, async (t) => {
 	await assertPrompt(t);
 
@@ -319,6 +333,8 @@ test('in the calm afterwards everything comes in its time', options, async (t) =
 	assert.ok(at - subscribed <= 1000 + late.most, `what waited came ${at - subscribed} ms after the subscription`);
 	t.diagnostic(`what waited came ${at - subscribed} ms after the subscription`);
 	await one.disconnect({ force: true });
+
+	await assertToldAgainInVain();
 
 	// L1: what ends by the clock ends in time; assertEndsInTime() asks when, and nothing excuses it any more.
 	await pause(world.mended + recovery - Date.now());

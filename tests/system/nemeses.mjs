@@ -1,5 +1,8 @@
 // nemeses.mjs - what breaks in a whole installation: one thing after the other, as a seed has it, and from when until when.
 import { setTimeout as pause } from 'node:timers/promises';
+import mqtt from 'mqtt';
+import { atEnd } from './children.mjs';
+import { gatewayPassword } from './servers.mjs';
 
 // One of the parts `of` breaks; it is left alone until it is mended, when `breaks` resolves, to when that began if it takes a while. Of nodes
 // one is always whole.
@@ -110,6 +113,7 @@ const faults = [
 			sms.answer = before;
 		},
 	})),
+	{ name: 'lifecycle events told twice and in another order', of: ({ teller }) => [teller], breaks: (teller, { random }) => teller.tellAgain(random) },
 	{ name: 'vehicles cut off', of: ({ cars }) => [cars], breaks: async (cars, { random }) => cars.forEach((one) => random.chance(0.4) && one.cut()) },
 	{ name: 'vehicles frozen', of: ({ herd }) => [herd], breaks: (herd, { random }) => freeze(herd, random.between(2000, 6000)) },
 	{
@@ -163,6 +167,32 @@ async function still(line, how, ms) {
 	line[how]();
 	await pause(ms);
 	line.flow();
+}
+
+// ---- what the broker's plugin tells of comings and goings, written down, and told again: more than once, and in another order
+
+const mostTold = 90; // the last ones; a session has three at least, so of nobody more sessions than a node remembers
+
+// `below` is where the broker's bridge takes it from, for no client may publish where the plugin does: { from: `${below}/`, to: '$aws/events/' }.
+export async function startTeller(broker, below) {
+	const told = new Map(); // each once, in the order in which it came first
+	const client = mqtt.connect(broker.url, { clientId: 'keyfob-teller', username: 'keyfob', password: gatewayPassword, protocolVersion: 5, reconnectPeriod: 200, resubscribe: false });
+	client.on('error', () => {});
+	client.on('message', (topic, payload) => told.set(`${topic} ${payload}`, { topic: topic.replace('$aws/events', below), payload }));
+	const subscribed = new Promise((resolve) => {
+		client.on('connect', () => client.subscribeAsync(['$aws/events/presence/#', '$aws/events/subscriptions/#'], { qos: 1 }).then(resolve, () => {}));
+	});
+	atEnd(() => client.endAsync(true));
+	await subscribed;
+	return {
+		// How many it told again.
+		tellAgain: async (random) => {
+			const again = [...told.values()].slice(-mostTold).flatMap((one) => Array(random.between(0, 2)).fill(one));
+			again.sort(() => random.next() - 0.5);
+			await Promise.all(again.map(({ topic, payload }) => client.publishAsync(topic, payload, { qos: 1 })));
+			return again.length;
+		},
+	};
 }
 
 // ---- when
