@@ -129,6 +129,32 @@ const faults = [
 				}
 		},
 	},
+	{
+		name: 'a vehicle sending poison',
+		of: ({ cars }) => [cars],
+		breaks: async (cars, { random }) => {
+			const one = random.pick(cars);
+			const own = `vehicles/${one.id}`;
+			const ids = one.requests.items.slice(-3).map(({ request_id }) => request_id);
+			const answers = ids.flatMap(poisonedAnswers).map((payload) => [`${own}/commands/response/${one.feed}`, payload]);
+			const reports = poisonedReports.map((payload) => [`${own}/state/${one.feed}`, payload]);
+			for (const [topic, payload] of [...answers, ...reports]) await one.publish(topic, payload).catch(() => {}); // it may be away
+		},
+	},
+	{
+		// As long as a wait for its return, or shorter: some of its absences are noticed.
+		name: 'a vehicle flapping',
+		of: ({ cars }) => [cars],
+		breaks: async (cars, { random }) => {
+			const one = random.pick(cars);
+			for (let i = 0; i < 20; i++) {
+				await one.disconnect({ force: true });
+				await pause(random.between(300, 900));
+				one.connect().catch(() => {}); // the broker may be away: it comes when that is back
+				await pause(random.between(50, 300));
+			}
+		},
+	},
 	{ name: 'apps cut off', of: ({ apps }) => [apps], breaks: async (apps, { random }) => apps.forEach((app) => random.chance(0.7) && app.socket.close()) },
 	{
 		name: 'an app that does not read',
@@ -168,6 +194,18 @@ async function still(line, how, ms) {
 	await pause(ms);
 	line.flow();
 }
+
+// What no answer to a request may be, though it names one: were any of it taken, the command would be `failed`, which no vehicle says here.
+function poisonedAnswers(id) {
+	const failed = (more) => `{"request_id":"${id}","status":"failed",${more}}`;
+	const texts = ['', '{', '[]', failed('"result":NaN'), failed('"status":"rejected"'), failed('"result":{"a":1,"a":2}'), failed(`"result":${'['.repeat(5000)}${']'.repeat(5000)}`)];
+	texts.push(failed('"state":[]'), failed('"state":{"poison":1},"state_version":"8"'), failed('"reason":{"code":7}'), failed('"result":"\\u0000"'), `{"request_id":"${id}","status":7}`);
+	return [...texts, Buffer.from(failed('"result":"\xc3("'), 'latin1'), Buffer.from([0xff, 0xfe])];
+}
+
+// Nor a report of a state: it would have `poison` in it.
+const poisonedReports = ['', '7', '{', '[{"poison":1}]', '{"poison":NaN}', '{"poison":1,"poison":2}', '{"version":"x","state":{"poison":1}}', '{"version":1.5,"state":{"poison":1}}', `{"poison":${'['.repeat(5000)}${']'.repeat(5000)}}`];
+poisonedReports.push(Buffer.from('{"poison":"\xc3("}', 'latin1'), Buffer.from([0xff, 0xfe]));
 
 // ---- what the broker's plugin tells of comings and goings, written down, and told again: more than once, and in another order
 
