@@ -14,7 +14,7 @@ import { breakThings, names, startTeller } from './nemeses.mjs';
 import { assertConnectivity, assertTakenBack, Promises } from './oracle.mjs';
 import { databaseAt, migrate } from './servers.mjs';
 import { startSmsServer } from './sms.mjs';
-import { cancelSurely, Follower, judge, patience, sendSurely, untilConnected } from './stream.mjs';
+import { cancelSurely, FleetFollower, Follower, judge, patience, sendSurely, untilConnected } from './stream.mjs';
 import { assertAuthentic, assertBoundedWakeups, assertDoneInTime, assertEndsInTime, assertLogs, assertOwnTopics, assertRevoked, assertSeenIsLogged, assertSentInTime, assertTruthful, readLogs } from './truth.mjs';
 
 const storm = isLong ? 600_000 : 180_000;
@@ -29,6 +29,7 @@ const options = { timeout: storm + 600_000, skip: isSanitized && 'the sanitizers
 const ids = { herd: vehicleIds(150), cars: vehicleIds(40, 151), sleepers: vehicleIds(10, 191) };
 const awake = [...ids.herd, ...ids.cars];
 const everybody = [...awake, ...ids.sleepers];
+const rented = [...ids.herd.slice(0, 12), ...ids.cars.slice(0, 6), ...ids.sleepers.slice(0, 2)]; // they are a fleet
 const admin = await token({ scope: 'vehicles:read commands:write keyfob:admin', expiresIn: 36_000 }); // also for who is an hour ahead
 const promises = new Promises();
 const world = { random };
@@ -107,18 +108,33 @@ function sayWho(request, { id }) {
 
 async function startFleet() {
 	const [node] = world.nodes;
-	for (const [i, id] of everybody.entries()) await registerVehicle(node, admin, id, ids.sleepers.includes(id) ? { msisdn: `+49155510000${String(i - awake.length).padStart(2, '0')}` } : {});
+	const { status } = await rest(node, 'PUT', '/v1/fleets/rented', { token: admin, body: { title: 'For rent' } });
+	assert.equal(status, 201);
+	for (const [i, id] of everybody.entries()) {
+		const msisdn = ids.sleepers.includes(id) && { msisdn: `+49155510000${String(i - awake.length).padStart(2, '0')}` };
+		await registerVehicle(node, admin, id, { ...(rented.includes(id) && { fleet_id: 'rented' }), ...msisdn });
+	}
 	world.herd = new Reference(world.broker, 'herd', ['--prefix', ids.herd[0].slice(0, -5), '--count', ids.herd.length]);
 	world.cars = await Promise.all(ids.cars.map((id) => connectVehicle(world.broker, { id, handler: sayWho })));
 	world.sleepers = ids.sleepers.map(sleeper);
 	await untilConnected(node, admin, awake);
 }
 
-// Each follows five vehicles of its own right; every vehicle has two or three that follow it.
+// Each follows five vehicles of its own right; every vehicle has two or three that follow it. Ten more follow a fleet instead.
 async function startApps() {
 	const { nodes } = world;
+	world.renters = await Promise.all(
+		Array.from({ length: 10 }, async (_, i) => {
+			const subject = `renter-${i}`;
+			const { status } = await rest(nodes[0], 'PUT', `/v1/fleets/rented/grants/${subject}`, { token: admin, body: { role: 'viewer', expires_at: null } });
+			assert.equal(status, 201);
+			const app = new FleetFollower([...nodes.slice(i % 3), ...nodes.slice(0, i % 3)], await token({ sub: subject, expiresIn: 36_000 }), 'rented', rented);
+			await app.follow([]);
+			return app;
+		}),
+	);
 	world.apps = await Promise.all(
-		Array.from({ length: 100 }, async (_, i) => {
+		Array.from({ length: 90 }, async (_, i) => {
 			const subject = `app-${i}`;
 			const own = Array.from({ length: 5 }, (_, k) => everybody[(i * 5 + k * 41) % everybody.length]);
 			for (const id of own) await grant(nodes[0], admin, id, subject, 'driver');
@@ -348,7 +364,7 @@ test('in the calm afterwards everything comes in its time', options, async (t) =
 });
 
 test('and what must hold, held', options, async (t) => {
-	const { database, nodes, apps, cars, herd, sleepers, faults } = world;
+	const { database, nodes, apps, renters, cars, herd, sleepers, faults } = world;
 	// What the broker does not hear at once it hears later, where the connection lives on; so does a vehicle that is frozen.
 	const held = faults.filter(({ name }) => name === 'the broker frozen' || name === 'vehicles frozen' || name.endsWith('the broker does not hear'));
 	const commands = await judge(nodes[0], admin, promises, () => [...cars, ...sleepers, ...herd.vehicles(ids.herd)], { held }); // S1 to S4
@@ -359,9 +375,11 @@ test('and what must hold, held', options, async (t) => {
 		await app.assertWhole(nodes[1], 60_000); // S11
 		for (const { events } of app.seen.values()) if (!isUnstable(events)) assertConnectivity(events); // S10
 	}
+	for (const app of renters) await app.assertWhole(nodes[2], 60_000); // S11
 	const logs = await readLogs(database);
 	assertLogs(logs); // S6
-	const seen = apps.reduce((sum, app) => sum + assertSeenIsLogged(app, logs), 0); // S12
+	const seen = sum(apps.map((app) => assertSeenIsLogged(app, logs))); // S12
+	const rentedSeen = sum(renters.flatMap(({ connections }) => connections.map((one) => assertSeenIsLogged({ seen: one, former: [] }, logs))));
 	const done = await assertDoneInTime(database, herd); // S5
 	await assertRevoked(database, revoked); // S7, S8
 	await assertAuthentic(database, cars, herd); // S9
@@ -382,6 +400,7 @@ test('and what must hold, held', options, async (t) => {
 		['canceled', told('canceled'), 3],
 		['taken back too late', told('command-already'), 10],
 		['poisoned answers refused', refused, 10],
+		['seen of a fleet', rentedSeen, 1000],
 	];
 	for (const [what, count, least] of [...enough, ['revoked', revoked.length, 3], ['SMS', woken, 5], ['published', published, storm / 100], ['done by the herd', done, 200], ['asked while the database was away', sampled, 1], ['ended with nothing in the way', unhindered, 2], ['seen', seen, 1000]])
 		assert.ok(count >= least, `${count} ${what}`);

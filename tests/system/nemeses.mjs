@@ -155,7 +155,7 @@ const faults = [
 			}
 		},
 	},
-	{ name: 'apps cut off', of: ({ apps }) => [apps], breaks: async (apps, { random }) => apps.forEach((app) => random.chance(0.7) && app.socket.close()) },
+	{ name: 'apps cut off', of: ({ apps }) => [apps], breaks: async (apps, { random, renters }) => [...apps, ...renters].forEach((app) => random.chance(0.7) && app.socket.close()) },
 	{
 		name: 'an app that does not read',
 		of: ({ apps }) => apps,

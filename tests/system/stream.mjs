@@ -58,6 +58,10 @@ export class Follower {
 		this.socket = await openSocket(this.nodes[this.turn++ % this.nodes.length], { token: this.token, unchecked: this.unchecked });
 		this.#watch(this.socket);
 		this.socket.ws.on('message', (data) => this.#onMessage(JSON.parse(data.toString())));
+		await this.subscribe();
+	}
+
+	async subscribe() {
 		for (const [id, seen] of this.seen) {
 			const { epoch, seq, recovered } = await this.socket.call('vehicle.subscribe', { vehicle_id: id, epoch: seen.epoch, after: seen.after });
 			if (seen.epoch) assert.ok(recovered, `${id} was not resumed after ${seen.after}`);
@@ -101,7 +105,10 @@ export class Follower {
 	}
 
 	#onMessage({ method, params }) {
-		if (method !== 'event') return;
+		if (method === 'event') this.take(params);
+	}
+
+	take(params) {
 		const seen = this.seen.get(params.vehicle_id) ?? this.former.get(params.vehicle_id);
 		seen.events.push(params);
 		seen.arrived.push(Date.now());
@@ -119,8 +126,50 @@ export class Follower {
 			assertNoHole(seen.events, seen.begun);
 			assertTransitions(seen.events);
 		}
+		await this.leave();
+	}
+
+	async leave() {
 		this.#end();
 		await this.following;
+	}
+}
+
+// An app that follows a fleet, which is not resumed: with each connection it takes each of the vehicles `own` as it then is.
+export class FleetFollower extends Follower {
+	connections = []; // of each: vehicle -> { begun, events }
+
+	constructor(at, token, fleet, own) {
+		super(at, token);
+		Object.assign(this, { fleet, own });
+	}
+
+	async subscribe() {
+		const seen = new Map(this.own.map((id) => [id, { events: [] }]));
+		this.connections.push(seen);
+		await this.socket.call('fleet.subscribe', { fleet_id: this.fleet });
+		for (const [id, one] of seen) one.begun = (await this.socket.call('vehicle.get', { vehicle_id: id })).seq;
+	}
+
+	// What is said of the fleet itself, as that one may see it, has no place among a vehicle's.
+	take(event) {
+		if (event.vehicle_id) this.connections.at(-1).get(event.vehicle_id).events.push(event);
+	}
+
+	// With each connection, of each vehicle, no hole: from where it stood, if the app came to ask, on; at the end up to its head.
+	async assertWhole(node, ms = 20_000) {
+		for (const [id, { begun, events }] of this.connections.at(-1)) {
+			const { body } = await rest(node, 'GET', `/v1/vehicles/${id}`, { token: this.token });
+			await poll(() => events.at(-1)?.seq ?? begun, (seq) => seq >= body.seq, { ms, what: `the fleet's ${id} was seen up to ${body.seq}` });
+		}
+		await this.leave();
+		for (const seen of this.connections)
+			for (const { begun, events } of seen.values()) {
+				const [first] = events;
+				if (!first) continue;
+				assert.ok(begun === undefined || first.seq <= begun + 1, `seq ${first.seq} is the first after ${begun}`);
+				assertNoHole(events, first.seq - 1);
+			}
 	}
 }
 
