@@ -321,11 +321,13 @@ async function assertPrompt(t) {
 	t.diagnostic(`beside an app and a vehicle that read nothing ${delays.length} events were seen, in ${delays[delays.length >> 1]} ms by half, ${delays.at(-1)} ms by all, and commands were done in ${times[times.length >> 1]} ms by half, ${times.at(-1)} ms by all`);
 }
 
-// S10: what was told of comings and goings takes nobody away when it is told again, in whatever order.
+// S10: what was told of comings and goings takes nobody away when it is told again, in whatever order. Some have just come back.
 async function assertToldAgainInVain() {
+	for (const one of world.cars.slice(0, 10)) one.cut();
+	await pause(1000);
+	await untilAwakeAre('connected', 10_000);
 	const begun = await world.database.sql('select clock_timestamp()');
-	const told = await world.teller.tellAgain(random);
-	assert.ok(told > 50, `${told} events were told again`);
+	await world.teller.tellAgain(random);
 	await pause(1500); // the verification, and what is slow
 	const gone = await world.database.sql(`select vehicle_id, data from events where type = 'connectivity.changed' and data->>'state' = 'disconnected' and at > '${begun}' and vehicle_id in (${listed(awake)})`);
 	assert.equal(gone, '', 'who is there was said to be away when old events came again');
@@ -398,7 +400,7 @@ test('and what must hold, held', options, async (t) => {
 	const told = (is) => takenBack.filter((one) => one.is.startsWith(is)).length;
 	const enough = [
 		['expired meanwhile', expired, 5],
-		['canceled', told('canceled'), 3],
+		['canceled', told('canceled'), 5],
 		['taken back too late', told('command-already'), 10],
 		['poisoned answers refused', refused, 10],
 		['seen of a fleet', rentedSeen, 1000],

@@ -115,7 +115,7 @@ const faults = [
 	})),
 	{ name: 'lifecycle events told twice and in another order', of: ({ teller }) => [teller], breaks: (teller, { random }) => teller.tellAgain(random) },
 	{ name: 'vehicles cut off', of: ({ cars }) => [cars], breaks: async (cars, { random }) => cars.forEach((one) => random.chance(0.4) && one.cut()) },
-	{ name: 'vehicles frozen', of: ({ herd }) => [herd], breaks: (herd, { random }) => freeze(herd, random.between(2000, 6000)) },
+	{ name: 'vehicles frozen', of: ({ herd }) => [herd], breaks: (herd, { random }) => freeze(herd, random.between(3000, 9000)) },
 	{
 		// What another was asked, answered on the liar's own topic.
 		name: 'a vehicle lying',
@@ -130,15 +130,26 @@ const faults = [
 		},
 	},
 	{
-		name: 'a vehicle sending poison',
+		// Before their answers to requests that are still open, until there were some; and for reports of their states.
+		name: 'vehicles sending poison',
 		of: ({ cars }) => [cars],
 		breaks: async (cars, { random }) => {
-			const one = random.pick(cars);
-			const own = `vehicles/${one.id}`;
-			const ids = one.requests.items.slice(-3).map(({ request_id }) => request_id);
-			const answers = ids.flatMap(poisonedAnswers).map((payload) => [`${own}/commands/response/${one.feed}`, payload]);
-			const reports = poisonedReports.map((payload) => [`${own}/state/${one.feed}`, payload]);
-			for (const [topic, payload] of [...answers, ...reports]) await one.publish(topic, payload).catch(() => {}); // it may be away
+			const send = (one, topic, payloads) => payloads.forEach((payload) => one.publish(topic, payload).catch(() => {})); // it may be away
+			const honest = cars.map(({ handler }) => handler);
+			let asked = 0;
+			cars.forEach((one, i) => {
+				one.handler = (request) => {
+					asked++;
+					send(one, request.response_topic, poisonedAnswers(request.request_id));
+					return honest[i](request, one);
+				};
+			});
+			for (let i = 0; i < 3 || (asked < 8 && i < 15); i++) {
+				const one = random.pick(cars);
+				send(one, `vehicles/${one.id}/state/${one.feed}`, poisonedReports);
+				await pause(random.between(700, 1300));
+			}
+			cars.forEach((one, i) => (one.handler = honest[i]));
 		},
 	},
 	{
@@ -209,7 +220,8 @@ poisonedReports.push(Buffer.from('{"poison":"\xc3("}', 'latin1'), Buffer.from([0
 
 // ---- what the broker's plugin tells of comings and goings, written down, and told again: more than once, and in another order
 
-const mostTold = 90; // the last ones; a session has three at least, so of nobody more sessions than a node remembers
+// The last ones, and the last ends: a session has three at least and one end, so of nobody more sessions than a node remembers.
+const mostTold = { all: 60, ends: 12 };
 
 // `below` is where the broker's bridge takes it from, for no client may publish where the plugin does: { from: `${below}/`, to: '$aws/events/' }.
 export async function startTeller(broker, below) {
@@ -223,12 +235,13 @@ export async function startTeller(broker, below) {
 	atEnd(() => client.endAsync(true));
 	await subscribed;
 	return {
-		// How many it told again.
 		tellAgain: async (random) => {
-			const again = [...told.values()].slice(-mostTold).flatMap((one) => Array(random.between(0, 2)).fill(one));
+			const all = [...told.values()];
+			const ends = all.filter(({ topic }) => topic.includes('/disconnected/'));
+			const last = new Set([...all.slice(-mostTold.all), ...ends.slice(-mostTold.ends)]);
+			const again = [...last].flatMap((one) => Array(random.between(1, 2)).fill(one));
 			again.sort(() => random.next() - 0.5);
 			await Promise.all(again.map(({ topic, payload }) => client.publishAsync(topic, payload, { qos: 1 })));
-			return again.length;
 		},
 	};
 }

@@ -105,11 +105,11 @@ export function assertNothingStale(vehicles, commands, held = []) {
 // them, unless by a request that they heard nothing of. And nobody's command was canceled who did not ask for it.
 export function assertTakenBack(commands, answers) {
 	const known = new Map(commands.map((command) => [command.id, command]));
-	for (const { id, is, isSure } of answers) {
-		const { status, reason, attempts, issued_by } = known.get(id);
+	for (const { id, is, isSure, at } of answers) {
+		const { status, reason, attempts, issued_by, finished_at } = known.get(id);
 		const ended = `${id} was said to be ${is} to who took it back, and is ${status} (${reason?.code}) after ${attempts} attempts`;
 		if (is === 'canceled') assert.ok(status === 'canceled' && reason.code === 'CANCELED' && reason.by === issued_by && attempts === 0, ended);
-		else if (is === 'command-already-final') assert.ok(final.has(status) && status !== 'canceled', ended);
+		else if (is === 'command-already-final') assert.ok(final.has(status) && status !== 'canceled' && Date.parse(finished_at) <= at, ended);
 		else assert.ok(['command-already-sent', 'vehicle-not-found'].includes(is) && !(isSure && reason?.code === 'CANCELED'), ended);
 	}
 	const asked = new Set(answers.map(({ id }) => id));

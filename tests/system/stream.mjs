@@ -201,15 +201,15 @@ export async function sendSurely(at, token, promises, id, key, body, { onTrouble
 	}
 }
 
-// Takes a command back, until it is told what became of that: { id, is, isSure }, `is` what it then was, or the name of the problem. It is
+// Takes a command back, until it is told what became of that: { id, is, isSure, at }, `is` what it then was, or the name of the problem. It is
 // sure where no request was left without an answer, to be done later.
-export async function cancelSurely(at, token, { vehicle_id, id }, { first = 0 } = {}) {
+export async function cancelSurely(nodes, token, { vehicle_id, id }, { first = 0 } = {}) {
 	let isSure = true;
 	for (let turn = first; ; turn++) {
-		const ask = rest(at[turn % at.length], 'POST', `/v1/vehicles/${vehicle_id}/commands/${id}/cancel`, { token, signal: AbortSignal.timeout(patience) });
+		const ask = rest(nodes[turn % nodes.length], 'POST', `/v1/vehicles/${vehicle_id}/commands/${id}/cancel`, { token, signal: AbortSignal.timeout(patience) });
 		const { status, body } = (await ask.catch(() => null)) ?? {};
-		if (status === 200) return { id, is: body.status, isSure };
-		if (status < 500) return { id, is: body.type.replace('urn:keyfob:problem:', ''), isSure };
+		if (status === 200) return { id, is: body.status, isSure, at: Date.now() };
+		if (status < 500) return { id, is: body.type.replace('urn:keyfob:problem:', ''), isSure, at: Date.now() };
 		if (!status || body.may_have_executed) isSure = false;
 		assert.ok(turn < first + 1200, `the cancel of ${id} got no answer in a minute`);
 		await pause(50); // as sendSurely() does
