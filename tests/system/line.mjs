@@ -4,8 +4,9 @@ import { connect, createServer } from 'node:net';
 import { atEnd } from './children.mjs';
 
 // A port that leads to a node: `cut()` ends what is open and lets nobody in, `lead(node)` opens it again, to that one. `mute()`: what
-// the node says stays on the way, what it is told arrives; `deafen()`: the other way round; `flow()` brings it all.
-export async function startLine(node) {
+// the node says stays on the way, what it is told arrives; `deafen()`: the other way round; `flow()` brings it all. `listen()` gives who reads along on a
+// connection: { clients(data), peers(data) }, of what comes from those ends.
+export async function startLine(node, { listen } = {}) {
 	let to = node;
 	const sockets = new Set();
 	const still = { clients: false, peers: false };
@@ -13,11 +14,13 @@ export async function startLine(node) {
 	const server = createServer((client) => {
 		if (!to) return client.destroy();
 		const peer = connect(to.port, '127.0.0.1');
+		const ear = listen?.();
 		for (const [kind, socket, other] of [['clients', client, peer], ['peers', peer, client]]) {
 			sockets.add(socket);
 			ends[kind].add(socket);
 			socket.on('error', () => {}).on('close', () => sockets.delete(socket) && ends[kind].delete(socket) && other.destroySoon());
 			socket.on('end', () => other.end()).on('data', (data) => {
+				ear?.[kind](data);
 				if (other.write(data)) return;
 				socket.pause(); // the other end takes no more
 				other.once('drain', () => still[kind] || socket.resume());

@@ -248,7 +248,8 @@ export async function startTeller(broker, below) {
 
 // ---- when
 
-// Until `end`; then everything is mended. What broke: { name, from, mending, to }, times of Date.now().
+// Until `end`; then everything is mended. What broke: { name, part, from, mending, to }, times of Date.now(); `part` is a node's, a server's or an
+// app's name.
 export async function breakThings(world, end, gap) {
 	const { random } = world;
 	const under = [];
@@ -276,5 +277,5 @@ async function breakOne(fault, world) {
 	const mending = await fault.breaks(part, world);
 	world.broken.delete(part);
 	const to = Date.now();
-	return { name: fault.name, from, mending: mending ?? to, to };
+	return { name: fault.name, part: part.name ?? part.subject, from, mending: mending ?? to, to };
 }

@@ -29,7 +29,7 @@ export class Follower {
 		this.nodes = at;
 		this.token = token;
 		this.unchecked = unchecked;
-		this.seen = new Map(); // vehicle -> { epoch, after, events, arrived }
+		this.seen = new Map(); // vehicle -> { epoch, after, events, arrived, from }: of each event when it came, and from which node
 		this.former = new Map(); // of those that it follows no more
 		this.turn = 0;
 		atEnd(() => this.#end());
@@ -42,7 +42,7 @@ export class Follower {
 
 	// Resolves when it is subscribed to all of them; from then on it stays so until assertWhole().
 	async follow(own) {
-		for (const id of own) this.seen.set(id, { events: [], arrived: [] });
+		for (const id of own) this.seen.set(id, { events: [], arrived: [], from: [] });
 		await this.#connect();
 		this.following = this.#stay();
 		this.following.catch(() => {}); // said by assertWhole()
@@ -97,11 +97,15 @@ export class Follower {
 		socket.closed.then(() => clearInterval(timer));
 	}
 
+	get #node() {
+		return this.nodes[(this.turn - 1) % this.nodes.length];
+	}
+
 	// How it stands with its connection, for a test that asks in vain.
 	#condition() {
 		const { ws, unanswered, frames } = this.socket;
 		const states = ['opening', 'open', 'closing', 'closed'];
-		return `its socket at ${this.nodes[(this.turn - 1) % this.nodes.length].name} is ${states[ws.readyState]}, ${frames.items.length} frames came, unanswered: ${JSON.stringify(unanswered)}; before: ${this.trouble ?? 'nothing'}`;
+		return `its socket at ${this.#node.name} is ${states[ws.readyState]}, ${frames.items.length} frames came, unanswered: ${JSON.stringify(unanswered)}; before: ${this.trouble ?? 'nothing'}`;
 	}
 
 	#onMessage({ method, params }) {
@@ -112,6 +116,7 @@ export class Follower {
 		const seen = this.seen.get(params.vehicle_id) ?? this.former.get(params.vehicle_id);
 		seen.events.push(params);
 		seen.arrived.push(Date.now());
+		seen.from.push(this.#node.name);
 		seen.after = params.seq;
 	}
 
