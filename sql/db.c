@@ -37,8 +37,8 @@
 #define COMMIT_TIMEOUT_MS 5000
 #define SET_UP_TIMEOUT_MS 10000
 #define PAUSE_MS_MIN 100
-#define PAUSE_MS_MAX 5000
-#define SILENCE_MS 1000 /* every worker renews its lease each second, so within two it is known */
+#define PAUSE_MS_MAX 1000 /* within two seconds of the server's return what was due meanwhile is done */
+#define SILENCE_MS 1000	  /* every worker renews its lease each second, so within two it is known */
 #define WITNESS_INTERVAL_MS 2000
 #define CLOCK_INTERVAL_MS 10000
 #define CLOCK_ANSWERS 5	      /* of a new connection */

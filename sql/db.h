@@ -3,7 +3,7 @@
  * A unit is one transaction: its statements go out together and end with one Sync, so it costs one
  * round trip; each statement has its own snapshot (READ COMMITTED). Units of one connection run in
  * the order of their submission. Statements are the files of sql/queries, each prepared once for a
- * connection, before its first use. The link reconnects by itself (100 ms to 5 s, jitter), through the URL's host list, to
+ * connection, before its first use. The link reconnects by itself (100 ms to 1 s, jitter), through the URL's host list, to
  * the one that takes writes; names are resolved off the loop.
  *
  * A server that does not answer for a second is *silent*: its standby may be away, its disk, or itself. The connection is kept for as

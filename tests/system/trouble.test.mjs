@@ -61,15 +61,15 @@ async function untilUnready(neighbour, lost) {
 	}
 }
 
-// Lost, said so in time, back, and said so soon; and a command is done as before.
-async function assertSays(t, neighbour, { lose, mend, within }) {
+// Lost, for `ms` after it was said so in time, back, and said so soon; and a command is done as before.
+async function assertSays(t, neighbour, { lose, mend, within, ms = 300 }) {
 	await untilReady(10_000);
 	const lost = Date.now();
 	let unready;
 	await lose();
 	try {
 		unready = await untilUnready(neighbour, lost);
-		await pause(300);
+		await pause(ms);
 		assert.equal((await readiness()).http, 503, 'and it stays so');
 	} finally {
 		await mend();
@@ -142,6 +142,10 @@ test('a broker that has nothing to say is asked whether it is there, and not oft
 	assert.ok(asked > 0 && asked <= 2 * 6, `it was asked ${asked} times`);
 	assert.equal((await readiness()).http, 200);
 });
+
+// What is due then is late by so much already (L1), however long nothing could be done.
+test('a database that was away for long', options, (t) =>
+	assertSays(t, 'database', { lose: () => parts.server.kill(), mend: () => parts.server.start(), within: 2000, ms: 8000 }));
 
 // ---- a full disk
 
