@@ -131,7 +131,7 @@ class Cluster {
 
 	#evaluate(expression, env = {}) {
 		const name = `${this.name}-control-${++controls}@127.0.0.1`;
-		return run('erl', [...distribution(name), '-hidden', '-eval', `io:format("~p~n", [${expression}]), halt().`], { env: { ...this.env, HOME: folder, ...env } });
+		return run('erl', [...distribution(name), '-hidden', '-eval', `io:format("~p~n", [${expression}]), halt().`], { env: { ...this.env, HOME: folder, ERL_CRASH_DUMP_SECONDS: '0', ...env } });
 	}
 
 	#order(first) {
