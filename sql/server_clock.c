@@ -35,7 +35,8 @@ void server_clock_hear(struct server_clock *c, int64_t asked_us, int64_t answere
 {
 	struct answer answer = answer_of(asked_us, answered_us, server_us);
 	bool is_quick = answer.trip_us <= 2 * c->trip_us + SLACK_US;
-	bool disproves = llabs(answer.offset_us - c->offset_us) > answer.trip_us / 2 + SLACK_US;
+	/* Each may have been given at either end of its trip. */
+	bool disproves = llabs(answer.offset_us - c->offset_us) > (answer.trip_us + c->trip_us) / 2 + SLACK_US;
 
 	if (is_quick || disproves)
 		believe(c, answer);

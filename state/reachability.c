@@ -30,11 +30,14 @@
 /* The broker has named all: who was not named is looked at, in parts. The feed waits for the first of them alone, so that whoever returns
  * meanwhile is heard between them. */
 struct unnamed {
+	enum {
+		UNNAMED_NONE,	 /* there is nobody to look at */
+		UNNAMED_WAITING, /* for the events before the end */
+		UNNAMED_ASKED,	 /* a part is with the database */
+		UNNAMED_PAUSING, /* a part has failed, and is tried again */
+	} state;
+	bool is_outdated;	 /* a part that an older answer asked for is with the database */
 	struct receipt *receipt; /* of the end, until the first part is done */
-	bool is_waiting;	 /* for the events before the end */
-	bool is_asked;		 /* a part is with the database, … */
-	bool is_outdated;	 /* … and a later end has come since: its answer counts no more */
-	bool is_tried_again;	 /* a part has failed, and its time comes */
 	int64_t began_us;	 /* when the question was asked, by the database's clock */
 	char lease[24];
 	int64_t epoch;
@@ -89,6 +92,7 @@ static void on_found(struct db_unit *unit, void *context, const struct fault *fa
 static void on_look_over(struct receipt *looking);
 static void on_begun(struct db_unit *unit, void *context, const struct fault *fault);
 static void look_for_unnamed(struct reachability *r);
+static void stop_pausing(struct reachability *r);
 static void ask_part(struct reachability *r);
 static void on_part(struct db_unit *unit, void *context, const struct fault *fault);
 static void on_resync_due(struct loop_timer *timer);
@@ -175,8 +179,7 @@ static void on_item_done(struct batch_item *item, const struct fault *fault)
 	if (h->receipt)
 		receipt_close(h->receipt, batch_has_given_up(fault) ? NULL : fault);
 	free(h);
-	if (r->unnamed.is_waiting && r->events_under_way == 0)
-		look_for_unnamed(r);
+	look_for_unnamed(r);
 }
 
 void reachability_receive(
@@ -379,8 +382,7 @@ void reachability_resync_begin(struct reachability *r, void (*on_question)(void 
 {
 	struct db_unit *unit = db_unit_new(r->options.writer, on_begun, r);
 
-	loop_timer_stop(&r->resync);
-	r->unnamed.is_tried_again = false;
+	stop_pausing(r);
 	r->on_question = on_question;
 	r->question_owner = owner;
 	db_unit_add(unit, &SQL_resync_begin);
@@ -414,24 +416,31 @@ void reachability_resync_end(
 	if (!is_answer(r, m) || u->receipt)
 		return;
 	receipt_open(receipt);
+	stop_pausing(r);
+	u->is_outdated = u->is_outdated || u->state == UNNAMED_ASKED;
+	u->state = UNNAMED_WAITING;
 	u->receipt = receipt;
-	u->is_waiting = true;
-	u->is_outdated = u->is_asked;
 	u->began_us = r->resync_began_us;
 	snprintf(u->lease, sizeof(u->lease), "%s", fence->lease);
 	u->epoch = fence->epoch;
 	u->after[0] = '\0';
 	u->count = 0;
 	r->resync_began_ms = 0;
-	if (r->events_under_way == 0)
-		look_for_unnamed(r);
+	look_for_unnamed(r);
 }
 
+/* Once the events before the end are recorded. */
 static void look_for_unnamed(struct reachability *r)
 {
-	r->unnamed.is_waiting = false;
-	if (!r->unnamed.is_asked)
+	if (r->unnamed.state == UNNAMED_WAITING && !r->unnamed.is_outdated && r->events_under_way == 0)
 		ask_part(r);
+}
+
+static void stop_pausing(struct reachability *r)
+{
+	loop_timer_stop(&r->resync);
+	if (r->unnamed.state == UNNAMED_PAUSING)
+		r->unnamed.state = UNNAMED_NONE;
 }
 
 static void ask_part(struct reachability *r)
@@ -439,9 +448,7 @@ static void ask_part(struct reachability *r)
 	struct unnamed *u = &r->unnamed;
 	struct db_unit *unit = db_unit_new(r->options.writer, on_part, r);
 
-	u->is_asked = true;
-	u->is_tried_again = false;
-	loop_timer_stop(&r->resync);
+	u->state = UNNAMED_ASKED;
 	db_unit_add(unit, &SQL_resync_end);
 	db_param_int(unit, u->began_us);
 	/* the broker may have been restarted, and the whole fleet be on its way back */
@@ -480,37 +487,38 @@ static void say_end(const struct unnamed *u, const struct db_unit *unit, bool ho
 		log_info("state", "the broker has named who is there", LOG_INT("not_named", u->count));
 }
 
-static void go_on_in(struct reachability *r, int64_t ms, bool with_part)
+/* A first part that fails comes again with the feed, which connects anew and has the broker asked; any other is tried again here. */
+static void go_on(struct reachability *r, const struct fault *fault, bool is_first, bool has_more, bool hopeless)
 {
-	r->unnamed.is_tried_again = with_part;
-	loop_timer_start(&r->resync, ms);
+	if (r->stopped) /* who reads the feed next asks for itself */
+		return;
+	if (has_more) {
+		ask_part(r);
+	} else if (hopeless) {
+		loop_timer_start(&r->resync, RESYNC_AGAIN_MS);
+	} else if (fault && !is_first) {
+		r->unnamed.state = UNNAMED_PAUSING;
+		loop_timer_start(&r->resync, PART_AGAIN_MS);
+	}
 }
 
-/* A first part that fails comes again with the feed, which connects anew and has the broker asked; any other is tried again here. */
 static void on_part(struct db_unit *unit, void *context, const struct fault *fault)
 {
 	struct reachability *r = context;
 	struct unnamed *u = &r->unnamed;
 
-	u->is_asked = false;
 	if (u->is_outdated) {
 		u->is_outdated = false;
-		if (!u->is_waiting)
-			ask_part(r);
+		look_for_unnamed(r);
 		return;
 	}
 	struct receipt *receipt = u->receipt;
-	bool has_more = !fault && read_part(u, unit);
-	bool hopeless = !has_more && is_hopeless(u, unit, fault);
+	bool has_more = !fault && read_part(u, unit), hopeless = is_hopeless(u, unit, fault);
 	u->receipt = NULL;
+	u->state = UNNAMED_NONE;
 	if (hopeless || (!fault && !has_more))
 		say_end(u, unit, hopeless);
-	if (!r->stopped && has_more) /* who reads the feed next asks for itself */
-		ask_part(r);
-	else if (!r->stopped && hopeless)
-		go_on_in(r, RESYNC_AGAIN_MS, false);
-	else if (!r->stopped && fault && !receipt)
-		go_on_in(r, PART_AGAIN_MS, true);
+	go_on(r, fault, receipt, has_more, hopeless);
 	if (receipt)
 		receipt_close(receipt, hopeless ? NULL : fault);
 }
@@ -519,7 +527,7 @@ static void on_resync_due(struct loop_timer *timer)
 {
 	struct reachability *r = container_of(timer, struct reachability, resync);
 
-	if (r->unnamed.is_tried_again)
+	if (r->unnamed.state == UNNAMED_PAUSING)
 		ask_part(r);
 	else
 		reachability_resync_begin(r, r->on_question, r->question_owner);

@@ -46,6 +46,18 @@ START_TEST(a_slow_answer_that_the_older_one_agrees_with_says_less)
 }
 END_TEST
 
+/* Both may be as wrong as their trips were long: they agree as long as one moment was in both. */
+START_TEST(a_slow_answer_does_not_disprove_one_that_was_slow_itself)
+{
+	struct server_clock c = { 0 };
+
+	server_clock_begin(&c, 0, 6000, AHEAD + 5900); /* at the end of its trip: 2900 too much */
+	ck_assert_int_eq(c.offset_us, AHEAD + 2900);
+	server_clock_hear(&c, 10000, 4010000, AHEAD + 10000); /* at once, and four seconds on its way back */
+	ck_assert_int_eq(c.offset_us, AHEAD + 2900);
+}
+END_TEST
+
 START_TEST(a_quick_answer_is_believed)
 {
 	struct server_clock c = begun();
@@ -77,6 +89,7 @@ int main(void)
 	tcase_add_test(tc, a_new_connection_believes_the_quickest_answer);
 	tcase_add_test(tc, a_new_connection_believes_nothing_of_the_one_before);
 	tcase_add_test(tc, a_slow_answer_that_the_older_one_agrees_with_says_less);
+	tcase_add_test(tc, a_slow_answer_does_not_disprove_one_that_was_slow_itself);
 	tcase_add_test(tc, a_quick_answer_is_believed);
 	tcase_add_test(tc, a_slow_answer_disproves_what_cannot_be);
 	suite_add_tcase(suite, tc);
