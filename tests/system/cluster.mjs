@@ -61,8 +61,9 @@ class Server {
 	async kill() {
 		this.child.isExpectedToEnd = true;
 		this.child.signal('SIGSTOP');
-		killAll(this.child.pid);
+		const others = killAll(this.child.pid);
 		await this.child.exited;
+		await poll(() => others.filter(isAlive), ({ length }) => length === 0, { every: 5, what: 'all of its processes are gone' }); // they keep its memory
 	}
 
 	freeze() {
@@ -80,10 +81,19 @@ class Server {
 	}
 }
 
-// A server's first process, and its others.
+// A server's first process, and its others, whose ids it returns.
 export function killAll(postmaster) {
 	const others = childrenOf(postmaster);
 	signalAll([postmaster, ...others], 'SIGKILL');
+	return others;
+}
+
+function isAlive(pid) {
+	try {
+		return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+	} catch {
+		return false;
+	}
 }
 
 function program(name, ...args) {

@@ -3,7 +3,7 @@
 //
 // KEYFOB_SEED repeats a run's choices. Three minutes; with --long ten.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Carried } from './carried.mjs';
 import { fakeClock, hasFakeClocks } from './clock.mjs';
@@ -16,16 +16,15 @@ import { assertConnectivity, assertTakenBack, Promises } from './oracle.mjs';
 import { databaseAt, migrate } from './servers.mjs';
 import { startSmsServer } from './sms.mjs';
 import { cancelSurely, FleetFollower, Follower, judge, patience, sendSurely, untilConnected } from './stream.mjs';
-import { assertAuthentic, assertBoundedWakeups, assertCarried, assertDoneInTime, assertEndsInTime, assertLogs, assertOwnTopics, assertRevoked, assertSeenIsLogged, assertSentInTime, assertTruthful, readLogs } from './truth.mjs';
+import { assertAuthentic, assertBoundedWakeups, assertCarried, assertDoneInTime, assertEndsInTime, assertLogs, assertOwnTopics, assertRevoked, assertSeenIsLogged, assertSentInTime, assertTruthful, readLogs, recovery, shared } from './truth.mjs';
 
 const storm = isLong ? 600_000 : 180_000;
 const gap = [1500, 4000];
-const recovery = 10_000; // after it all has to be well again
 const ends = 10; // of each kind, in the calm
 const apart = 30; // seconds between two SMS to a vehicle
 const seed = Number(process.env.KEYFOB_SEED ?? Date.now() % 1_000_000);
 const random = randomFrom(seed);
-const options = { timeout: storm + 600_000, skip: isSanitized && 'the sanitizers are there for single parts; this asks how they go together' };
+const within = (timeout) => ({ timeout, skip: isSanitized && 'the sanitizers are there for single parts; this asks how they go together' });
 
 // The herd is of the reference vehicle, in a process; cars are of strangers; sleepers are cars that an SMS wakes.
 const ids = { herd: vehicleIds(150), cars: vehicleIds(40, 151), sleepers: vehicleIds(10, 191) };
@@ -36,9 +35,11 @@ const admin = await token({ scope: 'vehicles:read commands:write keyfob:admin', 
 const promises = new Promises();
 const world = { random };
 const revoked = []; // { app, id, at }
+const unsure = []; // { subject, key, id } of what may have been taken before its app's right ended, though that was not told
 const takenBack = []; // what cancelSurely() was told
 const samples = []; // of /readyz
 const carried = new Carried();
+after(() => (world.isOver = true)); // nobody is woken any more
 const isRevoked = (app, id) => revoked.some((one) => one.app === app && one.id === id);
 
 // ---- the parts
@@ -92,15 +93,14 @@ function takeSms(request) {
 // Comes when an SMS says so, and goes again.
 function sleeper(id, i) {
 	const one = vehicle(world.broker, { id, handler: sayWho });
-	let isAwake = false;
 	one.msisdn = `+49155510000${String(i).padStart(2, '0')}`;
 	one.wake = async () => {
-		if (isAwake) return;
-		isAwake = true;
+		if (one.isAwake || world.isOver) return;
+		one.isAwake = true;
 		await one.connect().catch(() => {}); // the broker may be away: it comes when that is back
 		await pause(random.between(4000, 8000));
 		await one.disconnect({ force: true });
-		isAwake = false;
+		one.isAwake = false;
 	};
 	return one;
 }
@@ -148,7 +148,7 @@ async function startApps() {
 	);
 }
 
-test('three nodes, 200 vehicles, 100 apps', options, async () => {
+test('three nodes, 200 vehicles, 100 apps', within(180_000), async () => {
 	await startNodes();
 	await startFleet();
 	await startApps();
@@ -166,8 +166,10 @@ async function send(number, end) {
 		const began = Date.now();
 		const at = random.chance(0.5) ? world.nodes : [...world.nodes].reverse();
 		let turn = 0;
-		const command = await sendSurely(at, app.token, promises, id, `fault-${number}-${i}`, wishOf(id), { onTrouble: () => turn++ }).catch((error) => {
+		const key = `fault-${number}-${i}`;
+		const command = await sendSurely(at, app.token, promises, id, key, wishOf(id), { onTrouble: () => turn++ }).catch((error) => {
 			if (!isRevoked(app, id)) throw error;
+			unsure.push({ subject: app.subject, key, id });
 		});
 		waits.push({ from: began, to: Date.now() });
 		// Who sleeps has not had it yet, if nobody woke it.
@@ -244,24 +246,25 @@ function watchLag() {
 	const timer = setInterval(() => {
 		watch.most = Math.max(watch.most, Date.now() - next);
 		next = Date.now() + 20;
-	}, 20);
+	}, 20).unref();
 	watch.stop = () => clearInterval(timer);
 	return watch;
 }
 
-test(`things break (seed ${seed})`, options, async (t) => {
-	let isOver = false;
-	t.after(() => (isOver = true));
+test(`things break (seed ${seed})`, within(storm + 180_000), async (t) => {
+	assert.ok(world.apps, 'nothing was begun');
+	let isStormOver = false;
+	t.after(() => (isStormOver = true));
 	const lag = watchLag();
 	const end = Date.now() + storm;
-	const sampling = sample(() => isOver);
+	const sampling = sample(() => isStormOver);
 	const others = Promise.all([Promise.all(Array.from({ length: 8 }, (_, i) => send(i, end))), revoke(end)]);
 	others.catch(() => {}); // said below
 	world.faults = await breakThings(world, end, gap);
 	world.mended = Date.now();
 	world.recoveredMs = await recover();
 	const [waits] = await others;
-	isOver = true;
+	isStormOver = true;
 	await sampling;
 	lag.stop();
 	world.lag = lag.most;
@@ -279,21 +282,21 @@ test(`things break (seed ${seed})`, options, async (t) => {
 // it as long as it does. What all share it waited for in any case.
 function mostOf(from, to) {
 	const near = world.faults.filter((fault) => fault.from < to && fault.to + recovery > from);
-	const [nodes, shared] = [/^a node/, /^the (broker|database|disk)/].map((which) => near.filter(({ name }) => which.test(name)));
-	return recovery + patience * (1 + nodes.length) + sum(shared.map((fault) => fault.to - fault.from));
+	const [nodes, all] = [/^a node/, shared].map((which) => near.filter(({ name }) => which.test(name)));
+	return recovery + patience * (1 + nodes.length) + sum(all.map((fault) => fault.to - fault.from));
 }
 
 // L4, S10: after the last mending every node is ready soon, and knows who is there: how soon.
 async function recover() {
 	const left = () => Math.max(0, world.mended + recovery - Date.now());
 	await Promise.all(world.nodes.map((node) => poll(() => node.isReady(), Boolean, { ms: left(), what: `${node.name} is ready` })));
-	await untilAwakeAre('connected', left());
+	await untilAwakeAreThere(left());
 	return Date.now() - world.mended;
 }
 
-function untilAwakeAre(state, ms) {
-	const known = `select count(*) from vehicle_heads where vehicle_id in (${listed(awake)}) and reachable = ${state === 'connected'} and subscribed`;
-	return poll(() => world.database.sql(known), (count) => count === String(awake.length), { ms, what: `all that are awake are ${state}` });
+function untilAwakeAreThere(ms) {
+	const known = `select count(*) from vehicle_heads where vehicle_id in (${listed(awake)}) and reachable and subscribed and linked and not verifying`;
+	return poll(() => world.database.sql(known), (count) => count === String(awake.length), { ms, what: 'all that are awake are connected' });
 }
 
 // ---- the calm: what has a time
@@ -333,9 +336,11 @@ async function assertPrompt(t) {
 async function assertToldAgainInVain() {
 	for (const one of world.cars.slice(0, 10)) one.cut();
 	await pause(1000);
-	await untilAwakeAre('connected', 10_000);
+	await untilAwakeAreThere(10_000);
 	const begun = await world.database.sql('select clock_timestamp()');
+	const { repeats } = world.teller;
 	await world.teller.tellAgain(random);
+	await poll(() => world.teller.repeats - repeats, (count) => count > 30, { what: 'old events came again' });
 	await pause(1500); // the verification, and what is slow
 	const gone = await world.database.sql(`select vehicle_id, data from events where type = 'connectivity.changed' and data->>'state' = 'disconnected' and at > '${begun}' and vehicle_id in (${listed(awake)})`);
 	assert.equal(gone, '', 'who is there was said to be away when old events came again');
@@ -344,7 +349,8 @@ async function assertToldAgainInVain() {
 
 const listed = (some) => some.map((id) => `'${id}'`).join();
 
-test('in the calm afterwards everything comes in its time', options, async (t) => {
+test('in the calm afterwards everything comes in its time', within(180_000), async (t) => {
+	assert.ok(world.lag, 'it never came to be calm');
 	await assertPrompt(t);
 
 	// L2: what waits leaves within a second of the subscription.
@@ -353,6 +359,7 @@ test('in the calm afterwards everything comes in its time', options, async (t) =
 	await untilAsleep();
 	const waiting = await sendSurely(world.nodes, admin, promises, one.id, 'calm-sleeper', { name: 'horn.honk', wake: false });
 	const late = watchLag();
+	one.isAwake = true; // no SMS wakes it besides
 	await one.connect();
 	const subscribed = Date.now();
 	const { at } = await one.requests.until(({ request_id }) => request_id === waiting.id);
@@ -360,6 +367,7 @@ test('in the calm afterwards everything comes in its time', options, async (t) =
 	assert.ok(at - subscribed <= 1000 + late.most, `what waited came ${at - subscribed} ms after the subscription`);
 	t.diagnostic(`what waited came ${at - subscribed} ms after the subscription`);
 	await one.disconnect({ force: true });
+	one.isAwake = false;
 
 	await assertToldAgainInVain();
 
@@ -379,12 +387,23 @@ test('in the calm afterwards everything comes in its time', options, async (t) =
 	for (const car of silent) car.handler = sayWho;
 });
 
-test('and what must hold, held', options, async (t) => {
+// Whose answer was lost, and whose right had ended when it asked again: the command is there, and is nobody's mistake.
+async function addUnsure() {
+	for (const { subject, key, id } of unsure) {
+		const command = await world.database.sql(`select command_id from idempotency where subject = '${subject}' and key = '${key}'`);
+		if (command) promises.add(key, id, { id: command });
+	}
+}
+
+test('and what must hold, held', within(400_000), async (t) => {
+	assert.ok(world.lag, 'it never came to be calm');
 	const { database, nodes, apps, renters, cars, herd, sleepers, faults } = world;
 	// What the broker does not hear at once it hears later, where the connection lives on; so does a vehicle that is frozen.
 	const held = faults.filter(({ name }) => name === 'the broker frozen' || name === 'vehicles frozen' || name.endsWith('the broker does not hear'));
+	await addUnsure();
 	let fleet;
-	const commands = await judge(nodes[0], admin, promises, () => (fleet = [...cars, ...sleepers, ...herd.vehicles(ids.herd)]), { held }); // S1 to S4
+	const everyone = () => (fleet = [...cars, ...sleepers, ...herd.vehicles(ids.herd)]);
+	const commands = await judge(nodes[0], admin, promises, everyone, { held, lag: world.lag, ms: 100_000 }); // S1 to S4
 	assertTakenBack(commands, takenBack); // S4
 	const published = await assertSentInTime(database); // S4
 	const settledMs = Date.now() - world.mended;
@@ -422,16 +441,16 @@ test('and what must hold, held', options, async (t) => {
 		['grants ended', revoked.length, 3],
 		['taken back with them', unsent, 1],
 		['SMS', woken, 5],
-		['published', published, storm / 100],
-		['handed over', handed, storm / 100],
+		['published', published, storm / 200],
+		['handed over', handed, storm / 200],
 		['done by the herd', done, 200],
-		['asked while a neighbour was away', asked.lost, 1],
+		['asked while a neighbour was away', asked.lost, world.lag < 1500 ? 1 : 0], // else it is not asked in time
 		['asked while all was well', asked.whole, 1],
 		['ended with nothing in the way', unhindered, 2 * ends],
 		['seen', seen, 1000],
 	];
 	for (const [what, count, least] of enough) assert.ok(count >= least, `${count} ${what}`);
-	assert.ok(commands.length >= storm / 100, `commands went all the while: ${commands.length}`);
+	assert.ok(commands.length >= storm / 200, `commands went all the while: ${commands.length}`);
 	t.diagnostic(enough.map(([what, count]) => `${count} ${what}`).join(', '));
 	report(t, { commands, ended, settledMs });
 });

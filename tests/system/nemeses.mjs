@@ -228,13 +228,18 @@ export async function startTeller(broker, below) {
 	const told = new Map(); // each once, in the order in which it came first
 	const client = mqtt.connect(broker.url, { clientId: 'keyfob-teller', username: 'keyfob', password: gatewayPassword, protocolVersion: 5, reconnectPeriod: 200, resubscribe: false });
 	client.on('error', () => {});
-	client.on('message', (topic, payload) => told.set(`${topic} ${payload}`, { topic: topic.replace('$aws/events', below), payload }));
+	const teller = { repeats: 0 }; // what came again
+	client.on('message', (topic, payload) => {
+		const key = `${topic} ${payload}`;
+		if (told.has(key)) teller.repeats++;
+		told.set(key, { topic: topic.replace('$aws/events', below), payload });
+	});
 	const subscribed = new Promise((resolve) => {
 		client.on('connect', () => client.subscribeAsync(['$aws/events/presence/#', '$aws/events/subscriptions/#'], { qos: 1 }).then(resolve, () => {}));
 	});
 	atEnd(() => client.endAsync(true));
 	await subscribed;
-	return {
+	return Object.assign(teller, {
 		tellAgain: async (random) => {
 			const all = [...told.values()];
 			const ends = all.filter(({ topic }) => topic.includes('/disconnected/'));
@@ -243,7 +248,7 @@ export async function startTeller(broker, below) {
 			again.sort(() => random.next() - 0.5);
 			await Promise.all(again.map(({ topic, payload }) => client.publishAsync(topic, payload, { qos: 1 })));
 		},
-	};
+	});
 }
 
 // ---- when
@@ -265,6 +270,7 @@ export async function breakThings(world, end, gap) {
 		mended.catch(() => {}); // said below
 		under.push(mended);
 	}
+	await Promise.allSettled(under); // whatever failed: nothing is begun again after the test
 	return Promise.all(under);
 }
 

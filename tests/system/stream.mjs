@@ -43,7 +43,8 @@ export class Follower {
 	// Resolves when it is subscribed to all of them; from then on it stays so until assertWhole().
 	async follow(own) {
 		for (const id of own) this.seen.set(id, { events: [], arrived: [], from: [] });
-		await this.#connect();
+		const end = Date.now() + 30_000;
+		while (!(await this.#come())) assert.ok(Date.now() < end, `it could not follow: ${this.trouble}`);
 		this.following = this.#stay();
 		this.following.catch(() => {}); // said by assertWhole()
 	}
@@ -75,13 +76,21 @@ export class Follower {
 			if (this.isDone) this.socket.close();
 			await this.socket.closed;
 			if (this.isDone) return;
-			await this.#connect().catch(async (error) => {
-				this.socket.close();
-				if (this.isDone) return;
-				if (error instanceof assert.AssertionError) throw error;
-				this.trouble = error.message;
-				await pause(50); // the node is not back yet: an app's own pace
-			});
+			await this.#come();
+		}
+	}
+
+	// Whether it is there again.
+	async #come() {
+		try {
+			await this.#connect();
+			return true;
+		} catch (error) {
+			this.socket?.close();
+			if (error instanceof assert.AssertionError && !this.isDone) throw error;
+			this.trouble = error.message;
+			await pause(50); // the node is not back yet: an app's own pace
+			return false;
 		}
 	}
 
@@ -328,12 +337,12 @@ export async function untilSettled(node, token, commands, { ms = 30_000, every =
 
 // The commands, all settled, after every oracle that judges them has. `fleet` is the vehicles, or gives them when all is settled; they
 // have had the commands of `promises` and no others.
-export async function judge(node, token, promises, fleet, { held, ...options } = {}) {
+export async function judge(node, token, promises, fleet, { held, lag, ...options } = {}) {
 	promises.assertOneCommandAKey();
 	const commands = await assertNothingLost(node, token, promises, options);
 	const vehicles = typeof fleet === 'function' ? fleet() : fleet;
 	await assertNothingMore(node, token, promises, vehicles);
 	assertExecutedOnce(vehicles, commands);
-	assertNothingStale(vehicles, commands, held);
+	assertNothingStale(vehicles, commands, { held, lag });
 	return commands;
 }

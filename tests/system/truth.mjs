@@ -134,9 +134,9 @@ export async function assertBoundedWakeups(database, sms, apart, lag = 0) {
 
 // ---- what has a time: `broken` is what broke (nemeses.mjs), `lag` by how much this process and its machine were late
 
-const shared = /^the (broker|database|disk)/; // by every node
+export const shared = /^the (broker|database|disk)/; // by every node
 const isClock = (name) => name.includes('clock'); // what is timed goes by none of a node's
-const recovery = 10_000; // in which others have what a node had, and a neighbour that is back is made use of
+export const recovery = 10_000; // in which others have what a node had, and a neighbour that is back is made use of
 
 // When what is due has to have come, at the latest: in two seconds, or in two after the last that hindered it. That is what began before it
 // had to come, with what there was to hinder it by then.
