@@ -29,7 +29,8 @@ struct sender {
 	struct sender_options options;
 	struct mqtt_link *link;
 	struct loop_timer claim, look;
-	unsigned quiet; /* looks since the broker confirmed anything */
+	int64_t look_ms; /* monotonic: when the next look is due */
+	unsigned quiet;	 /* looks since the broker confirmed anything */
 	bool is_silent;
 	char client_id[128], inbox[TOPIC_MAX], gone[TOPIC_MAX], gone_filter[TOPIC_MAX], installation[TOPIC_MAX],
 		mark[TOPIC_MAX];
@@ -45,6 +46,7 @@ static void on_down(void *owner, struct mqtt_link *link, const char *reason);
 static void on_message(void *owner, struct mqtt_link *link, const struct mqtt_message *message);
 static void on_puback(void *owner, struct mqtt_link *link, int mid, int reason);
 static void on_claim(struct loop_timer *timer);
+static void look_again(struct sender *s);
 static void on_look(struct loop_timer *timer);
 static void ask_word(struct sender *s);
 static void note_word(struct sender *s);
@@ -158,7 +160,8 @@ static void on_subscribed(void *owner, struct mqtt_link *link)
 	s->quiet = 0;
 	log_info("sender", "connected to the broker", LOG_TEXT("client_id", s->client_id));
 	loop_timer_start(&s->claim, CLAIM_INSTALLATION_MS);
-	loop_timer_start(&s->look, LOOK_MS);
+	s->look_ms = loop_monotonic_ms(s->loop);
+	look_again(s);
 	s->hears_nobody = false;
 	s->nobody_mid = -1;
 	ask_word(s);
@@ -206,11 +209,20 @@ static void note_word(struct sender *s)
 	set_silent(s, false);
 }
 
+/* One that is a little late does not put off all that follow. */
+static void look_again(struct sender *s)
+{
+	int64_t now_ms = loop_monotonic_ms(s->loop);
+
+	s->look_ms = s->look_ms + LOOK_MS > now_ms ? s->look_ms + LOOK_MS : now_ms + LOOK_MS;
+	loop_timer_start(&s->look, s->look_ms - now_ms);
+}
+
 static void on_look(struct loop_timer *timer)
 {
 	struct sender *s = container_of(timer, struct sender, look);
 
-	loop_timer_start(timer, LOOK_MS);
+	look_again(s);
 	s->quiet++;
 	if (s->quiet == ASK_LOOKS)
 		ask_word(s);

@@ -32,7 +32,7 @@ void sender_start(struct sender *);
 void sender_close(struct sender *, void (*on_closed)(void *owner));
 
 bool sender_is_up(const struct sender *);
-/* Connected, and without a word for almost two seconds, although it was asked for one (L5): frozen, cut off, or far behind. */
+/* Connected, and nothing was confirmed for almost two seconds, although that was asked for (L5): frozen, cut off, or far behind. */
 bool sender_is_silent(const struct sender *);
 /* The broker says when nobody is subscribed (MQTT 5 §3.4.2.1 leaves it to the broker); false until it has said so once. */
 bool sender_hears_nobody(const struct sender *);

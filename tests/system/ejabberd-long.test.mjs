@@ -265,6 +265,7 @@ test('it keeps retained messages on the node that took them: the other shows the
 
 test('its rules go by the account; under which client id is not asked', options, async () => {
 	const [one, two] = ids.slice(7, 9);
+	await subscribe(await open(A, 'x-hears'), `vehicles/${one}/lifecycle`);
 	const client = await open(B, 'anything', vehicleAccount(one));
 	assert.equal(await say(client, `vehicles/${one}/lifecycle`, '{}'), 0);
 	assert.equal(await say(client, `vehicles/${two}/lifecycle`, '{}'), 0x90);
