@@ -46,6 +46,7 @@ struct leases {
 	struct heard heard[HEARD_MAX];
 	size_t count, heard_count;
 	int64_t tick_ms;    /* when the renewal under way was sent */
+	int64_t began_ms;   /* monotonic */
 	int64_t renewed_ms; /* when the last successful one was sent; 0: never */
 	unsigned under_way; /* units whose answer is out */
 	bool is_connected;  /* has been since then */
@@ -97,6 +98,7 @@ void lease_free(struct leases *l)
 
 void lease_start(struct leases *l)
 {
+	l->began_ms = loop_monotonic_ms(l->loop);
 	loop_timer_start(&l->timer, 0);
 }
 
@@ -325,13 +327,16 @@ static void read_renewed(struct leases *l, struct db_unit *unit)
 		l->options.on_lapsed(l->options.owner);
 }
 
-/* What is left when all have the same goes to the first of them, so that the shares are all feeds and nobody has two more than another. */
+/* What is left when all have the same goes to the first of them, so that the shares are all feeds and nobody has two more than another. Our node's
+ * other workers are counted before they are up; not when one of them stands still later: then its feeds are for the others. */
 static size_t share_of(const struct leases *l, const struct db_unit *unit)
 {
+	bool is_new = loop_monotonic_ms(l->loop) - l->began_ms < LEASE_MS;
+	size_t least = is_new ? l->options.node_workers : 1;
 	size_t workers = (size_t)db_int(unit, 1, 0, WORKERS), feeds = (size_t)db_int(unit, 1, 0, FEEDS);
 
-	if (workers < l->options.node_workers)
-		workers = l->options.node_workers;
+	if (workers < least)
+		workers = least;
 	return feeds / workers + ((size_t)db_int(unit, 1, 0, EARLIER) < feeds % workers);
 }
 

@@ -18,7 +18,7 @@ struct loop;
 
 struct lease_options {
 	const char *worker, *node; /* borrowed for life */
-	size_t node_workers;	   /* of this node: so many will share, also those that are not up yet */
+	size_t node_workers;	   /* of this node: at its start so many will share, also those that are not up yet */
 	bool has_lost;		   /* the connection that it is to renew by, and has another */
 	void *owner;
 	void (*on_taken)(void *owner, const char *name, int64_t epoch); /* "feed/07" */

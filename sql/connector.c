@@ -19,6 +19,7 @@
 #include "base/loop.h"
 #include "base/memory.h"
 
+#define SAID_MS 5000 /* the same is said again */
 #define PATIENCE_MS 5000
 
 /* Where the URL is silent. A server that is gone without a word is noticed within five seconds or so. Kerberos
@@ -74,6 +75,8 @@ struct connector {
 	uv_poll_t *poll;
 	struct loop_timer patience;
 	struct loop_soon beginning;
+	char said[160];	 /* what the log was told last of a host that will not do, … */
+	int64_t said_ms; /* … and when */
 };
 
 static void read_hosts(struct connector *c);
@@ -376,12 +379,20 @@ static void finish_connected(struct connector *c)
 
 /* Failing. */
 
-static void log_failure(const struct connector *c, const char *why)
+static void log_failure(struct connector *c, const char *why)
 {
 	char *line = memory_need(strndup(why, strcspn(why, "\n")));
 	const struct host *host = &c->hosts[c->host_now];
-	log_warn("sql", "a database host will not do", LOG_TEXT("host", host->name), LOG_TEXT("port", host->port),
-		LOG_TEXT("reason", line));
+	int64_t now_ms = loop_monotonic_ms(c->loop);
+	char said[sizeof(c->said)];
+
+	snprintf(said, sizeof(said), "%s:%s %s", host->name, host->port, line);
+	if (strcmp(said, c->said) != 0 || now_ms - c->said_ms >= SAID_MS) {
+		log_warn("sql", "a database host will not do", LOG_TEXT("host", host->name),
+			LOG_TEXT("port", host->port), LOG_TEXT("reason", line));
+		memcpy(c->said, said, sizeof(said));
+		c->said_ms = now_ms;
+	}
 	free(line);
 }
 
