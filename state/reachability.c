@@ -436,6 +436,7 @@ static void look_for_unnamed(struct reachability *r)
 		ask_part(r);
 }
 
+/* Neither a part nor the question is asked again by itself: what comes now does either. */
 static void stop_pausing(struct reachability *r)
 {
 	loop_timer_stop(&r->resync);
