@@ -3,11 +3,12 @@
 // The kernel kills them should this process die first (setpriv --pdeathsig).
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { appendFileSync, closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { after } from 'node:test';
+import { poll } from './record.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 export const build = resolve(process.env.KEYFOB_BUILD ?? join(here, '../../build'));
@@ -23,6 +24,13 @@ mkdirSync(folder, { recursive: true });
 
 const children = [];
 const endings = []; // more to end before the children: clients, checks
+
+// proc(5)
+function isEachThreadStopped(pid) {
+	const tasks = `/proc/${pid}/task`;
+	const stats = readdirSync(tasks).map((tid) => join(tasks, tid, 'stat'));
+	return stats.every((stat) => existsSync(stat) && readFileSync(stat, 'utf8').includes(') T '));
+}
 
 export class Child {
 	// `ending` is the signal that ends it well; `diesOfIt`: without an exit code.
@@ -46,6 +54,17 @@ export class Child {
 
 	signal(name) {
 		if (!this.exit) this.process.kill(name);
+	}
+
+	// No thread of it does anything until it thaws. One of them learns of the signal first and tells the others: on a busy machine they go on
+	// for a while.
+	async freeze() {
+		this.signal('SIGSTOP');
+		await poll(() => isEachThreadStopped(this.pid), Boolean, { every: 5, what: `${this.name} stands still` });
+	}
+
+	thaw() {
+		this.signal('SIGCONT');
 	}
 
 	// Ends it well: { code, signal }, which is 0, or the signal that it dies of. That it ends otherwise is an error, and so is that it has

@@ -99,11 +99,11 @@ async function restartBroker(meanwhile = () => {}) {
 // Asleep while what it is sent expires: the broker, whose clock is behind, would have given it out all the same.
 async function dream() {
 	const { dreamer } = parts;
-	dreamer.signal('SIGSTOP');
+	await dreamer.freeze();
 	const sent = await send(dreamer.id, { name: 'horn.honk', ttl_seconds: 2 });
 	slept.add(sent.id);
 	await pause(Date.parse(sent.expires_at) + 500 - Date.now());
-	dreamer.signal('SIGCONT');
+	dreamer.thaw();
 	await dreamer.done.until(({ what, request_id }) => what === 'expired' && request_id === sent.id);
 }
 
@@ -175,11 +175,11 @@ async function hurry(one, meanwhile = () => {}) {
 // Frozen with a clock that is behind, a vehicle knows nothing of what it slept: what lay in its socket is done late. Told of it, the node says so.
 async function oversleep(one) {
 	const before = await counted();
-	one.signal('SIGSTOP');
+	await one.freeze();
 	const { id, vehicle_id, expires_at } = await send(one.id, { name: 'horn.honk', ttl_seconds: 2 });
 	slept.add(id);
 	await pause(Date.parse(expires_at) + 500 - Date.now());
-	one.signal('SIGCONT');
+	one.thaw();
 	await one.done.until(({ what, request_id }) => what === 'accepted' && request_id === id);
 	const { status, late, timeline } = await timelineOf({ id, vehicle_id });
 	assert.deepEqual([status, late], ['succeeded', false]);

@@ -159,12 +159,12 @@ test('it says that it is at it, refuses what it cannot or may not do, does nothi
 	await publish('request', request(done.id, '2099-01-01T00:00:00.000000Z'));
 	const again = await answers.until(isOf(done.id));
 	assert.deepEqual([again.status, again.correlation], ['succeeded', done.id]);
-	node.signal('SIGSTOP'); // nobody accepts
+	await node.freeze(); // nobody accepts
 	await publish('request', request('stale-one', '2020-01-01T00:00:00.000000Z'));
 	const stale = await answers.until(isOf('stale-one'));
 	assert.deepEqual([stale.status, stale.reason], ['rejected', { code: 'EXPIRED' }]);
 	await answers.until(isOf('stale-one'), { from: answers.items.indexOf(stale) + 1, ms: 30_000, what: 'it is told again' });
-	node.signal('SIGCONT');
+	node.thaw();
 	assert.deepEqual(doings(child), ['doing doors.lock']);
 });
 

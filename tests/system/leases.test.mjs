@@ -207,9 +207,9 @@ test('kill -9 of a node of which the broker does not tell', options, async (t) =
 	const last = nodes.at(-1);
 	const took = [];
 	for (let i = 0; i < 3; i++) {
-		relay.signal('SIGSTOP');
+		await relay.freeze();
 		took.push(await die(last));
-		relay.signal('SIGCONT');
+		relay.thaw();
 		await last.start();
 		await untilEven(nodes);
 	}
@@ -285,11 +285,11 @@ test(`a node that stands still for ${frozenMs / 1000} s does no harm when it goe
 	const took = await amidCommands(async () => {
 		frozen.had = await feedsOf(frozen);
 		const since = Date.now();
-		frozen.signal('SIGSTOP');
+		await frozen.freeze();
 		const took = await untilReplaced(frozen, since);
 		await untilEven(nodes.filter((one) => one !== frozen));
 		await pause(since + frozenMs - Date.now());
-		frozen.signal('SIGCONT');
+		frozen.thaw();
 		await untilEven(nodes);
 		assert.match(frozen.child.logText(), /this worker's own lease had lapsed/);
 		await stream({ nodes: [frozen], token: admin, own: ids, promises, total: 32 });

@@ -189,9 +189,9 @@ function wholeNodes({ nodes, broken }) {
 }
 
 async function freeze(child, ms) {
-	child.signal('SIGSTOP');
+	await child.freeze();
 	await pause(ms);
-	child.signal('SIGCONT');
+	child.thaw();
 }
 
 async function cut(line, ms) {

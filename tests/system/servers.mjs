@@ -266,6 +266,14 @@ class Node {
 	signal(name) {
 		this.child.signal(name);
 	}
+
+	freeze() {
+		return this.child.freeze();
+	}
+
+	thaw() {
+		this.child.thaw();
+	}
 }
 
 // JSON is YAML, so the configuration is an object here. `config` is merged over the ordinary one.

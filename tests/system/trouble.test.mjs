@@ -103,7 +103,7 @@ test('a server, a broker behind a line, a node, a fleet and an app', options, as
 });
 
 test('a broker that is frozen', options, (t) =>
-	assertSays(t, 'broker', { lose: () => parts.broker.child.signal('SIGSTOP'), mend: () => parts.broker.child.signal('SIGCONT'), within: 2000 }));
+	assertSays(t, 'broker', { lose: () => parts.broker.child.freeze(), mend: () => parts.broker.child.thaw(), within: 2000 }));
 
 test('a broker whose words do not arrive', options, (t) =>
 	assertSays(t, 'broker', { lose: () => parts.line.mute(), mend: () => parts.line.flow(), within: 2000 }));
