@@ -699,16 +699,40 @@ static void on_keys(struct keys_wait *wait)
 	authenticate_and_run(container_of(wait, struct http_request, keys));
 }
 
-/* Among the media types, which may stand in several fields (RFC 9110 §12.5.1). */
+/* "0" with or without decimals, the weight of what is not acceptable (RFC 9110 §12.4.2). */
+static bool is_weightless(h2o_iovec_t weight)
+{
+	for (size_t i = 0; i < weight.len; i++) {
+		if (weight.base[i] != '0' && (i != 1 || weight.base[i] != '.'))
+			return false;
+	}
+	return weight.len > 0;
+}
+
+static bool is_unwanted(h2o_iovec_t range)
+{
+	const char *name;
+	h2o_iovec_t value;
+	size_t len;
+
+	while ((name = h2o_next_token(&range, ';', &len, &value)) != NULL) {
+		if (len == 1 && (*name == 'q' || *name == 'Q') && is_weightless(value))
+			return true;
+	}
+	return false;
+}
+
+/* Among the media ranges, which may stand in several fields (RFC 9110 §12.5.1). */
 static bool accepts_stream(const h2o_req_t *req)
 {
-	const char *type;
+	const char *range;
 	size_t len;
 
 	for (ssize_t at = -1; (at = h2o_find_header_by_str(&req->headers, H2O_STRLIT("accept"), at)) >= 0;) {
 		h2o_iovec_t rest = req->headers.entries[at].value;
-		while ((type = h2o_next_token(&rest, ',', &len, NULL)) != NULL) {
-			if (is_type(h2o_iovec_init(type, len), "text/event-stream"))
+		while ((range = h2o_next_token(&rest, ',', &len, NULL)) != NULL) {
+			h2o_iovec_t given = h2o_iovec_init(range, len);
+			if (is_type(given, "text/event-stream") && !is_unwanted(given))
 				return true;
 		}
 	}

@@ -23,6 +23,30 @@ START_TEST(frames_event_streams)
 }
 END_TEST
 
+static const char *ask_accepting(const char *accept)
+{
+	char request[400];
+
+	snprintf(request, sizeof(request), "GET /v1/vehicles/CAR1/events HTTP/1.1\r\nAccept: %s\r\n" LAST, accept);
+	return ask(request);
+}
+
+/* RFC 9110 §12.4.2: who gives it the weight 0 does not want it. */
+START_TEST(streams_for_none_who_will_not_have_it)
+{
+	static const char *const without[] = { "text/event-stream;q=0", "text/event-stream; charset=utf-8 ; Q=0.000",
+		"text/event-stream;q=0., application/json", "text/event-stream; q = 0" };
+	static const char *const with[] = { "text/event-stream;q=0.001", "text/event-stream;q=1", "text/event-stream;q",
+		"text/event-stream;qq=0", "text/event-stream;q=0, text/event-stream;charset=utf-8",
+		"application/json;q=0, text/event-stream" };
+
+	for (size_t i = 0; i < sizeof(without) / sizeof(without[0]); i++)
+		expect(ask_accepting(without[i]), "content-type: application/json");
+	for (size_t i = 0; i < sizeof(with) / sizeof(with[0]); i++)
+		expect(ask_accepting(with[i]), "content-type: text/event-stream");
+}
+END_TEST
+
 /* Thirty seconds after its end, as a WebSocket; who came with it in that time is not sent away at once. */
 START_TEST(ends_a_stream_with_its_token)
 {
@@ -101,6 +125,7 @@ END_TEST
 void add_streams(TCase *tc)
 {
 	tcase_add_test(tc, frames_event_streams);
+	tcase_add_test(tc, streams_for_none_who_will_not_have_it);
 	tcase_add_test(tc, ends_a_stream_with_its_token);
 	tcase_add_test(tc, cuts_an_answer_that_is_not_taken);
 	tcase_add_test(tc, cuts_a_stream_that_is_not_read);
