@@ -406,29 +406,29 @@ static bool read_body(struct http_request *r, json_t *params)
 	return take_object(r, params, object);
 }
 
-/* "wait=N" or "wait="N"", at most WAIT_MAX_S; -1: another preference, or one that cannot be read. */
-static int64_t wait_of(const char *preference, size_t len)
+/* "N" or ""N"", at most WAIT_MAX_S; -1: it cannot be read. */
+static int64_t seconds_of(h2o_iovec_t value)
 {
 	int64_t seconds = -1;
 
-	if (len <= 5 || strncasecmp(preference, "wait=", 5) != 0)
-		return -1;
-	for (size_t i = preference[5] == '"' ? 6 : 5;
-		i < len && isdigit((unsigned char)preference[i]) && seconds <= WAIT_MAX_S; i++)
-		seconds = (seconds < 0 ? 0 : seconds * 10) + (preference[i] - '0');
+	for (size_t i = value.len > 0 && value.base[0] == '"';
+		i < value.len && isdigit((unsigned char)value.base[i]) && seconds <= WAIT_MAX_S; i++)
+		seconds = (seconds < 0 ? 0 : seconds * 10) + (value.base[i] - '0');
 	return seconds < WAIT_MAX_S ? seconds : WAIT_MAX_S;
 }
 
-/* RFC 7240 §2, §4.3: the first `wait` among the preferences, which may stand in several fields; -1: none. */
+/* RFC 7240 §2, §4.3: the first `wait` among the preferences, which may stand in several fields; with blanks around its "=", or
+ * without; -1: none. */
 static int64_t read_wait(h2o_req_t *req)
 {
-	const char *preference;
+	const char *name;
+	h2o_iovec_t value;
 	size_t len;
 
 	for (ssize_t at = -1; (at = h2o_find_header_by_str(&req->headers, H2O_STRLIT("prefer"), at)) >= 0;) {
 		h2o_iovec_t rest = req->headers.entries[at].value;
-		while ((preference = h2o_next_token(&rest, ',', &len, NULL)) != NULL) {
-			int64_t seconds = wait_of(preference, len);
+		while ((name = h2o_next_token(&rest, ',', &len, &value)) != NULL) {
+			int64_t seconds = h2o_lcstris(name, len, H2O_STRLIT("wait")) ? seconds_of(value) : -1;
 			if (seconds >= 0)
 				return seconds;
 		}

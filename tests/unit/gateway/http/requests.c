@@ -121,6 +121,10 @@ START_TEST(reads_bodies_and_headers)
 	ask_expect(post(both, "{}"), "202", "preference-applied: wait=60");
 	snprintf(both, sizeof(both), "%sPrefer: wait=\"8\"\r\n", type);
 	ask_expect(post(both, "{}"), "202", "preference-applied: wait=8");
+	snprintf(both, sizeof(both), "%sPrefer: return=minimal, wait,  Wait \t = \"9\" ; a=b, wait=3\r\n", type);
+	ask_expect(post(both, "{}"), "202", "preference-applied: wait=9");
+	snprintf(both, sizeof(both), "%sPrefer: wait = , waits = 3, wait= 6\r\n", type);
+	ask_expect(post(both, "{}"), "202", "preference-applied: wait=6");
 	memset(long_key, 'k', 256);
 	snprintf(both, sizeof(both), "%sIdempotency-Key: %.256s\r\n", type, long_key);
 	ask_expect(post(both, "{}"), "400", "Idempotency-Key");
