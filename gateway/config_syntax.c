@@ -46,13 +46,17 @@ static bool is_address(const char *text)
 	return inet_pton(AF_INET, text, bytes) == 1 || inet_pton(AF_INET6, text, bytes) == 1;
 }
 
-/* As RFC 5952 spells it: one address is one text. */
+/* As RFC 5952 spells it, but IPv4 that IPv6 maps (RFC 4291 §2.5.5.2) as IPv4, which it is to the kernel: one address is one text. */
 static bool respell(char host[INET6_ADDRSTRLEN])
 {
-	unsigned char bytes[sizeof(struct in6_addr)];
+	struct in6_addr at;
 	int family = strchr(host, ':') ? AF_INET6 : AF_INET;
 
-	return inet_pton(family, host, bytes) == 1 && inet_ntop(family, bytes, host, INET6_ADDRSTRLEN);
+	if (inet_pton(family, host, &at) != 1)
+		return false;
+	if (family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&at))
+		return inet_ntop(AF_INET, &at.s6_addr[12], host, INET6_ADDRSTRLEN);
+	return inet_ntop(family, &at, host, INET6_ADDRSTRLEN);
 }
 
 bool syntax_split_listen(const char *text, char host[INET6_ADDRSTRLEN], uint16_t *ret_port)

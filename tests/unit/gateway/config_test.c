@@ -132,7 +132,7 @@ START_TEST(everything_can_be_said)
 		"namespace: fleet-7\n"
 		"node: { id: n1, workers: 4 }\n"
 		"http:\n"
-		"  listen: [\"[::]:8443\", \"0.0.0.0:0\"]\n"
+		"  listen: [\"[::]:8443\", \"0.0.0.0:0\", \"[::ffff:a00:1]:8444\"]\n"
 		"  tls: { certificate: cert.pem, key: key.pem }\n"
 		"  web_root: .\n"
 		"  cors_origins: [\"https://app.example\", \"capacitor://localhost\"]\n"
@@ -162,6 +162,8 @@ START_TEST(everything_can_be_said)
 	ck_assert_str_eq(c->http.listen.items[0].host, "::");
 	ck_assert_uint_eq(c->http.listen.items[0].port, 8443);
 	ck_assert_uint_eq(c->http.listen.items[1].port, 0);
+	ck_assert_str_eq(c->http.listen.items[2].host, "10.0.0.1");
+	ck_assert_str_eq(c->http.listen.items[2].text, "[::ffff:a00:1]:8444");
 	ck_assert_str_eq(c->http.cors_origins.items[1], "capacitor://localhost");
 	ck_assert_uint_eq(c->websocket.max_queue, 1048576);
 	ck_assert_int_eq(c->websocket.ping_interval_ms, 300000);
@@ -238,6 +240,14 @@ static const struct mistake {
 		"keyfob.yaml:2: websocket.listen: has [0:0::0001]:81, where the node listens already" },
 	{ DATABASE "http: { listen: [\"[0::0]:9090\"] }\n",
 		"keyfob.yaml:1: admin.listen: has 127.0.0.1:9090, where the node listens already" },
+	{ DATABASE "http: { listen: [\"[::ffff:127.0.0.1]:9090\"] }\n",
+		"keyfob.yaml:1: admin.listen: has 127.0.0.1:9090, where the node listens already" },
+	{ DATABASE "http: { listen: [\"[::FFFF:0:0]:9090\"] }\n",
+		"keyfob.yaml:1: admin.listen: has 127.0.0.1:9090, where the node listens already" },
+	{ DATABASE "http: { listen: [\"0.0.0.0:81\"] }\nadmin: { listen: [\"[::ffff:7f00:1]:81\"] }\n",
+		"keyfob.yaml:3: admin.listen: has [::ffff:7f00:1]:81, where the node listens already" },
+	{ DATABASE "websocket: { listen: [\"127.0.0.1:81\", \"[::ffff:127.0.0.1]:81\"] }\n",
+		"keyfob.yaml:2: websocket.listen: has [::ffff:127.0.0.1]:81, where the node listens already" },
 	{ DATABASE "http: { tls: { certificate: cert.pem } }\n",
 		"keyfob.yaml:2: http.tls: certificate and key belong together" },
 	{ DATABASE "http:\n  tls: { certificate: cert.pem, key: other-key.pem }\n",
