@@ -35,6 +35,11 @@ int64_t monotonic_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+int64_t monotonic_ms_after(int64_t seconds)
+{
+	return seconds ? monotonic_ms() + seconds * 1000 : INT64_MAX / 2;
+}
+
 int64_t smaller(int64_t a, int64_t b)
 {
 	return a < b ? a : b;

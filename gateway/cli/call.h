@@ -61,6 +61,8 @@ void call_prepare(struct curl_setup *, const char *url, struct curl_slist *heade
 void transfer_error_write(const struct cli *, int code, char out[TRANSFER_ERROR_SIZE]);
 /* Milliseconds, never jumps. */
 int64_t monotonic_ms(void);
+/* That time so many seconds from now; of 0 it is never reached. */
+int64_t monotonic_ms_after(int64_t seconds);
 void sleep_ms(int64_t);
 int64_t smaller(int64_t, int64_t);
 /* The delay before attempt `failures` + 1: 200 ms, doubling to 5 s, with jitter. */

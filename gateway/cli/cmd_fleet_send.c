@@ -113,8 +113,8 @@ static int run(struct cli *cli, const struct invocation *inv)
 {
 	char why[160] = "";
 	int64_t wait_s = option_number(inv, "--wait", 0);
-	int64_t until_ms = wait_s ? monotonic_ms() + wait_s * 1000 : INT64_MAX / 2;
-	json_auto_t *body = body_read(cli, inv, until_ms, why, sizeof(why));
+	json_auto_t *body = body_read(cli, inv, monotonic_ms_after(wait_s), why, sizeof(why));
+	int64_t until_ms = monotonic_ms_after(wait_s); /* the catalogue took nothing of it */
 	bool waits = option_is_given(inv, "--wait");
 
 	if (!body) {

@@ -3,6 +3,7 @@
  *   POST (with an idempotency key, Prefer: wait) ─┬─ settled ──────────────┬─ GET with the timeline ─ verdict
  *                                                 └─ GET, GET, … ─ settled ┘
  *
+ * The command gets all of --wait's time; the catalogue before it, where that is asked for, may take as long again.
  * The key is made before the first attempt, so a lost answer is asked for again and never a second command sent. A command
  * that was accepted is shown, however the following ends: a script that was told nothing would send it again. */
 #include <stdio.h>
@@ -30,7 +31,7 @@ struct sending {
 	struct cli *cli;
 	const struct invocation *inv;
 	bool waits;
-	int64_t until_ms;	    /* monotonic: how long --wait waits */
+	int64_t until_ms;	    /* monotonic: how long --wait waits for the command */
 	json_t *command;	    /* as the node last showed it */
 	char *path;		    /* of the command */
 	const struct verdict *told; /* what was last said on standard error */
@@ -53,8 +54,6 @@ static bool is_settled(const struct sending *s)
 static int run(struct cli *cli, const struct invocation *inv)
 {
 	struct sending s = { .cli = cli, .inv = inv, .waits = option_is_given(inv, "--wait") };
-	int64_t wait_s = option_number(inv, "--wait", 0);
-	s.until_ms = wait_s ? monotonic_ms() + wait_s * 1000 : INT64_MAX / 2;
 	int code = send_begin(&s);
 	if (code == CLI_FINE && s.waits)
 		send_follow(&s);
@@ -92,12 +91,14 @@ static int post(struct sending *s, const json_t *body)
 
 static int send_begin(struct sending *s)
 {
+	int64_t wait_s = option_number(s->inv, "--wait", 0);
 	char why[160] = "";
-	json_auto_t *body = command_body_read(s->cli, s->inv, s->until_ms, why, sizeof(why));
+	json_auto_t *body = command_body_read(s->cli, s->inv, monotonic_ms_after(wait_s), why, sizeof(why));
 	if (!body) {
 		fprintf(stderr, "keyfob: %s\n", why);
 		return CLI_USAGE;
 	}
+	s->until_ms = monotonic_ms_after(wait_s);
 	int code = post(s, body);
 	const char *id = json_text_at(s->command, "id");
 	s->path = id ? node_path("vehicles", s->inv->words[0], "commands", id, NULL) : NULL;

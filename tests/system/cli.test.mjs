@@ -164,6 +164,29 @@ test('--wait=1 is over in time when the node hangs, and a request that nobody an
 	}
 });
 
+test('the catalogue takes nothing of --wait', async () => {
+	const batch = { id, fleet_id: 'F1', name: 'doors.lock', state: 'running', total: 2, counts: { waiting: 2 } };
+	for (const [to, made, over] of [['CAR1', command('waiting'), command('succeeded', { timeline: [] })], ['F1', batch, { ...batch, state: 'completed', counts: { succeeded: 2 } }]]) {
+		const node = await scriptedNode((request, response) => {
+			if (request.url === '/v1/catalog') setTimeout(() => json(response, 200, { commands: {} }), 1300);
+			else json(response, request.method === 'POST' ? 202 : 200, request.method === 'POST' ? made : over);
+		});
+		const { code, err } = await keyfob(node, [...(to === 'F1' ? ['fleet'] : []), 'send', to, 'doors.lock', 'pin=7', '--wait=1']);
+		assert.equal(code, 0, err);
+		assert.deepEqual(node.requests.map(({ method, headers }) => `${method} ${headers.prefer ?? ''}`), ['GET ', to === 'F1' ? 'POST ' : 'POST wait=1', 'GET ']);
+	}
+});
+
+test('--wait=1 is over in time when the catalogue hangs too', async () => {
+	for (const args of [['send', 'CAR1', 'doors.lock'], ['fleet', 'send', 'F1', 'doors.lock']]) {
+		const node = await scriptedNode(() => {});
+		const said = await timed(node, [...args, 'pin=7', '--wait=1']);
+		waits(said.code, said, /may have been accepted/);
+		assert.ok(said.ms < 9000, `${said.ms}`);
+		assert.deepEqual(node.requests.map(({ method, url }) => `${method} ${url === '/v1/catalog'}`), ['GET true', 'POST false']);
+	}
+});
+
 test('--wait=1 is over in time when the node is away or busy, and then nothing was accepted', async () => {
 	const away = await timed({ url: 'http://127.0.0.1:9' }, ['send', 'CAR1', 'doors.lock', '--wait=1']);
 	assert.equal(away.code, 1);
