@@ -1,6 +1,7 @@
 // websocket.test.mjs - the contract's JSON-RPC methods, its refusals and close codes, and resuming without a hole.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { asyncapi, misfit } from './descriptions.mjs';
 import {
 	adminToken,
 	attackersTokens,
@@ -151,12 +152,18 @@ test('an id comes back as it came, or is none; 30.0 is a whole number', options,
 		app.send(text);
 		return app.frames.until(() => true, { from });
 	};
-	for (const [text, back] of [['"tap"', 'tap'], ['0', 0], ['-1.5', -1.5], ['9007199254740991', 9007199254740991], ['null', null]])
+	const described = asyncapi.components.schemas.RpcId;
+	for (const [text, back] of [['"tap"', 'tap'], ['0', 0], ['-1.5', -1.5], ['9007199254740991', 9007199254740991], ['-9223372036854775808', -(2 ** 63)], ['null', null]]) {
 		assert.deepEqual((await answerTo(`{"jsonrpc":"2.0","id":${text},"method":"vehicle.unsubscribe","params":{"vehicle_id":"${id}"}}`)), { jsonrpc: '2.0', id: back, result: {} });
-	for (const text of ['18446744073709551615', '1e300', 'true', '[]', '{}']) {
+		assert.equal(misfit(described, back), null, text);
+	}
+	for (const text of ['18446744073709551615', '-18446744073709551615', '1e300', '-1e300', 'true', '[]', '{}']) {
 		const { id: back, error } = await answerTo(`{"jsonrpc":"2.0","id":${text},"method":"vehicle.list"}`);
 		assert.deepEqual([back, error?.code], [null, -32600], text);
+		assert.notEqual(misfit(described, JSON.parse(text)), null, text);
 	}
+	// Whole as it is, it has a point: the schema, which sees the number alone, says so in words.
+	for (const text of ['9007199254740992.0', '1e17']) assert.equal((await answerTo(`{"jsonrpc":"2.0","id":${text},"method":"vehicle.list"}`)).error?.code, -32600, text);
 	const { result } = await answerTo(`{"jsonrpc":"2.0","id":1,"method":"command.send","params":{"vehicle_id":"${id}","name":"horn.honk","ttl_seconds":30.0,"timeout_seconds":20.0}}`);
 	assert.equal(Date.parse(result.expires_at) - Date.parse(result.created_at), 30_000);
 	assert.equal(result.timeout_seconds, 20);
