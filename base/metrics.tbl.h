@@ -50,6 +50,7 @@ COUNTER(SMPP_THROTTLED, "smpp_throttled", "submissions that the SMS centre put o
 COUNTER(SMPP_RECEIPTS, "smpp_receipts", "delivery receipts from the SMS centre")
 COUNTER(LOG_LOST, "log_lost", "log lines lost, since the pipe behind standard error was full")
 GAUGE(LEASES_HELD, "leases_held", "feeds held by this node")
+GAUGE(WORKERS_WITHOUT_BROKER, "workers_without_broker", "workers of this node that the broker does not answer, or that have not asked it yet")
 GAUGE(FEEDS_UNHEARD, "feeds_unheard", "feeds held by this node that it has not been connected to for five seconds")
 COUNTER(REFUSALS, "refusals", "calls refused for want of a right, and tokens that are none")
 COUNTER(CONNECTS_REFUSED, "connects_refused", "connects under a vehicle's client id by somebody else, which the broker refused")

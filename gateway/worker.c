@@ -68,8 +68,11 @@ static void count(bool now, bool *before, atomic_size_t *counter)
 static void on_neighbour(void *owner)
 {
 	struct worker *w = owner;
+	bool has_broker = flows_has_broker(w->flows);
+
+	metric_add(METRIC_WORKERS_WITHOUT_BROKER, w->has_broker - has_broker); /* first: who is ready lacks none */
 	count(flows_has_database(w->flows), &w->has_database, &w->options.readiness->databases);
-	count(flows_has_broker(w->flows), &w->has_broker, &w->options.readiness->brokers);
+	count(has_broker, &w->has_broker, &w->options.readiness->brokers);
 }
 
 static bool is_ready(void *owner, json_t **ret_details)
@@ -92,6 +95,7 @@ struct worker *worker_start(const struct worker_options *options)
 	struct worker *w = memory_new(sizeof(*w));
 
 	w->options = *options;
+	metric_add(METRIC_WORKERS_WITHOUT_BROKER, 1);
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->obeyed, NULL);
 	w->loop = loop_new();

@@ -48,6 +48,8 @@ async function readiness() {
 	return { ...(await answer.json()), http: answer.status };
 }
 
+const brokerless = async () => Number(/^keyfob_workers_without_broker (\d+)$/m.exec(await parts.node.metrics())?.[1]);
+
 const untilReady = (ms) => poll(readiness, ({ http }) => http === 200, { ms, every: 20, what: 'the node is ready again' });
 
 // When it first said that it lacks `neighbour`, in ms since `lost`. Whoever asks after two seconds is told so.
@@ -71,12 +73,14 @@ async function assertSays(t, neighbour, { lose, mend, within, ms = 300 }) {
 		unready = await untilUnready(neighbour, lost);
 		await pause(ms);
 		assert.equal((await readiness()).http, 503, 'and it stays so');
+		assert.equal(await brokerless(), neighbour === 'broker' ? 2 : 0, 'so many workers lack the broker');
 	} finally {
 		await mend();
 	}
 	const back = Date.now();
 	await untilReady(within);
 	const ready = Date.now() - back;
+	assert.equal(await brokerless(), 0);
 	const key = `after-${neighbour}-${lost}`;
 	const { status, body } = await sendCommand(parts.node, admin, own[0], { name: 'horn.honk' }, { Prefer: 'wait=20', 'Idempotency-Key': key });
 	assert.equal(status, 200, JSON.stringify(body));
