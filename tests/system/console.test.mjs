@@ -356,9 +356,14 @@ describe('side by side', { concurrency: 4 }, () => {
 		const heldBy = ({ items }) => items.flatMap(({ leases }) => leases);
 		const { body } = await poll(() => rest(node, 'GET', '/v1/nodes', { token: admin }), (answer) => heldBy(answer.body).length >= 30, { what: 'every feed is held' });
 		const mine = body.items.filter((item) => nodes.some(({ name }) => name === item.node));
-		assert.deepEqual(mine.map(({ workers, checks }) => [workers, checks.database, checks.broker, checks.issuers]), Array(2).fill([2, 'ok', 'ok', 'ok']));
+		assert.deepEqual(mine.map(({ workers, checks }) => [workers, checks.database, checks.broker, checks.feeds, checks.issuers]), Array(2).fill([2, 'ok', 'ok', 'ok', 'ok']));
 		const held = heldBy(body);
 		assert.equal(new Set(held).size, held.length, 'nothing is held twice');
+		for (const { name } of nodes) await page.getByRole('article', { name }).getByRole('listitem').getByText('Feeds', { exact: true }).waitFor();
+		await database.sql("insert into leases (name) values ('feed/a#')"); // no broker takes a filter with that name in it
+		await page.getByText('Feeds: unheard').waitFor({ timeout: 30_000 });
+		await database.sql("delete from leases where name = 'feed/a#'");
+		await page.getByText('Feeds: unheard').waitFor({ state: 'detached', timeout: 30_000 });
 	});
 
 	test('a webhook is made, its secret shown once, its deliveries followed, and it is paused, changed and removed', once, async (t) => {

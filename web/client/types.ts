@@ -99,7 +99,7 @@ export interface Block {
 export interface NodeItem {
 	node: string;
 	state: 'ready' | 'not_ready' | 'draining' | 'gone';
-	checks: { database?: string; broker?: string; issuers?: string; node?: string };
+	checks: { database?: string; broker?: string; feeds?: string; issuers?: string; node?: string };
 	version: string;
 	started_at: string;
 	seen_at: string;

@@ -324,7 +324,7 @@ export const texts = {
 		database: 'Database',
 		broker: 'Broker',
 		issuers: 'Issuers’ keys',
-		check: (name: string, isFine: boolean) => (isFine ? name : `${name}: unavailable`),
+		check: (name: string, said: string) => (said === 'ok' ? name : `${name}: ${said}`),
 		commands: 'Commands/min',
 		connections: 'Connections',
 		websockets: 'WebSockets',

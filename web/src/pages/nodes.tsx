@@ -77,13 +77,17 @@ function Node({ item }: { item: NodeItem }) {
 
 // What is not as it should be stands out; what is, is said in a word.
 function Checks({ item: { checks } }: { item: NodeItem }) {
+	const said = (['database', 'broker', 'feeds', 'issuers'] as const).map((name) => [name, checks[name]] as const);
 	return (
 		<ul class="checks">
-			{(['database', 'broker', 'issuers'] as const).map((name) => (
-				<li key={name}>
-					<span class={`mark ${checks[name] === 'ok' ? 'good' : 'bad'}`}>{texts.nodes.check(texts.nodes[name], checks[name] === 'ok')}</span>
-				</li>
-			))}
+			{said.map(
+				([name, word]) =>
+					word && (
+						<li key={name}>
+							<span class={`mark ${word === 'ok' ? 'good' : 'bad'}`}>{texts.nodes.check(texts.nodes[name], word)}</span>
+						</li>
+					),
+			)}
 		</ul>
 	);
 }
