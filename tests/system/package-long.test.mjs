@@ -1,4 +1,4 @@
-// package.test.mjs - the Debian packages: built, judged by lintian, and used from installing to purging in a Debian 12 of their own that
+// package-long.test.mjs - the Debian packages: built, judged by lintian, and used from installing to purging in a Debian 12 of their own that
 // systemd boots, as docs/operations.md says.
 import assert from 'node:assert/strict';
 import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
