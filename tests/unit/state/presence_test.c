@@ -473,6 +473,29 @@ START_TEST(a_message_proves_life)
 }
 END_TEST
 
+/* What is not known to have gone on ends, too. */
+START_TEST(who_is_there_by_a_message_goes_with_the_end_of_the_session)
+{
+	connected("s1", 1);
+	subscribed("s1");
+	disconnected("s1", 1);
+	ask("update timers set due_at = now() where kind = 'verify'");
+	reachability_start(w.reachability);
+	pump_until(is_away);
+	message(NULL, false);
+	disconnected("s1", 1); /* come twice */
+	ck_assert_str_eq(ask("select reachable and not verifying from vehicle_heads"), "t");
+	disconnected("s1", 2); /* the connect was lost, or is overtaken */
+	ck_assert_str_eq(ask("select reachable and verifying from vehicle_heads"), "t");
+	connected("s1", 2);
+	ask("update timers set due_at = now() where kind = 'verify'");
+	pump_until(is_away);
+	ck_assert_str_eq(ask("select data->>'reason' from events order by seq desc limit 1"), "UNKNOWN");
+	connected("s1", 3);
+	ck_assert_str_eq(head(), "reachable s1");
+}
+END_TEST
+
 /* One that lay at the broker while nobody read may be older than the departure. */
 START_TEST(a_late_message_brings_nobody_back)
 {
@@ -729,6 +752,7 @@ int main(void)
 	tcase_add_test(tc, a_session_that_the_broker_kept_goes_on);
 	tcase_add_test(tc, a_thousand_absences_are_verified_at_once_by_another);
 	tcase_add_test(tc, a_message_proves_life);
+	tcase_add_test(tc, who_is_there_by_a_message_goes_with_the_end_of_the_session);
 	tcase_add_test(tc, a_late_message_brings_nobody_back);
 	tcase_add_test(tc, a_zombies_message_brings_nobody_back);
 	tcase_add_test(tc, nobody_subscribed_disproves_that_session_alone);
