@@ -654,6 +654,13 @@ static void receive_state(
 		prove(f, fence, vehicle_id, receipt);
 }
 
+static void receive_end(
+	struct flows *f, const struct batch_fence *fence, const struct mqtt_message *m, struct receipt *receipt)
+{
+	if (reachability_resync_end(f->reachability, fence, m, receipt))
+		resync_on_answer(f->resync);
+}
+
 static void on_message(
 	void *owner, const struct batch_fence *fence, const struct mqtt_message *m, struct receipt *receipt)
 {
@@ -661,7 +668,7 @@ static void on_message(
 	struct lifecycle_refusal refusal;
 
 	if (resync_is_end(f->resync, m))
-		reachability_resync_end(f->reachability, fence, m, receipt);
+		receive_end(f, fence, m, receipt);
 	else if (is_lifecycle(fence->lease) && lifecycle_refusal_read(&f->source, m, &refusal))
 		detection_connect(f->api, &refusal);
 	else if (is_lifecycle(fence->lease))

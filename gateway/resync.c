@@ -12,6 +12,8 @@
 
 #define GAP_MS 10000
 #define AGAIN_MS 1000
+#define ANSWER_MS 60000 /* what takes longer is no answer (state/reachability.c) */
+#define QUESTIONS_MAX 3 /* of a connection, in vain */
 
 struct resync {
 	struct loop *loop;
@@ -20,6 +22,7 @@ struct resync {
 	bool is_stopped, has_lease;
 	bool is_due; /* not before due_ms */
 	int64_t due_ms, asked_ms;
+	unsigned questions; /* that are out since the feed has subscribed */
 	struct loop_timer timer;
 };
 
@@ -85,12 +88,33 @@ static void ask_at(struct resync *r, int64_t due_ms)
 
 void resync_on_subscribed(struct resync *r, bool session_present)
 {
+	r->questions = 0;
 	ask_at(r, session_present && r->asked_ms > 0 ? r->asked_ms + GAP_MS : 0);
 }
 
 void resync_on_link_up(struct resync *r)
 {
 	ask(r);
+}
+
+/* That of a connection before says nothing to what this one has to ask. */
+void resync_on_answer(struct resync *r)
+{
+	if (r->questions == 0)
+		return;
+	r->questions = 0;
+	r->is_due = false;
+	loop_timer_stop(&r->timer);
+}
+
+static void publish(struct resync *r, const char *text)
+{
+	r->options.publish(r->options.owner,
+		&(struct mqtt_publish){ .topic = r->question, .payload = text, .len = strlen(text), .qos = 1 });
+	if (r->is_due)
+		return; /* the feed has connected anew meanwhile */
+	if (++r->questions < QUESTIONS_MAX)
+		ask_at(r, loop_monotonic_ms(r->loop) + ANSWER_MS);
 }
 
 /* Where the database or the broker has gone meanwhile, it begins again. */
@@ -101,8 +125,7 @@ static void on_question(void *owner, const char *text)
 	if (r->is_stopped || !r->has_lease)
 		return;
 	if (text && r->options.is_link_up(r->options.owner))
-		r->options.publish(r->options.owner,
-			&(struct mqtt_publish){ .topic = r->question, .payload = text, .len = strlen(text), .qos = 1 });
+		publish(r, text);
 	else
 		ask_at(r, loop_monotonic_ms(r->loop) + AGAIN_MS);
 }

@@ -408,13 +408,13 @@ static bool is_answer(const struct reachability *r, const struct mqtt_message *m
 	       m->len == strlen(r->resync_question) && memcmp(m->payload, r->resync_question, m->len) == 0;
 }
 
-void reachability_resync_end(
+bool reachability_resync_end(
 	struct reachability *r, const struct batch_fence *fence, const struct mqtt_message *m, struct receipt *receipt)
 {
 	struct unnamed *u = &r->unnamed;
 
 	if (!is_answer(r, m) || u->receipt)
-		return;
+		return false;
 	receipt_open(receipt);
 	stop_pausing(r);
 	u->is_outdated = u->is_outdated || u->state == UNNAMED_ASKED;
@@ -427,6 +427,7 @@ void reachability_resync_end(
 	u->count = 0;
 	r->resync_began_ms = 0;
 	look_for_unnamed(r);
+	return true;
 }
 
 /* Once the events before the end are recorded. */

@@ -46,10 +46,10 @@ void reachability_prove(
 	struct reachability *, const struct batch_fence *, const char *vehicle_id, bool is_late, struct receipt *);
 /* The broker is to be asked to name everybody who is there: `on_question` gets the text to ask with (borrowed for the call; NULL: the
  * database did not answer), which the broker repeats when it has. Who was not named in between is verified, in no less than
- * return_delay_ms. The end of another question says nothing. An end that the database refuses again and again is acknowledged, and the
+ * return_delay_ms. The end of another question says nothing (false). An end that the database refuses again and again is acknowledged, and the
  * question asked once more a minute later. */
 void reachability_resync_begin(struct reachability *, void (*on_question)(void *owner, const char *text), void *owner);
-void reachability_resync_end(
+bool reachability_resync_end(
 	struct reachability *, const struct batch_fence *, const struct mqtt_message *, struct receipt *);
 
 #endif

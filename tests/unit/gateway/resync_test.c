@@ -157,6 +157,52 @@ START_TEST(who_reads_the_feed_no_more_asks_no_more)
 }
 END_TEST
 
+/* The question, or the end of the answer, was lost. */
+START_TEST(what_nobody_answers_is_asked_again_a_minute_later_three_times_in_all)
+{
+	resync_on_lease(resync, true);
+	for (unsigned connection = 1; connection <= 2; connection++) {
+		assert_asks(false);
+		loop_advance(loop, 59999);
+		ck_assert_uint_eq(begun, 3 * connection - 2);
+		for (unsigned more = 1; more <= 2; more++) {
+			loop_advance(loop, more == 1 ? 1 : 60000);
+			ck_assert_uint_eq(begun, 3 * connection - 2 + more);
+			answer(answer_owner, "who");
+		}
+		loop_advance(loop, 600000);
+		ck_assert_uint_eq(asked, 3 * connection);
+	}
+}
+END_TEST
+
+START_TEST(what_is_answered_is_not_asked_again)
+{
+	resync_on_lease(resync, true);
+	assert_asks(true);
+	resync_on_answer(resync);
+	loop_advance(loop, 600000);
+	ck_assert_uint_eq(begun, 1);
+}
+END_TEST
+
+/* The answer is of a connection before. */
+START_TEST(what_a_new_connection_has_to_ask_is_asked_all_the_same)
+{
+	resync_on_lease(resync, true);
+	assert_asks(true);
+	resync_on_subscribed(resync, true); /* due in ten seconds */
+	resync_on_answer(resync);
+	loop_advance(loop, 10000);
+	ck_assert_uint_eq(begun, 2);
+	resync_on_subscribed(resync, true);
+	answer(answer_owner, "who"); /* of what was asked before */
+	resync_on_answer(resync);
+	loop_advance(loop, 10000);
+	ck_assert_uint_eq(begun, 3);
+}
+END_TEST
+
 START_TEST(a_worker_that_ends_asks_no_more)
 {
 	resync_on_lease(resync, true);
@@ -183,6 +229,9 @@ int main(void)
 	tcase_add_test(tc, where_the_session_is_gone_it_is_asked_at_once);
 	tcase_add_test(tc, it_begins_again_where_database_or_broker_have_gone);
 	tcase_add_test(tc, who_reads_the_feed_no_more_asks_no_more);
+	tcase_add_test(tc, what_nobody_answers_is_asked_again_a_minute_later_three_times_in_all);
+	tcase_add_test(tc, what_is_answered_is_not_asked_again);
+	tcase_add_test(tc, what_a_new_connection_has_to_ask_is_asked_all_the_same);
 	tcase_add_test(tc, a_worker_that_ends_asks_no_more);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);
