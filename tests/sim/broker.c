@@ -18,16 +18,21 @@
 #include "tests/sim/line.h"
 #include "tests/sim/news.h"
 #include "tests/sim/node.h"
+#include "tests/sim/owed.h"
 #include "tests/sim/record.h"
 #include "tests/sim/twin.h"
 #include "tests/sim/world.h"
 
 #define PREFIX "$aws/events"
 #define NAMESPACE "keyfob"
+#define LIFECYCLE_FEED NAMESPACE "-feed-lifecycle"
 #define NO_MATCHING_SUBSCRIBERS 0x10
 #define FILTERS_MAX 12
-#define BEHIND_MS 11000 /* by when a feed has read what the broker had kept, and has been told so */
-#define RESYNC_MS 5000	/* an answer that takes longer may have come to somebody whose lease had run out */
+#define BEHIND_MS 11000	 /* by when a feed has read what the broker had kept, and has been told so */
+#define QUESTIONS_MAX 3	 /* of a connection, in vain */
+#define AGAIN_MS 65000	 /* by when it is asked again */
+#define SETTLED_MS 12000 /* after the fault for which it was asked, its recovery is over */
+#define RESYNC_MS 5000	 /* an answer that takes longer may have come to somebody whose lease had run out */
 
 struct filter {
 	char *text;
@@ -38,7 +43,9 @@ struct filter {
 struct session {
 	struct list node;
 	char *client_id;
-	bool is_kept; /* when its line is lost */
+	bool is_kept;		    /* when its line is lost … */
+	int64_t expiry_ms;	    /* … for so long */
+	struct loop_timer expiring; /* then it is gone */
 	struct filter filters[FILTERS_MAX];
 	size_t filter_count;
 	struct list queue;	/* of struct delivery: QoS 1, not yet acknowledged */
@@ -67,6 +74,7 @@ struct retained {
 struct rumour {
 	struct loop_timer timer;
 	struct letter *letter;
+	int64_t version; /* of the connection that it is about */
 };
 
 /* The last that was asked, and the line of who is to be answered. */
@@ -85,12 +93,16 @@ static struct {
 	int64_t version, lost_kept_ms;
 	unsigned lost_permille;
 	struct resync_question question;
+	unsigned questions;  /* since the lifecycle feed has connected */
+	int64_t end_lost_ms; /* that of the last question's answer; 0: it was not */
 } broker;
 
 static void route(struct letter *letter, bool retain, int *ret_reason);
 static void tell_presence(struct session *s, bool is_connected, const char *reason);
 static void tell_subscription(struct session *s);
 static void retell(const struct letter *question);
+static void announce(struct session *s, bool goes_on);
+static void on_expired(struct loop_timer *timer);
 
 void broker_begin(const struct broker_habits *habits)
 {
@@ -132,6 +144,24 @@ static void forget_state(struct session *s)
 	s->is_subscribed = false;
 }
 
+static void on_expired(struct loop_timer *timer)
+{
+	struct session *s = container_of(timer, struct session, expiring);
+
+	world_note("%s: its session is over", s->client_id);
+	forget_state(s);
+	s->is_kept = false;
+}
+
+/* It has no line any more. */
+static void leave_session(struct session *s)
+{
+	s->link = NULL;
+	owed_end_line(s->client_id);
+	if (s->is_kept)
+		loop_timer_start(&s->expiring, s->expiry_ms);
+}
+
 static void publish_will(struct mqtt_link *l)
 {
 	int ignored;
@@ -155,7 +185,7 @@ static void end_line(struct mqtt_link *l, const char *reason, bool in_order)
 	}
 	if (!s || s->link != l)
 		return;
-	s->link = NULL;
+	leave_session(s);
 	if (s->is_vehicle) {
 		note_presence(s, false);
 		tell_presence(s, false, reason);
@@ -164,6 +194,17 @@ static void end_line(struct mqtt_link *l, const char *reason, bool in_order)
 		forget_state(s);
 	if (!in_order)
 		publish_will(l);
+}
+
+/* `number` 0: it is nobody's to acknowledge. */
+static void send_letter(struct session *s, int number, struct letter *letter)
+{
+	struct parcel *p = line_post(s->link, MESSAGE);
+
+	p->number = number;
+	p->letter = letter_ref(letter);
+	if (number > 0)
+		owed_write(s->client_id, letter);
 }
 
 static void deliver(struct session *s, const struct filter *f, struct letter *letter)
@@ -175,12 +216,11 @@ static void deliver(struct session *s, const struct filter *f, struct letter *le
 		d->number = number = ++s->next_delivery;
 		d->letter = letter_ref(letter);
 		list_append(&s->queue, &d->node);
+		owed_take(s->client_id, letter);
 	}
 	if (!s->link || (number == 0 && letter_is_expired(letter)))
 		return;
-	struct parcel *p = line_post(s->link, MESSAGE);
-	p->number = number;
-	p->letter = letter_ref(letter);
+	send_letter(s, number, letter);
 }
 
 static const struct filter *match(const struct session *s, const char *topic)
@@ -258,8 +298,24 @@ static struct session *session_new(const char *client_id)
 	s->client_id = memory_need(strdup(client_id));
 	s->is_vehicle = is_vehicle_id(client_id);
 	list_init(&s->queue);
+	loop_timer_init(world_loop(), &s->expiring, on_expired);
 	list_append(&broker.sessions, &s->node);
 	return s;
+}
+
+/* What was not acknowledged is sent again, but for what has expired meanwhile: mosquitto drops that even if it had been sent before. */
+static void send_kept(struct session *s)
+{
+	list_for_each_safe (node, &s->queue) {
+		struct delivery *d = container_of(node, struct delivery, node);
+		if (!letter_is_expired(d->letter)) {
+			send_letter(s, d->number, d->letter);
+			continue;
+		}
+		list_remove(&d->node);
+		letter_unref(d->letter);
+		free(d);
+	}
 }
 
 static void on_connect(struct mqtt_link *l)
@@ -277,34 +333,35 @@ static void on_connect(struct mqtt_link *l)
 	bool keeps = l->options.session_expiry_seconds > 0;
 	if (!keeps || !was_there)
 		forget_state(s);
+	bool goes_on = keeps && was_there;
+	loop_timer_stop(&s->expiring);
 	s->is_kept = keeps;
+	s->expiry_ms = 1000 * (int64_t)l->options.session_expiry_seconds;
 	s->link = l;
 	s->connected_ms = world_ms();
 	l->session = s;
-	struct parcel *p = line_post(l, CONNACK);
-	p->number = keeps && was_there;
-	list_for_each_safe (node, &s->queue) {
-		struct delivery *d = container_of(node, struct delivery, node);
-		if (letter_is_expired(d->letter)) {
-			list_remove(&d->node);
-			letter_unref(d->letter);
-			free(d);
-			continue;
-		}
-		p = line_post(l, MESSAGE);
-		p->number = d->number;
-		p->letter = letter_ref(d->letter);
-	}
-	if (!s->is_vehicle)
-		return;
-	uuid7_make(world_us(), s->uuid);
+	line_post(l, CONNACK)->number = goes_on;
+	owed_begin_line(s->client_id, goes_on);
+	send_kept(s);
+	if (s->is_vehicle)
+		announce(s, goes_on && broker.habits.keeps_names);
+	else if (strcmp(s->client_id, LIFECYCLE_FEED) == 0)
+		broker.questions = 0;
+}
+
+/* `goes_on`: under the name that it had. */
+static void announce(struct session *s, bool goes_on)
+{
+	if (!goes_on)
+		uuid7_make(world_us(), s->uuid);
 	s->version = broker.version = world_us() > broker.version ? world_us() : broker.version + 1;
-	world_note("%s: connected", s->client_id);
-	news_session(s->client_id);
+	world_note("%s: %s", s->client_id, goes_on ? "goes on" : "connected");
+	news_session(s->client_id, goes_on);
 	tell_presence(s, true, NULL);
 	if (s->is_subscribed) {
 		note_presence(s, true);
-		tell_subscription(s);
+		if (!broker.habits.keeps_names)
+			tell_subscription(s);
 	}
 }
 
@@ -357,11 +414,12 @@ static void note_end_of_resync(const struct session *s, const struct letter *let
 		news_resynced(q->asked_ms);
 }
 
-static void on_ack(struct session *s, int number)
+static void on_ack(struct session *s, const struct parcel *p)
 {
+	owed_acknowledge(s->client_id, p->letter);
 	list_for_each_safe (node, &s->queue) {
 		struct delivery *d = container_of(node, struct delivery, node);
-		if (d->number != number)
+		if (d->number != p->number)
 			continue;
 		list_remove(&d->node);
 		record_acknowledged(d->letter->topic, d->letter->payload, d->letter->len);
@@ -402,7 +460,7 @@ void broker_read(struct mqtt_link *l, struct parcel *p)
 	else if (p->kind == SUBSCRIBE)
 		on_subscribe(l->session, p);
 	else if (p->kind == ACK)
-		on_ack(l->session, p->number);
+		on_ack(l->session, p);
 	else if (p->kind == DISCONNECT)
 		end_line(l, "CLIENT_INITIATED_DISCONNECT", true);
 	else
@@ -418,18 +476,20 @@ static enum news_kind kind_of(const struct letter *letter)
 							 : NEWS_CONNECT;
 }
 
-/* What is told of a session that is over says nothing of the one that there is. Where nobody names who is there when asked, what came
+/* What is told of a connection that is over says nothing of the one that there is. Where nobody names who is there when asked, what came
  * before the first feed had subscribed is lost. */
-static void note_told(const struct letter *letter, bool is_heard)
+static void note_told(const struct letter *letter, int64_t version, bool is_heard)
 {
 	const struct session *s = session_of(strrchr(letter->topic, '/') + 1);
 
-	if (!s || !strstr(letter->payload, s->uuid))
+	if (!s || s->version != version)
 		return;
 	if (is_heard && s->link)
 		news_told(s->client_id, kind_of(letter));
 	else if (!is_heard && !broker.habits.retells)
 		news_telling(s->client_id, kind_of(letter), true);
+	else if (!is_heard && kind_of(letter) == NEWS_END)
+		news_untold(s->client_id);
 }
 
 static bool is_anybody_there(const char *topic)
@@ -447,19 +507,25 @@ static void on_rumour(struct loop_timer *timer)
 
 	if (!broker.is_away) {
 		route(r->letter, false, &ignored);
-		note_told(r->letter, is_anybody_there(r->letter->topic));
+		note_told(r->letter, r->version, is_anybody_there(r->letter->topic));
 	}
 	letter_unref(r->letter);
 	free(r);
 }
 
-static void spread(struct letter *letter, int64_t delay_ms)
+static void spread(struct letter *letter, int64_t version, int64_t delay_ms)
 {
 	struct rumour *r = memory_new(sizeof(*r));
 
 	r->letter = letter_ref(letter);
+	r->version = version;
 	loop_timer_init(world_loop(), &r->timer, on_rumour);
 	loop_timer_start(&r->timer, delay_ms);
+}
+
+static bool is_lost(void)
+{
+	return broker.lost_permille > 0 && chance_of(broker.lost_permille);
 }
 
 static void tell_event(struct session *s, const char *kind, const char *type, const char *rest)
@@ -472,17 +538,17 @@ static void tell_event(struct session *s, const char *kind, const char *type, co
 		"{\"clientId\":\"%s\",\"timestamp\":%" PRId64 ",\"eventType\":\"%s\",\"sessionIdentifier\":\"%s\","
 		"\"principalIdentifier\":\"%s\"%s}",
 		s->client_id, s->told_ms, type, s->uuid, s->client_id, rest);
-	bool is_lost = broker.lost_permille > 0 && chance_of(broker.lost_permille);
 	struct letter *letter = letter_new(topic, body, strlen(body), NULL, 1);
-	news_telling(s->client_id, kind_of(letter), is_lost);
-	if (is_lost) {
+	bool gets_lost = is_lost();
+	news_telling(s->client_id, kind_of(letter), gets_lost);
+	if (gets_lost) {
 		world_note("%s: that it is %s gets lost", s->client_id, type);
 		letter_unref(letter);
 		return;
 	}
-	spread(letter, chance_delay_ms(broker.habits.late_ms / 40, broker.habits.late_ms));
+	spread(letter, s->version, chance_delay_ms(broker.habits.late_ms / 40, broker.habits.late_ms));
 	if (chance_of(broker.habits.doubled_permille))
-		spread(letter, chance_delay_ms(500, broker.habits.late_ms));
+		spread(letter, s->version, chance_delay_ms(500, broker.habits.late_ms));
 	letter_unref(letter);
 }
 
@@ -506,8 +572,10 @@ static void tell_subscription(struct session *s)
 
 static void note_question(const struct letter *question)
 {
-	const struct session *reader = session_of(NAMESPACE "-feed-lifecycle");
+	const struct session *reader = session_of(LIFECYCLE_FEED);
 
+	broker.questions++;
+	broker.end_lost_ms = 0;
 	broker.question = (struct resync_question){ .asked_ms = world_ms() };
 	if (!reader || !reader->link)
 		return;
@@ -530,9 +598,26 @@ static void retell(const struct letter *question)
 			tell_subscription(s);
 	}
 	note_question(question);
+	if (is_lost()) {
+		world_note("the end of a resync gets lost");
+		broker.end_lost_ms = world_ms();
+		news_end_lost();
+		return;
+	}
 	struct letter *end = letter_new(PREFIX "/" NAMESPACE "/resynced", question->payload, question->len, NULL, 1);
-	spread(end, 0);
+	spread(end, 0, 0);
 	letter_unref(end);
+}
+
+void broker_look(void)
+{
+	int64_t now_ms = world_ms(), lost_ms = broker.end_lost_ms;
+
+	if (lost_ms == 0 || broker.questions >= QUESTIONS_MAX || now_ms - lost_ms < AGAIN_MS ||
+		record_excused_ms(lost_ms + SETTLED_MS, now_ms) > 0)
+		return;
+	world_fail("resync", "its end got lost at %.3f s, and nobody has asked again", (double)lost_ms / 1000);
+	broker.end_lost_ms = 0;
 }
 
 /* What others ask. */
@@ -596,7 +681,7 @@ void broker_leave(bool forgets)
 		line_drop(l, "the broker went away");
 		line_empty(l);
 		if (l->session && l->session->link == l)
-			l->session->link = NULL;
+			leave_session(l->session);
 		l->session = NULL;
 	}
 	list_for_each (node, &broker.sessions) {
@@ -605,8 +690,10 @@ void broker_leave(bool forgets)
 			note_presence(s, false);
 		if (forgets || !s->is_kept)
 			forget_state(s);
-		if (forgets)
-			s->is_kept = false;
+		if (!forgets)
+			continue;
+		s->is_kept = false;
+		loop_timer_stop(&s->expiring);
 	}
 	world_note("the broker is gone%s", forgets ? ", with all that it knew" : "");
 	if (forgets) {

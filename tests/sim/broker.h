@@ -18,6 +18,9 @@ struct broker_habits {
 	bool retells;		   /* it names who is there when asked, as the mosquitto plugin does */
 	unsigned doubled_permille; /* lifecycle events that come twice */
 	int64_t late_ms;	   /* how long a lifecycle event may take, seldom; 0: they come in order */
+	/* A session that goes on keeps its name, and nothing is told of its subscriptions, as at AWS IoT Core; else each connection has a name of
+	 * its own, and what it is subscribed to is told. */
+	bool keeps_names;
 };
 
 void broker_begin(const struct broker_habits *);
@@ -27,8 +30,11 @@ const char *broker_keeps(const char *topic);
 /* When it last lost something of that; 0: never. */
 int64_t broker_lost_kept_ms(void);
 
+/* A resync whose end got lost is asked for again. */
+void broker_look(void);
+
 /* faults */
-/* So many of a thousand lifecycle events get lost from now on. */
+/* So many of a thousand lifecycle events get lost from now on, and of the ends of resyncs. */
 void broker_lose_events(unsigned permille);
 void broker_leave(bool forgets); /* every line breaks; `forgets`: sessions and retained messages, too */
 /* While it is away: of the retained messages it has lost what came in the last so many milliseconds, as one that was killed. */

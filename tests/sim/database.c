@@ -18,6 +18,7 @@
 #include "base/memory.h"
 #include "base/rfc3339.h"
 #include "sql/db.h"
+#include "sql/statements.h"
 #include "sql/unit.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/memo.h"
@@ -655,6 +656,40 @@ static bool is_remembered(struct db_unit *unit)
 	return true;
 }
 
+/* The vehicles whose heads a unit locks where it stands; NULL: it does not. */
+static const char *locks(const struct db_unit *unit, size_t step)
+{
+	const struct unit_step *s = step < unit->step_count ? &unit->steps[step] : NULL;
+	return s && s->statement == &SQL_lock_heads ? unit->params[s->first_param] : NULL;
+}
+
+/* Ids of vehicles are of three letters. */
+static bool share_a_vehicle(const char *some, const char *others)
+{
+	for (const char *at = strchr(some, 'V'); at; at = strchr(at + 1, 'V')) {
+		char id[4];
+		snprintf(id, sizeof(id), "%.3s", at);
+		if (strstr(others, id))
+			return true;
+	}
+	return false;
+}
+
+/* Two that wait for one head, which whoever has it writes: the server lets them run for the new version of the row, and whoever is quicker has
+ * it. So the second begins once the first waits no more. */
+static bool must_queue(const struct db_unit *unit)
+{
+	const char *wanted = locks(unit, 0);
+
+	list_for_each (node, &server.all) {
+		const struct run *run = &container_of(node, struct db, node_of_all)->run;
+		const char *awaited = run->trip && run->blocked ? locks(run->trip->unit, run->read) : NULL;
+		if (wanted && awaited && share_a_vehicle(wanted, awaited))
+			return true;
+	}
+	return false;
+}
+
 static void on_going(struct loop_timer *timer)
 {
 	struct db *db = container_of(timer, struct db, going);
@@ -671,6 +706,10 @@ static void on_going(struct loop_timer *timer)
 		struct trip *trip = trip_of(db->there.next);
 		if (trip->due_ms > world_ms()) {
 			loop_timer_start(timer, trip->due_ms - world_ms());
+			return;
+		}
+		if (must_queue(trip->unit)) {
+			loop_timer_start(timer, 1);
 			return;
 		}
 		list_remove(&trip->node);

@@ -300,13 +300,21 @@ static void listen(struct mqtt_link *l)
 		loop_timer_start(&l->hearing, parcel_of(l->to_client.next)->due_ms - world_ms());
 }
 
+static void acknowledge(struct mqtt_link *l, int number, struct letter *letter)
+{
+	if (number == 0)
+		return;
+	struct parcel *p = to_broker(l, ACK);
+	p->number = number;
+	p->letter = letter_ref(letter);
+}
+
 void link_acknowledge(struct mqtt_link *l)
 {
 	if (l->state != UP || !l->is_held)
 		return;
 	for (size_t i = 0; i < l->batch_count; i++)
-		if (l->batch_numbers[i] > 0)
-			to_broker(l, ACK)->number = l->batch_numbers[i];
+		acknowledge(l, l->batch_numbers[i], l->batch_letters[i]);
 	free_batch(l);
 	listen(l);
 }
@@ -393,8 +401,7 @@ static void hear(struct mqtt_link *l, struct parcel *p)
 			l->options.on_puback(owner, l, p->number, p->reason);
 		break;
 	case MESSAGE:
-		if (p->number > 0)
-			to_broker(l, ACK)->number = p->number;
+		acknowledge(l, p->number, p->letter);
 		if (l->options.on_message) {
 			struct mqtt_message m = message_of(p->letter);
 			l->options.on_message(owner, l, &m);

@@ -34,6 +34,7 @@
 #include "tests/sim/memo.h"
 #include "tests/sim/news.h"
 #include "tests/sim/node.h"
+#include "tests/sim/owed.h"
 #include "tests/sim/platform.h"
 #include "tests/sim/postgres.h"
 #include "tests/sim/ready.h"
@@ -85,6 +86,7 @@ static struct shape shape_of(void)
 			.receive_maximum = chance_of(300) ? 4 : 1024,
 			.doubled_permille = is_aws ? 100 : 0,
 			.late_ms = is_aws ? 4000 : 0,
+			.keeps_names = is_aws,
 		},
 		.lost_permille = 0,
 	};
@@ -146,6 +148,8 @@ static void live(const struct shape *shape, int64_t minutes)
 		record_look(false);
 		twin_look();
 		news_look();
+		owed_look();
+		broker_look();
 		memo_look();
 	}
 	world_note("calm");
@@ -158,6 +162,7 @@ static void live(const struct shape *shape, int64_t minutes)
 	platforms_calm();
 	twin_calm();
 	world_run(world_slow(CALM_MS));
+	owed_look();
 	news_judge();
 	apps_judge();
 	access_judge();
@@ -208,7 +213,7 @@ static int run(uint64_t seed, bool is_slow, const struct order *order, FILE *tra
 	news_begin(shape.broker.late_ms + 1500);
 	broker_begin(&shape.broker);
 	nodes_begin(shape.nodes, postgres_url());
-	vehicles_begin(shape.vehicles);
+	vehicles_begin(shape.vehicles, seed % 2 == 1);
 	begin_features(seed);
 	apps_begin(shape.apps, shape.app_pace_ms);
 	make_vehicles();
@@ -219,6 +224,7 @@ static int run(uint64_t seed, bool is_slow, const struct order *order, FILE *tra
 		world_digest(), shape.nodes, shape.vehicles, shape.apps, world_ms() / 60000);
 	record_write(stdout);
 	news_write(stdout);
+	owed_report(stdout);
 	printf("\n");
 	fflush(stdout);
 	postgres_end();

@@ -33,9 +33,12 @@ struct news {
 	int64_t begun_ms, since_ms; /* since it is there, or since its end */
 	bool is_connect_told, are_topics_told;
 	bool is_connect_lost, are_topics_lost, is_end_lost;
-	bool was_end_lost; /* that of the session before, and nothing has revealed it */
-	int64_t topics_ms; /* when they were told last; 0: never */
-	bool is_loose;	   /* whether it is the newer one, only versions can say, and one has none */
+	bool is_end_untold;   /* only a resync can tell it */
+	bool was_end_lost;    /* that of the session before, and nothing has revealed it */
+	bool goes_on;	      /* it has the name of the one before … */
+	bool are_topics_kept; /* … and is known to be subscribed since then */
+	int64_t topics_ms;    /* when they were told last; 0: never */
+	bool is_loose;	      /* whether it is the newer one, only versions can say, and one has none */
 	int64_t loose_until_ms;
 	int64_t lost_ms;		       /* the last loss */
 	bool is_revealed;		       /* what is lost is known all the same */
@@ -48,7 +51,7 @@ struct news {
 };
 
 static struct news *all;
-static int64_t slow;
+static int64_t slow, resync_lost_ms; /* when an end got lost; 0: one has come since */
 static unsigned losses, reveals;
 
 static int64_t later(int64_t a, int64_t b)
@@ -77,7 +80,7 @@ static struct news *news_of(const char *vehicle_id)
 /* A subscription makes its session the stored one where the one before has ended; else its connect must do so. */
 static bool may_count_as_away(const struct news *n)
 {
-	return n->are_topics_lost || (n->is_connect_lost && n->was_end_lost) || n->is_loose;
+	return n->are_topics_lost || (n->is_connect_lost && (n->was_end_lost || n->goes_on)) || n->is_loose;
 }
 
 static bool may_count_as_there(const struct news *n)
@@ -126,15 +129,20 @@ static void look_at_disproof(struct news *n)
 
 /* Sessions. */
 
-void news_session(const char *vehicle_id)
+/* What was subscribed to in a connection is known in the next ones where both that and its connect had been told while it lasted. */
+void news_session(const char *vehicle_id, bool goes_on)
 {
 	struct news *n = news_of(vehicle_id);
+	bool knows_topics = goes_on && n->are_topics_told && (n->is_connect_told || n->are_topics_kept);
 
 	look_at_disproof(n);
 	n->was_end_lost = n->is_end_lost && !n->is_revealed;
 	n->is_linked = true;
 	n->begun_ms = world_ms();
 	n->is_connect_told = n->are_topics_told = n->is_connect_lost = n->are_topics_lost = n->is_end_lost = false;
+	n->goes_on = goes_on;
+	n->are_topics_kept = n->are_topics_told = knows_topics;
+	n->are_topics_lost = goes_on && !knows_topics;
 	n->topics_ms = 0;
 	n->is_loose = n->begun_ms <= n->loose_until_ms;
 	n->is_revealed = false;
@@ -150,6 +158,7 @@ void news_presence(const char *vehicle_id, bool is_there)
 	n->since_ms = world_ms();
 	n->is_linked = is_there;
 	n->is_revealed = n->is_revealed && is_there;
+	n->is_end_untold = !is_there;
 	n->disproved_ms = 0;
 	n->disproved_id[0] = '\0';
 	note_unknown(n);
@@ -175,6 +184,7 @@ void news_telling(const char *vehicle_id, enum news_kind kind, bool is_lost)
 	}
 	if (kind == NEWS_END) {
 		n->is_end_lost = is_lost;
+		n->is_end_untold = false;
 		loosen(n, is_lost);
 	} else if (kind == NEWS_CONNECT) {
 		n->is_connect_lost = is_lost && !n->is_connect_told;
@@ -186,13 +196,22 @@ void news_telling(const char *vehicle_id, enum news_kind kind, bool is_lost)
 	note_unknown(n);
 }
 
+void news_untold(const char *vehicle_id)
+{
+	news_of(vehicle_id)->is_end_untold = true;
+}
+
 void news_told(const char *vehicle_id, enum news_kind kind)
 {
 	struct news *n = news_of(vehicle_id);
 	bool knew = n->are_topics_told && (n->is_connect_told || n->is_connect_lost);
 
 	n->is_connect_told = n->is_connect_told || kind == NEWS_CONNECT;
-	n->are_topics_told = n->are_topics_told || kind == NEWS_TOPICS;
+	if (kind == NEWS_TOPICS && n->goes_on && !n->is_connect_told && !n->are_topics_kept)
+		n->are_topics_lost = true; /* of a session that has ended, as far as is known */
+	else if (kind == NEWS_TOPICS)
+		n->are_topics_told = true;
+	note_unknown(n);
 	if (!knew && n->are_topics_told && (n->is_connect_told || n->is_connect_lost))
 		record_return(vehicle_id);
 }
@@ -238,6 +257,7 @@ void news_resynced(int64_t asked_ms)
 {
 	struct news *n, *next;
 
+	resync_lost_ms = 0;
 	HASH_ITER (hh, all, n, next) {
 		if (n->lost_ms >= asked_ms)
 			continue;
@@ -245,6 +265,12 @@ void news_resynced(int64_t asked_ms)
 		n->is_loose = false;
 		reveal(n, "a resync", world_ms());
 	}
+}
+
+void news_end_lost(void)
+{
+	losses++;
+	resync_lost_ms = world_ms();
 }
 
 /* Asking. */
@@ -276,9 +302,11 @@ static bool has_been_calm(int64_t for_ms)
 static void judge(const struct news *n, bool is_reachable)
 {
 	int64_t from_ms = later(n->since_ms, n->revealed_ms), for_ms = world_ms() - from_ms;
-	int64_t away_ms = slow + (has_been_calm(for_ms + BEGIN_MS) ? VERIFY_MS : RESYNC_MS);
+	bool is_untold = n->is_end_untold && !n->is_linked, is_named = n->revealed_ms >= n->since_ms;
+	bool is_told = has_been_calm(for_ms + BEGIN_MS) && !(is_untold && is_named);
+	int64_t away_ms = slow + (is_told ? VERIFY_MS : RESYNC_MS);
 
-	if (is_unknown(n))
+	if (is_unknown(n) || (is_untold && !is_named && resync_lost_ms > n->since_ms))
 		return;
 	if (n->is_there && !is_reachable && for_ms > slow && has_been_calm(slow))
 		world_fail("S10", "%s is there since %.3f s, that is known since %.3f s, and it counts as away",

@@ -18,10 +18,13 @@ enum news_kind { NEWS_CONNECT, NEWS_TOPICS, NEWS_END };
 void news_begin(int64_t slow_ms);
 
 /* the broker */
-void news_session(const char *vehicle_id); /* one begins */
+/* One begins; `goes_on`: with the name and the subscriptions of the one before, of which nothing is told anew. */
+void news_session(const char *vehicle_id, bool goes_on);
 void news_presence(const char *vehicle_id, bool is_there);
 /* It is told of the session that there is, or that has just ended; or it is not. */
 void news_telling(const char *vehicle_id, enum news_kind, bool is_lost);
+/* Its end has come to nobody, and only a resync can tell. */
+void news_untold(const char *vehicle_id);
 /* That has come to who reads it. */
 void news_told(const char *vehicle_id, enum news_kind);
 /* Nobody was there to hear a request. */
@@ -30,6 +33,8 @@ void news_disproved(const char *vehicle_id, const char *command_id);
 void news_message(const char *vehicle_id);
 /* The end of a resync was acknowledged by who had asked for it, at that moment. */
 void news_resynced(int64_t asked_ms);
+/* One got lost: until the next, who went untold may count as there. */
+void news_end_lost(void);
 
 /* asking */
 /* Nothing that was lost of it is unknown now. */

@@ -27,7 +27,9 @@
 struct vehicle {
 	char id[32], feed[FEED_NAME_SIZE];
 	bool is_forgetful;  /* it cannot tell a repeated request from a new one, and subscribes with QoS 0 */
-	bool keeps_session; /* at the broker, while it is away */
+	unsigned keeps_s;   /* its session, at the broker, while it is away; 0: it does not */
+	bool is_trusting;   /* it does not subscribe anew in a session that was kept … */
+	bool is_subscribed; /* … and had heard that it is subscribed */
 	bool is_up;
 	struct mqtt_link *link; /* NULL: asleep */
 	struct loop_timer life; /* when it does something else */
@@ -58,7 +60,17 @@ static void on_life(struct loop_timer *timer);
 static void on_job(struct loop_timer *timer);
 static void connect_vehicle(struct vehicle *v);
 
-void vehicles_begin(size_t n)
+/* Some keep it for longer than anything lasts, some for so short that it may be over when they are back. */
+static unsigned keeping_s(size_t i, bool are_trusting)
+{
+	if (are_trusting)
+		return i % 3 == 2   ? 0
+		       : i % 3 == 1 ? 86400
+				    : (unsigned)(world_slow(chance_between(20000, 300000)) / 1000);
+	return i % 3 == 1 ? 86400 : 0;
+}
+
+void vehicles_begin(size_t n, bool are_trusting)
 {
 	count = n;
 	for (size_t i = 0; i < n; i++) {
@@ -66,7 +78,8 @@ void vehicles_begin(size_t n)
 		snprintf(v->id, sizeof(v->id), "V%02zu", i);
 		topic_feed_name(v->id, v->feed);
 		v->is_forgetful = i % 4 == 3;
-		v->keeps_session = i % 3 == 1 && !v->is_forgetful;
+		v->keeps_s = v->is_forgetful ? 0 : keeping_s(i, are_trusting);
+		v->is_trusting = are_trusting && i != 1;
 		list_init(&v->jobs);
 		loop_timer_init(world_loop(), &v->life, on_life);
 		loop_timer_start(&v->life, chance_below(5000));
@@ -150,8 +163,8 @@ static void on_life(struct loop_timer *timer)
 	}
 }
 
-/* What is kept comes with each subscription; what was taken down while there was no session does not come. */
-static void subscribe_twin(struct vehicle *v, struct mqtt_link *link, bool session_present)
+/* What is kept comes with each subscription. */
+static void subscribe_twin(struct vehicle *v, struct mqtt_link *link)
 {
 	char desired[TOPIC_SIZE], notices[TOPIC_SIZE];
 	const char *topics[] = { desired, notices };
@@ -159,25 +172,42 @@ static void subscribe_twin(struct vehicle *v, struct mqtt_link *link, bool sessi
 	snprintf(desired, sizeof(desired), "vehicles/%s/state/desired", v->id);
 	snprintf(notices, sizeof(notices), "vehicles/%s/notices/+", v->id);
 	link_subscribe(link, topics, 2, 1);
-	v->up_since_ms = world_ms();
-	if (!session_present)
-		twin_see_notice((size_t)(v - vehicles), NULL, "");
 }
 
-static void on_up(void *owner, struct mqtt_link *link, bool session_present)
+static void subscribe(struct vehicle *v, struct mqtt_link *link)
 {
-	struct vehicle *v = owner;
 	char request[TOPIC_SIZE], accepted[TOPIC_SIZE], rejected[TOPIC_SIZE];
 	const char *verdicts[] = { accepted, rejected }, *requests[] = { request };
 
 	topic_request(v->id, request);
 	topic_verdict(v->id, true, accepted);
 	topic_verdict(v->id, false, rejected);
-	v->is_up = true;
 	link_subscribe(link, verdicts, 2, 1);
 	if (twin_is_on())
-		subscribe_twin(v, link, session_present);
+		subscribe_twin(v, link);
 	link_subscribe(link, requests, 1, v->is_forgetful ? 0 : 1);
+}
+
+/* What was taken down while there was no session does not come. */
+static void on_up(void *owner, struct mqtt_link *link, bool session_present)
+{
+	struct vehicle *v = owner;
+
+	v->is_up = true;
+	v->up_since_ms = world_ms();
+	v->is_subscribed = v->is_subscribed && session_present;
+	if (twin_is_on() && !session_present)
+		twin_see_notice((size_t)(v - vehicles), NULL, "");
+	if (!v->is_subscribed || !v->is_trusting)
+		subscribe(v, link);
+}
+
+static void on_subscribed(void *owner, struct mqtt_link *link)
+{
+	struct vehicle *v = owner;
+
+	(void)link;
+	v->is_subscribed = true;
 }
 
 static void on_down(void *owner, struct mqtt_link *link, const char *reason)
@@ -195,10 +225,11 @@ static void connect_vehicle(struct vehicle *v)
 	v->link = link_new(world_loop(), NULL,
 		&(struct mqtt_link_options){
 			.client_id = v->id,
-			.session_expiry_seconds = v->keeps_session ? 86400 : 0,
+			.session_expiry_seconds = v->keeps_s,
 			.owner = v,
 			.on_up = on_up,
 			.on_down = on_down,
+			.on_subscribed = on_subscribed,
 			.on_message = on_message,
 		});
 	link_start(v->link);
@@ -233,6 +264,7 @@ void vehicles_rest(void)
 {
 	for (size_t i = 0; i < count; i++) {
 		vehicles[i].rests = 2;
+		vehicles[i].keeps_s = 0; /* the next one is another */
 		loop_timer_start(&vehicles[i].life, chance_below(5000));
 	}
 }

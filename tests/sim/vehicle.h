@@ -9,7 +9,8 @@
 
 struct vehicle;
 
-void vehicles_begin(size_t count);
+/* `are_trusting`: most keep their sessions at the broker, for a while, and where one goes on they do not subscribe anew. */
+void vehicles_begin(size_t count, bool are_trusting);
 size_t vehicles_count(void);
 const char *vehicle_id(size_t index);
 /* Where things are wanted of it (tests/sim/twin.h): the limit that it was told last; INT64_MAX, or since when it listens. */
