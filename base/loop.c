@@ -12,6 +12,7 @@
 #include "base/timer_heap.h"
 
 #define NEVER_MS INT64_MAX
+#define STANDSTILL_MS 1000
 #define ROUNDS_MAX 4					 /* of deferred calls, before the sockets have their turn */
 #define DELAY_MS_MAX (INT64_C(100) * 366 * 86400 * 1000) /* further away is a hundred years away */
 
@@ -22,6 +23,7 @@ struct loop {
 	struct timer_heap timers;
 	uint64_t next_order;
 	struct list soons, lasts;
+	int64_t stood_still_ms; /* see loop_stood_still_ms() */
 
 	/* real */
 	uv_loop_t uv;
@@ -121,6 +123,18 @@ int64_t loop_monotonic_ms(const struct loop *loop)
 	return loop_monotonic_us(loop) / 1000;
 }
 
+static bool is_overdue(const struct loop *loop, int64_t now_ms)
+{
+	const struct loop_timer *first = timer_heap_first(&loop->timers);
+	return first && now_ms - first->due_ms >= STANDSTILL_MS;
+}
+
+int64_t loop_stood_still_ms(const struct loop *loop)
+{
+	int64_t now_ms = loop_monotonic_ms(loop);
+	return is_overdue(loop, now_ms) ? now_ms : loop->stood_still_ms;
+}
+
 int64_t loop_next_ms(const struct loop *loop)
 {
 	const struct loop_timer *first = timer_heap_first(&loop->timers);
@@ -189,8 +203,10 @@ static void on_alarm(uv_timer_t *alarm)
 	set_alarm(loop);
 }
 
+/* Of those that are due the first is the one that has been for the longest. */
 static void run_timer(struct loop *loop, struct loop_timer *timer)
 {
+	loop->stood_still_ms = loop_stood_still_ms(loop);
 	timer_heap_remove(&loop->timers, timer);
 	timer->on_due(timer);
 }

@@ -47,6 +47,9 @@ uv_loop_t *loop_uv(struct loop *);		/* NULL for a virtual loop */
 int64_t loop_unix_us(const struct loop *);	/* wall clock, microseconds since 1970; may jump */
 int64_t loop_monotonic_ms(const struct loop *); /* never jumps */
 int64_t loop_monotonic_us(const struct loop *);
+/* Monotonic: when it last went on after it had run nothing for a second, though a timer was due (its process was stopped, or a call
+ * took as long); now, where it is about to; 0: never. */
+int64_t loop_stood_still_ms(const struct loop *);
 /* Virtual loops: milliseconds until something is due, 0 at once, INT64_MAX never. */
 int64_t loop_next_ms(const struct loop *);
 

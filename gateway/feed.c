@@ -23,7 +23,7 @@
 
 #define SESSION_EXPIRY_S (7 * 24 * 3600)
 #define FILTERS_MAX (LIFECYCLE_FILTERS_MAX + 1)
-#define IDLE_MS 1000	/* what the broker kept comes without a pause as long as this */
+#define IDLE_MS 1000	/* what has waited comes without a pause as long as this */
 #define BEHIND_MS 10000 /* and is read by then, where there is no pause */
 #define UNHEARD_MS 5000 /* a connection that is lost is there again by then, mostly */
 
@@ -36,12 +36,13 @@ struct feed {
 	struct mqtt_link *link; /* NULL once it is closed */
 	struct receipt receipt; /* open while a batch is with the flows */
 	bool reading, closing, link_closed, session_present;
-	bool behind;		   /* what the broker kept of the session may not have been read yet */
+	bool behind; /* what has waited may not have been read yet: at the broker, or while this process stood still */
+	int64_t behind_ms;	   /* monotonic: since when that is read */
 	struct loop_timer unheard; /* since it does not read */
 	bool is_unheard;	   /* for so long that people should know */
 	int64_t subscribed_ms,
-		read_ms; /* monotonic: when it subscribed, 0: not yet; when all that had come was acknowledged */
-	unsigned units;	 /* database units whose answer is out */
+		read_ms; /* monotonic: when it subscribed, 0: not yet; when all that had come was acknowledged, or this process went on */
+	unsigned units; /* database units whose answer is out */
 	void (*on_closed)(void *owner);
 };
 
@@ -173,7 +174,7 @@ static void on_subscribed(void *owner, struct mqtt_link *link)
 	struct feed *f = owner;
 
 	(void)link;
-	f->subscribed_ms = f->read_ms = loop_monotonic_ms(f->loop);
+	f->subscribed_ms = f->behind_ms = f->read_ms = loop_monotonic_ms(f->loop);
 	log_debug("feed", "subscribed", LOG_TEXT("feed", f->name), LOG_INT("session_present", f->session_present));
 	db_unit_submit(lease_unit(f, &SQL_lease_subscribed, on_marked));
 	f->options.on_subscribed(f->options.owner, &f->fence, f->session_present);
@@ -236,13 +237,19 @@ bool feed_is_behind(const struct batch_fence *fence)
 	return container_of(fence, struct feed, fence)->behind;
 }
 
-/* The first of what the broker kept is here before its word on the subscription, the rest as fast as it is acknowledged: the first pause is
- * its end. */
+/* Of what the broker kept the first is here before its word on the subscription, the rest as fast as it is acknowledged: the first pause is
+ * its end. So it is with what came while this process stood still. */
 static void look_behind(struct feed *f)
 {
-	int64_t now_ms = loop_monotonic_ms(f->loop);
+	int64_t now_ms = loop_monotonic_ms(f->loop), stood_still_ms = loop_stood_still_ms(f->loop);
 
-	if (f->subscribed_ms > 0 && (now_ms - f->read_ms >= IDLE_MS || now_ms - f->subscribed_ms >= BEHIND_MS))
+	if (f->subscribed_ms == 0)
+		return;
+	if (stood_still_ms > f->read_ms) {
+		f->behind = true;
+		f->behind_ms = f->read_ms = stood_still_ms;
+	}
+	if (now_ms - f->read_ms >= IDLE_MS || now_ms - f->behind_ms >= BEHIND_MS)
 		f->behind = false;
 }
 

@@ -238,6 +238,26 @@ START_TEST(stands_still_while_time_passes)
 }
 END_TEST
 
+START_TEST(knows_when_it_has_stood_still)
+{
+	struct alarm_clock a = clock_named('a'), b = clock_named('b');
+
+	loop_stall(loop, 5000);
+	ck_assert_int_eq(loop_stood_still_ms(loop), 0); /* nothing was due */
+	loop_timer_start(&a.timer, 100);
+	loop_timer_start(&b.timer, 1000);
+	loop_stall(loop, 1099);
+	ck_assert_int_eq(loop_stood_still_ms(loop), 0);
+	loop_stall(loop, 1);
+	ck_assert_int_eq(loop_stood_still_ms(loop), 6100);
+	loop_stall(loop, 1);
+	ck_assert_int_eq(loop_stood_still_ms(loop), 6101);
+	loop_advance(loop, 3000);
+	ck_assert_str_eq(story, "ab");
+	ck_assert_int_eq(loop_stood_still_ms(loop), 6101);
+}
+END_TEST
+
 START_TEST(forgets_what_is_asked_for_when_it_is_freed)
 {
 	struct loop *short_lived = loop_new_virtual(0);
@@ -496,6 +516,7 @@ static TCase *virtual_tests(void)
 	tcase_add_test(tests, never_runs_a_cancelled_call);
 	tcase_add_test(tests, jumps_the_wall_clock_alone);
 	tcase_add_test(tests, stands_still_while_time_passes);
+	tcase_add_test(tests, knows_when_it_has_stood_still);
 	tcase_add_test(tests, forgets_what_is_asked_for_when_it_is_freed);
 	tcase_add_loop_test(tests, agrees_with_the_simplest_model, 0, 8);
 	return tests;

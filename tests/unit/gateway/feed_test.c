@@ -125,12 +125,13 @@ static void answer(const struct fault *fault)
 
 static struct feed *feed;
 static struct receipt *in_hand;
-static bool is_reading, is_closed;
+static bool is_reading, is_closed, was_behind;
 
 static void on_message(
 	void *owner, const struct batch_fence *fence, const struct mqtt_message *message, struct receipt *r)
 {
-	(void)owner, (void)fence, (void)message;
+	(void)owner, (void)message;
+	was_behind = feed_is_behind(fence);
 	receipt_open(r);
 	in_hand = r;
 }
@@ -249,6 +250,55 @@ START_TEST(it_connects_anew_when_its_batch_is_settled)
 }
 END_TEST
 
+static void on_tick(struct loop_timer *timer)
+{
+	loop_timer_start(timer, 500); /* a worker always has something to do soon */
+}
+
+static bool is_read_behind(void)
+{
+	deliver();
+	receipt_close(in_hand, NULL);
+	return was_behind;
+}
+
+/* What the broker kept, and what came while the process was stopped: both are read before the first pause. */
+START_TEST(what_has_waited_is_known_to_be_late)
+{
+	struct loop_timer tick;
+
+	answer(NULL);
+	loop_timer_init(clock_loop, &tick, on_tick);
+	on_tick(&tick);
+	ck_assert(is_read_behind());
+	loop_advance(clock_loop, 999);
+	ck_assert(is_read_behind());
+	loop_advance(clock_loop, 1000);
+	ck_assert(!is_read_behind());
+	loop_stall(clock_loop, 900);
+	ck_assert(!is_read_behind());
+	loop_advance(clock_loop, 500);
+	loop_stall(clock_loop, 1500);
+	ck_assert(is_read_behind()); /* the socket is read before any timer rings */
+	loop_advance(clock_loop, 999);
+	ck_assert(is_read_behind());
+	loop_advance(clock_loop, 1000);
+	ck_assert(!is_read_behind());
+	loop_stall(clock_loop, 1500);
+	loop_advance(clock_loop, 999); /* or after it */
+	ck_assert(is_read_behind());
+	for (int i = 0; i < 11; i++) {
+		ck_assert(is_read_behind());
+		loop_advance(clock_loop, 900);
+	}
+	ck_assert(!is_read_behind()); /* ten seconds are enough */
+	loop_stall(clock_loop, 1500);
+	loop_advance(clock_loop, 1000); /* and nothing was there */
+	ck_assert(!is_read_behind());
+	loop_timer_stop(&tick);
+}
+END_TEST
+
 /* Attempts that fail meanwhile do not begin the wait anew. */
 START_TEST(it_is_unheard_after_five_seconds_without_a_connection)
 {
@@ -304,6 +354,7 @@ int main(void)
 	tcase_add_test(tests, what_is_not_committed_comes_again);
 	tcase_add_test(tests, a_row_that_is_not_marked_connects_anew);
 	tcase_add_test(tests, it_connects_anew_when_its_batch_is_settled);
+	tcase_add_test(tests, what_has_waited_is_known_to_be_late);
 	tcase_add_test(tests, it_is_unheard_after_five_seconds_without_a_connection);
 	tcase_add_test(tests, it_reads_no_more_when_its_connection_is_lost_before_its_row_is_marked);
 	tcase_add_test(tests, a_feed_that_is_given_back_is_not_unheard);
