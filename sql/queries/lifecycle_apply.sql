@@ -1,22 +1,17 @@
 -- Applies lifecycle events, at most one of a vehicle, by the rules of docs/reachability.md. $1 vehicle, $2 kind,
 -- $3 session, $4 version, $5 timestamp in milliseconds, $6 reason, $7 verify delay in milliseconds, $8 the protocols whose request
 -- topic is concerned (null: it is about none). A registered vehicle's is known; another's may be either.
--- Whose session went on untold, and is there by a message alone, goes with its end (head_end): for lifecycle_step the session had ended before.
 with judged as materialized (
 	select h as was, v.vehicle_id is not null and v.retired_at is null as registered,
 		case when v.retired_at is null then v.fleet_id end as fleet_id,
-		lifecycle_step(h, i.kind, i.session, i.version, to_timestamp(i.ms / 1000.0), i.reason) as n, coalesce(i.reason, 'UNKNOWN') as why
+		lifecycle_step(h, i.kind, i.session, i.version, to_timestamp(i.ms / 1000.0), i.reason) as n
 	from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $8::text[])
 		as i(vehicle_id, kind, session, version, ms, reason, protocols)
 	join vehicle_heads h on h.vehicle_id = i.vehicle_id
 	left join vehicles v on v.vehicle_id = i.vehicle_id
 	where i.protocols is null or v.vehicle_id is null or v.retired_at is not null or v.protocol = any(string_to_array(i.protocols, ' '))
 ), turned as materialized (
-	select j.was, j.fleet_id, case
-		when (j.n).reachable and not (j.was).reachable then head_turn(j.n, true, null, j.registered)
-		when (j.n).reachable and not (j.n).verifying and not (j.n).linked and not (j.was).linked and (j.n).session = (j.was).session
-			and (j.n).version > (j.was).version then head_end(j.n, (j.n).version, j.why)
-		else j.n end as n
+	select j.was, j.fleet_id, case when (j.n).reachable and not (j.was).reachable then head_turn(j.n, true, null, j.registered) else j.n end as n
 	from judged j
 ), changed as (
 	update vehicle_heads h set session = (t.n).session, version = (t.n).version, version_at = (t.n).version_at, connected_at = (t.n).connected_at,

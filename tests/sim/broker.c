@@ -476,13 +476,19 @@ static enum news_kind kind_of(const struct letter *letter)
 							 : NEWS_CONNECT;
 }
 
-/* What is told of a connection that is over says nothing of the one that there is. Where nobody names who is there when asked, what came
- * before the first feed had subscribed is lost. */
+/* What is told of a connection that is over says nothing of the one that there is, but for what its session, which goes on under its name, has
+ * subscribed to. */
+static bool is_about(const struct letter *letter, const struct session *s, int64_t version)
+{
+	return s->version == version || (kind_of(letter) == NEWS_TOPICS && strstr(letter->payload, s->uuid));
+}
+
+/* Where nobody names who is there when asked, what came before the first feed had subscribed is lost. */
 static void note_told(const struct letter *letter, int64_t version, bool is_heard)
 {
 	const struct session *s = session_of(strrchr(letter->topic, '/') + 1);
 
-	if (!s || s->version != version)
+	if (!s || !is_about(letter, s, version))
 		return;
 	if (is_heard && s->link)
 		news_told(s->client_id, kind_of(letter));

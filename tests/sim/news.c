@@ -33,12 +33,11 @@ struct news {
 	int64_t begun_ms, since_ms; /* since it is there, or since its end */
 	bool is_connect_told, are_topics_told;
 	bool is_connect_lost, are_topics_lost, is_end_lost;
-	bool is_end_untold;   /* only a resync can tell it */
-	bool was_end_lost;    /* that of the session before, and nothing has revealed it */
-	bool goes_on;	      /* it has the name of the one before … */
-	bool are_topics_kept; /* … and is known to be subscribed since then */
-	int64_t topics_ms;    /* when they were told last; 0: never */
-	bool is_loose;	      /* whether it is the newer one, only versions can say, and one has none */
+	bool is_end_untold; /* only a resync can tell it */
+	bool was_end_lost;  /* that of the session before, and nothing has revealed it */
+	bool goes_on;	    /* it has the name of the one before */
+	int64_t topics_ms;  /* when they were told last; 0: never */
+	bool is_loose;	    /* whether it is the newer one, only versions can say, and one has none */
 	int64_t loose_until_ms;
 	int64_t lost_ms;		       /* the last loss */
 	bool is_revealed;		       /* what is lost is known all the same */
@@ -129,11 +128,11 @@ static void look_at_disproof(struct news *n)
 
 /* Sessions. */
 
-/* What was subscribed to in a connection is known in the next ones where both that and its connect had been told while it lasted. */
+/* What was subscribed to in a connection is known in the next ones where that was told while it lasted. */
 void news_session(const char *vehicle_id, bool goes_on)
 {
 	struct news *n = news_of(vehicle_id);
-	bool knows_topics = goes_on && n->are_topics_told && (n->is_connect_told || n->are_topics_kept);
+	bool knows_topics = goes_on && n->are_topics_told;
 
 	look_at_disproof(n);
 	n->was_end_lost = n->is_end_lost && !n->is_revealed;
@@ -141,7 +140,7 @@ void news_session(const char *vehicle_id, bool goes_on)
 	n->begun_ms = world_ms();
 	n->is_connect_told = n->are_topics_told = n->is_connect_lost = n->are_topics_lost = n->is_end_lost = false;
 	n->goes_on = goes_on;
-	n->are_topics_kept = n->are_topics_told = knows_topics;
+	n->are_topics_told = knows_topics;
 	n->are_topics_lost = goes_on && !knows_topics;
 	n->topics_ms = 0;
 	n->is_loose = n->begun_ms <= n->loose_until_ms;
@@ -207,10 +206,10 @@ void news_told(const char *vehicle_id, enum news_kind kind)
 	bool knew = n->are_topics_told && (n->is_connect_told || n->is_connect_lost);
 
 	n->is_connect_told = n->is_connect_told || kind == NEWS_CONNECT;
-	if (kind == NEWS_TOPICS && n->goes_on && !n->is_connect_told && !n->are_topics_kept)
-		n->are_topics_lost = true; /* of a session that has ended, as far as is known */
-	else if (kind == NEWS_TOPICS)
+	if (kind == NEWS_TOPICS) {
 		n->are_topics_told = true;
+		n->are_topics_lost = n->are_topics_lost && !n->goes_on;
+	}
 	note_unknown(n);
 	if (!knew && n->are_topics_told && (n->is_connect_told || n->is_connect_lost))
 		record_return(vehicle_id);

@@ -201,6 +201,11 @@ static void subscribed(const char *session)
 	event("subscribed", session, "\"topics\":[\"vehicles/" VEHICLE "/commands/request\"]");
 }
 
+static void unsubscribed(const char *session)
+{
+	event("unsubscribed", session, "\"topics\":[\"vehicles/" VEHICLE "/commands/request\"]");
+}
+
 static void disconnected(const char *session, int version)
 {
 	char more[80];
@@ -410,6 +415,27 @@ START_TEST(a_session_that_the_broker_kept_goes_on)
 	pump_until(is_away);
 	disconnected("s1", 4); /* overtakes its connect */
 	connected("s1", 4);
+	ck_assert_str_eq(head(), "away s1");
+}
+END_TEST
+
+/* It goes on with what it is told to have subscribed to, also where that comes late, or early. */
+START_TEST(what_comes_of_a_session_that_counts_as_over_is_remembered)
+{
+	reachability_start(w.reachability);
+	connected("s1", 1);
+	disconnected("s1", 1);
+	subscribed("s1");
+	ck_assert_str_eq(head(), "away s1");
+	connected("s1", 2);
+	ck_assert_str_eq(head(), "reachable s1");
+	unsubscribed("s1");
+	ask("update timers set due_at = now() where kind = 'verify'");
+	pump_until(is_away);
+	disconnected("s1", 2);
+	subscribed("s1"); /* before the connect with which it goes on */
+	unsubscribed("s1");
+	connected("s1", 3);
 	ck_assert_str_eq(head(), "away s1");
 }
 END_TEST
@@ -750,6 +776,7 @@ int main(void)
 	tcase_add_test(tc, what_nobody_heard_is_offered_again);
 	tcase_add_test(tc, what_a_session_has_heard_is_not_offered_to_it_again);
 	tcase_add_test(tc, a_session_that_the_broker_kept_goes_on);
+	tcase_add_test(tc, what_comes_of_a_session_that_counts_as_over_is_remembered);
 	tcase_add_test(tc, a_thousand_absences_are_verified_at_once_by_another);
 	tcase_add_test(tc, a_message_proves_life);
 	tcase_add_test(tc, who_is_there_by_a_message_goes_with_the_end_of_the_session);
