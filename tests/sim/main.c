@@ -136,6 +136,17 @@ static void end_losses(const struct shape *shape)
 	news_judge();
 }
 
+/* As long as more comes each minute. */
+static void catch_up(void)
+{
+	size_t left = platforms_await(), before;
+
+	for (before = left + 1; left > 0 && left < before; left = platforms_await()) {
+		before = left;
+		world_run(world_slow(60000));
+	}
+}
+
 static void live(const struct shape *shape, int64_t minutes)
 {
 	for (size_t i = 0; i < nodes_count(); i++)
@@ -162,6 +173,7 @@ static void live(const struct shape *shape, int64_t minutes)
 	platforms_calm();
 	twin_calm();
 	world_run(world_slow(CALM_MS));
+	catch_up();
 	owed_look();
 	news_judge();
 	apps_judge();

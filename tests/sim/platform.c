@@ -704,9 +704,11 @@ static bool hears(const struct platform *p, const char *vehicle, int64_t at_us)
 	return false;
 }
 
-static void judge_whole(const struct platform *p)
+/* How many events it should have got and has not, each of which fails the run where `tells`. */
+static size_t missing(const struct platform *p, bool tells)
 {
 	char since[RFC3339_SIZE], until[RFC3339_SIZE];
+	size_t found = 0;
 
 	rfc3339_write(p->since_us, since);
 	rfc3339_write(world_us() - 3 * PROMPT_US, until);
@@ -719,10 +721,23 @@ static void judge_whole(const struct platform *p)
 	for (int row = 0; row < PQntuples(rows); row++) {
 		const char *vehicle = PQgetvalue(rows, row, 0);
 		const struct post *post = find_post(p, vehicle, strtoll(PQgetvalue(rows, row, 1), NULL, 10));
-		if ((!post || !post->is_taken) && hears(p, vehicle, strtoll(PQgetvalue(rows, row, 2), NULL, 10)))
+		if ((post && post->is_taken) || !hears(p, vehicle, strtoll(PQgetvalue(rows, row, 2), NULL, 10)))
+			continue;
+		found++;
+		if (tells)
 			world_fail("webhook", "%s has not got %s of %s", p->name, PQgetvalue(rows, row, 1), vehicle);
 	}
 	PQclear(rows);
+	return found;
+}
+
+size_t platforms_await(void)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < count; i++)
+		found += missing(&platforms[i], false);
+	return found;
 }
 
 static void judge_webhook(const struct platform *p)
@@ -746,6 +761,6 @@ void platforms_judge(void)
 {
 	for (size_t i = 0; i < count; i++) {
 		judge_webhook(&platforms[i]);
-		judge_whole(&platforms[i]);
+		missing(&platforms[i], true);
 	}
 }

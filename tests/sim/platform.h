@@ -6,6 +6,7 @@
 #define KEYFOB_TESTS_SIM_PLATFORM_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct http_call;
@@ -23,6 +24,8 @@ struct platform_reply {
 void platforms_begin(void);
 /* Every server takes what comes, and nobody changes anything more. */
 void platforms_calm(void);
+/* How many events have not come yet: a vehicle's come one after the other, and one that says much is behind by minutes where servers were away. */
+size_t platforms_await(void);
 /* In the end: everything has come. */
 void platforms_judge(void);
 
