@@ -128,7 +128,7 @@ static void look_at_disproof(struct news *n)
 
 /* Sessions. */
 
-/* What was subscribed to in a connection is known in the next ones where that was told while it lasted. */
+/* What was subscribed to in a connection is known in those that go on with its session as soon as it is told. */
 void news_session(const char *vehicle_id, bool goes_on)
 {
 	struct news *n = news_of(vehicle_id);
